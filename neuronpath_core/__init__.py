@@ -1,0 +1,12 @@
+"""Find, check and use influential neuron paths in vision Transformers."""
+
+from neuronpath_core.attribution import complete_attribution, joint_attribution_score, knowledge_attribution, quadrature_rule
+from neuronpath_core.neurons import TargetModel, edit, read_activations
+from neuronpath_core.paths import METHODS, Paths, find_paths
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "METHODS", "Paths", "TargetModel", "complete_attribution", "edit", "find_paths", "joint_attribution_score",
+    "knowledge_attribution", "quadrature_rule", "read_activations",
+]

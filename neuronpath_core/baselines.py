@@ -1,0 +1,116 @@
+"""The paths that the search is compared with; each returns ``(batch, layer, top)`` neurons, best first."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from neuronpath_core.attribution import forward_mode, images_at_once, top_neurons
+from neuronpath_core.neurons import TargetModel, activation_gradients, hooked, read_activations
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
+def activation_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"], top: int = 1) -> Int64[Tensor, "batch layer rank"]:
+    r"""Activation (Eqs. 7-8): per block the neurons with the largest clean activation, :math:`\arg\max_i \bar w^l_i`.
+
+    For scope ``"patch"`` the activation is summed over the patch tokens.
+    """
+    parts = [read_activations(target, part).sum(2) for part in images.split(images_at_once(target, 1))]
+    return top_neurons(torch.cat(parts), top)
+
+
+def influence_pattern_paths(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
+    nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"], top: int = 1,
+) -> Int64[Tensor, "batch layer rank"]:
+    r"""Influence Pattern as the published code has it: per block the largest mean gradient along the input path,
+
+    .. math:: \arg\max_i \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\, d\alpha .
+
+    The neurons chosen so far have no influence and no product over blocks is formed.  The zero image is zero after
+    normalisation.  For scope ``"patch"`` the gradient is summed over the patch tokens.
+    """
+    parts = []
+    with activation_gradients(target):
+        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, len(nodes))):
+            scaled_images = (nodes[:, None, None, None] * images[chosen][:, None]).flatten(0, 1).requires_grad_()
+            entering: list[Tensor] = []
+            with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
+                probability = target(scaled_images).softmax(-1).gather(1, labels[chosen].repeat_interleave(len(nodes))[:, None])
+                gradients = torch.autograd.grad(probability.sum(), entering)
+            slopes = torch.stack([gradient[:, target.tokens].sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
+            parts.append((slopes * weights[:, None, None]).sum(1))
+    return top_neurons(torch.cat(parts), top)
+
+
+def influence_pattern_eq9_paths(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
+    nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"], top: int = 1,
+) -> Int64[Tensor, "batch layer rank"]:
+    r"""Influence Pattern as Eq. 9 defines it (Lu et al., 2021), greedily block by block:
+
+    .. math:: \mathcal I(x, P) = \int_0^1 \prod_{l} \frac{\partial w^l}{\partial w^{l-1}}(\alpha x)\, d\alpha
+
+    :math:`w^0` is the input along the direction x, from the zero image; each factor is the total derivative of the
+    next block's neuron with respect to the chosen one, which forward mode gives for all n candidates at once.  A neuron of
+    scope ``"patch"`` is its mean over the patch tokens, moved at all of them together.
+
+    With ``top`` neurons a block the best one carries the product on.
+    """
+    parts = []
+    with torch.no_grad():
+        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 2 * len(nodes))):
+            parts.append(_eq9_chunk(target, images[chosen], labels[chosen], nodes, weights, top))
+    return torch.cat(parts)
+
+
+def _eq9_chunk(target, images, labels, nodes, weights, top):
+    batch, steps = len(images), len(nodes)
+    picture = (nodes[:, None, None, None] * images[:, None]).flatten(0, 1)
+    neurons, seen = [], {}
+
+    def block_derivative(stream, tangent, block):
+        """Stream after the block, its tangent, and the tangent of the block's neurons ``(batch, steps, neuron)``."""
+        def keep(value):
+            seen["tangent"] = forward_ad.unpack_dual(value[:, target.tokens]).tangent
+        with forward_mode(), hooked(target, {block: keep}):
+            out = forward_ad.unpack_dual(target.run(forward_ad.make_dual(stream, tangent), block, block + 1))
+        return out.primal, seen["tangent"].mean(1).unflatten(0, (batch, steps))
+
+    with forward_mode():
+        embedded = target.embed(forward_ad.make_dual(picture, images.repeat_interleave(steps, 0)))
+        stream, tangent = (value.clone() for value in forward_ad.unpack_dual(embedded))
+    product = weights.expand(batch, steps)
+    for block in range(target.n_blocks):
+        stream, derivative = block_derivative(stream, tangent, block)
+        chosen = top_neurons((product[..., None] * derivative).sum(1), top)
+        neurons.append(chosen)
+        best = chosen[:, :1]
+        product = product * derivative.gather(2, best[:, None].expand(-1, steps, -1))[..., 0]
+        # only the ranking matters, and the product of many small factors would underflow
+        largest = product.abs().amax(1, keepdim=True)
+        product = product / torch.where(largest > 0, largest, torch.ones_like(largest))
+        # from here on only the chosen neuron moves, by one unit at every token of the scope
+        tangent = torch.zeros_like(stream)
+        tangent[:, target.tokens] = target.value_vectors(block)[best[:, 0]].repeat_interleave(steps, 0)[:, None]
+    return torch.stack(neurons, 1)
+
+
+def random_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"], top: int = 1, seed: int = 0) -> Int64[Tensor, "batch layer rank"]:
+    """Neurons drawn uniformly without replacement in each block.
+
+    An image's draw depends on the seed and on its pixels alone, so a batch gives the same paths as its images one by one.
+    """
+    paths = []
+    for image in images.detach().to("cpu", torch.float64):
+        entropy = int.from_bytes(hashlib.sha256(image.numpy().tobytes()).digest()[:8], "big")
+        rng = np.random.default_rng([seed, entropy])
+        paths.append(np.stack([rng.choice(target.n_neurons, size=top, replace=False) for _ in range(target.n_blocks)]))
+    return torch.from_numpy(np.stack(paths)).to(images.device)

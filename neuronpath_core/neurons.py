@@ -1,0 +1,304 @@
+"""Where a neuron lives in a ViT, and how it is read, clamped, scaled and edited: the only module that touches hooks.
+
+A *neuron* is one input of ``blocks[l].mlp.fc2``, that is one output of the FFN's activation function.  It is read and
+edited at the *token scope*: the class token alone (``"cls"``) or every patch token (``"patch"``).
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+Scope = Literal["auto", "cls", "patch"]
+OPERATIONS = {"remove": 0.0, "enhance": 2.0}
+
+
+class TargetModel:
+    """A timm ``VisionTransformer`` seen as blocks of FFN neurons; the model itself is neither copied nor changed.
+
+    The model is put in eval mode, because dropout would make an attribution random.  Everything is computed in the
+    model's own dtype and on its device.
+
+    Args:
+        model: any timm ``VisionTransformer`` whose blocks are pre-norm ``Block`` with an FFN that ends in ``fc2``.
+        scope: ``"cls"``, ``"patch"``, or ``"auto"``: the class token if the model classifies from it
+            (``global_pool="token"``), the patch tokens if it averages them (``global_pool="avg"``).
+
+    Attributes:
+        n_blocks, n_neurons, n_classes: L, n and C.
+        scope: ``"cls"`` or ``"patch"``.
+        tokens: slice of the token axis that the scope covers.
+
+    Raises:
+        ValueError: not a ``VisionTransformer``, blocks of another kind, no token in scope, or non-finite weights.
+    """
+
+    def __init__(self, model: VisionTransformer, scope: Scope = "auto"):
+        if not isinstance(model, VisionTransformer):
+            raise ValueError(f"TargetModel needs a timm VisionTransformer, got {type(model).__name__}")
+        if not isinstance(model.patch_embed, PatchEmbed) or not isinstance(model.patch_embed.proj, nn.Conv2d):
+            raise ValueError(f"patch embedding {type(model.patch_embed).__name__} is not supported; accepted: timm's PatchEmbed, pixels to tokens at once")
+        if model.global_pool == "":
+            raise ValueError("global_pool='' gives logits per token; accepted: a model that pools, such as 'token' or 'avg'")
+        for index, block in enumerate(model.blocks):
+            if not isinstance(block, Block) or not isinstance(getattr(block.mlp, "fc2", None), nn.Linear):
+                raise ValueError(f"block {index} is {type(block).__name__} with FFN {type(getattr(block, 'mlp', None)).__name__}; "
+                                 "accepted: timm's pre-norm Block whose FFN ends in a linear fc2")
+        if len({block.mlp.fc2.in_features for block in model.blocks}) != 1:
+            raise ValueError("all blocks must have the same number of FFN neurons")
+        if not isinstance(model.head, nn.Linear):
+            raise ValueError("the model has no classification head; accepted: a model with num_classes >= 1")
+        self.model = model.eval()
+        self.scope = self._resolve(scope)
+        self.tokens = slice(0, 1) if self.scope == "cls" else slice(model.num_prefix_tokens, None)
+        self.n_blocks = len(model.blocks)
+        self.n_neurons = model.blocks[0].mlp.fc2.in_features
+        self.n_classes = model.head.out_features
+        self.check_weights()
+
+    def _resolve(self, scope: str) -> str:
+        if scope == "auto":
+            scope = {"token": "cls", "avg": "patch"}.get(self.model.global_pool, "")
+            if not scope:
+                raise ValueError(f"scope 'auto' does not know global_pool={self.model.global_pool!r}; give scope='cls' or scope='patch'")
+        if scope not in ("cls", "patch"):
+            raise ValueError(f"unknown scope {scope!r}; accepted: auto, cls, patch")
+        if scope == "cls" and self.model.cls_token is None:
+            raise ValueError("scope 'cls' needs a model with a class token; accepted here: patch")
+        return scope
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of weights, images and results."""
+        return self.model.head.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of weights, images and results."""
+        return self.model.head.weight.device
+
+    def __call__(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
+        """Logits, with whatever edits are in force."""
+        return self.model(images)
+
+    def embed(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch token embed"]:
+        """The residual stream that enters the first block."""
+        model = self.model
+        return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+
+    def run(self, stream: Float[Tensor, "batch token embed"], start: int, stop: int) -> Float[Tensor, "batch token embed"]:
+        """The residual stream after blocks ``start .. stop-1``."""
+        for block in self.model.blocks[start:stop]:
+            stream = block(stream)
+        return stream
+
+    def probability(self, stream: Float[Tensor, "batch token embed"], labels: Int64[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """F_x: the softmax probability of each image's label, from the residual stream after the last block."""
+        logits = self.model.forward_head(self.model.norm(stream))
+        return logits.softmax(-1).gather(1, labels[:, None])[:, 0]
+
+    def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
+        """What one unit of each neuron adds to its token's residual stream: the columns of ``fc2``, LayerScale included.
+
+        In a pre-norm block the stream after the block is affine in the scope's neurons, with these vectors as slope.
+        """
+        weight = self.model.blocks[block].mlp.fc2.weight.T
+        gamma = getattr(self.model.blocks[block].ls2, "gamma", None)
+        return (weight if gamma is None else weight * gamma).detach()
+
+    def check_weights(self) -> None:
+        """Raise ``ValueError`` naming the first parameter that is not finite."""
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise ValueError(f"the model's weights are not finite: {name}")
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise ``ValueError`` unless images are of the shape, type and range that this model accepts."""
+        embed, channels = self.model.patch_embed, self.model.patch_embed.proj.in_channels
+        if embed.strict_img_size and embed.img_size:
+            accepted, fits = f"(batch, {channels}, {embed.img_size[0]}, {embed.img_size[1]})", lambda size: size == tuple(embed.img_size)
+        else:
+            steps = (1, 1) if embed.dynamic_img_pad else embed.patch_size
+            accepted = f"(batch, {channels}, height, width), multiples of {steps[0]} and {steps[1]}"
+            fits = lambda size: all(0 < side and side % step == 0 for side, step in zip(size, steps, strict=True))  # noqa: E731
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != channels or not fits(tuple(images.shape[2:])):
+            found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise ValueError(f"images must be a tensor of shape {accepted}, got {found}")
+        if len(images) == 0:
+            raise ValueError("images must hold at least one image, got an empty batch")
+        if images.dtype != self.dtype or images.device != self.device:
+            raise ValueError(f"images are {images.dtype} on {images.device}; accepted: the model's {self.dtype} on {self.device}")
+        if not torch.isfinite(images).all():
+            raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
+
+    def check_batch(self, images: Tensor, labels: Tensor) -> None:
+        """Raise ``ValueError`` unless weights, images and labels are all such that an attribution is defined."""
+        self.check_weights()
+        self.check_images(images)
+        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):
+            found = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+            raise ValueError(f"labels must be an int64 tensor of shape ({len(images)},), got {found}")
+        if labels.device != self.device:
+            raise ValueError(f"labels are on {labels.device}; accepted: the model's {self.device}")
+        if labels.min() < 0 or labels.max() >= self.n_classes:
+            raise ValueError(f"labels must lie in 0..{self.n_classes - 1}, got {int(labels.min())}..{int(labels.max())}")
+
+    def check_neurons(self, neurons: Tensor, batch: int | None = None) -> Int64[Tensor, "batch layer rank"]:
+        """Neuron indices as ``(batch, layer, rank)``; ``ValueError`` unless they fit this model.
+
+        Args:
+            neurons: int64 ``(batch, layer)``, one neuron a block, or ``(batch, layer, rank)``, several.
+            batch: number of images they must belong to; ``None`` accepts any.
+        """
+        if not isinstance(neurons, Tensor) or neurons.dtype != torch.int64 or neurons.ndim not in (2, 3) or neurons.shape[1] != self.n_blocks:
+            found = f"{neurons.dtype} {tuple(neurons.shape)}" if isinstance(neurons, Tensor) else type(neurons).__name__
+            raise ValueError(f"neurons must be an int64 tensor (batch, {self.n_blocks}) or (batch, {self.n_blocks}, rank), got {found}")
+        if batch is not None and len(neurons) != batch:
+            raise ValueError(f"neurons hold paths of {len(neurons)} images, the batch has {batch}")
+        if neurons.numel() == 0 or neurons.min() < 0 or neurons.max() >= self.n_neurons:
+            raise ValueError(f"neuron indices must lie in 0..{self.n_neurons - 1}")
+        ranked = neurons.to(self.device).reshape(len(neurons), self.n_blocks, -1)
+        ordered = ranked.sort(-1).values
+        if (ordered[..., 1:] == ordered[..., :-1]).any():
+            raise ValueError("a block's neurons must differ from one another")
+        return ranked
+
+
+@contextmanager
+def activation_gradients(target: TargetModel) -> Iterator[None]:
+    """Inside, gradients flow to activations, also under a caller's ``no_grad``, and no graph is kept for the weights."""
+    if torch.is_inference_mode_enabled():
+        raise ValueError("attributions need gradients, which torch.inference_mode() rules out; accepted: torch.no_grad(), or neither")
+    wanted = [parameter for parameter in target.model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def hooked(target: TargetModel, functions: Mapping[int, Callable[[Tensor], Tensor | None]]) -> Iterator[None]:
+    """Pass what enters ``fc2`` of the given blocks through functions; a returned tensor replaces it.
+
+    The hooks are gone when the context is left, whatever happened inside.
+    """
+    def as_hook(function):
+        def hook(_module, inputs):
+            replaced = function(inputs[0])
+            return None if replaced is None else (replaced,)
+        return hook
+
+    with ExitStack() as stack:
+        for block, function in functions.items():
+            handle = target.model.blocks[block].mlp.fc2.register_forward_pre_hook(as_hook(function))
+            stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def reading(target: TargetModel) -> Iterator[dict[int, Tensor]]:
+    """A dictionary that fills with every block's scope activations, ``(batch, token, neuron)``, as a forward runs."""
+    store: dict[int, Tensor] = {}
+
+    def keep(block):
+        def function(value):
+            store[block] = value[:, target.tokens]
+        return function
+
+    with hooked(target, {block: keep(block) for block in range(target.n_blocks)}):
+        yield store
+
+
+def _replace_scope(target: TargetModel, value: Tensor, scoped: Tensor) -> Tensor:
+    before, after = value[:, :target.tokens.start], value[:, target.tokens.start + scoped.shape[1]:]
+    return torch.cat([before, scoped.expand(len(value), -1, -1), after], dim=1)
+
+
+@contextmanager
+def clamped(target: TargetModel, values: Mapping[int, Float[Tensor, "batch token neuron"]]) -> Iterator[None]:
+    """Hold the scope activations of the given blocks at ``values``; the other tokens run natively."""
+    with hooked(target, {block: lambda value, held=held: _replace_scope(target, value, held) for block, held in values.items()}):
+        yield
+
+
+def read_activations(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch layer token neuron"]:
+    """Clean scope activations w̄ of every block; one token for scope ``"cls"``, every patch token for ``"patch"``.
+
+    Raises:
+        ValueError: images of another shape, dtype or device than the model's, or non-finite ones.
+    """
+    target.check_weights()
+    target.check_images(images)
+    with torch.no_grad(), reading(target) as store:
+        target(images)
+    return torch.stack([store[block] for block in range(target.n_blocks)], dim=1)
+
+
+@contextmanager
+def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"]) -> Iterator[None]:
+    """Multiply each neuron's *current* value at the scope by its factor; a batch of one holds for every image.
+
+    Raises:
+        ValueError: factors of another shape, or (on the forward) for another number of images.
+    """
+    if factors.ndim != 3 or factors.shape[1:] != (target.n_blocks, target.n_neurons):
+        raise ValueError(f"factors must have shape (batch, {target.n_blocks}, {target.n_neurons}), got {tuple(factors.shape)}")
+    factors = factors.to(device=target.device, dtype=target.dtype)
+
+    def scale(block):
+        def function(value):
+            if len(factors) not in (1, len(value)):
+                raise ValueError(f"the edit is for {len(factors)} images, the batch has {len(value)}; accepted: equal numbers, or an edit for one")
+            return _replace_scope(target, value, value[:, target.tokens] * factors[:, block, None])
+        return function
+
+    with hooked(target, {block: scale(block) for block in range(target.n_blocks)}):
+        yield
+
+
+def edit_factor(operation: str | float) -> float:
+    """The factor of an operation: ``"remove"`` 0, ``"enhance"`` 2, or the finite number given."""
+    if isinstance(operation, str):
+        if operation not in OPERATIONS:
+            raise ValueError(f"unknown operation {operation!r}; accepted: {', '.join(OPERATIONS)}, or a factor")
+        return OPERATIONS[operation]
+    if not isinstance(operation, numbers.Real) or not math.isfinite(operation):
+        raise ValueError(f"unknown operation {operation!r}; accepted: {', '.join(OPERATIONS)}, or a finite factor")
+    return float(operation)
+
+
+@contextmanager
+def edit(target: TargetModel, neurons: Int64[Tensor, "batch layer"], operation: str | float = "remove") -> Iterator[TargetModel]:
+    r"""Edit each image's path: :math:`w^l_{p_l} \leftarrow c\, w^l_{p_l}` at the scope, block by block (Sec. 4.2).
+
+    The *current* value is multiplied: a later block's neuron is scaled after it has felt the earlier edits.
+
+    Args:
+        target: the model; its forward passes inside the context are edited.
+        neurons: int64 ``(batch, layer)`` or ``(batch, layer, rank)``; a batch of one holds for every image.
+        operation: ``"remove"`` (c = 0), ``"enhance"`` (c = 2), or c itself.
+
+    Raises:
+        ValueError: unknown operation, indices out of range, or a forward of another number of images.
+    """
+    target.check_weights()
+    ranked = target.check_neurons(neurons)
+    factors = torch.ones(len(ranked), target.n_blocks, target.n_neurons, dtype=target.dtype, device=target.device)
+    factors.scatter_(2, ranked, edit_factor(operation))
+    with scaled(target, factors):
+        yield target
