@@ -1,0 +1,218 @@
+"""The paper's experiments, each a function from a study to a tidy table; a notebook calls it and shows what it returns."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from tqdm.auto import tqdm
+
+from neuronpath_core import metrics, models
+from neuronpath_core.attribution import images_at_once, knowledge_attribution
+from neuronpath_core.baselines import activation_paths
+from neuronpath_core.datasets import ImageSet
+from neuronpath_core.interventions import class_neurons, class_probabilities, pruned, pruning_mask
+from neuronpath_core.neurons import TargetModel
+from neuronpath_core.paths import METHODS, Paths, find_paths
+from neuronpath_core.study import Study
+
+
+def knowledge_neurons(study: Study, names: Sequence[str], images: ImageSet, top: int = 5, quadrature: str = "right", steps: int = 20) -> pd.DataFrame:
+    """Where the neurons with the largest knowledge attribution lie (Fig. 2, App. B).
+
+    Returns:
+        one row per model, image and rank: ``model, image, label, rank, block, neuron, attribution``; blocks count from 1.
+    """
+    tables = []
+    for model in study.check_models(list(names)):
+        target, (pictures, labels) = study.target(model), study.batch(images)
+        if not 1 <= top <= target.n_blocks * target.n_neurons:
+            raise ValueError(f"top must lie in 1..{target.n_blocks * target.n_neurons}, got {top}")
+        parts = torch.arange(len(images)).split(images_at_once(target, steps))
+        best = [knowledge_attribution(target, pictures[part], labels[part], quadrature, steps).flatten(1).topk(top)
+                for part in tqdm(parts, desc=f"{model} knowledge", disable=not study.progress)]
+        index = torch.cat([part.indices for part in best]).cpu().numpy()
+        tables.append(pd.DataFrame({
+            "model": model, "image": np.repeat(images.ids.numpy(), top), "label": np.repeat(images.labels.numpy(), top),
+            "rank": np.tile(np.arange(1, top + 1), len(images)), "block": index.ravel() // target.n_neurons + 1,
+            "neuron": index.ravel() % target.n_neurons, "attribution": torch.cat([part.values for part in best]).cpu().double().numpy().ravel(),
+        }))
+    return pd.concat(tables, ignore_index=True)
+
+
+def interventions(study: Study, names: Sequence[str], images: ImageSet, methods: Sequence[str], **settings) -> pd.DataFrame:
+    """Every image's path by every method, its score, and what removing and enhancing it does (Table 1, Fig. 3).
+
+    Args:
+        settings: ``quadrature``, ``steps``, ``seed`` of :meth:`Study.paths`.
+
+    Returns:
+        one row per model, method and image: ``model, method, image, label, score, correct, probability`` and, for each
+        operation, ``removal_accuracy, removal_probability, enhancement_accuracy, enhancement_probability`` (deviations).
+    """
+    if not methods or any(method not in METHODS for method in methods):
+        raise ValueError(f"unknown methods {list(methods)!r}; accepted: one or more of {', '.join(METHODS)}")
+    labels, tables = images.labels.numpy(), []
+    for model in study.check_models(list(names)):
+        clean = study.probabilities(model, images)
+        for method in methods:
+            paths = study.paths(model, images, method, **settings)
+            columns = {"model": model, "method": method, "image": images.ids.numpy(), "label": labels, "score": paths.score.numpy(),
+                       "correct": metrics.correct(clean, labels), "probability": clean[np.arange(len(labels)), labels]}
+            for operation, name in (("remove", "removal"), ("enhance", "enhancement")):
+                edited = study.probabilities(model, images, paths, operation)
+                columns[f"{name}_accuracy"] = metrics.accuracy_deviation(clean, edited, labels)
+                columns[f"{name}_probability"] = metrics.probability_deviation(clean, edited, labels)
+            tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def rule_agreement(study: Study, names: Sequence[str], images: ImageSet, rules: Sequence[tuple[str, int]], reference: tuple[str, int]) -> pd.DataFrame:
+    """How well the paths of each quadrature rule agree with those of a fine one: ``model, rule, nodes, neurons, paths``."""
+    rows = []
+    for model in study.check_models(list(names)):
+        target, (pictures, labels) = study.target(model), study.batch(images)
+        fine = find_paths(target, pictures, labels, quadrature=reference[0], steps=reference[1]).neurons.cpu()
+        for rule, nodes in rules:
+            found = find_paths(target, pictures, labels, quadrature=rule, steps=nodes).neurons.cpu()
+            same, whole = metrics.agreement(found, fine)
+            rows.append({"model": model, "rule": rule, "nodes": nodes, "neurons": same, "paths": whole})
+    return pd.DataFrame(rows)
+
+
+def path_table(model: str, images: ImageSet, paths: Paths) -> pd.DataFrame:
+    """Paths as a tidy table: ``model, image, label, block, neuron``; blocks count from 1."""
+    count, blocks = paths.neurons.shape
+    return pd.DataFrame({
+        "model": model, "image": np.repeat(images.ids.numpy(), blocks), "label": np.repeat(images.labels.numpy(), blocks),
+        "block": np.tile(np.arange(1, blocks + 1), count), "neuron": paths.neurons.numpy().ravel(),
+    })
+
+
+def split_probe(images: ImageSet, share: float = 0.8, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+    """Each class's images split at random into probing images, ``share`` of them, and test images; none in both."""
+    if not 0 < share < 1:
+        raise ValueError(f"the probing share must lie strictly between 0 and 1, got {share}")
+    rng, probe, test = np.random.default_rng(seed), [], []
+    labels = images.labels.numpy()
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        count = round(share * len(members))
+        if not 0 < count < len(members):
+            raise ValueError(f"class {label} has {len(members)} images, too few for a {share:.0%} split; accepted: more images per class")
+        probe.append(np.sort(members[:count]))
+        test.append(np.sort(members[count:]))
+    return images.select(np.concatenate(probe)), images.select(np.concatenate(test))
+
+
+def whole_model(study: Study, names: Sequence[str], images: ImageSet) -> dict[str, dict[str, float]]:
+    """Accuracy (``"correct"``) and mean true-class probability (``"probability"``) of the unedited models."""
+    result: dict[str, dict[str, float]] = {"correct": {}, "probability": {}}
+    labels = images.labels.numpy()
+    for model in study.check_models(list(names)):
+        clean = study.probabilities(model, images)
+        result["correct"][model] = float(metrics.correct(clean, labels).mean())
+        result["probability"][model] = float(clean[np.arange(len(labels)), labels].mean())
+    return result
+
+
+def pruning_grid(
+    study: Study, model: str, probe: ImageSet, test: ImageSet, tops: Sequence[int], shares: Sequence[float], repeats: int = 3,
+    rule: str = "count", seed: int = 0, **settings
+) -> pd.DataFrame:
+    """Test accuracy and probability when all but a class's t neurons per block are zeroed with probability p (Fig. 6, App. E).
+
+    Three ways to choose what is kept: the neurons that the class's neuron paths share, those most often among the t most
+    active ones of its probing images, and random ones.  Each class's test images see their own class's mask, as published: the mask
+    carries the label.
+
+    Returns:
+        one row per kept kind, t, p, repeat and test image: ``model, kept, top, share, repeat, image, label, correct, probability``.
+    """
+    target, (pictures, _) = study.target(model), study.batch(test)
+    labels, rows = test.labels.numpy(), []
+    if max(tops) > target.n_neurons:
+        raise ValueError(f"t must lie in 1..{target.n_neurons}, got {max(tops)}")
+    activation = activation_paths(target, study.batch(probe)[0], max(tops)).cpu()
+    bar = tqdm(total=len(tops) * len(shares) * repeats, desc=f"{model} pruning", disable=not study.progress)
+    for top in tops:
+        searched = study.paths(model, probe, "neuron_path", top=top, **settings).neurons
+        for share in shares:
+            for repeat in range(repeats):
+                rng = np.random.default_rng([seed, top, round(1000 * share), repeat])
+                for label in np.unique(labels):
+                    mine, images = probe.labels == label, labels == label
+                    drawn = [sorted(rng.choice(target.n_neurons, top, replace=False).tolist()) for _ in range(target.n_blocks)]
+                    kinds = {"neuron path": class_neurons(searched[mine], top, rule),
+                             "activation": class_neurons(activation[mine], top, "count"), "random": drawn}
+                    mask_seed = rng.integers(2**32)
+                    for kind, kept in kinds.items():
+                        survives = pruning_mask(kept, target.n_neurons, share, np.random.default_rng(mask_seed))
+                        with pruned(target, survives):
+                            probability = class_probabilities(target, pictures[torch.from_numpy(images).to(pictures.device)]).cpu().double().numpy()
+                        rows.append(pd.DataFrame({
+                            "model": model, "kept": kind, "top": top, "share": share, "repeat": repeat, "image": test.ids.numpy()[images],
+                            "label": label, "correct": metrics.correct(probability, labels[images]), "probability": probability[:, label],
+                        }))
+                bar.update(1)
+    bar.close()
+    return pd.concat(rows, ignore_index=True)
+
+
+# one size is varied while the others stay here; small, so that the whole table takes seconds
+COST_BASE = {"L": 6, "n": 128, "m": 8, "T": 17}
+COST_SIZES = {"L": (3, 6, 12, 24), "n": (64, 128, 256, 512), "m": (4, 8, 16, 32), "T": (5, 17, 37, 65)}
+COST_WIDTH = 32
+
+
+def _cost_model(sizes: dict[str, int], dtype: torch.dtype, device: torch.device, seed: int) -> tuple[TargetModel, torch.Tensor, torch.Tensor]:
+    """A ViT of the given sizes with random weights, one image and its label."""
+    side = math.isqrt(sizes["T"] - 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = VisionTransformer(img_size=4 * side, patch_size=4, in_chans=1, num_classes=10, embed_dim=COST_WIDTH, depth=sizes["L"], num_heads=2,
+                                  mlp_ratio=sizes["n"] / COST_WIDTH)
+        image = torch.randn(1, 1, 4 * side, 4 * side)
+    return TargetModel(model.to(device=device, dtype=dtype)), image.to(device=device, dtype=dtype), torch.zeros(1, dtype=torch.int64, device=device)
+
+
+def search_operations(sizes: dict[str, int], width: int) -> float:
+    r"""Multiply-adds of the fast joint search for one image, class-token scope, from its structure.
+
+    .. math:: m \,\big[T(4d^2 + 2nd) + 2T^2 d\big]\,\big[L(L-1) + 2(L-1)\big]
+
+    The first bracket is one block's forward pass; block l is followed by L-l blocks, run forward and backward (as dear as
+    forward, since no weight needs a gradient), and every block but the first is passed once with a tangent.
+    """
+    blocks, neurons, steps, tokens = (sizes[name] for name in ("L", "n", "m", "T"))
+    forward = tokens * (4 * width**2 + 2 * neurons * width) + 2 * tokens**2 * width
+    return steps * forward * (blocks * (blocks - 1) + 2 * (blocks - 1))
+
+
+def search_cost(study: Study, repeats: int = 3, seed: int = 0, search: str = "joint") -> pd.DataFrame:
+    """Time of the search for one image against L, n, m and T, each varied alone, beside two counts (App. A).
+
+    Returns:
+        ``varied, size, seconds`` (median of ``repeats``), ``published`` (the paper's count L·m·n·T·d²) and ``operations``
+        (:func:`search_operations`).
+    """
+    device, dtype, rows = models.parse_device(study.device), models.parse_dtype(study.dtype), []
+    for varied, sizes in COST_SIZES.items():
+        for size in sizes:
+            setting = COST_BASE | {varied: size}
+            target, image, label = _cost_model(setting, dtype, device, seed)
+            find_paths(target, image, label, search=search, steps=setting["m"])
+            seconds = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                find_paths(target, image, label, search=search, steps=setting["m"]).score.cpu()  # waits for the device
+                seconds.append(time.perf_counter() - started)
+            rows.append({"varied": varied, "size": size, "seconds": statistics.median(seconds),
+                         "published": math.prod(setting.values()) * COST_WIDTH**2, "operations": search_operations(setting, COST_WIDTH)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,217 @@
+"""One function per figure, from tidy tables; each returns a closed figure, so that a notebook shows it exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from neuronpath_core.analysis import METHOD_LABELS, TABLE1_METRICS
+from neuronpath_core.datasets import ImageSet
+
+METHOD_ORDER = ("activation", "influence_pattern", "neuron_path", "random")
+DPI = 150
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """One look for all figures, without changing the caller's settings."""
+    @wraps(draw)
+    def drawn(*args, **kwargs) -> Figure:
+        with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.85), sns.color_palette("colorblind"), \
+                plt.rc_context({"figure.dpi": DPI, "figure.constrained_layout.use": True, "axes.titlesize": "medium"}):
+            figure = draw(*args, **kwargs)
+            plt.close(figure)
+            return figure
+    return drawn
+
+
+def _method_colours() -> dict[str, tuple]:
+    return dict(zip((METHOD_LABELS[method] for method in METHOD_ORDER), sns.color_palette("colorblind")[:4], strict=True))
+
+
+def _whiskers(axis, positions, rows: pd.DataFrame, **style) -> None:
+    """Values with their intervals."""
+    errors = np.clip(np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]), 0, None)
+    axis.errorbar(positions, rows["value"], yerr=errors, **{"fmt": "none", "ecolor": "0.25", "elinewidth": 1, "capsize": 2, **style})
+
+
+@_styled
+def knowledge_blocks(shares: pd.DataFrame) -> Figure:
+    """Fig. 2: share of the knowledge neurons in each block, one panel per model, with 95 % intervals."""
+    models = list(dict.fromkeys(shares["model"]))
+    figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models), 3), sharey=True, squeeze=False)
+    for index, (axis, model) in enumerate(zip(axes[0], models, strict=True)):
+        rows = shares[shares["model"] == model]
+        axis.bar(rows["block"], rows["value"], color=sns.color_palette("colorblind")[index])
+        _whiskers(axis, rows["block"], rows)
+        axis.set(title=model, xlabel="block", xticks=rows["block"].to_numpy()[:: max(1, len(rows) // 12)])
+    axes[0, 0].set_ylabel("share of knowledge neurons")
+    return figure
+
+
+@_styled
+def table1_intervals(table: pd.DataFrame) -> Figure:
+    """Table 1 drawn: a row of panels per metric, one panel per model, with 95 % intervals."""
+    models, colours = list(dict.fromkeys(table["model"])), _method_colours()
+    figure, axes = plt.subplots(len(TABLE1_METRICS), len(models), figsize=(2.6 * len(models), 6.6), squeeze=False)
+    for row, (metric, title) in zip(axes, TABLE1_METRICS.items(), strict=True):
+        for axis, model in zip(row, models, strict=True):
+            rows = table[(table["metric"] == metric) & (table["model"] == model)]
+            names = [METHOD_LABELS[method] for method in rows["method"]]
+            axis.bar(names, rows["value"], color=[colours[name] for name in names])
+            _whiskers(axis, np.arange(len(rows)), rows)
+            axis.axhline(0, color="0.25", linewidth=0.8)
+            axis.set_xticks(np.arange(len(names)), [name.replace(" ", "\n") for name in names] if row is axes[-1] else [], fontsize=7)
+            if row is axes[0]:
+                axis.set_title(model)
+        row[0].set_ylabel(title.replace(" (", "\n(").replace("accuracy deviation", "accuracy\ndeviation"))
+    return figure
+
+
+@_styled
+def deviation_boxes(table: pd.DataFrame, operation: str) -> Figure:
+    """Fig. 3: probability deviation of the true class, one box per method, one panel per model.
+
+    ``operation`` is ``"removal"`` or ``"enhancement"``.  Boxes hold the middle half of the images, whiskers 5-95 %, the
+    diamond is the mean.
+    """
+    models, colours = list(dict.fromkeys(table["model"])), _method_colours()
+    data = table.assign(method=table["method"].map(METHOD_LABELS), deviation=table[f"{operation}_probability"])
+    figure, axes = plt.subplots(1, len(models), figsize=(2.7 * len(models), 3.2), squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        sns.boxplot(data[data["model"] == model], x="method", y="deviation", hue="method", palette=colours, legend=False, ax=axis,
+                    whis=(5, 95), showfliers=False, showmeans=True, linewidth=0.9,
+                    meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "0.2", "markersize": 4})
+        axis.axhline(0, color="0.25", linewidth=0.8)
+        axis.set(title=model, xlabel="", ylabel="")
+        axis.set_xticks(axis.get_xticks(), [label.get_text().replace(" ", "\n") for label in axis.get_xticklabels()], fontsize=7)
+    axes[0, 0].set_ylabel(f"{operation}: probability deviation")
+    return figure
+
+
+@_styled
+def class_violins(table: pd.DataFrame, label: int, class_name: str, n_neurons: dict[str, int]) -> Figure:
+    """Fig. 4, 7-10: distribution of the selected neuron's index per block for one class, one panel per model.
+
+    The dashed line connects each block's most frequent neuron.
+    """
+    models = list(dict.fromkeys(table["model"]))
+    rows = -(-len(models) // 2)
+    figure, axes = plt.subplots(rows, min(2, len(models)), figsize=(5.4 * min(2, len(models)), 2.7 * rows), squeeze=False)
+    for index, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
+        own = table[(table["model"] == model) & (table["label"] == label)]
+        sns.violinplot(own, x="block", y="neuron", ax=axis, inner=None, cut=0, density_norm="width", linewidth=0.6, width=0.9,
+                       color=sns.color_palette("colorblind")[index % 10], saturation=0.7)
+        modal = own.groupby("block")["neuron"].agg(lambda values: np.bincount(values).argmax())
+        axis.plot(np.arange(len(modal)), modal.to_numpy(), linestyle="--", marker="o", markersize=2.5, color="0.15", linewidth=1)
+        axis.set(title=f"{model}, class {class_name}", xlabel="block", ylabel="neuron index", ylim=(-2, n_neurons[model] + 1))
+        if len(modal) > 12:
+            axis.set_xticks(np.arange(1, len(modal), 2), [str(block) for block in modal.index[1::2]])
+    for axis in list(axes.flat)[len(models):]:
+        axis.set_visible(False)
+    return figure
+
+
+@_styled
+def concentration_curves(table: pd.DataFrame) -> Figure:
+    """Share of a class's images that pass through each block's most frequent neuron, beside shuffled labels."""
+    models = list(dict.fromkeys(table["model"]))
+    figure, axes = plt.subplots(1, len(models), figsize=(2.7 * len(models), 2.9), sharey=True, squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        rows = table[table["model"] == model]
+        axis.plot(rows["block"], rows["share"], marker="o", markersize=3, label="class labels")
+        axis.plot(rows["block"], rows["shuffled"], marker="s", markersize=3, label="shuffled labels")
+        axis.fill_between(rows["block"], rows["shuffled"], rows["shuffled_high"], alpha=0.25, color=sns.color_palette("colorblind")[1])
+        axis.axhline(rows["uniform"].iloc[0], color="0.4", linestyle=":", linewidth=1, label="1/n")
+        axis.set(title=model, xlabel="block", ylim=(0, 1))
+    axes[0, 0].set_ylabel("share through modal neuron")
+    axes[0, -1].legend(fontsize=7)
+    return figure
+
+
+@_styled
+def utilisation_maps(matrices: dict[str, np.ndarray], labels: Sequence[int], class_names: Sequence[str]) -> Figure:
+    """Utilisation matrices of a few classes, one row per model (Fig. 5, left)."""
+    figure, axes = plt.subplots(len(matrices), len(labels), figsize=(3.2 * len(labels), 2.1 * len(matrices)), squeeze=False)
+    for row, (model, stack) in zip(axes, matrices.items(), strict=True):
+        for axis, label in zip(row, labels, strict=True):
+            axis.imshow(stack[label], aspect="auto", cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
+            axis.grid(False)
+            axis.set(title=f"{model}, class {class_names[label]}", xlabel="neuron", ylabel="block")
+            axis.set_yticks([0, len(stack[label]) - 1], ["1", str(len(stack[label]))])
+    figure.colorbar(axes[0, 0].images[0], ax=axes, label="share of the block's selections", shrink=0.8)
+    return figure
+
+
+@_styled
+def similarity_matrices(matrices: dict[str, np.ndarray], class_names: Sequence[str]) -> Figure:
+    """Cosine similarity of the classes' utilisation matrices, one panel per model."""
+    figure, axes = plt.subplots(1, len(matrices), figsize=(4.6 * len(matrices), 3.9), squeeze=False)
+    for axis, (model, similarity) in zip(axes[0], matrices.items(), strict=True):
+        sns.heatmap(similarity, mask=np.eye(len(similarity), dtype=bool), annot=len(similarity) <= 12, fmt=".2f", annot_kws={"fontsize": 6.5},
+                    cmap="viridis", square=True, xticklabels=class_names, yticklabels=class_names, ax=axis, cbar_kws={"shrink": 0.8})
+        axis.set(title=model, xlabel="class", ylabel="class")
+    return figure
+
+
+@_styled
+def similar_classes(table: pd.DataFrame, images: ImageSet, classes: Sequence[str]) -> Figure:
+    """Fig. 5, 11, 12: an example of each class beside its most and least similar classes; ``table`` as of ``extremes``."""
+    columns = [("most similar", "blue"), ("least similar", "red")]
+    count = int(table.groupby(["class", "kind"]).size().max())
+    figure, axes = plt.subplots(len(classes), 1 + 2 * count, figsize=(1.5 * (1 + 2 * count), 1.8 * len(classes)), squeeze=False)
+    examples = {name: images.pixels[int(np.flatnonzero(images.labels.numpy() == label)[0])] for label, name in enumerate(images.class_names)}
+    for row, name in zip(axes, classes, strict=True):
+        shown = [(name, f"class {name}", "0.2")]
+        for kind, colour in columns:
+            own = table[(table["class"] == name) & (table["kind"] == kind)]
+            shown += [(other, f"{kind}:\n{other} ({value:.2f})", colour) for other, value in zip(own["other"], own["similarity"], strict=True)]
+        for axis, (other, title, colour) in zip(row, shown, strict=True):
+            axis.imshow(examples[other], cmap="gray", vmin=0, vmax=255)
+            axis.set_title(title, fontsize=8, color=colour)
+            axis.set(xticks=[], yticks=[])
+    return figure
+
+
+@_styled
+def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: str) -> Figure:
+    """Fig. 6: test ``measure`` against t, one row per model, one panel per pruned share; the dotted line is the whole model.
+
+    ``summary``: ``model, kept, top, share, value, low, high``.
+    """
+    models, shares = list(dict.fromkeys(summary["model"])), sorted(summary["share"].unique())
+    figure, axes = plt.subplots(len(models), len(shares), figsize=(2.6 * len(shares), 2.5 * len(models)), sharey="row", sharex=True, squeeze=False)
+    for row, model in zip(axes, models, strict=True):
+        for axis, share in zip(row, shares, strict=True):
+            for offset, (kept, own) in enumerate(summary[(summary["model"] == model) & (summary["share"] == share)].groupby("kept", sort=False)):
+                positions = np.arange(len(own)) + 0.08 * (offset - 1)
+                _whiskers(axis, positions, own, fmt="o-", markersize=3, linewidth=1, label=kept, ecolor=None)
+                axis.set_xticks(np.arange(len(own)), [str(top) for top in own["top"]])
+            axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1, label="whole model")
+            axis.set(title=f"{model}, p = {share:.0%}", xlabel="kept per block (t)" if row is axes[-1] else "")
+        row[0].set_ylabel(measure)
+    axes[0, -1].legend(fontsize=7)
+    return figure
+
+
+@_styled
+def cost_curves(table: pd.DataFrame) -> Figure:
+    """App. A: measured time against each size, on logarithmic axes, beside two counts, as of ``scaled_formula``."""
+    names = {"L": "blocks L", "n": "neurons per block n", "m": "steps m", "T": "tokens T"}
+    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.9), squeeze=False)
+    for axis, (varied, title) in zip(axes[0], names.items(), strict=True):
+        rows = table[table["varied"] == varied]
+        axis.plot(rows["size"], rows["seconds"], marker="o", label="measured")
+        axis.plot(rows["size"], rows["operations"], linestyle="--", color="0.4", label="count of the fast search")
+        axis.plot(rows["size"], rows["published"], linestyle=":", color="0.4", label="formula of App. A")
+        axis.set(xscale="log", yscale="log", xlabel=title)
+        axis.set_xticks(rows["size"], [str(size) for size in rows["size"]])
+        axis.minorticks_off()
+    axes[0, 0].set_ylabel("seconds per image")
+    axes[0, 0].legend(fontsize=7)
+    return figure

@@ -1,0 +1,108 @@
+"""Edited forward passes: paths removed or enhanced, and everything but chosen neurons pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuronpath_core.attribution import images_at_once
+from neuronpath_core.neurons import TargetModel, edit_factor, scaled
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
+@torch.no_grad()
+def class_probabilities(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
+    """Softmax probabilities, with whatever edits for a batch of one are in force."""
+    target.check_images(images)
+    return torch.cat([target(part).softmax(-1) for part in images.split(images_at_once(target, 1))])
+
+
+@torch.no_grad()
+def edited_probabilities(
+    target: TargetModel,
+    images: Float[Tensor, "batch channel height width"],
+    neurons: Int64[Tensor, "batch layer"],
+    operation: str | float,
+) -> Float[Tensor, "batch class"]:
+    r"""Softmax probabilities :math:`\tilde P` with each image's own path edited (Sec. 4.2, App. C.4).
+
+    Args:
+        target: the model.
+        images: a batch.
+        neurons: its paths, int64 ``(batch, layer)`` or ``(batch, layer, rank)``.
+        operation: ``"remove"``, ``"enhance"`` or a factor.
+
+    Raises:
+        ValueError: images or paths that do not fit the model or one another, or an unknown operation.
+    """
+    target.check_images(images)
+    ranked, factor = target.check_neurons(neurons, len(images)), edit_factor(operation)
+    parts = []
+    for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 1)):
+        factors = torch.ones(len(chosen), target.n_blocks, target.n_neurons, dtype=images.dtype, device=images.device)
+        with scaled(target, factors.scatter_(2, ranked[chosen], factor)):
+            parts.append(target(images[chosen]).softmax(-1))
+    return torch.cat(parts)
+
+
+def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int, rule: Literal["count", "rank-mode"] = "count") -> list[list[int]]:
+    """The neurons that a class's paths share, per block (Sec. 4.4).
+
+    Args:
+        neurons: the paths of the class's images.
+        top: neurons to keep per block.
+        rule: ``"rank-mode"``, as published: the most frequent neuron at each rank, where a neuron that leads two ranks is
+            kept once, so fewer than ``top`` may remain; ``"count"``: the ``top`` most frequent over all ranks.
+
+    Returns:
+        one list per block; ties go to the smaller index.
+
+    Raises:
+        ValueError: unknown rule, or paths with fewer than ``top`` neurons a block.
+    """
+    if rule not in ("count", "rank-mode"):
+        raise ValueError(f"unknown rule {rule!r}; accepted: count, rank-mode")
+    if neurons.ndim != 3 or not 1 <= top <= neurons.shape[2]:
+        raise ValueError(f"top must lie in 1..rank of paths (image, layer, rank), got top {top} and paths {tuple(neurons.shape)}")
+    kept = []
+    for block in neurons[:, :, :top].unbind(1):
+        if rule == "rank-mode":
+            kept.append(sorted({int(np.bincount(rank).argmax()) for rank in block.T.cpu().numpy()}))
+        else:
+            counts = np.bincount(block.flatten().cpu().numpy())
+            order = np.argsort(-counts, kind="stable")[:top]
+            kept.append(sorted(int(index) for index in order if counts[index] > 0))
+    return kept
+
+
+def pruning_mask(kept: list[list[int]], n_neurons: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Which neurons survive when every one that is not kept is zeroed with probability ``share``.
+
+    Returns:
+        bool ``(layer, neuron)``, True for survivors.
+
+    Raises:
+        ValueError: ``share`` outside 0..1 or a kept index outside the block.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the pruned share must lie in 0..1, got {share}")
+    survives = rng.random((len(kept), n_neurons)) >= share
+    for block, indices in enumerate(kept):
+        if any(not 0 <= index < n_neurons for index in indices):
+            raise ValueError(f"kept neurons of block {block} must lie in 0..{n_neurons - 1}")
+        survives[block, indices] = True
+    return survives
+
+
+@contextmanager
+def pruned(target: TargetModel, survives: np.ndarray) -> Iterator[TargetModel]:
+    """Zero, at the scope and for every image, the neurons that do not survive; ``survives`` is bool ``(layer, neuron)``."""
+    with scaled(target, torch.from_numpy(survives[None]).to(target.dtype)):
+        yield target

@@ -1,0 +1,211 @@
+"""From a profile to models, images and paths: what every notebook starts with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from neuronpath_core import models, store
+from neuronpath_core.attribution import quadrature_rule
+from neuronpath_core.datasets import ImageSet, load_dataset
+from neuronpath_core.interventions import class_probabilities, edited_probabilities
+from neuronpath_core.neurons import TargetModel
+from neuronpath_core.paths import Paths, check_settings, find_paths
+
+# what decides the numbers of a path table; a change in any of these files makes stored tables unusable
+NUMERIC_SOURCES = ("neurons.py", "attribution.py", "search.py", "baselines.py", "paths.py")
+DEFAULT_PROFILE = "digits"
+RESULTS_VARIABLE = "NEURONPATH_RESULTS"
+IMAGES_PER_PART = 40
+
+
+def project_root() -> Path:
+    """The folder that holds ``profiles/``: the nearest one above the working directory, else the one of this package."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
+        if (folder / "profiles").is_dir() and (folder / "neuronpath_core").is_dir():
+            return folder
+    raise ValueError(f"no study found at or above {Path.cwd()}: a folder with profiles/ and neuronpath_core/ is needed")
+
+
+def profile_names(root: Path) -> list[str]:
+    """The profiles that can be run."""
+    return sorted(path.stem for path in (root / "profiles").glob("*.yml"))
+
+
+def load_profile(name: str, root: Path) -> dict:
+    """A profile's entries: ``dataset``, ``models``, ``notebooks``.
+
+    Raises:
+        ValueError: no such profile, or one that lacks an entry.
+    """
+    if name not in profile_names(root):
+        raise ValueError(f"unknown profile {name!r}; accepted: {', '.join(profile_names(root))}")
+    profile = yaml.safe_load((root / "profiles" / f"{name}.yml").read_text())
+    if missing := {"dataset", "models", "notebooks"} - set(profile):
+        raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}")
+    return profile
+
+
+def code_fingerprint() -> str:
+    """SHA-256 over the sources that decide the numbers."""
+    digest = hashlib.sha256()
+    for name in NUMERIC_SOURCES:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
+
+
+def weights_sha256(target: TargetModel) -> str:
+    """SHA-256 over the names and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(target.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value.detach().to("cpu", torch.float64).numpy()).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile, opened on a device and in a precision.
+
+    Args:
+        profile: name of a file in ``profiles/``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
+        dtype: ``"float64"``, ``"float32"`` or ``"bfloat16"``.
+        results: folder for path tables; by default ``results/<profile>`` or what ``NEURONPATH_RESULTS`` names.
+        progress: show a progress bar while paths are searched.
+
+    Raises:
+        ValueError: unknown profile, device or dtype.
+    """
+
+    profile: str = DEFAULT_PROFILE
+    device: str = "cpu"
+    dtype: str = "float64"
+    results: str | Path | None = None
+    progress: bool = False
+    root: Path = field(default_factory=project_root)
+
+    def __post_init__(self) -> None:
+        load_profile(self.profile, self.root)
+        models.parse_device(self.device)
+        models.parse_dtype(self.dtype)
+
+    @cached_property
+    def settings(self) -> dict:
+        """The profile's entries."""
+        return load_profile(self.profile, self.root)
+
+    @cached_property
+    def results_folder(self) -> Path:
+        """Where path tables are kept."""
+        return Path(self.results or os.environ.get(RESULTS_VARIABLE) or self.root / "results" / self.profile)
+
+    @cached_property
+    def data(self) -> tuple[ImageSet, ImageSet]:
+        """``(train, held_out)``; the experiments use the held-out images only."""
+        return load_dataset(self.settings["dataset"])
+
+    @property
+    def held_out(self) -> ImageSet:
+        """The images that no model was trained on."""
+        return self.data[1]
+
+    @property
+    def model_names(self) -> list[str]:
+        """The profile's models, in its order."""
+        return list(self.settings["models"])
+
+    @cached_property
+    def _targets(self) -> dict[str, TargetModel]:
+        return {}
+
+    def target(self, model: str) -> TargetModel:
+        """A model of the profile, loaded once.
+
+        Raises:
+            ValueError: the profile has no such model.
+        """
+        if model not in self.settings["models"]:
+            raise ValueError(f"unknown model {model!r}; accepted: {', '.join(self.model_names)}")
+        if model not in self._targets:
+            spec = self.settings["models"][model]
+            self._targets[model] = TargetModel(models.load_model(spec, self.root, self.device, self.dtype), spec.get("scope", "auto"))
+        return self._targets[model]
+
+    def check_models(self, names: list[str]) -> list[str]:
+        """The names, if there is at least one and all are the profile's; else ``ValueError``."""
+        if not names or any(name not in self.settings["models"] for name in names):
+            raise ValueError(f"unknown models {names!r}; accepted: one or more of {', '.join(self.model_names)}")
+        return list(names)
+
+    def images(self, count: int, seed: int = 0) -> ImageSet:
+        """``count`` held-out images, spread evenly over the classes; errors are those of :meth:`ImageSet.balanced`."""
+        return self.held_out.balanced(count, seed)
+
+    def batch(self, images: ImageSet) -> tuple[Tensor, Tensor]:
+        """Images and labels on the study's device, in its precision."""
+        device, dtype = models.parse_device(self.device), models.parse_dtype(self.dtype)
+        return images.images.to(device=device, dtype=dtype), images.labels.to(device)
+
+    def paths(
+        self,
+        model: str,
+        images: ImageSet,
+        method: str = "neuron_path",
+        search: str = "joint",
+        context: str = "full",
+        quadrature: str = "left",
+        steps: int = 20,
+        top: int | None = None,
+        seed: int = 0,
+    ) -> Paths:
+        """Paths of these images, from the store if they were found before with exactly these settings, else searched.
+
+        Arguments and errors are those of :func:`neuronpath_core.find_paths`; results are on the CPU.
+        """
+        target = self.target(model)
+        check_settings(target, method, search, context, top, seed)
+        quadrature_rule(quadrature, steps)
+        arguments = {"method": method, "search": search, "context": context, "quadrature": quadrature, "steps": steps, "top": top, "seed": seed}
+        manifest = {
+            "profile": self.profile, "model": model, "weights": weights_sha256(target), "scope": target.scope,
+            "images": images.sha256(), "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
+            "code": code_fingerprint(), "torch": version("torch"), "timm": version("timm"),
+        }
+        folder = self.results_folder / "paths" / f"{model}_{method}_{store.manifest_key(manifest)}"
+        table = store.read_or_compute(folder, manifest, lambda: self._search(target, images, arguments, f"{model} {method}"))
+        neurons = torch.from_numpy(np.stack(table["neurons"].to_numpy())).reshape(len(table), target.n_blocks, -1)
+        return Paths(neurons if top is not None else neurons[..., 0], torch.from_numpy(table["score"].to_numpy(copy=True)))
+
+    def _search(self, target: TargetModel, images: ImageSet, arguments: dict, name: str) -> pd.DataFrame:
+        pictures, labels = self.batch(images)
+        found = []
+        with tqdm(total=len(images), desc=name, unit="image", disable=not self.progress) as bar:
+            for chosen in torch.arange(len(images)).split(IMAGES_PER_PART):
+                found.append(find_paths(target, pictures[chosen], labels[chosen], **arguments))
+                bar.update(len(chosen))
+        neurons = torch.cat([part.neurons for part in found]).flatten(1).cpu().numpy()
+        return pd.DataFrame({
+            "image": images.ids.numpy(), "label": images.labels.numpy(),
+            "score": torch.cat([part.score for part in found]).cpu().double().numpy(), "neurons": list(neurons),
+        })
+
+    def probabilities(self, model: str, images: ImageSet, paths: Paths | None = None, operation: str | float = "remove") -> np.ndarray:
+        """Softmax probabilities ``(image, class)``: clean, or with each image's own path edited."""
+        target, (pictures, _) = self.target(model), self.batch(images)
+        if paths is None:
+            result = class_probabilities(target, pictures)
+        else:
+            result = edited_probabilities(target, pictures, paths.neurons.to(pictures.device), operation)
+        return result.cpu().double().numpy()
