@@ -1,0 +1,229 @@
+"""Notebooks: which there are, whether parameters fit them, their execution, and what a run leaves that says nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronpath_core import models
+from neuronpath_core.attribution import QUADRATURES
+from neuronpath_core.paths import METHODS
+from neuronpath_core.store import check_writable
+from neuronpath_core.study import DEFAULT_PROFILE, load_profile, profile_names
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+RUN_METADATA = ("papermill", "execution", "ExecuteTime")
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed while it ran; the message names notebook, cell and error in one line."""
+
+
+def normalise_notebook(nb: NotebookNode) -> NotebookNode:
+    """Return a copy of ``nb`` whose metadata do not change from run to run, so that a diff shows results only.
+
+    Removed: papermill's records and the timings of notebook and cells, empty tag lists, Python's version. Set: the kernel,
+    to ``python3``. Sources, outputs, widget state and all other metadata stay as they are, in their order.
+    """
+    nb = deepcopy(nb)
+    for metadata in (nb.metadata, *(cell.metadata for cell in nb.cells)):
+        for key in RUN_METADATA:
+            metadata.pop(key, None)
+    for cell in nb.cells:
+        if cell.metadata.get("tags") == []:  # papermill gives one to every cell
+            del cell.metadata["tags"]
+    nb.metadata["kernelspec"] = dict(KERNEL)
+    nb.metadata.get("language_info", {}).pop("version", None)
+    return nb
+
+
+def notebook_names(root: Path) -> list[str]:
+    """The study's notebooks, in reading order."""
+    return [path.stem for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))]
+
+
+def resolve_notebooks(root: Path, wanted: list[str]) -> list[str]:
+    """Notebook names for what was typed: a number (``02``), a name, a file name or a path; all of them for nothing.
+
+    Raises:
+        ValueError: something typed matches no notebook, or several.
+    """
+    known, chosen = notebook_names(root), []
+    for text in wanted:
+        stem = Path(text).stem
+        matches = [name for name in known if name == stem] or [name for name in known if name.split("_")[0] == stem.zfill(2)]
+        if len(matches) != 1:
+            raise ValueError(f"unknown notebook {text!r}; accepted: {', '.join(known)}")
+        chosen += matches
+    return list(dict.fromkeys(chosen)) or known
+
+
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) > 0 and all(check(entry) for entry in value)
+
+
+def _accepts(check: Callable[[str], object]) -> Callable[[Any], bool]:
+    def accepted(value: Any) -> bool:
+        try:
+            check(value)
+        except (ValueError, TypeError):
+            return False
+        return True
+    return accepted
+
+
+def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any], bool], str]]:
+    """For every parameter that a notebook may have: a test of its value, and what it accepts in words."""
+    names, share = list(profile["models"]), "numbers from 0 to 1"
+    model = (lambda value: value in names, f"one of {', '.join(names)}")
+    return {
+        "profile": (lambda value: value in profile_names(root), f"one of {', '.join(profile_names(root))}"),
+        "model": model,
+        "models": (_list_of(model[0]), f"a list of one or more of {', '.join(names)}"),
+        "methods": (_list_of(lambda value: value in METHODS), f"a list of one or more of {', '.join(METHODS)}"),
+        "quadrature": (lambda value: value in QUADRATURES, f"one of {', '.join(QUADRATURES)}"),
+        "steps": (_whole(1), "a whole number of at least 1"),
+        "n_images": (_whole(1), "a whole number of at least 1"),
+        "top": (_whole(1), "a whole number of at least 1"),
+        "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
+        "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1), f"a list of {share}"),
+        "repeats": (_whole(1), "a whole number of at least 1"),
+        "agreement_images": (_whole(1), "a whole number of at least 1"),
+        "seed": (_whole(0), "a whole number of at least 0"),
+        "device": (_accepts(models.parse_device), "a device that this machine has: cpu, cuda, cuda:1, …"),
+        "dtype": (lambda value: value in models.DTYPES, f"one of {', '.join(models.DTYPES)}"),
+        "progress": (lambda value: isinstance(value, bool), "true or false"),
+    }
+
+
+def known_parameters(root: Path, notebook: str) -> list[str]:
+    """Names of the parameters that a notebook declares."""
+    import papermill
+
+    return list(papermill.inspect_notebook(str(root / "notebooks" / f"{notebook}.ipynb")))
+
+
+def check_parameters(notebook: str, known: list[str], checks: Mapping[str, tuple[Callable[[Any], bool], str]], values: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for a parameter that the notebook does not have or a value that it does not accept."""
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"notebook {notebook} has no parameter {name!r}; accepted: {', '.join(known)}")
+        accepted, words = checks[name]
+        if not accepted(value):
+            raise ValueError(f"parameter {name} of notebook {notebook} cannot be {value!r}; accepted: {words}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook of a run: its parameters, where its output goes, and what that output would be made from."""
+
+    notebook: str
+    parameters: dict[str, Any]
+    output: Path
+    made_from: str
+
+    @property
+    def record(self) -> Path:
+        """The file beside the output that says what it was made from."""
+        return self.output.with_suffix(".made_from")
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the output exists and nothing that it depends on has changed since."""
+        return self.output.is_file() and self.record.is_file() and self.record.read_text() == self.made_from
+
+
+def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps([profile, dict(parameters)], sort_keys=True).encode())
+    sources = [root / "profiles" / f"{profile}.yml", *sorted((root / "data").rglob("*.csv")), *sorted((root / "data").rglob("*.json")),
+               *sorted((root / "neuronpath_core").glob("*.py"))]
+    for path in sources:
+        digest.update(path.read_bytes())
+    cells = json.loads(notebook.read_text())["cells"]
+    digest.update(json.dumps([cell["source"] for cell in cells]).encode())
+    return digest.hexdigest()
+
+
+def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any], results: Path) -> list[Run]:
+    """Everything that a run would do, validated before any work starts.
+
+    A notebook gets the profile's parameters for it and then those overrides that it has; each override must have a taker.
+
+    Raises:
+        ValueError: unknown profile, notebook or parameter, a value not accepted, or an unwritable results folder.
+    """
+    entries, runs = load_profile(profile, root), []
+    checks, known = parameter_checks(root, entries), {name: known_parameters(root, name) for name in resolve_notebooks(root, notebooks)}
+    for name in overrides:
+        if not any(name in names for names in known.values()):
+            offered = list(dict.fromkeys(parameter for names in known.values() for parameter in names))
+            raise ValueError(f"no chosen notebook has a parameter {name!r}; accepted: {', '.join(offered)}")
+    for notebook, names in known.items():
+        # the notebooks' own defaults are those of the default profile, so that they are only told of another one
+        parameters = dict(entries["notebooks"].get(notebook) or {})
+        if profile != DEFAULT_PROFILE:
+            parameters["profile"] = profile
+        parameters.update({name: value for name, value in overrides.items() if name in names})
+        check_parameters(notebook, names, checks, parameters)
+        made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters)
+        runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb", made_from))
+    check_writable(results / "notebooks")
+    return runs
+
+
+def execute(root: Path, run: Run, progress: bool = True) -> None:
+    """Run one notebook through papermill; its output appears only when it is whole.
+
+    A failed notebook's cells are kept beside the results as ``<name>.failed.ipynb``; what an earlier run left stays.
+
+    Raises:
+        NotebookError: a cell failed, or the kernel died.
+    """
+    import papermill
+    from traitlets.config import Config
+
+    handle, name = tempfile.mkstemp(dir=run.output.parent, prefix=f".{run.notebook}.", suffix=".ipynb")
+    os.close(handle)
+    working, failed = Path(name), run.output.with_suffix(".failed.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working), parameters=run.parameters or None, cwd=str(root / "notebooks"),
+            progress_bar={"desc": run.notebook} if progress else False, kernel_name=KERNEL["name"], log_output=False,
+            config=Config(KernelManager={"transport": "ipc"}))  # no port is opened, and no kernel warns of one
+        run.record.unlink(missing_ok=True)
+        os.replace(working, run.output)
+        run.record.write_text(run.made_from)
+        failed.unlink(missing_ok=True)
+    except papermill.PapermillExecutionError as error:
+        os.replace(working, failed)
+        message = " ".join(str(error.evalue).split())[:300]
+        raise NotebookError(f"notebook {run.notebook}, cell {error.cell_index + 1} (execution {error.exec_count}): {error.ename}: {message}; "
+                            f"see {failed}") from error
+    except RuntimeError as error:  # the kernel died or could not start
+        raise NotebookError(f"notebook {run.notebook}: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        working.unlink(missing_ok=True)
+
+
+def store_outputs(root: Path, run: Run) -> None:
+    """Put an executed notebook, without what changes from run to run, in place of the one it was made from."""
+    import nbformat
+
+    executed = normalise_notebook(nbformat.read(run.output, as_version=4))
+    if any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells):
+        raise ValueError(f"notebook {run.notebook} ran with other parameters than its own; only a run with none can be stored")
+    nbformat.write(executed, root / "notebooks" / f"{run.notebook}.ipynb")
