@@ -1,0 +1,379 @@
+"""Quadrature rules and the three attributions, against closed forms, slow twins and the fundamental theorem of calculus."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core import attribution
+from tests import helpers, twins
+
+RULES = ("left", "right", "midpoint", "gauss-legendre")
+
+
+def random_neurons(target, batch, rank=None, seed=0):
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([[rng.permutation(target.n_neurons)[:rank or 1] for _ in range(target.n_blocks)] for _ in range(batch)])
+    return torch.from_numpy(drawn if rank else drawn[..., 0])
+
+
+# --- quadrature ---
+
+
+def integrate(rule, steps, power):
+    nodes, weights = npc.quadrature_rule(rule, steps)
+    return float((weights * nodes**power).sum())
+
+
+@pytest.mark.parametrize(("rule", "nodes"), [
+    ("left", [0, 0.25, 0.5, 0.75]), ("right", [0.25, 0.5, 0.75, 1]), ("midpoint", [0.125, 0.375, 0.625, 0.875])])
+def test_riemann_nodes_and_weights(rule, nodes):
+    found, weights = npc.quadrature_rule(rule, 4)
+    assert found.dtype == weights.dtype == torch.float64
+    assert found.tolist() == nodes
+    assert weights.tolist() == [0.25] * 4
+
+
+def test_gauss_legendre_of_two_nodes_is_the_textbook_rule():
+    nodes, weights = npc.quadrature_rule("gauss-legendre", 2)
+    np.testing.assert_allclose(nodes, [0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6], atol=1e-15)
+    np.testing.assert_allclose(weights, [0.5, 0.5], atol=1e-15)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_sum_to_one_and_agree_with_the_twin(rule, steps):
+    nodes, weights = npc.quadrature_rule(rule, steps)
+    assert nodes.shape == weights.shape == (steps,)
+    assert abs(float(weights.sum()) - 1) < 1e-14
+    expected = twins.rule(rule, steps)
+    np.testing.assert_allclose(nodes, expected[0], atol=1e-15)
+    np.testing.assert_allclose(weights, expected[1], atol=1e-15)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 6])
+def test_degree_of_exactness(steps):
+    for power in range(2 * steps):
+        assert abs(integrate("gauss-legendre", steps, power) - 1 / (power + 1)) < 1e-14
+    assert abs(integrate("gauss-legendre", steps, 2 * steps) - 1 / (2 * steps + 1)) > 1e-9  # and no further
+    assert abs(integrate("midpoint", steps, 1) - 1 / 2) < 1e-14
+    assert abs(integrate("left", steps, 1) - (steps - 1) / (2 * steps)) < 1e-14
+    assert abs(integrate("right", steps, 1) - (steps + 1) / (2 * steps)) < 1e-14
+
+
+# --- closed forms ---
+
+
+# ∫ α dα by each rule of m nodes
+FIRST_MOMENT = {
+    "left": lambda m: (m - 1) / (2 * m),
+    "right": lambda m: (m + 1) / (2 * m),
+    "midpoint": lambda m: 0.5,
+    "gauss-legendre": lambda m: 0.5,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("steps", [1, 4, 20])
+def test_twin_on_a_product_of_two_neurons(rule, steps):
+    """F = w1 w2: the m-step left score is (m-1)/(2m) (w1+w2)²."""
+    clean = [torch.tensor([[1.3]], dtype=torch.float64), torch.tensor([[-0.4]], dtype=torch.float64)]
+    score = twins.joint_score_of(lambda w: (w[0] * w[1]).sum(), clean, *twins.rule(rule, steps))
+    assert abs(score - FIRST_MOMENT[rule](steps) * (1.3 - 0.4) ** 2) < 1e-14
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("steps", [1, 4, 20])
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_joint_score_of_a_product_of_two_neurons(scope, rule, steps):
+    """The same closed form through a whole network with F = 1/4 + w1 w2 / 2 exactly."""
+    model, values = helpers.product_vit(scope)
+    target = npc.TargetModel(model)
+    images = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    assert target.scope == scope
+    mean, tokens = values.mean(1), values.shape[1]
+    torch.testing.assert_close(target(images).softmax(-1)[0, 0], 0.25 + 0.5 * mean[0] * mean[1], rtol=0, atol=1e-12)
+
+    score = npc.joint_attribution_score(target, images, torch.tensor([0]), torch.tensor([[3, 5]]), quadrature=rule, steps=steps)
+    # patch scope: a token's neurons move the mean by 1/T of themselves, and tokens are averaged
+    closed = 0.5 / tokens * FIRST_MOMENT[rule](steps) * float(mean.sum()) ** 2
+    assert score.shape == (1,)
+    assert abs(float(score) - closed) < 1e-12
+    # without the cross terms only w1 w2 is left
+    complete = npc.complete_attribution(target, images, torch.tensor([0]), torch.tensor([[3, 5]]))
+    assert abs(float(complete) - 0.5 * float(mean.prod())) < 1e-12
+
+
+def sigma(value):
+    return 1 / (1 + math.exp(-value))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_joint_score_of_a_sigmoid(scope, rule):
+    """No attention, two classes, linear head: F = σ(a + b α) along the path, its derivative known by hand."""
+    pooling = {} if scope == "cls" else {"global_pool": "avg", "fc_norm": False}
+    model = helpers.without_attention(helpers.small_vit(3, num_classes=2, final_norm=False, init_values=0.1, **pooling))
+    target = npc.TargetModel(model)
+    images, _ = helpers.small_batch(3, 4)
+    labels, neurons = torch.tensor([0, 1, 1]), random_neurons(target, 3, seed=5)
+    scores = {}
+    for steps in (1, 3, 24):
+        scores[steps] = npc.joint_attribution_score(target, images, labels, neurons, quadrature=rule, steps=steps)
+    complete = npc.complete_attribution(target, images, labels, neurons)
+
+    logits, steepness = target(images).detach(), 0.0
+    for image in range(3):
+        clean = torch.stack(twins.clean_activations(model, scope, images[image]))                # (block, token, neuron)
+        own = torch.stack([clean[block, :, neurons[image, block]] for block in range(3)])         # (block, token)
+        direction = model.head.weight[labels[image]] - model.head.weight[1 - labels[image]]
+        pairs = zip(model.blocks, neurons[image], strict=True)
+        columns = [block.mlp.fc2.weight[:, neuron] * block.ls2.gamma for block, neuron in pairs]
+        slopes = (torch.stack(columns) @ direction).detach() / own.shape[1]                        # per token
+        gap = float(logits[image, labels[image]] - logits[image, 1 - labels[image]])
+        rise = float((slopes[:, None] * own).sum())                                               # b; a = gap - b
+        height = float(own.sum(0).mean())
+        for steps, score in scores.items():
+            inner = [sigma(gap - rise + rise * node) for node in twins.rule(rule, steps)[0]]
+            integral = sum(weight * value * (1 - value) for weight, value in zip(twins.rule(rule, steps)[1], inner, strict=True))
+            assert abs(float(score[image]) - height * float(slopes.sum()) * integral) < 1e-12
+        difference = sigma(gap) - sigma(gap - rise)
+        assert abs(float(complete[image]) - difference) < 1e-12
+        if rule == "gauss-legendre":
+            assert abs(float(scores[24][image]) - height * float(slopes.sum()) * difference / rise) < 1e-10
+        steepness = max(steepness, abs(rise))
+    assert steepness > 0.1  # curved enough to tell the rules apart
+
+
+# --- twins ---
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_joint_and_complete_equal_the_slow_twins(name, rank):
+    arguments, scope = helpers.NETWORKS[name]
+    model = helpers.small_vit(7, **arguments)
+    target = npc.TargetModel(model, scope=scope)
+    images, labels = helpers.small_batch(2, 8)
+    neurons = random_neurons(target, 2, rank, seed=9)
+    rule = RULES[list(helpers.NETWORKS).index(name) % 4]
+    joint = npc.joint_attribution_score(target, images, labels, neurons, quadrature=rule, steps=3)
+    complete = npc.complete_attribution(target, images, labels, neurons)
+    for image, label, path, found, whole in zip(images, labels, neurons, joint, complete, strict=True):
+        path = [[neuron] if rank is None else neuron for neuron in path.tolist()]
+        expected = twins.joint_attribution_score(model, scope, image, int(label), path, *twins.rule(rule, 3))
+        assert abs(float(found) - expected) <= 1e-9 * max(1e-3, abs(expected))
+        assert abs(float(whole) - twins.complete_attribution(model, scope, image, int(label), path)) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "avg-registers"])
+def test_complete_attribution_is_the_integral_of_the_diagonal(name):
+    """Fundamental theorem of calculus; 32 Gauss nodes are the converged integral here."""
+    arguments, scope = helpers.NETWORKS[name]
+    model = helpers.small_vit(7, **arguments)
+    target = npc.TargetModel(model, scope=scope)
+    images, labels = helpers.small_batch(2, 8)
+    neurons = random_neurons(target, 2, seed=9)
+    complete = npc.complete_attribution(target, images, labels, neurons)
+    assert complete.abs().max() > 1e-3
+    for image, label, path, found in zip(images, labels, neurons, complete, strict=True):
+        path = [[neuron] for neuron in path.tolist()]
+        expected = twins.diagonal_attribution(model, scope, image, int(label), path, *twins.rule("gauss-legendre", 32))
+        assert abs(float(found) - expected) < 1e-9
+
+
+@pytest.mark.parametrize("scaling", ["block", "neuron"])
+@pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm", "avg", "avg-without-class-token"])
+def test_knowledge_attribution_equals_the_literal_one(name, scaling):
+    arguments, scope = helpers.NETWORKS[name]
+    model = helpers.small_vit(11, **arguments)
+    target = npc.TargetModel(model, scope=scope)
+    images, labels = helpers.small_batch(2, 12)
+    rule, steps = ("right", 2) if scaling == "neuron" else ("gauss-legendre", 3)
+    found = npc.knowledge_attribution(target, images, labels, quadrature=rule, steps=steps, scaling=scaling)
+    assert found.shape == (2, 3, 16)
+    for image, label, attribution_ in zip(images, labels, found, strict=True):
+        expected = twins.knowledge_attribution(model, scope, image, int(label), *twins.rule(rule, steps), scaling)
+        torch.testing.assert_close(attribution_, expected, rtol=1e-9, atol=1e-13)
+
+
+def test_knowledge_attribution_defaults_are_those_of_the_paper():
+    target = npc.TargetModel(helpers.small_vit(11))
+    images, labels = helpers.small_batch(1, 12)
+    written_out = npc.knowledge_attribution(target, images, labels, quadrature="right", steps=20, scaling="block")
+    assert torch.equal(npc.knowledge_attribution(target, images, labels), written_out)
+
+
+def test_joint_score_defaults_are_the_published_ones():
+    target = npc.TargetModel(helpers.small_vit(7))
+    images, labels = helpers.small_batch(2, 8)
+    neurons = random_neurons(target, 2)
+    written_out = npc.joint_attribution_score(target, images, labels, neurons, quadrature="left", steps=20)
+    assert torch.equal(npc.joint_attribution_score(target, images, labels, neurons), written_out)
+
+
+def test_the_order_of_a_blocks_neurons_does_not_matter():
+    target = npc.TargetModel(helpers.small_vit(7, global_pool="avg"))
+    images, labels = helpers.small_batch(2, 8)
+    neurons = random_neurons(target, 2, 3)
+    for function in (npc.joint_attribution_score, npc.complete_attribution):
+        there, back = function(target, images, labels, neurons), function(target, images, labels, neurons.flip(-1))
+        torch.testing.assert_close(there, back, rtol=0, atol=1e-14)
+
+
+# --- a planted answer ---
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_joint_score_of_the_planted_path(scope):
+    """F = e^z/(e^z + 2) with z linear in the clamped path: the integral is a difference of two values of F."""
+    target = npc.TargetModel(helpers.planted_vit(scope))
+    images = helpers.small_batch(2, 6)[0].abs()
+    labels = torch.full((2,), helpers.PLANTED_LABEL)
+    neurons = torch.tensor([helpers.PLANTED, helpers.PLANTED])
+    clean = npc.read_activations(target, images)
+    own = torch.stack([clean[:, block, :, neuron] for block, neuron in enumerate(helpers.PLANTED)], 1)  # (batch, block, token)
+    slopes = torch.tensor(helpers.SLOPES, dtype=torch.float64)
+    z = (own.mean(2) * slopes).sum(1)
+    rise = z.exp() / (z.exp() + 2) - 1 / 3
+    torch.testing.assert_close(npc.complete_attribution(target, images, labels, neurons), rise, rtol=0, atol=1e-12)
+    joint = npc.joint_attribution_score(target, images, labels, neurons, quadrature="gauss-legendre", steps=24)
+    torch.testing.assert_close(joint, own.sum(1).mean(1) * slopes.sum() / own.shape[2] * rise / z, rtol=0, atol=1e-10)
+    # the control: neurons that write nothing carry nothing
+    elsewhere = (neurons + 1) % target.n_neurons
+    assert npc.complete_attribution(target, images, labels, elsewhere).abs().max() == 0
+    assert npc.joint_attribution_score(target, images, labels, elsewhere).abs().max() == 0
+    knowledge = npc.knowledge_attribution(target, images, labels, steps=2)
+    off_path = torch.ones_like(knowledge, dtype=torch.bool).scatter(2, neurons[..., None], False)
+    assert knowledge[off_path].abs().max() == 0
+    assert knowledge[~off_path].min() > 1e-3
+
+
+# --- how the work is divided ---
+
+
+def everything(target, images, labels):
+    neurons = random_neurons(target, len(images), 2, seed=1)
+    return {
+        "joint": npc.joint_attribution_score(target, images, labels, neurons, steps=3),
+        "complete": npc.complete_attribution(target, images, labels, neurons),
+        "knowledge": npc.knowledge_attribution(target, images, labels, steps=2),
+        "knowledge-neuron": npc.knowledge_attribution(target, images, labels, steps=1, scaling="neuron"),
+    }
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_a_batch_gives_the_answers_of_its_images(scope):
+    target = npc.TargetModel(helpers.small_vit(13), scope=scope)
+    images, labels = helpers.small_batch(3, 14)
+    assert len(set(labels.tolist())) == 3  # classes mix
+    together = everything(target, images, labels)
+    neurons = random_neurons(target, 3, 2, seed=1)
+    for i in range(3):
+        one, its = images[i:i + 1], labels[i:i + 1]
+        alone = {
+            "joint": npc.joint_attribution_score(target, one, its, neurons[i:i + 1], steps=3),
+            "complete": npc.complete_attribution(target, one, its, neurons[i:i + 1]),
+            "knowledge": npc.knowledge_attribution(target, one, its, steps=2),
+            "knowledge-neuron": npc.knowledge_attribution(target, one, its, steps=1, scaling="neuron"),
+        }
+        for key, value in alone.items():
+            torch.testing.assert_close(together[key][i:i + 1], value, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("images_per_chunk", [1, 2])
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_chunks_do_not_change_the_answers(scope, images_per_chunk, monkeypatch):
+    target = npc.TargetModel(helpers.small_vit(13), scope=scope)
+    images, labels = helpers.small_batch(3, 14)
+    whole = everything(target, images, labels)
+    monkeypatch.setattr(attribution, "images_at_once", lambda *_: images_per_chunk)
+    for key, value in everything(target, images, labels).items():
+        torch.testing.assert_close(value, whole[key], rtol=1e-11, atol=1e-14)
+
+
+def test_chunks_bound_the_copies_that_run_at_once(monkeypatch):
+    model = helpers.small_vit(13)
+    target, sizes = npc.TargetModel(model), []
+    images, labels = helpers.small_batch(3, 14)
+    handle = model.blocks[2].register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    everything(target, images, labels)
+    assert max(sizes) == 9  # all images times three nodes
+    sizes.clear()
+    monkeypatch.setattr(attribution, "CHUNK_NUMBERS", 1)
+    assert attribution.images_at_once(target, 3) == 1
+    everything(target, images, labels)
+    handle.remove()
+    assert max(sizes) == 3  # one image, three nodes
+
+
+# --- dtype, and what a call leaves behind ---
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_results_follow_the_dtype(scope):
+    images, labels = helpers.small_batch(3, 14)
+    double = everything(npc.TargetModel(helpers.small_vit(13), scope=scope), images, labels)
+    single = everything(npc.TargetModel(helpers.small_vit(13).float(), scope=scope), images.float(), labels)
+    for key, value in single.items():
+        assert double[key].dtype == torch.float64
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value.double(), double[key], rtol=1e-4, atol=1e-5 * float(double[key].abs().max()))
+
+
+def test_nothing_is_left_behind():
+    model = helpers.small_vit(13)
+    for number, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(number % 3 != 0)
+        parameter.grad = torch.full_like(parameter, number) if number % 2 else None
+    target = npc.TargetModel(model)
+    images, labels = helpers.small_batch(2, 14)
+    images.requires_grad_()
+    before, logits = helpers.Snapshot(model), target(images).detach()
+    results = everything(target, images, labels)
+    before.check()
+    assert torch.equal(target(images).detach(), logits)
+    assert images.grad is None
+    assert torch.is_grad_enabled()
+    assert not any(value.requires_grad for value in results.values())
+
+
+class Interrupted(Exception):
+    """Raised in the middle of a forward."""
+
+
+@pytest.mark.parametrize("call", [0, 1])
+@pytest.mark.parametrize("function", [npc.joint_attribution_score, npc.complete_attribution, npc.knowledge_attribution])
+def test_nothing_is_left_behind_after_an_error(function, call):
+    model = helpers.small_vit(13)
+    next(model.parameters()).requires_grad_(False)
+    target = npc.TargetModel(model)
+    images, labels = helpers.small_batch(2, 14)
+    arguments = () if function is npc.knowledge_attribution else (random_neurons(target, 2),)
+    expected, before, count = function(target, images, labels, *arguments), helpers.Snapshot(model), []
+
+    def interrupt(*_):
+        count.append(1)
+        if len(count) > call:
+            raise Interrupted
+
+    handle = model.blocks[1].attn.register_forward_pre_hook(interrupt)
+    with pytest.raises(Interrupted):
+        function(target, images, labels, *arguments)
+    handle.remove()
+    before.check()
+    assert torch.equal(function(target, images, labels, *arguments), expected)
+
+
+@pytest.mark.parametrize("function", [
+    npc.joint_attribution_score, npc.complete_attribution, npc.knowledge_attribution])
+def test_the_callers_no_grad_does_not_matter(function):
+    target = npc.TargetModel(helpers.small_vit(13))
+    images, labels = helpers.small_batch(2, 14)
+    arguments = () if function is npc.knowledge_attribution else (random_neurons(target, 2),)
+    expected = function(target, images, labels, *arguments)
+    with torch.no_grad():
+        found = function(target, images, labels, *arguments)
+    assert torch.equal(found, expected)

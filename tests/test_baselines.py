@@ -1,0 +1,155 @@
+"""Activation, Influence Pattern (as published and Eq. 9) and random paths."""
+
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core import baselines
+from tests import helpers, twins
+
+RULES = ("left", "right", "midpoint", "gauss-legendre")
+
+
+def find(method, name, seed, rule="left", steps=3, top=None, batch=3):
+    arguments, scope = helpers.NETWORKS[name]
+    model = helpers.small_vit(seed, **arguments)
+    images, labels = helpers.small_batch(batch, seed + 1)
+    target = npc.TargetModel(model, scope=scope)
+    paths = npc.find_paths(target, images, labels, method=method, quadrature=rule, steps=steps, top=top)
+    return model, scope, images, labels, paths
+
+
+def as_lists(neurons, top):
+    return [[[neuron] for neuron in path] if top is None else path for path in neurons.tolist()]
+
+
+@pytest.mark.parametrize("top", [None, 3])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_activation_is_the_largest_clean_activation(name, top):
+    model, scope, images, _, paths = find("activation", name, 71, top=top)
+    for image, found in zip(images, as_lists(paths.neurons, top), strict=True):
+        assert found == twins.activation_path(model, scope, image, top or 1)
+
+
+@pytest.mark.parametrize("top", [None, 3])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_influence_pattern_as_published(name, top):
+    rule = RULES[list(helpers.NETWORKS).index(name) % 4]
+    model, scope, images, labels, paths = find("influence_pattern", name, 73, rule, top=top)
+    for number, (image, label, found) in enumerate(zip(images, labels, as_lists(paths.neurons, top), strict=True)):
+        expected = twins.influence_pattern_path(model, scope, image, int(label), *twins.rule(rule, 3), top or 1)
+        # where the head reads other tokens than the scope's, the last block has no gradient and all its neurons are as good
+        compared = slice(None, -1) if name in ("cls-of-averaging", "patch-of-class-token") else slice(None)
+        assert found[compared] == expected[compared], number
+
+
+@pytest.mark.parametrize("top", [None, 3])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_influence_pattern_of_equation_9(name, top):
+    rule = RULES[(list(helpers.NETWORKS).index(name) + 1) % 4]
+    model, scope, images, _, paths = find("influence_pattern_eq9", name, 75, rule, top=top, batch=2)
+    for image, found in zip(images, as_lists(paths.neurons, top), strict=True):
+        assert found == twins.influence_pattern_eq9_path(model, scope, image, *twins.rule(rule, 3), top or 1)
+
+
+@pytest.mark.parametrize("method", [method for method in npc.METHODS if method != "neuron_path"])
+def test_the_score_is_the_joint_attribution_score_of_the_path(method):
+    model, scope, images, labels, paths = find(method, "avg", 77, "gauss-legendre", 2)
+    for image, label, path, score in zip(images, labels, as_lists(paths.neurons, None), paths.score.tolist(), strict=True):
+        expected = twins.joint_attribution_score(model, scope, image, int(label), path, *twins.rule("gauss-legendre", 2))
+        assert abs(score - expected) <= 1e-9 * max(1e-3, abs(expected))
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+@pytest.mark.parametrize("method", ["activation", "influence_pattern", "influence_pattern_eq9"])
+def test_the_planted_path_is_found(method, scope):
+    target = npc.TargetModel(helpers.planted_vit(scope))
+    images, labels = helpers.small_batch(2, 6)[0].abs(), torch.full((2,), helpers.PLANTED_LABEL)
+    neurons = npc.find_paths(target, images, labels, method=method, steps=4).neurons
+    assert neurons.tolist() == [list(helpers.PLANTED)] * 2
+
+
+def test_activation_and_equation_9_do_not_look_at_the_label():
+    target = npc.TargetModel(helpers.small_vit(71))
+    images, labels = helpers.small_batch(3, 72)
+    for method in ("activation", "influence_pattern_eq9", "random", "influence_pattern"):
+        first, second = (npc.find_paths(target, images, label, method=method, steps=3) for label in (labels, (labels + 1) % 5))
+        assert torch.equal(first.neurons, second.neurons) == (method != "influence_pattern")
+        assert not torch.equal(first.score, second.score)
+
+
+def test_activation_is_signed():
+    """The largest value is chosen, not the largest magnitude."""
+    model = helpers.blank_vit("cls")
+    with torch.no_grad():
+        for block in model.blocks:
+            block.mlp.act = torch.nn.Identity()
+            block.mlp.fc1.bias.copy_(torch.linspace(-9, 1, 16))
+    images = torch.ones(1, 3, 8, 8, dtype=torch.float64)
+    paths = npc.find_paths(npc.TargetModel(model), images, torch.tensor([0]), method="activation", steps=1)
+    assert paths.neurons.tolist() == [[15, 15, 15]]
+
+
+def test_equation_9_in_a_deep_network_of_small_factors():
+    """A product of 24 factors of about 1e-6, as in a network whose LayerScale is still small; float64 can hold it."""
+    model = helpers.small_vit(79, depth=24, init_values=1e-6)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "gamma" in name:
+                parameter.copy_(1e-6 * parameter)
+    images, labels = helpers.small_batch(1, 80)
+    images = images.float().double()
+    double = npc.find_paths(npc.TargetModel(model), images, labels, method="influence_pattern_eq9", steps=2)
+    single = npc.find_paths(npc.TargetModel(model.float()), images.float(), labels, method="influence_pattern_eq9", steps=2)
+    assert torch.equal(single.neurons, double.neurons)
+
+
+@pytest.mark.parametrize("top", [1, 3])
+def test_equal_values_go_to_the_lowest_index(top):
+    """As argmax does; neurons that write nothing all have a gradient of zero."""
+    target = npc.TargetModel(helpers.blank_vit("cls"))
+    images, labels = helpers.small_batch(2, 80)
+    for method in ("activation", "influence_pattern", "influence_pattern_eq9", "neuron_path"):
+        neurons = npc.find_paths(target, images, labels, method=method, steps=2, top=top).neurons
+        assert torch.equal(neurons, torch.arange(top).expand(2, 3, -1))
+
+
+# --- random ---
+
+
+def test_random_depends_on_seed_and_image_only():
+    target = npc.TargetModel(helpers.small_vit(71))
+    images, labels = helpers.small_batch(4, 72)
+
+    def draw(pictures, seed):
+        return npc.find_paths(target, pictures, labels, method="random", seed=seed, steps=1).neurons
+
+    first = draw(images, 3)
+    torch.manual_seed(99)
+    assert torch.equal(draw(images, 3), first)
+    assert torch.equal(draw(images.flip(0), 3), first.flip(0))
+    assert not torch.equal(draw(images, 4), first)
+    assert len({tuple(path) for path in first.tolist()}) == 4
+
+
+def test_random_leaves_global_generators_alone():
+    target = npc.TargetModel(helpers.small_vit(71))
+    images, labels = helpers.small_batch(2, 72)
+    state = torch.get_rng_state()
+    npc.find_paths(target, images, labels, method="random", steps=1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("top", [1, 4])
+def test_random_is_uniform_and_without_replacement(top):
+    target = npc.TargetModel(helpers.small_vit(71))
+    images, _ = helpers.small_batch(400, 72)
+    neurons = baselines.random_paths(target, images, top, seed=5)
+    assert neurons.shape == (400, 3, top)
+    assert all(len(set(block)) == top for path in neurons.tolist() for block in path)
+    counts = torch.bincount(neurons.flatten(), minlength=16).double()
+    expected = neurons.numel() / 16
+    # chi-squared with 15 degrees of freedom, p = 0.001; the draw is seeded
+    assert float(((counts - expected) ** 2 / expected).sum()) < 37.7
+    # blocks are drawn apart from one another
+    assert 0.01 < float((neurons[:, 0, 0] == neurons[:, 1, 0]).double().mean()) < 0.15

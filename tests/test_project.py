@@ -1,0 +1,171 @@
+"""The files around the code agree with one another and with the code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from neuronpath_core.notebooks import notebook_names
+
+ROOT = Path(__file__).resolve().parents[1]
+# each module imports only from those before it
+ORDER = ["models", "datasets", "neurons", "attribution", "search", "baselines", "paths", "interventions", "metrics", "store", "study", "experiments", "report",
+         "analysis", "figures", "picker", "notebooks", "cli"]
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    return {normal(name): version for name, version in (line.split("==") for line in lines if "==" in line)}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def direct(project) -> list[str]:
+    return project["dependencies"] + [each for extra in project["optional-dependencies"].values() for each in extra]
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return [ROOT / name for name in listed.stdout.splitlines()] if listed.returncode == 0 else []
+
+
+def test_environment_and_constraints_agree_with_the_project(direct):
+    from packaging.requirements import Requirement
+
+    constraints = pins((ROOT / "constraints.txt").read_text().splitlines())
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    environment = pins(pip)
+    assert set(environment) == {normal(Requirement(each).name) for each in direct}
+    for each in map(Requirement, direct):
+        version = constraints[normal(each.name)]
+        assert environment[normal(each.name)] == version
+        assert each.specifier.contains(version), f"{each} does not admit the pinned {version}"
+    assert "-c constraints.txt" in pip and "-e .[book,test]" in pip
+
+
+def test_installed_versions_are_the_pinned_ones(direct):
+    from importlib.metadata import version
+
+    from packaging.requirements import Requirement
+
+    constraints = pins((ROOT / "constraints.txt").read_text().splitlines())
+    for each in map(Requirement, direct):
+        assert version(each.name).split("+")[0] == constraints[normal(each.name)], each.name
+
+
+def test_every_third_party_import_is_declared(direct):
+    from packaging.requirements import Requirement
+
+    known = {"pyyaml": "yaml", "scikit-learn": "sklearn", "pillow": "PIL", "ipykernel": "IPython"}
+    declared = {known.get(normal(Requirement(each).name), normal(Requirement(each).name).replace("-", "_")) for each in direct}
+    # part of those declared: ipykernel brings IPython and traitlets, papermill nbformat, jupyter-book docutils, sphinx and bs4
+    declared |= {"traitlets", "nbformat", "docutils", "sphinx", "bs4", "packaging", "jupyter_book"}
+    import sys
+
+    for path in [*(ROOT / "neuronpath_core").glob("*.py"), *(ROOT / "book").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "data").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                top = (module or "").split(".")[0]
+                assert top in sys.stdlib_module_names or top in declared | {"neuronpath_core", "tests"}, f"{path.name} imports {top}"
+
+
+def test_imports_point_upwards_only():
+    assert {path.stem for path in (ROOT / "neuronpath_core").glob("*.py")} == {*ORDER, "__init__"}
+    for index, module in enumerate(ORDER):
+        for node in ast.walk(ast.parse((ROOT / "neuronpath_core" / f"{module}.py").read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("neuronpath_core"):
+                continue
+            inner = node.module.removeprefix("neuronpath_core").removeprefix(".")
+            for name in [inner] if inner else [alias.name for alias in node.names]:
+                assert ORDER.index(name) < index, f"{module} imports {name}"
+
+
+def test_core_imports_without_the_notebook_tools():
+    """A machine with torch, timm and the table libraries alone can import the library."""
+    blocked = ["papermill", "nbformat", "click", "IPython", "ipywidgets", "jaxtyping", "myst_nb", "jupyter_book", "nbval", "pytest", "traitlets", "sklearn"]
+    code = (f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
+            "import neuronpath_core\nfrom neuronpath_core import study, experiments, analysis, figures, picker, notebooks\n")
+    subprocess.run([__import__("sys").executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)
+
+
+def test_only_one_module_touches_hooks():
+    using = [path.name for path in (ROOT / "neuronpath_core").glob("*.py") if "register_forward" in path.read_text()]
+    assert using == ["neurons.py"]
+
+
+def test_readme_example_runs():
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S):
+        assert "assert" in code
+        exec(compile(code, "README.md", "exec"), {})
+
+
+def test_readme_names_every_folder_and_notebook():
+    text = (ROOT / "README.md").read_text()
+    for folder in ("neuronpath_core", "notebooks", "book", "profiles", "data", "tests"):
+        assert f"`{folder}/`" in text
+    for name in notebook_names(ROOT):
+        assert f"`neuronpath run {name[:2]}`" in text
+
+
+def test_readme_opens_with_the_two_commands():
+    block = re.search(r"```\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    assert block.split("\n") == ["make book", "make test", ""]
+
+
+def test_ci_runs_the_readme_test_command():
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")
+    assert "run: make test" in (ROOT / ".github" / "workflows" / "study.yml").read_text()
+
+
+def test_weights_readme_tells_what_the_record_tells():
+    record, text = json.loads((ROOT / "data/weights/weights.json").read_text()), (ROOT / "data/weights/README.md").read_text()
+    assert set(record) == {path.name for path in (ROOT / "data/weights").glob("*.safetensors")}
+    for file, entry in record.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{file}`"))
+        assert f"| {entry['model']} | {entry['parameters']} | {100 * entry['held_out_accuracy']:.2f} % |" in row
+        assert f"seed {entry['training']['seed']}" in row and f"{entry['training']['epochs']} epochs" in row
+
+
+def test_toc_lists_every_notebook_in_order():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    assert [file.split("/")[1] for file in files if file.startswith("notebooks/")] == notebook_names(ROOT)
+
+
+def test_tests_readme_names_every_test():
+    text = (ROOT / "tests" / "README.md").read_text()
+    for path in (ROOT / "tests").glob("*.py"):
+        if path.stem not in ("__init__", "helpers"):
+            assert f"`{path.name}`" in text
+
+
+def test_nothing_tracked_is_a_pickle_or_large():
+    for path in tracked():
+        assert path.suffix not in (".pt", ".pth", ".pkl", ".pickle", ".ckpt"), path
+        assert path.stat().st_size < 5_000_000, path
+
+
+def test_no_file_names_a_machine():
+    """No absolute path of anybody's machine and no package index stands in a file of the project."""
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|Users)/\w|/work/|/tmp/[a-z]|--(?:extra-)?index-url|pypi\.org|files\.pythonhosted")
+    allowed = {"test_notebooks_static.py", "test_project.py"}  # they hold such patterns to look for them
+    for path in tracked():
+        if path.suffix in (".py", ".md", ".yml", ".toml", ".txt", ".ipynb", ".cff", ".json", "") and path.name not in allowed and path.is_file():
+            found = pattern.search(path.read_text(errors="ignore"))
+            assert not found, f"{path.relative_to(ROOT)}: {found.group(0)}"
