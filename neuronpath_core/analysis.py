@@ -20,6 +20,7 @@ TABLE1_METRICS = {
     "removal_accuracy_deviation_percent": "Removal accuracy deviation (points)",
     "enhancement_accuracy_deviation_percent": "Enhancement accuracy deviation (points)",
 }
+TABLE1_DIGITS = {"joint_attribution_score": 4, "removal_accuracy_deviation_percent": 1, "enhancement_accuracy_deviation_percent": 1}
 
 
 def interval_row(values: np.ndarray, statistic: str = "mean", seed: int = 0) -> dict[str, float]:
@@ -61,7 +62,7 @@ def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int,
 
 
 def table1(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Table 1 from :func:`interventions`: ``metric, method, model, value, low, high``; accuracies in percentage points."""
+    """Table 1 from :func:`~neuronpath_core.experiments.interventions`: ``metric, method, model, value, low, high``; accuracies in percentage points."""
     rows = []
     for (model, method), group in table.groupby(["model", "method"], sort=False):
         for metric, values in (("joint_attribution_score", group["score"]),
@@ -74,7 +75,7 @@ def table1(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def with_paper(measured: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """Measured numbers with their intervals beside the paper's, as text: rows metric and method, two columns a model."""
     text = measured.copy()
-    digits = np.where(text["metric"] == "joint_attribution_score", 3, 1)
+    digits = text["metric"].map(TABLE1_DIGITS)
     text["here"] = [f"{value:+.{d}f} [{low:+.{d}f}, {high:+.{d}f}]" for value, low, high, d in
                     zip(text["value"], text["low"], text["high"], digits, strict=True)]
     published = paper.melt(["metric", "method"], var_name="model", value_name="paper")
@@ -97,7 +98,7 @@ def method_differences(table: pd.DataFrame, models: Sequence[str], others: Seque
     """How far Neuron Path is ahead of each other method, paired over images, positive where the paper's claim holds.
 
     Returns:
-        ``metric, against, model, value, low, high, verdict``; accuracies in percentage points.
+        ``metric, against, model, value, low, high, text, verdict``; accuracies in percentage points.
     """
     rows = []
     for (metric, title), (column, sign) in zip(TABLE1_METRICS.items(), (("score", 1), ("removal_accuracy", -100), ("enhancement_accuracy", 100)), strict=True):
@@ -106,7 +107,7 @@ def method_differences(table: pd.DataFrame, models: Sequence[str], others: Seque
             for model in models:
                 row = paired_difference(ahead, "ahead", model, "neuron_path", other, seed=seed)
                 rows.append({"metric": title, "column": metric, "against": METHOD_LABELS[other], "method": other, "model": model, **row,
-                             "verdict": report.verdict(row)})
+                             "text": report.interval_text(row, TABLE1_DIGITS[metric]), "verdict": report.verdict(row)})
     return pd.DataFrame(rows)
 
 
@@ -117,7 +118,7 @@ def table1_summary(differences: pd.DataFrame, against: Sequence[str]) -> pd.Data
     rows = []
     for metric, claim in zip(TABLE1_METRICS, claims, strict=True):
         own = differences[(differences["column"] == metric) & differences["method"].isin(against)]
-        digits, unit = (3, "") if metric == "joint_attribution_score" else (1, " points")
+        digits, unit = TABLE1_DIGITS[metric], "" if metric == "joint_attribution_score" else " points"
         rows.append({"claim": claim, "text": f"ahead by {own['value'].min():+.{digits}f} to {own['value'].max():+.{digits}f}{unit}",
                      "tally": report.tally(list(own["verdict"]))})
     return pd.DataFrame(rows)

@@ -50,7 +50,7 @@ def interventions(study: Study, names: Sequence[str], images: ImageSet, methods:
     """Every image's path by every method, its score, and what removing and enhancing it does (Table 1, Fig. 3).
 
     Args:
-        settings: ``quadrature``, ``steps``, ``seed`` of :meth:`Study.paths`.
+        settings: ``quadrature``, ``steps``, ``seed`` of :meth:`~neuronpath_core.study.Study.paths`.
 
     Returns:
         one row per model, method and image: ``model, method, image, label, score, correct, probability`` and, for each

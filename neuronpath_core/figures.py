@@ -59,15 +59,18 @@ def table1_intervals(table: pd.DataFrame) -> Figure:
     """Table 1 drawn: a row of panels per metric, one panel per model, with 95 % intervals."""
     models, colours = list(dict.fromkeys(table["model"])), _method_colours()
     figure, axes = plt.subplots(len(TABLE1_METRICS), len(models), figsize=(2.6 * len(models), 6.6), squeeze=False)
-    for row, (metric, title) in zip(axes, TABLE1_METRICS.items(), strict=True):
+    for index, (metric, title) in enumerate(TABLE1_METRICS.items()):
+        row, is_last = axes[index], index == len(axes) - 1
         for axis, model in zip(row, models, strict=True):
             rows = table[(table["metric"] == metric) & (table["model"] == model)]
             names = [METHOD_LABELS[method] for method in rows["method"]]
             axis.bar(names, rows["value"], color=[colours[name] for name in names])
             _whiskers(axis, np.arange(len(rows)), rows)
             axis.axhline(0, color="0.25", linewidth=0.8)
-            axis.set_xticks(np.arange(len(names)), [name.replace(" ", "\n") for name in names] if row is axes[-1] else [], fontsize=7)
-            if row is axes[0]:
+            axis.set_xticks(np.arange(len(names)), [name.replace(" ", "\n") for name in names] if is_last else [""] * len(names), fontsize=7)
+            axis.grid(False, axis="x")
+            axis.margins(y=0.12)
+            if index == 0:
                 axis.set_title(model)
         row[0].set_ylabel(title.replace(" (", "\n(").replace("accuracy deviation", "accuracy\ndeviation"))
     return figure
@@ -159,22 +162,31 @@ def similarity_matrices(matrices: dict[str, np.ndarray], class_names: Sequence[s
     return figure
 
 
+def _typical(images: ImageSet, label: int) -> np.ndarray:
+    """The class's original closest to their mean."""
+    own = images.pixels[images.labels.numpy() == label].astype(float)
+    return own[np.square(own - own.mean(0)).reshape(len(own), -1).sum(1).argmin()]
+
+
 @_styled
 def similar_classes(table: pd.DataFrame, images: ImageSet, classes: Sequence[str]) -> Figure:
-    """Fig. 5, 11, 12: an example of each class beside its most and least similar classes; ``table`` as of ``extremes``."""
-    columns = [("most similar", "blue"), ("least similar", "red")]
-    count = int(table.groupby(["class", "kind"]).size().max())
-    figure, axes = plt.subplots(len(classes), 1 + 2 * count, figsize=(1.5 * (1 + 2 * count), 1.8 * len(classes)), squeeze=False)
-    examples = {name: images.pixels[int(np.flatnonzero(images.labels.numpy() == label)[0])] for label, name in enumerate(images.class_names)}
-    for row, name in zip(axes, classes, strict=True):
+    """Fig. 5, 11, 12: a typical image of each class beside its most and least similar classes; ``table`` as of ``extremes``."""
+    kinds = [("most similar", "tab:blue"), ("least similar", "tab:red")]
+    width, across = 1 + 2 * int(table.groupby(["class", "kind"]).size().max()), 2
+    rows = -(-len(classes) // across)
+    figure, axes = plt.subplots(rows, across * width, figsize=(1.35 * across * width, 1.75 * rows), squeeze=False)
+    examples = {name: _typical(images, label) for label, name in enumerate(images.class_names)}
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, name in enumerate(classes):
         shown = [(name, f"class {name}", "0.2")]
-        for kind, colour in columns:
+        for kind, colour in kinds:
             own = table[(table["class"] == name) & (table["kind"] == kind)]
             shown += [(other, f"{kind}:\n{other} ({value:.2f})", colour) for other, value in zip(own["other"], own["similarity"], strict=True)]
-        for axis, (other, title, colour) in zip(row, shown, strict=True):
+        group = axes[index // across, index % across * width:]
+        for axis, (other, title, colour) in zip(group, shown, strict=False):
             axis.imshow(examples[other], cmap="gray", vmin=0, vmax=255)
-            axis.set_title(title, fontsize=8, color=colour)
-            axis.set(xticks=[], yticks=[])
+            axis.set_title(title, fontsize=7, color=colour)
     return figure
 
 
@@ -187,13 +199,14 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
     models, shares = list(dict.fromkeys(summary["model"])), sorted(summary["share"].unique())
     figure, axes = plt.subplots(len(models), len(shares), figsize=(2.6 * len(shares), 2.5 * len(models)), sharey="row", sharex=True, squeeze=False)
     for row, model in zip(axes, models, strict=True):
+        is_last = model == models[-1]
         for axis, share in zip(row, shares, strict=True):
             for offset, (kept, own) in enumerate(summary[(summary["model"] == model) & (summary["share"] == share)].groupby("kept", sort=False)):
                 positions = np.arange(len(own)) + 0.08 * (offset - 1)
                 _whiskers(axis, positions, own, fmt="o-", markersize=3, linewidth=1, label=kept, ecolor=None)
                 axis.set_xticks(np.arange(len(own)), [str(top) for top in own["top"]])
             axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1, label="whole model")
-            axis.set(title=f"{model}, p = {share:.0%}", xlabel="kept per block (t)" if row is axes[-1] else "")
+            axis.set(title=f"{model}, p = {share:.0%}", xlabel="kept per block (t)" if is_last else "")
         row[0].set_ylabel(measure)
     axes[0, -1].legend(fontsize=7)
     return figure

@@ -150,7 +150,7 @@ class Study:
         return list(names)
 
     def images(self, count: int, seed: int = 0) -> ImageSet:
-        """``count`` held-out images, spread evenly over the classes; errors are those of :meth:`ImageSet.balanced`."""
+        """``count`` held-out images, spread evenly over the classes; errors are those of :meth:`~neuronpath_core.datasets.ImageSet.balanced`."""
         return self.held_out.balanced(count, seed)
 
     def batch(self, images: ImageSet) -> tuple[Tensor, Tensor]:
@@ -172,7 +172,7 @@ class Study:
     ) -> Paths:
         """Paths of these images, from the store if they were found before with exactly these settings, else searched.
 
-        Arguments and errors are those of :func:`neuronpath_core.find_paths`; results are on the CPU.
+        Arguments and errors are those of :func:`~neuronpath_core.paths.find_paths`; results are on the CPU.
         """
         target = self.target(model)
         check_settings(target, method, search, context, top, seed)

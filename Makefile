@@ -1,0 +1,51 @@
+# make book and make test need nothing but Python >= 3.11 and make: they set up .venv on first use.
+PYTHON ?= python3
+PROFILE ?= digits
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+
+.PHONY: book test lint weights notebooks clean help
+
+help:
+	@echo "make book       execute the notebooks of a profile (PROFILE=digits) and build the book"
+	@echo "make test       lint, unit tests, and every notebook executed again and compared with its stored outputs"
+	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
+	@echo "make weights    train the models again"
+	@echo "make lint       ruff"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
+	@echo "== setting up $(VENV) (PyTorch is large: a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test]"
+	@touch $@
+
+book: $(READY)
+	@echo "== executing the notebooks of profile $(PROFILE)"
+	@$(BIN)/neuronpath run --profile $(PROFILE)
+	@echo "== building the book"
+	@$(BIN)/python book/build.py --profile $(PROFILE)
+
+test: lint
+	@echo "== unit tests"
+	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 tests
+	@echo "== executing every notebook and comparing it with its stored outputs (minutes)"
+	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
+		NEURONPATH_RESULTS="$$results" $(RUN_PYTEST) -v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks
+	@echo "== all checks passed; what they compare with is in notebooks/ and tests/"
+
+lint: $(READY)
+	@echo "== lint"
+	@$(BIN)/ruff check .
+
+notebooks: $(READY)
+	@$(BIN)/neuronpath run --store
+
+weights: $(READY)
+	@echo "== training the models of profile $(PROFILE)"
+	@$(BIN)/python data/weights/train.py --profile $(PROFILE)
+
+clean:
+	rm -rf _build results
