@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 import yaml
 
 from neuronpath_core.notebooks import NotebookError, execute, plan, store_outputs
-from neuronpath_core.study import DEFAULT_PROFILE, RESULTS_VARIABLE, Study, project_root
+from neuronpath_core.study import DEFAULT_PROFILE, Study, project_root, results_folder
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,14 +37,13 @@ def _parameter(_context, _option, pairs: tuple[tuple[str, str], ...]) -> dict:
 def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Path | None, force: bool, store: bool, quiet: bool) -> None:
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
     root = project_root()
-    folder = (results or root / "results" / profile).resolve()
-    runs = plan(root, profile, list(notebooks), parameters, folder)
-    os.environ[RESULTS_VARIABLE] = str(folder)  # the kernels keep their path tables there too
+    folder = results_folder(root, profile, results)
+    runs = plan(root, profile, list(notebooks), parameters, folder, store)
     for each in runs:
         if each.is_current and not force:
             click.echo(f"{each.notebook}: nothing has changed since its last run, kept")
         else:
-            execute(root, each, progress=not quiet)
+            execute(root, each, folder, progress=not quiet)
         if store:
             store_outputs(root, each)
     click.echo(f"executed notebooks are in {folder / 'notebooks'}")
@@ -77,9 +75,11 @@ def paths(models, profile, method, search, quadrature, steps, top, n_images, see
 def main() -> None:
     """Entry point: every foreseen error is one line on standard error and exit status 2; a failed notebook's is 1."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main(sys.argv[1:] or ["--help"], standalone_mode=False))
     except click.ClickException as error:
         message, status = error.format_message(), 2
+        if isinstance(error, click.UsageError) and error.ctx and error.ctx.command is cli:
+            message += f" accepted: {', '.join(cli.commands)}"
     except ValueError as error:
         message, status = str(error), 2
     except NotebookError as error:

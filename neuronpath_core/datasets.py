@@ -37,8 +37,9 @@ class ImageSet:
         return len(self.labels)
 
     def select(self, index: Tensor | np.ndarray) -> ImageSet:
-        """The images at the given positions, in that order."""
-        index = torch.as_tensor(index, dtype=torch.int64)
+        """The images at the given positions, in that order, or those that a mask names."""
+        index = torch.as_tensor(index)
+        index = index.nonzero()[:, 0] if index.dtype == torch.bool else index.to(torch.int64)
         return replace(self, images=self.images[index], labels=self.labels[index], ids=self.ids[index],
                        pixels=self.pixels[index.numpy()])
 
@@ -53,7 +54,9 @@ class ImageSet:
         classes = len(self.class_names)
         available = int(np.bincount(self.labels.numpy(), minlength=classes).min())
         if isinstance(count, bool) or not isinstance(count, int) or not classes <= count <= classes * available:
-            raise ValueError(f"the number of images must be a whole number from {classes} (one of each class) to {classes * available}, got {count!r}")
+            raise ValueError(f"the number of images cannot be {count!r}; accepted: a whole number from {classes} (one of each class) to {classes * available}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
         rng, labels, chosen = np.random.default_rng(seed), self.labels.numpy(), []
         share, extra = divmod(count, classes)
         favoured = set(rng.permutation(classes)[:extra].tolist())

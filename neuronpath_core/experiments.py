@@ -95,20 +95,19 @@ def path_table(model: str, images: ImageSet, paths: Paths) -> pd.DataFrame:
     })
 
 
-def split_probe(images: ImageSet, share: float = 0.8, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-    """Each class's images split at random into probing images, ``share`` of them, and test images; none in both."""
+def probe_mask(images: ImageSet, share: float = 0.8, seed: int = 0) -> np.ndarray:
+    """Which images are for probing, bool ``(image,)``: ``share`` of each class, drawn at random; the others are for the test."""
     if not 0 < share < 1:
         raise ValueError(f"the probing share must lie strictly between 0 and 1, got {share}")
-    rng, probe, test = np.random.default_rng(seed), [], []
-    labels = images.labels.numpy()
+    rng, labels = np.random.default_rng(seed), images.labels.numpy()
+    probing = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         count = round(share * len(members))
         if not 0 < count < len(members):
             raise ValueError(f"class {label} has {len(members)} images, too few for a {share:.0%} split; accepted: more images per class")
-        probe.append(np.sort(members[:count]))
-        test.append(np.sort(members[count:]))
-    return images.select(np.concatenate(probe)), images.select(np.concatenate(test))
+        probing[members[:count]] = True
+    return probing
 
 
 def whole_model(study: Study, names: Sequence[str], images: ImageSet) -> dict[str, dict[str, float]]:
@@ -123,10 +122,12 @@ def whole_model(study: Study, names: Sequence[str], images: ImageSet) -> dict[st
 
 
 def pruning_grid(
-    study: Study, model: str, probe: ImageSet, test: ImageSet, tops: Sequence[int], shares: Sequence[float], repeats: int = 3,
+    study: Study, model: str, images: ImageSet, probing: np.ndarray, tops: Sequence[int], shares: Sequence[float], repeats: int = 3,
     rule: str = "count", seed: int = 0, **settings
 ) -> pd.DataFrame:
     """Test accuracy and probability when all but a class's t neurons per block are zeroed with probability p (Fig. 6, App. E).
+
+    ``probing`` says which images the neurons are chosen on; the others are tested.
 
     Three ways to choose what is kept: the neurons that the class's neuron paths share, those most often among the t most
     active ones of its probing images, and random ones.  Each class's test images see their own class's mask, as published: the mask
@@ -135,19 +136,22 @@ def pruning_grid(
     Returns:
         one row per kept kind, t, p, repeat and test image: ``model, kept, top, share, repeat, image, label, correct, probability``.
     """
-    target, (pictures, _) = study.target(model), study.batch(test)
-    labels, rows = test.labels.numpy(), []
+    target, probe, test = study.target(model), images.select(probing), images.select(~probing)
+    pictures, labels, rows = study.batch(test)[0], test.labels.numpy(), []
     if max(tops) > target.n_neurons:
         raise ValueError(f"t must lie in 1..{target.n_neurons}, got {max(tops)}")
     activation = activation_paths(target, study.batch(probe)[0], max(tops)).cpu()
     bar = tqdm(total=len(tops) * len(shares) * repeats, desc=f"{model} pruning", disable=not study.progress)
     for top in tops:
-        searched = study.paths(model, probe, "neuron_path", top=top, **settings).neurons
+        if top == 1:  # the class chapters' paths, which the store may hold for all the images
+            searched = study.paths(model, images, "neuron_path", **settings).neurons[torch.from_numpy(probing), :, None]
+        else:
+            searched = study.paths(model, probe, "neuron_path", top=top, **settings).neurons
         for share in shares:
             for repeat in range(repeats):
                 rng = np.random.default_rng([seed, top, round(1000 * share), repeat])
                 for label in np.unique(labels):
-                    mine, images = probe.labels == label, labels == label
+                    mine, chosen = probe.labels == label, labels == label
                     drawn = [sorted(rng.choice(target.n_neurons, top, replace=False).tolist()) for _ in range(target.n_blocks)]
                     kinds = {"neuron path": class_neurons(searched[mine], top, rule),
                              "activation": class_neurons(activation[mine], top, "count"), "random": drawn}
@@ -155,10 +159,10 @@ def pruning_grid(
                     for kind, kept in kinds.items():
                         survives = pruning_mask(kept, target.n_neurons, share, np.random.default_rng(mask_seed))
                         with pruned(target, survives):
-                            probability = class_probabilities(target, pictures[torch.from_numpy(images).to(pictures.device)]).cpu().double().numpy()
+                            probability = class_probabilities(target, pictures[torch.from_numpy(chosen).to(pictures.device)]).cpu().double().numpy()
                         rows.append(pd.DataFrame({
-                            "model": model, "kept": kind, "top": top, "share": share, "repeat": repeat, "image": test.ids.numpy()[images],
-                            "label": label, "correct": metrics.correct(probability, labels[images]), "probability": probability[:, label],
+                            "model": model, "kept": kind, "top": top, "share": share, "repeat": repeat, "image": test.ids.numpy()[chosen],
+                            "label": label, "correct": metrics.correct(probability, labels[chosen]), "probability": probability[:, label],
                         }))
                 bar.update(1)
     bar.close()
@@ -185,14 +189,16 @@ def _cost_model(sizes: dict[str, int], dtype: torch.dtype, device: torch.device,
 def search_operations(sizes: dict[str, int], width: int) -> float:
     r"""Multiply-adds of the fast joint search for one image, class-token scope, from its structure.
 
-    .. math:: m \,\big[T(4d^2 + 2nd) + 2T^2 d\big]\,\big[L(L-1) + 2(L-1)\big]
+    .. math:: m \,\big[2T(4d^2 + 2nd) + 6T^2 d\big]\,\big[\tfrac12 L(L-1) + (L-1)\big]
 
-    The first bracket is one block's forward pass; block l is followed by L-l blocks, run forward and backward (as dear as
-    forward, since no weight needs a gradient), and every block but the first is passed once with a tangent.
+    The first bracket is one block forward and backward: in a product with weights the backward pass is as dear as the
+    forward (no weight needs a gradient), in the two attention products twice as dear (both factors move).  Block l is
+    followed by L-l blocks, and every block but the first is passed once with a tangent, which costs what a backward pass
+    does.  The clean pass, one image instead of m copies, is left out.
     """
     blocks, neurons, steps, tokens = (sizes[name] for name in ("L", "n", "m", "T"))
-    forward = tokens * (4 * width**2 + 2 * neurons * width) + 2 * tokens**2 * width
-    return steps * forward * (blocks * (blocks - 1) + 2 * (blocks - 1))
+    both_ways = 2 * tokens * (4 * width**2 + 2 * neurons * width) + 6 * tokens**2 * width
+    return steps * both_ways * (blocks * (blocks - 1) / 2 + (blocks - 1))
 
 
 def search_cost(study: Study, repeats: int = 3, seed: int = 0, search: str = "joint") -> pd.DataFrame:

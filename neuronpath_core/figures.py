@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from neuronpath_core.analysis import METHOD_LABELS, TABLE1_METRICS
 from neuronpath_core.datasets import ImageSet
 
-METHOD_ORDER = ("activation", "influence_pattern", "neuron_path", "random")
 DPI = 150
 
 
@@ -24,14 +23,17 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     def drawn(*args, **kwargs) -> Figure:
         with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.85), sns.color_palette("colorblind"), \
                 plt.rc_context({"figure.dpi": DPI, "figure.constrained_layout.use": True, "axes.titlesize": "medium"}):
-            figure = draw(*args, **kwargs)
-            plt.close(figure)
-            return figure
+            before = plt.get_fignums()
+            try:
+                return draw(*args, **kwargs)
+            finally:
+                for number in set(plt.get_fignums()) - set(before):
+                    plt.close(number)
     return drawn
 
 
 def _method_colours() -> dict[str, tuple]:
-    return dict(zip((METHOD_LABELS[method] for method in METHOD_ORDER), sns.color_palette("colorblind")[:4], strict=True))
+    return dict(zip(METHOD_LABELS.values(), sns.color_palette("colorblind"), strict=False))
 
 
 def _whiskers(axis, positions, rows: pd.DataFrame, **style) -> None:
@@ -108,7 +110,7 @@ def class_violins(table: pd.DataFrame, label: int, class_name: str, n_neurons: d
     figure, axes = plt.subplots(rows, min(2, len(models)), figsize=(5.4 * min(2, len(models)), 2.7 * rows), squeeze=False)
     for index, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
         own = table[(table["model"] == model) & (table["label"] == label)]
-        sns.violinplot(own, x="block", y="neuron", ax=axis, inner=None, cut=0, density_norm="width", linewidth=0.6, width=0.9,
+        sns.violinplot(own, x="block", y="neuron", ax=axis, inner=None, cut=0, density_norm="width", gridsize=60, linewidth=0.6, width=0.9,
                        color=sns.color_palette("colorblind")[index % 10], saturation=0.7)
         modal = own.groupby("block")["neuron"].agg(lambda values: np.bincount(values).argmax())
         axis.plot(np.arange(len(modal)), modal.to_numpy(), linestyle="--", marker="o", markersize=2.5, color="0.15", linewidth=1)
@@ -164,7 +166,7 @@ def similarity_matrices(matrices: dict[str, np.ndarray], class_names: Sequence[s
 
 def _typical(images: ImageSet, label: int) -> np.ndarray:
     """The class's original closest to their mean."""
-    own = images.pixels[images.labels.numpy() == label].astype(float)
+    own = images.pixels[images.labels.numpy() == label]
     return own[np.square(own - own.mean(0)).reshape(len(own), -1).sum(1).argmin()]
 
 

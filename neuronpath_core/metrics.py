@@ -23,15 +23,10 @@ def correct(probabilities: Float[np.ndarray, "image class"], labels: Int64[np.nd
     return probabilities.argmax(1) == labels
 
 
-def class_mean(values: Float[np.ndarray, "image"], labels: Int64[np.ndarray, "image"]) -> float:
-    """Mean over classes of the class means, so that every class counts the same."""
-    return float(np.mean([values[labels == label].mean() for label in np.unique(labels)]))
-
-
 def accuracy_deviation(
     clean: Float[np.ndarray, "image class"], edited: Float[np.ndarray, "image class"], labels: Int64[np.ndarray, "image"]
 ) -> Float[np.ndarray, "image"]:
-    r"""Per image, ``edited correct - clean correct``, in -1, 0, 1; its class mean is :math:`\Delta\mathrm{Acc}` (Eq. 19)."""
+    r"""Per image, ``edited correct - clean correct``, in -1, 0, 1; its mean is :math:`\Delta\mathrm{Acc}` (Eq. 19)."""
     return correct(edited, labels).astype(float) - correct(clean, labels).astype(float)
 
 
@@ -43,6 +38,8 @@ def probability_deviation(
     _check_probabilities(edited, labels)
     rows = np.arange(len(labels))
     before, after = clean[rows, labels], edited[rows, labels]
+    if (before <= 0).any():
+        raise ValueError(f"the clean probability of {int((before <= 0).sum())} images is zero in this precision; accepted: positive ones (use a wider dtype)")
     return (after - before) / before
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
@@ -17,7 +18,7 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 
 def parse_dtype(name: str) -> torch.dtype:
     """``"float64" | "float32" | "bfloat16"`` as a torch dtype; anything else raises ``ValueError``."""
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         raise ValueError(f"unknown dtype {name!r}; accepted: {', '.join(DTYPES)}")
     return DTYPES[name]
 
@@ -26,10 +27,11 @@ def parse_device(name: str) -> torch.device:
     """A torch device that this machine has; anything else raises ``ValueError``."""
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"unknown device {name!r}; accepted: cpu, cuda, cuda:0, …") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, but this machine has no CUDA device; accepted: cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        have = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        raise ValueError(f"device {name!r} was asked for, which this machine does not have; accepted: {', '.join(['cpu', *have])}")
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device {name!r} is not supported; accepted: cpu, cuda, cuda:0, …")
     return device
@@ -48,11 +50,19 @@ def build_model(spec: Mapping) -> VisionTransformer:
         spec: a profile's model entry: ``architecture`` holds the keyword arguments of
             ``timm.models.vision_transformer.VisionTransformer``, or ``timm`` names a model of timm's registry.
     """
-    if "architecture" in spec:
-        return VisionTransformer(**spec["architecture"])
-    if "timm" in spec:
+    if not {"architecture", "timm"} & set(spec):
+        raise ValueError("a model entry needs 'architecture' (VisionTransformer arguments) or 'timm' (a timm model name)")
+    try:
+        if "architecture" in spec:
+            return VisionTransformer(**spec["architecture"])
         return timm.create_model(spec["timm"], pretrained=bool(spec.get("pretrained", False)))
-    raise ValueError("a model entry needs 'architecture' (VisionTransformer arguments) or 'timm' (a timm model name)")
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"the model entry {spec.get('timm') or spec.get('architecture')} cannot be built: {_one_line(error)}; "
+                         "accepted: arguments of timm's VisionTransformer, or a name that timm.list_models() gives") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def load_model(spec: Mapping, root: Path, device: str = "cpu", dtype: str = "float64") -> VisionTransformer:
@@ -72,11 +82,12 @@ def load_model(spec: Mapping, root: Path, device: str = "cpu", dtype: str = "flo
         record = path.parent / "weights.json"
         if record.is_file():
             known = json.loads(record.read_text()).get(path.name, {}).get("sha256")
-            if known is not None and known != file_sha256(path):
+            if known is None:
+                raise ValueError(f"weights {spec['weights']} are not listed in {record.name}; accepted: {', '.join(json.loads(record.read_text()))}")
+            if known != file_sha256(path):
                 raise ValueError(f"weights {spec['weights']} do not have the SHA-256 recorded in {record.name}")
         try:
             model.load_state_dict(load_file(path), strict=True)
-        except (RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"weights {spec['weights']} do not fit the model: {reason}") from error
+        except (RuntimeError, OSError, SafetensorError) as error:
+            raise ValueError(f"weights {spec['weights']} do not fit the model: {_one_line(error)}") from error
     return model.to(device=parse_device(device), dtype=parse_dtype(dtype)).eval()

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from neuronpath_core import models
 from neuronpath_core.attribution import QUADRATURES
+from neuronpath_core.datasets import load_dataset
 from neuronpath_core.paths import METHODS
-from neuronpath_core.store import check_writable
-from neuronpath_core.study import DEFAULT_PROFILE, load_profile, profile_names
+from neuronpath_core.store import check_writable, write_atomically
+from neuronpath_core.study import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile, profile_names
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -76,6 +78,10 @@ def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and len(value) > 0 and all(check(entry) for entry in value)
 
 
+def _one_of(names: Sequence[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in names
+
+
 def _accepts(check: Callable[[str], object]) -> Callable[[Any], bool]:
     def accepted(value: Any) -> bool:
         try:
@@ -86,18 +92,26 @@ def _accepts(check: Callable[[str], object]) -> Callable[[Any], bool]:
     return accepted
 
 
+def _image_counts(profile: dict) -> tuple[Callable[[Any], bool], str]:
+    """Numbers of images that can be spread evenly over the held-out images' classes; the data are loaded when first asked."""
+    def accepted(value: Any) -> bool:
+        load_dataset(profile["dataset"])[1].balanced(value)  # says itself what it accepts
+        return True
+    return accepted, "a whole number"
+
+
 def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any], bool], str]]:
     """For every parameter that a notebook may have: a test of its value, and what it accepts in words."""
     names, share = list(profile["models"]), "numbers from 0 to 1"
-    model = (lambda value: value in names, f"one of {', '.join(names)}")
+    model = (_one_of(names), f"one of {', '.join(names)}")
     return {
-        "profile": (lambda value: value in profile_names(root), f"one of {', '.join(profile_names(root))}"),
+        "profile": (_one_of(profile_names(root)), f"one of {', '.join(profile_names(root))}"),
         "model": model,
         "models": (_list_of(model[0]), f"a list of one or more of {', '.join(names)}"),
-        "methods": (_list_of(lambda value: value in METHODS), f"a list of one or more of {', '.join(METHODS)}"),
-        "quadrature": (lambda value: value in QUADRATURES, f"one of {', '.join(QUADRATURES)}"),
+        "methods": (_list_of(_one_of(METHODS)), f"a list of one or more of {', '.join(METHODS)}"),
+        "quadrature": (_one_of(QUADRATURES), f"one of {', '.join(QUADRATURES)}"),
         "steps": (_whole(1), "a whole number of at least 1"),
-        "n_images": (_whole(1), "a whole number of at least 1"),
+        "n_images": _image_counts(profile),
         "top": (_whole(1), "a whole number of at least 1"),
         "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
         "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1), f"a list of {share}"),
@@ -105,7 +119,7 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
         "agreement_images": (_whole(1), "a whole number of at least 1"),
         "seed": (_whole(0), "a whole number of at least 0"),
         "device": (_accepts(models.parse_device), "a device that this machine has: cpu, cuda, cuda:1, …"),
-        "dtype": (lambda value: value in models.DTYPES, f"one of {', '.join(models.DTYPES)}"),
+        "dtype": (_one_of(list(models.DTYPES)), f"one of {', '.join(models.DTYPES)}"),
         "progress": (lambda value: isinstance(value, bool), "true or false"),
     }
 
@@ -122,8 +136,14 @@ def check_parameters(notebook: str, known: list[str], checks: Mapping[str, tuple
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"notebook {notebook} has no parameter {name!r}; accepted: {', '.join(known)}")
+        if name not in checks:
+            raise ValueError(f"parameter {name} of notebook {notebook} has no check, so no other value than its own; accepted: {', '.join(checks)}")
         accepted, words = checks[name]
-        if not accepted(value):
+        try:
+            fits = accepted(value)
+        except ValueError as error:
+            raise ValueError(f"parameter {name} of notebook {notebook}: {error}") from error
+        if not fits:
             raise ValueError(f"parameter {name} of notebook {notebook} cannot be {value!r}; accepted: {words}")
 
 
@@ -158,15 +178,20 @@ def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, A
     return digest.hexdigest()
 
 
-def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any], results: Path) -> list[Run]:
+def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any], results: Path, store: bool = False) -> list[Run]:
     """Everything that a run would do, validated before any work starts.
 
     A notebook gets the profile's parameters for it and then those overrides that it has; each override must have a taker.
 
     Raises:
-        ValueError: unknown profile, notebook or parameter, a value not accepted, or an unwritable results folder.
+        ValueError: unknown profile, notebook or parameter, a value not accepted, outputs to be stored that are not those of the
+            notebooks' own parameters, or an unwritable results folder.
     """
     entries, runs = load_profile(profile, root), []
+    if unknown := set(entries["notebooks"]) - set(notebook_names(root)):
+        raise ValueError(f"profile {profile!r} has parameters for unknown notebooks {', '.join(sorted(unknown))}; accepted: {', '.join(notebook_names(root))}")
+    if store and (overrides or profile != DEFAULT_PROFILE):
+        raise ValueError(f"only outputs of the notebooks' own parameters can be stored; accepted: --store with profile {DEFAULT_PROFILE} and no -p")
     checks, known = parameter_checks(root, entries), {name: known_parameters(root, name) for name in resolve_notebooks(root, notebooks)}
     for name in overrides:
         if not any(name in names for names in known.values()):
@@ -185,38 +210,60 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     return runs
 
 
-def execute(root: Path, run: Run, progress: bool = True) -> None:
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable for the kernels started inside."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
     """Run one notebook through papermill; its output appears only when it is whole.
 
-    A failed notebook's cells are kept beside the results as ``<name>.failed.ipynb``; what an earlier run left stays.
+    The notebook keeps its path tables under ``results`` too.  A failed notebook's cells are kept beside the outputs as
+    ``<name>.failed.ipynb``; what an earlier run left stays.
 
     Raises:
         NotebookError: a cell failed, or the kernel died.
     """
     import papermill
+
+    failed = run.output.with_suffix(".failed.ipynb")
+
+    def write(working: Path) -> None:
+        try:
+            with _environment(RESULTS_VARIABLE, str(results)):
+                _papermill(root, run, working, progress)
+        except papermill.PapermillExecutionError as error:
+            os.replace(working, failed)
+            # papermill puts the cell of overridden parameters after the notebook's own
+            cell = error.cell_index + (0 if run.parameters else 1)
+            raise NotebookError(f"notebook {run.notebook}, cell {cell}: {error.ename}: {' '.join(str(error.evalue).split())[:300]}; see {failed}") from error
+        except RuntimeError as error:  # the kernel died or could not start
+            raise NotebookError(f"notebook {run.notebook}: {' '.join(str(error).split())[:300]}") from error
+        run.record.unlink(missing_ok=True)
+
+    write_atomically(run.output, write)
+    run.record.write_text(run.made_from)
+    failed.unlink(missing_ok=True)
+
+
+def _papermill(root: Path, run: Run, working: Path, progress: bool) -> None:
+    import papermill
     from traitlets.config import Config
 
-    handle, name = tempfile.mkstemp(dir=run.output.parent, prefix=f".{run.notebook}.", suffix=".ipynb")
-    os.close(handle)
-    working, failed = Path(name), run.output.with_suffix(".failed.ipynb")
-    try:
+    # sockets in a folder of their own: no port is opened, no kernel warns of one, and two runs do not meet
+    with tempfile.TemporaryDirectory(prefix="np-") as sockets:
         papermill.execute_notebook(
             str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working), parameters=run.parameters or None, cwd=str(root / "notebooks"),
             progress_bar={"desc": run.notebook} if progress else False, kernel_name=KERNEL["name"], log_output=False,
-            config=Config(KernelManager={"transport": "ipc"}))  # no port is opened, and no kernel warns of one
-        run.record.unlink(missing_ok=True)
-        os.replace(working, run.output)
-        run.record.write_text(run.made_from)
-        failed.unlink(missing_ok=True)
-    except papermill.PapermillExecutionError as error:
-        os.replace(working, failed)
-        message = " ".join(str(error.evalue).split())[:300]
-        raise NotebookError(f"notebook {run.notebook}, cell {error.cell_index + 1} (execution {error.exec_count}): {error.ename}: {message}; "
-                            f"see {failed}") from error
-    except RuntimeError as error:  # the kernel died or could not start
-        raise NotebookError(f"notebook {run.notebook}: {' '.join(str(error).split())[:300]}") from error
-    finally:
-        working.unlink(missing_ok=True)
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}))
 
 
 def store_outputs(root: Path, run: Run) -> None:
@@ -226,4 +273,4 @@ def store_outputs(root: Path, run: Run) -> None:
     executed = normalise_notebook(nbformat.read(run.output, as_version=4))
     if any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells):
         raise ValueError(f"notebook {run.notebook} ran with other parameters than its own; only a run with none can be stored")
-    nbformat.write(executed, root / "notebooks" / f"{run.notebook}.ipynb")
+    write_atomically(root / "notebooks" / f"{run.notebook}.ipynb", lambda path: nbformat.write(executed, path))

@@ -43,11 +43,13 @@ def check_writable(folder: Path) -> None:
         raise ValueError(f"results folder {folder} cannot be written to ({error.strerror}); accepted: a folder with write permission") from error
 
 
-def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """``write(temporary path)``, flushed to disk, then renamed; on any failure no trace is left."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
+    os.umask(mask := os.umask(0))
+    temporary.chmod(0o666 & ~mask)  # as any other new file; mkstemp's are for their owner alone
     try:
         write(temporary)
         with open(temporary, "rb+") as stream:
@@ -69,9 +71,11 @@ def write_table(folder: Path, table: pd.DataFrame, manifest: dict) -> None:
         raise ValueError(f"a path table has the columns {', '.join(COLUMNS)}, got {', '.join(map(str, table.columns))}")
     check_writable(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
-    _write_atomically(folder / TABLE, lambda path: table.to_parquet(path, index=False))
+    for orphan in folder.glob(".*"):  # of a writer that was killed; the caller holds the folder's lock
+        orphan.unlink()
+    write_atomically(folder / TABLE, lambda path: table.to_parquet(path, index=False))
     record = {"schema": SCHEMA, "rows": len(table), "sha256": file_sha256(folder / TABLE), "computed_from": manifest}
-    _write_atomically(folder / MANIFEST, lambda path: path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n"))
+    write_atomically(folder / MANIFEST, lambda path: path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n"))
 
 
 def complaint(folder: Path, manifest: dict) -> str | None:

@@ -51,7 +51,12 @@ def load_profile(name: str, root: Path) -> dict:
     """
     if name not in profile_names(root):
         raise ValueError(f"unknown profile {name!r}; accepted: {', '.join(profile_names(root))}")
-    profile = yaml.safe_load((root / "profiles" / f"{name}.yml").read_text())
+    try:
+        profile = yaml.safe_load((root / "profiles" / f"{name}.yml").read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"profile {name!r} is not YAML: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(profile, dict):
+        raise ValueError(f"profile {name!r} is empty or a list; accepted: a mapping with dataset, models, notebooks")
     if missing := {"dataset", "models", "notebooks"} - set(profile):
         raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}")
     return profile
@@ -72,6 +77,11 @@ def weights_sha256(target: TargetModel) -> str:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(value.detach().to("cpu", torch.float64).numpy()).tobytes())
     return digest.hexdigest()
+
+
+def results_folder(root: Path, profile: str, asked: str | Path | None = None) -> Path:
+    """Where results go: what was asked for, else what ``NEURONPATH_RESULTS`` names, else ``results/<profile>``."""
+    return Path(asked or os.environ.get(RESULTS_VARIABLE) or root / "results" / profile).resolve()
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Study:
     @cached_property
     def results_folder(self) -> Path:
         """Where path tables are kept."""
-        return Path(self.results or os.environ.get(RESULTS_VARIABLE) or self.root / "results" / self.profile)
+        return results_folder(self.root, self.profile, self.results)
 
     @cached_property
     def data(self) -> tuple[ImageSet, ImageSet]:
@@ -179,7 +189,7 @@ class Study:
         quadrature_rule(quadrature, steps)
         arguments = {"method": method, "search": search, "context": context, "quadrature": quadrature, "steps": steps, "top": top, "seed": seed}
         manifest = {
-            "profile": self.profile, "model": model, "weights": weights_sha256(target), "scope": target.scope,
+            "profile": self.profile, "model": model, "built_from": self.settings["models"][model], "weights": weights_sha256(target), "scope": target.scope,
             "images": images.sha256(), "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
             "code": code_fingerprint(), "torch": version("torch"), "timm": version("timm"),
         }

@@ -1,0 +1,426 @@
+"""The ``neuronpath`` command: what it refuses, what it keeps, and what a notebook that fails leaves."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from neuronpath_core import cli, notebooks
+from neuronpath_core import study as study_module
+from neuronpath_core.notebooks import resolve_notebooks
+from tests import small_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A made-up study, which is the working directory."""
+    monkeypatch.setenv(study_module.RESULTS_VARIABLE, "")  # what a run sets is undone afterwards
+    monkeypatch.chdir(small_study.make_study(tmp_path / "study"))
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def neuronpath(monkeypatch, capfd):
+    """Runs a command; returns exit status, standard output and standard error."""
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["neuronpath", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capfd.readouterr()
+    return call
+
+
+@pytest.fixture
+def executions(monkeypatch):
+    """The notebooks that would be executed; nothing is."""
+    runs = []
+
+    def pretend(_root, run, _results, progress=True):
+        runs.append(run)
+        run.output.write_text((_root / "notebooks" / f"{run.notebook}.ipynb").read_text())
+        run.record.write_text(run.made_from)
+
+    monkeypatch.setattr(cli, "execute", pretend)
+    return runs
+
+
+def said_by_the_command(errors):
+    """Standard error without what a kernel that is being shut down may log there."""
+    return "".join(line for line in errors.splitlines(keepends=True) if not line.startswith("[IPKernelApp]"))
+
+
+def assert_refused(answer, *words):
+    """Exit status 2, nothing on standard output, and one line on standard error that holds every word."""
+    status, output, errors = answer
+    assert status == 2
+    assert output == ""
+    assert errors.startswith("neuronpath: ")
+    assert errors.endswith("\n")
+    assert errors.count("\n") == 1, errors
+    for word in words:
+        assert word in errors, errors
+
+
+def files(folder):
+    """Every file below a folder, with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if not path.is_dir()}
+
+
+# --- what is refused ---
+
+REFUSED = {
+    "profile of run": (["run", "--profile", "imagenot"], ["profile", "'imagenot'", "accepted: digits"]),
+    "profile of paths": (["paths", "--profile", "imagenot"], ["profile", "'imagenot'", "accepted: digits"]),
+    "notebook": (["run", "09"], ["notebook '09'", "accepted: 01_sum, 02_list, 03_device"]),
+    "one of two notebooks": (["run", "01", "sum"], ["notebook 'sum'", "accepted: 01_sum"]),
+    "parameter": (["run", "-p", "step", "3"], ["parameter 'step'", "accepted: steps, seed, n_images, models, device, dtype"]),
+    "parameter of another notebook": (["run", "01", "-p", "n_images", "3"], ["parameter 'n_images'", "accepted: steps, seed"]),
+    "parameter without a value": (["run", "-p", "steps"], ["-p", "2 arguments"]),
+    "a word for a number": (["run", "-p", "n_images", "ten"], ["n_images", "02_list", "'ten'", "whole number"]),
+    "a fraction for a number": (["run", "-p", "n_images", "10.0"], ["n_images", "10.0", "whole number"]),
+    "true for a number": (["run", "-p", "n_images", "true"], ["n_images", "True", "whole number"]),
+    "nothing for a number": (["run", "-p", "n_images", ""], ["n_images", "None", "whole number"]),
+    "too small a number": (["run", "-p", "steps", "0"], ["steps", "01_sum", "0", "at least 1"]),
+    "a negative seed": (["run", "-p", "seed", "-1"], ["seed", "-1", "at least 0"]),
+    "a word for a list": (["run", "-p", "models", "one"], ["models", "'one'", "a list of one or more of one, two"]),
+    "an empty list": (["run", "-p", "models", "[]"], ["models", "[]", "one or more of one, two"]),
+    "a list with an unknown model": (["run", "-p", "models", "[one, three]"], ["models", "three", "one, two"]),
+    "a list with a number": (["run", "-p", "models", "[1]"], ["models", "[1]", "one, two"]),
+    "a map": (["run", "-p", "models", "{one: two}"], ["models", "one, two"]),
+    "dtype of run": (["run", "-p", "dtype", "float16"], ["dtype", "'float16'", "float64, float32, bfloat16"]),
+    "device of run": (["run", "-p", "device", "gpu"], ["device", "'gpu'", "cpu"]),
+    "YAML syntax": (["run", "-p", "models", "[one, two"], ["YAML", "a number, a word, a list"]),
+    "YAML tags": (["run", "-p", "models", "!!python/name:os.system"], ["YAML"]),
+    "model": (["paths", "--model", "three"], ["three", "one, two"]),
+    "method": (["paths", "--method", "best"], ["method 'best'", "neuron_path, activation, influence_pattern"]),
+    "search": (["paths", "--search", "greedy"], ["search 'greedy'", "joint"]),
+    "quadrature": (["paths", "--quadrature", "simpson"], ["'simpson'", "left, right, midpoint, gauss-legendre"]),
+    "steps": (["paths", "--steps", "0"], ["steps", "at least 1"]),
+    "top": (["paths", "--top", "13"], ["top", "1..12"]),
+    "dtype": (["paths", "--dtype", "float16"], ["dtype 'float16'", "float64, float32, bfloat16"]),
+    "device": (["paths", "--device", "gpu"], ["device 'gpu'", "cpu, cuda"]),
+    "a word for steps": (["paths", "--steps", "ten"], ["--steps", "ten", "integer"]),
+    "too few images": (["paths", "--n-images", "5"], ["number of images", "from 10", "1350", "cannot be 5"]),
+    "too many images": (["paths", "--n-images", "2000"], ["number of images", "from 10", "1350", "cannot be 2000"]),
+    "option": (["run", "--fast"], ["--fast"]),
+    "command": (["walk"], ["walk"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
+def test_refused_before_anything_is_done(root, neuronpath, executions, arguments, words):
+    before = files(root)
+    assert_refused(neuronpath(*arguments), *words)
+    assert files(root) == before
+    assert not executions
+
+
+@pytest.mark.parametrize("command", ["run", "paths"])
+def test_results_that_cannot_be_written(root, neuronpath, executions, command):
+    (root / "file").write_text("")
+    assert_refused(neuronpath(command, "--results", root / "file" / "below"), "results folder", "cannot be written to", "accepted")
+    assert not executions
+
+
+def test_of_several_notebooks_none_runs_if_one_value_is_wrong(root, neuronpath, executions):
+    small_study.write_profile(root, {**small_study.PROFILE, "notebooks": {"02_list": {"n_images": "ten"}}})
+    assert_refused(neuronpath("run"), "n_images", "02_list", "whole number")
+    assert not executions
+
+
+@pytest.mark.parametrize("value", ["[float64]", "{a: b}"])
+def test_a_list_for_a_dtype(root, neuronpath, executions, value):
+    assert_refused(neuronpath("run", "-p", "dtype", value), "dtype", "float64, float32, bfloat16")
+
+
+def test_a_parameter_of_a_new_name(root, neuronpath, executions):
+    small_study.write_notebook(root, "04_new", "bins = 3", "bins")
+    assert neuronpath("run", "04", "-p", "bins", "4")[0] in (0, 2)
+
+
+def test_a_profile_with_parameters_for_an_unknown_notebook(root, neuronpath, executions):
+    small_study.write_profile(root, {**small_study.PROFILE, "notebooks": {"02_lits": {"n_images": 20}}})
+    assert_refused(neuronpath("run"), "02_lits", "accepted")
+
+
+def test_an_unknown_command_is_told_the_known_ones(neuronpath):
+    assert_refused(neuronpath("walk"), "run", "paths")
+
+
+def test_a_negative_seed_of_paths(root, neuronpath):
+    assert_refused(neuronpath("paths", "--seed", "-1"), "seed", "at least 0")
+
+
+def test_help_and_version(neuronpath):
+    for arguments in (["--help"], ["run", "--help"], ["paths", "-h"], ["--version"]):
+        status, output, errors = neuronpath(*arguments)
+        assert (status, errors) == (0, "")
+        assert output
+
+
+# --- paths ---
+
+
+def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
+    arguments = ["paths", "--model", "two", "--n-images", "10", "--steps", "2", "--results", root / "elsewhere"]
+    status, output, _ = neuronpath(*arguments)
+    assert status == 0
+    assert "two neuron_path: 10 paths, mean joint attribution score" in output
+    assert str(root / "elsewhere" / "paths") in output
+    before = files(root / "elsewhere")
+    assert [Path(name).name for name in before if not name.endswith(".lock")] == ["manifest.json", "paths.parquet"]
+    assert not (root / "results").exists()
+
+    def search(*_, **__):
+        raise AssertionError("searched again")
+
+    monkeypatch.setattr(study_module, "find_paths", search)
+    assert neuronpath(*arguments)[:2] == (0, output)
+    assert files(root / "elsewhere") == before
+    # what a notebook asks for is the same table
+    study = study_module.Study("digits", results=root / "elsewhere")
+    assert study.paths("two", study.images(10), steps=2).neurons.shape == (10, 3)
+
+
+def test_paths_of_every_model(root, neuronpath):
+    status, output, _ = neuronpath("paths", "--n-images", "10", "--method", "random", "--top", "2", "--steps", "1")
+    assert status == 0
+    assert [line.split()[0] for line in output.splitlines()[:2]] == ["one", "two"]
+    assert len(list((root / "results" / "digits" / "paths").glob("*/paths.parquet"))) == 2
+
+
+# --- which notebooks, with which parameters ---
+
+
+@pytest.mark.parametrize("text", ["02", "2", "02_list", "02_list.ipynb", "notebooks/02_list.ipynb", "./notebooks/02_list.ipynb"])
+def test_a_notebook_can_be_named_in_many_ways(root, text):
+    assert resolve_notebooks(root, [text]) == ["02_list"]
+    assert resolve_notebooks(root, [str(root / "notebooks" / "02_list.ipynb"), text]) == ["02_list"]
+
+
+def test_notebooks_in_the_order_asked_for(root):
+    assert resolve_notebooks(root, []) == ["01_sum", "02_list", "03_device"]
+    assert resolve_notebooks(root, ["03", "1", "3"]) == ["03_device", "01_sum"]
+
+
+@pytest.mark.parametrize("text", ["", "0", "list", "02_", "2_list", "04", "*"])
+def test_names_that_match_no_notebook(root, text):
+    with pytest.raises(ValueError, match="accepted: 01_sum, 02_list, 03_device"):
+        resolve_notebooks(root, [text])
+
+
+def test_a_number_that_two_notebooks_have(root):
+    small_study.write_notebook(root, "02_again", "seed = 0", "seed")
+    with pytest.raises(ValueError, match="unknown notebook '02'; accepted: 01_sum, 02_again, 02_list"):
+        resolve_notebooks(root, ["02"])
+    assert resolve_notebooks(root, ["02_list"]) == ["02_list"]
+
+
+def test_a_parameter_goes_to_the_notebooks_that_have_it(root, neuronpath, executions):
+    assert neuronpath("run", "-p", "seed", "3", "-p", "steps", "5", "-p", "models", "[two]")[0] == 0
+    assert {run.notebook: run.parameters for run in executions} == {
+        "01_sum": {"seed": 3, "steps": 5}, "02_list": {"seed": 3, "models": ["two"]}, "03_device": {}}
+
+
+def test_parameters_of_the_profile(root, neuronpath, executions):
+    small_study.write_profile(root, {**small_study.PROFILE, "notebooks": {"02_list": {"n_images": 20, "seed": 1}}}, "other")
+    assert neuronpath("run", "--profile", "digits")[0] == 0
+    assert [run.parameters for run in executions] == [{}, {}, {}]
+    executions.clear()
+    for name in ("01_sum", "03_device"):
+        small_study.write_notebook(root, name, 'profile = "digits"\nsteps = 20', "profile")
+    # a notebook must be able to be told which profile it is run with
+    assert_refused(neuronpath("run", "--profile", "other"), "02_list", "'profile'", "accepted: n_images, models, seed")
+    small_study.write_notebook(root, "02_list", 'profile = "digits"\nn_images = 100\nseed = 0', "profile")
+    assert neuronpath("run", "--profile", "other", "-p", "seed", "2")[0] == 0
+    assert {run.notebook: run.parameters for run in executions} == {
+        "01_sum": {"profile": "other"}, "02_list": {"profile": "other", "n_images": 20, "seed": 2}, "03_device": {"profile": "other"}}
+    assert {run.output.parent for run in executions} == {root / "results" / "other" / "notebooks"}
+
+
+def test_what_a_notebook_depends_on(root, neuronpath, executions):
+    """Executed again after a change of source, parameters, profile, data or library, and after nothing else."""
+    (root / "neuronpath_core" / "metrics.py").write_text("")
+    (root / "data" / "table1.csv").write_text("a,b\n")
+
+    def runs(*more):
+        executions.clear()
+        assert neuronpath("run", "01", *more)[0] == 0
+        return len(executions)
+
+    assert (runs(), runs()) == (1, 0)
+    assert runs("--force") == 1
+    small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", "steps + seed + 1")
+    assert (runs(), runs()) == (1, 0)
+    assert (runs("-p", "steps", "3"), runs("-p", "steps", "3"), runs()) == (1, 0, 1)
+    for name in ("neuronpath_core/metrics.py", "data/table1.csv", "data/weights/weights.json", "profiles/digits.yml"):
+        (root / name).write_text((root / name).read_text() + "\n")
+        assert (runs(), runs()) == (1, 0), name
+    (root / "README.md").write_text("text")
+    small_study.write_notebook(root, "02_list", "seed = 1", "seed")
+    notebook = nbformat.read(root / "notebooks" / "01_sum.ipynb", 4)
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="21")]  # stored outputs are no source
+    nbformat.write(notebook, root / "notebooks" / "01_sum.ipynb")
+    assert runs() == 0
+    (root / "results" / "digits" / "notebooks" / "01_sum.ipynb").unlink()
+    assert (runs(), runs()) == (1, 0)
+
+
+def test_the_variable_says_where_results_of_run_go(root, neuronpath, executions, monkeypatch):
+    monkeypatch.setenv(study_module.RESULTS_VARIABLE, str(root / "variable"))
+    assert neuronpath("run", "01")[0] == 0
+    assert executions[0].output == root / "variable" / "notebooks" / "01_sum.ipynb"
+
+
+def test_store_with_other_parameters_is_refused_before_the_work(root, neuronpath, executions):
+    neuronpath("run", "01", "--store", "-p", "steps", "3")
+    assert not executions
+
+
+# --- notebooks that are really executed ---
+
+
+def result(path):
+    """The plain text of the last cell's output."""
+    return nbformat.read(path, 4).cells[-1].outputs[0]["data"]["text/plain"]
+
+
+def test_execute_keep_and_store(root, neuronpath):
+    source = root / "notebooks" / "01_sum.ipynb"
+    output = root / "results" / "digits" / "notebooks" / "01_sum.ipynb"
+    before = files(root / "notebooks")
+    status, said, errors = neuronpath("run", "01", "--quiet")
+    assert (status, said_by_the_command(errors)) == (0, "")
+    assert str(output.parent) in said
+    assert result(output) == "20"
+    assert files(root / "notebooks") == before  # no output was asked for there, and nothing else lies there
+    assert sorted(files(output.parent)) == ["01_sum.ipynb", "01_sum.made_from"]
+
+    first = files(output.parent)
+    assert "01_sum: nothing has changed" in neuronpath("run", "01", "--quiet")[1]
+    assert files(output.parent) == first
+
+    assert neuronpath("run", "01", "--store", "--quiet")[0] == 0
+    stored = nbformat.read(source, 4)
+    nbformat.validate(stored)
+    assert result(source) == "20"
+    assert stored == notebooks.normalise_notebook(nbformat.read(output, 4))
+    assert [cell.source for cell in stored.cells] == ["# Title", "steps = 20\nseed = 0", "steps + seed"]
+    assert "papermill" not in source.read_text()
+
+    # with its outputs stored it is still the notebook that was executed; executed again, nothing in it moves
+    as_stored = source.read_bytes()
+    assert "01_sum: nothing has changed" in neuronpath("run", "01", "--store", "--quiet")[1]
+    assert source.read_bytes() == as_stored
+    assert "nothing has changed" not in neuronpath("run", "01", "--store", "--force", "--quiet")[1]
+    assert source.read_bytes() == as_stored
+
+    # a run with parameters is no reference
+    assert_refused_to_store(neuronpath("run", "01", "--store", "--quiet", "-p", "steps", "3", "-p", "seed", "4"))
+    assert result(output) == "20"
+    assert source.read_bytes() == as_stored
+
+
+def assert_refused_to_store(answer):
+    status, _, errors = answer
+    assert status == 2
+    assert said_by_the_command(errors).count("\n") == 1
+    assert "only outputs of the notebooks' own parameters can be stored" in errors
+
+
+def test_a_notebook_that_fails(root, neuronpath):
+    source = root / "notebooks" / "01_sum.ipynb"
+    results = root / "results" / "digits" / "notebooks"
+    assert neuronpath("run", "01", "--quiet")[0] == 0
+    good, trees = files(results), files(root)
+
+    failing = 'raise RuntimeError("first line\\nsecond line")'
+    small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", "early = 1", failing, "never = 2")
+    status, said, errors = neuronpath("run", "01", "02", "--quiet")
+    assert (status, said) == (1, "")
+    assert said_by_the_command(errors).count("\n") == 1
+    for word in ("notebook 01_sum", "cell 4:", "RuntimeError: first line second line", "01_sum.failed.ipynb"):
+        assert word in errors, errors
+    left = files(results)
+    assert {name: left[name] for name in good} == good  # what an earlier run left, byte for byte
+    assert sorted(set(left) - set(good)) == ["01_sum.failed.ipynb"]  # and 02 was not reached
+    failed = nbformat.read(results / "01_sum.failed.ipynb", 4)
+    assert any(out.output_type == "error" for cell in failed.cells for out in cell.get("outputs", []))
+    assert sorted(files(root)) == sorted({*trees, "results/digits/notebooks/01_sum.failed.ipynb"})
+
+    # put right, it runs, and the failed one goes
+    small_study.write_notebook(root, source.stem, "steps = 20\nseed = 0", "steps * 2")
+    assert neuronpath("run", "01", "--quiet")[0] == 0
+    assert sorted(files(results)) == ["01_sum.ipynb", "01_sum.made_from"]
+    assert result(results / "01_sum.ipynb") == "40"
+
+
+def test_a_kernel_that_dies(root, neuronpath):
+    small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", "import os; os._exit(3)")
+    before = files(root)
+    status, said, errors = neuronpath("run", "01", "--quiet")
+    assert (status, said) == (1, "")
+    assert said_by_the_command(errors).count("\n") == 1
+    assert "notebook 01_sum" in errors
+    assert files(root) == before
+
+
+def test_fewer_images_than_classes_are_refused_before_a_notebook_starts(root, neuronpath, executions):
+    assert_refused(neuronpath("run", "02", "-p", "n_images", "5"), "n_images", "10")
+
+
+def start(root, *arguments):
+    """The command as a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != study_module.RESULTS_VARIABLE}
+    return subprocess.Popen([sys.executable, "-m", "neuronpath_core.cli", *arguments], cwd=root, env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_an_interrupted_run_leaves_no_temporary_file(root):
+    busy = "open('started', 'w').close(); import time; time.sleep(60)"
+    small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", busy)
+    process = start(root, "run", "01", "--quiet")
+    deadline = time.monotonic() + 60
+    while not (root / "notebooks" / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(2)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "neuronpath: stopped; finished notebooks and path tables are kept"
+    (root / "notebooks" / "started").unlink()
+    assert files(root / "results") == {}
+    assert sorted(files(root / "notebooks")) == ["01_sum.ipynb", "02_list.ipynb", "03_device.ipynb"]
+
+
+def test_two_runs_at_once(root):
+    both = [start(root, "run", name, "--quiet") for name in ("01", "02")]
+    try:
+        for process in both:
+            process.communicate(timeout=60)
+        assert [process.returncode for process in both] == [0, 0]
+    finally:
+        for process in both:
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+    assert sorted(files(root / "notebooks")) == ["01_sum.ipynb", "02_list.ipynb", "03_device.ipynb"]
+
+
+def test_the_shipped_notebooks_accept_their_own_defaults():
+    """Every parameter that a notebook declares is one that the command can check."""
+    import papermill
+
+    checks = notebooks.parameter_checks(ROOT, study_module.load_profile("digits", ROOT))
+    for name in notebooks.notebook_names(ROOT):
+        declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
+        values = {parameter: json.loads(entry["default"].replace("'", '"').replace("True", "true").replace("False", "false"))
+                  for parameter, entry in declared.items()}
+        assert values
+        notebooks.check_parameters(name, list(declared), checks, values)

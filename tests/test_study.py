@@ -1,0 +1,391 @@
+"""From a profile to models, images and paths, and what makes stored paths unusable."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core import study as study_module
+from neuronpath_core.models import build_model
+from neuronpath_core.store import StoreWarning
+from neuronpath_core.study import Study, code_fingerprint, load_profile, profile_names, project_root, weights_sha256
+from tests import small_study
+
+ROOT = Path(__file__).parents[1]
+WEIGHTS = json.loads((ROOT / "data" / "weights" / "weights.json").read_text())
+MODELS = ["ViT-B-16", "ViT-B-32", "ViT-L-32", "MAE-B-16"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The shipped study, in the precision its models were trained in."""
+    return Study("digits", dtype="float32", root=ROOT)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A made-up study."""
+    monkeypatch.delenv(study_module.RESULTS_VARIABLE, raising=False)
+    return Study("digits", root=small_study.make_study(tmp_path / "study"))
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The settings of every search that is really made."""
+    calls, find = [], npc.find_paths
+
+    def counted(target, images, labels, **settings):
+        calls.append(settings)
+        return find(target, images, labels, **settings)
+
+    monkeypatch.setattr(study_module, "find_paths", counted)
+    return calls
+
+
+def refused(call, *words):
+    """``call`` raises a ``ValueError`` of one line that holds every word."""
+    with pytest.raises(ValueError, match=".+") as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+# --- the profile ---
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"profile": "digit"}, ["profile", "'digit'", "accepted", "digits"]),
+    ({"profile": ""}, ["profile", "accepted: digits"]),
+    ({"profile": "../profiles/digits"}, ["profile", "accepted: digits"]),
+    ({"profile": None}, ["profile", "accepted: digits"]),
+    ({"dtype": "float16"}, ["dtype", "'float16'", "accepted: float64, float32, bfloat16"]),
+    ({"dtype": torch.float64}, ["dtype", "accepted: float64"]),
+    ({"device": "gpu"}, ["device", "'gpu'", "accepted: cpu, cuda"]),
+    ({"device": "meta"}, ["device", "'meta'", "accepted: cpu, cuda"]),
+], ids=str)
+def test_unknown_settings_are_refused_at_once(settings, words):
+    refused(lambda: Study(**{"root": ROOT, **settings}), *words)
+
+
+@pytest.mark.parametrize("entry", ["dataset", "models", "notebooks"])
+def test_a_profile_that_lacks_an_entry(small, entry):
+    small_study.write_profile(small.root, {name: value for name, value in small_study.PROFILE.items() if name != entry}, "part")
+    refused(lambda: Study("part", root=small.root), "'part' lacks", entry)
+
+
+@pytest.mark.parametrize("text", ["", "dataset: {name: digits", "[dataset, models, notebooks]"],
+                         ids=["empty", "syntax", "list"])
+def test_a_malformed_profile(small, text):
+    (small.root / "profiles" / "bad.yml").write_text(text)
+    refused(lambda: Study("bad", root=small.root).check_models(["one"]), "'bad'")
+
+
+def test_project_root(small, monkeypatch):
+    monkeypatch.chdir(small.root / "notebooks")
+    assert project_root() == small.root.resolve()
+    monkeypatch.chdir(small.root.parent)
+    assert project_root() == ROOT  # where the library lies
+    assert "digits" in profile_names(ROOT)
+    assert load_profile("digits", ROOT)["dataset"]["train_images"] == 400
+
+
+def test_models_by_name(small):
+    assert small.model_names == ["one", "two"]
+    assert small.check_models(["two", "one"]) == ["two", "one"]
+    assert small.target("one") is small.target("one")
+    for call in (lambda: small.target("three"), lambda: small.check_models(["one", "three"]), lambda: small.check_models([]),
+                 lambda: small.paths("three", small.images(10))):
+        refused(call, "unknown model", "one, two")
+
+
+# --- the images ---
+
+
+def test_train_and_held_out_images(digits):
+    train, held_out = digits.data
+    assert (len(train), len(held_out)) == (400, 1397)
+    assert sorted([*train.ids.tolist(), *held_out.ids.tolist()]) == list(range(1797))
+    for part in (train, held_out):
+        assert set(part.labels.tolist()) == set(range(10))
+        # stratified: every class has its share
+        assert torch.bincount(part.labels).sub(len(part) / 10).abs().max() < len(part) * 0.005
+    assert digits.held_out is held_out
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_images_are_balanced_and_nested(digits, seed):
+    everything, before = set(digits.held_out.ids.tolist()), set()
+    for count in (10, 11, 19, 20, 27, 100, 101, 999, 1350):
+        images = digits.images(count, seed)
+        ids, counts = set(images.ids.tolist()), torch.bincount(images.labels, minlength=10)
+        assert len(ids) == len(images) == count
+        assert before <= ids <= everything
+        assert counts.max() - counts.min() <= 1
+        order = list(zip(images.labels.tolist(), images.ids.tolist(), strict=True))
+        assert order == sorted(order)
+        before = ids
+
+
+def test_images_of_another_seed_are_others(digits):
+    assert digits.images(20).sha256() == digits.images(20, 0).sha256() != digits.images(20, 1).sha256()
+
+
+@pytest.mark.parametrize("count", [0, 9, -10, 1351, 10**9, True, False, 20.0, "20", None])
+def test_numbers_of_images_that_are_refused(digits, count):
+    refused(lambda: digits.images(count), "number of images", "from 10", "to 1350", repr(count))
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "a"])
+def test_seeds_that_are_refused(digits, seed):
+    refused(lambda: digits.images(10, seed), "seed", repr(seed))
+
+
+def test_a_batch_has_the_study_s_precision(digits, small):
+    for study, dtype in ((digits, torch.float32), (small, torch.float64)):
+        images = study.images(10)
+        pictures, labels = study.batch(images)
+        assert pictures.dtype == dtype
+        assert labels.dtype == torch.int64
+        assert torch.equal(pictures, images.images.to(dtype))
+
+
+# --- the models that are shipped ---
+
+
+@pytest.mark.parametrize(("name", "patch", "width", "blocks", "heads", "scope"), [
+    ("ViT-B-16", 2, 36, 12, 3, "cls"), ("ViT-B-32", 4, 36, 12, 3, "cls"), ("ViT-L-32", 4, 48, 24, 4, "cls"),
+    ("MAE-B-16", 2, 36, 12, 3, "patch")])
+def test_shipped_models(digits, name, patch, width, blocks, heads, scope):
+    assert digits.model_names == MODELS
+    target = digits.target(name)
+    model = target.model
+    assert (target.n_blocks, target.n_neurons, target.scope) == (blocks, 4 * width, scope)
+    assert model.patch_embed.patch_size == (patch, patch)
+    assert model.patch_embed.num_patches == (16 // patch) ** 2
+    assert (model.embed_dim, model.num_classes, model.blocks[0].attn.num_heads) == (width, 10, heads)
+    assert not model.training
+
+    file = Path(digits.settings["models"][name]["weights"]).name
+    record = WEIGHTS[file]
+    assert (record["model"], record["train_images"], record["held_out_images"]) == (name, 400, 1397)
+    assert record["training"] == digits.settings["models"][name]["training"]
+    assert record["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert record["bytes"] == (ROOT / "data" / "weights" / file).stat().st_size
+    with torch.inference_mode():
+        predicted = torch.cat([model(part.float()).argmax(1) for part in digits.held_out.images.split(200)])
+    accuracy = (predicted == digits.held_out.labels).double().mean().item()
+    assert round(accuracy, 4) == record["held_out_accuracy"]
+    assert 0.88 <= accuracy <= 0.96  # room to gain and to lose
+
+
+def test_every_shipped_weights_file_belongs_to_a_model(digits):
+    used = sorted(Path(spec["weights"]).name for spec in digits.settings["models"].values())
+    assert used == sorted(WEIGHTS) == sorted(path.name for path in (ROOT / "data" / "weights").glob("*.safetensors"))
+
+
+# --- weights that are not the right ones ---
+
+
+def test_weights_of_another_run_are_refused(small):
+    weights = small.root / "data" / "weights"
+    shutil.copy(weights / "two.safetensors", weights / "one.safetensors")
+    refused(lambda: small.target("one"), "data/weights/one.safetensors", "SHA-256", "weights.json")
+
+
+def test_missing_weights_are_refused(small):
+    (small.root / "data" / "weights" / "one.safetensors").unlink()
+    refused(lambda: small.target("one"), "data/weights/one.safetensors", "not found", "make weights")
+
+
+def test_weights_of_another_architecture_are_refused(small):
+    small_study.write_weights(small.root, "one", 0, {**small_study.ARCHITECTURE, "embed_dim": 16, "depth": 4})
+    refused(lambda: small.target("one"), "data/weights/one.safetensors", "do not fit")
+
+
+def test_weights_without_a_record_are_taken_if_there_is_no_record_file(small):
+    (small.root / "data" / "weights" / "weights.json").unlink()
+    assert small.target("one").n_blocks == 3
+
+
+def test_weights_that_the_record_does_not_list_are_refused(small):
+    record = small.root / "data" / "weights" / "weights.json"
+    record.write_text(json.dumps({"two.safetensors": json.loads(record.read_text())["two.safetensors"]}))
+    refused(lambda: small.target("one"), "data/weights/one.safetensors", "weights.json")
+
+
+def test_truncated_weights_are_refused(small):
+    weights = small.root / "data" / "weights"
+    (weights / "weights.json").unlink()
+    content = (weights / "one.safetensors").read_bytes()
+    (weights / "one.safetensors").write_bytes(content[: len(content) // 2])
+    refused(lambda: small.target("one"), "data/weights/one.safetensors")
+
+
+# --- paths ---
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"steps": 4, "quadrature": "midpoint"}, {"search": "literal", "steps": 2}, {"top": 2, "steps": 3}, {"top": 1, "steps": 3},
+    {"method": "activation", "steps": 3}, {"method": "random", "steps": 3, "seed": 5},
+    {"method": "influence_pattern", "steps": 3}, {"method": "influence_pattern_eq9", "steps": 3}], ids=str)
+@pytest.mark.parametrize("model", ["one", "two"])
+def test_paths_are_those_of_find_paths_and_are_kept(small, searches, monkeypatch, model, settings):
+    monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
+    images = small.images(12)
+    expected = npc.find_paths(small.target(model), *small.batch(images), **settings)
+    found = small.paths(model, images, **settings)
+    assert len(searches) == 3  # 5 + 5 + 2 images
+    assert torch.equal(found.neurons, expected.neurons)
+    for study in (small, small, Study("digits", root=small.root)):
+        again = study.paths(model, images, **settings)
+        assert torch.equal(again.neurons, expected.neurons)
+        torch.testing.assert_close(again.score, expected.score, rtol=1e-12, atol=1e-15)
+        assert torch.equal(again.score, found.score)  # to the last bit, whether computed or read
+    assert len(searches) == 3
+
+
+BASE = {"steps": 2, "method": "random"}
+
+
+@pytest.mark.parametrize("change", [
+    {"steps": 3}, {"quadrature": "right"}, {"search": "literal"}, {"method": "activation"}, {"top": 1}, {"seed": 1}], ids=str)
+def test_a_change_of_any_setting_is_a_new_search(small, searches, change):
+    images = small.images(10)
+    small.paths("one", images, **BASE)
+    small.paths("one", images, **{**BASE, **change})
+    assert len(searches) == 2
+    small.paths("one", images, **BASE)  # and the first is still there
+    assert len(searches) == 2
+
+
+def test_other_images_models_precisions_and_labels_are_a_new_search(small, searches):
+    images = small.images(10)
+    calls = [
+        lambda: small.paths("one", images, **BASE),
+        lambda: small.paths("two", images, **BASE),
+        lambda: small.paths("one", small.images(11), **BASE),
+        lambda: small.paths("one", small.images(10, seed=1), **BASE),
+        lambda: small.paths("one", images.select(torch.arange(10).flip(0)), **BASE),
+        lambda: Study("digits", dtype="float32", root=small.root).paths("one", images, **BASE),
+    ]
+    for _ in range(2):
+        for call in calls:
+            call()
+        assert len(searches) == len(calls)
+
+
+def test_other_code_is_a_new_search(small, searches, monkeypatch):
+    images = small.images(10)
+    small.paths("one", images, **BASE)
+    monkeypatch.setattr(study_module, "code_fingerprint", lambda: "another version")
+    small.paths("one", images, **BASE)
+    assert len(searches) == 2
+
+
+def test_code_fingerprint_covers_every_numeric_source(tmp_path, monkeypatch):
+    library = Path(study_module.__file__).parent
+    for name in study_module.NUMERIC_SOURCES:
+        shutil.copy(library / name, tmp_path)
+    before = code_fingerprint()
+    monkeypatch.setattr(study_module, "__file__", str(tmp_path / "study.py"))
+    assert code_fingerprint() == before
+    for name in study_module.NUMERIC_SOURCES:
+        source = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(source + "\n")
+        assert code_fingerprint() != before
+        (tmp_path / name).write_text(source)
+
+
+def test_other_weights_are_a_new_search(small, searches):
+    images = small.images(10)
+    first = small.paths("one", images, steps=2)
+    small_study.write_weights(small.root, "one", 7)
+    changed = Study("digits", root=small.root)
+    assert weights_sha256(changed.target("one")) != weights_sha256(small.target("one"))
+    second = changed.paths("one", images, steps=2)
+    assert len(searches) == 2
+    assert not torch.equal(first.score, second.score)
+
+
+def test_another_architecture_around_the_same_weights_is_a_new_search(small, searches):
+    images = small.images(10)
+    first = small.paths("one", images, steps=2)
+    profile = json.loads(json.dumps(small_study.PROFILE))
+    profile["models"]["one"]["architecture"]["num_heads"] = 3
+    small_study.write_profile(small.root, profile)
+    changed = Study("digits", root=small.root)
+    second = changed.paths("one", images, steps=2)
+    expected = npc.find_paths(changed.target("one"), *changed.batch(images), steps=2)
+    assert not torch.allclose(expected.score, first.score)
+    torch.testing.assert_close(second.score, expected.score)
+    assert len(searches) == 2
+
+
+@pytest.mark.filterwarnings("always::neuronpath_core.store.StoreWarning")
+def test_a_damaged_table_is_searched_again(small, searches):
+    images = small.images(10)
+    before = small.paths("one", images, **BASE)
+    (table,) = (small.results_folder / "paths").glob("*/paths.parquet")
+    table.write_bytes(table.read_bytes()[:-9])
+    with pytest.warns(StoreWarning, match="damaged"):
+        after = small.paths("one", images, **BASE)
+    assert len(searches) == 2
+    assert torch.equal(before.neurons, after.neurons)
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"method": "best"}, ["method", "neuron_path"]), ({"search": "greedy"}, ["search", "joint"]),
+    ({"context": "half"}, ["context", "full"]), ({"quadrature": "simpson"}, ["quadrature", "left"]),
+    ({"steps": 0}, ["steps", "at least 1"]), ({"top": 13}, ["top", "1..12"]),
+    ({"seed": -1}, ["seed", "at least 0"])], ids=str)
+def test_settings_that_are_refused_leave_no_folder(small, searches, settings, words):
+    images = small.images(10)
+    refused(lambda: small.paths("one", images, **settings), *words)
+    assert not searches
+    assert not small.results_folder.exists()
+
+
+def test_where_results_go(small, tmp_path, monkeypatch):
+    images = small.images(10)
+
+    def tables(folder):
+        return len(list(folder.glob("paths/*/paths.parquet")))
+
+    small.paths("one", images, **BASE)
+    assert tables(small.root / "results" / "digits") == 1
+    monkeypatch.setenv(study_module.RESULTS_VARIABLE, str(tmp_path / "variable"))
+    Study("digits", root=small.root).paths("one", images, **BASE)
+    assert tables(tmp_path / "variable") == 1
+    for given in (tmp_path / "argument", str(tmp_path / "text")):  # the argument goes before the variable
+        Study("digits", results=given, root=small.root).paths("one", images, **BASE)
+        assert tables(Path(given)) == 1
+    assert tables(tmp_path / "variable") == 1
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_search(small, searches, tmp_path):
+    (tmp_path / "file").write_text("")
+    study = Study("digits", results=tmp_path / "file" / "below", root=small.root)
+    refused(lambda: study.paths("one", study.images(10)), "cannot be written to", "accepted")
+    assert not searches
+
+
+def test_probabilities(small):
+    images = small.images(10)
+    paths = small.paths("one", images, steps=2)
+    clean, removed = small.probabilities("one", images), small.probabilities("one", images, paths)
+    assert clean.shape == removed.shape == (10, 10)
+    for probabilities in (clean, removed):
+        assert abs(probabilities.sum(1) - 1).max() < 1e-12
+    assert abs(clean - removed).max() > 1e-6
+    assert abs(small.probabilities("one", images, paths, 1.0) - clean).max() < 1e-12  # a factor of one changes nothing
+
+
+def test_the_small_networks_are_built_as_the_profile_says(small):
+    for name, spec in small.settings["models"].items():
+        assert [*build_model(spec).state_dict()] == [*small.target(name).model.state_dict()]
+    assert [small.target(name).scope for name in small.model_names] == ["cls", "patch"]
