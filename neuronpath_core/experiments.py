@@ -17,7 +17,7 @@ from neuronpath_core import metrics, models
 from neuronpath_core.attribution import images_at_once, knowledge_attribution
 from neuronpath_core.baselines import activation_paths
 from neuronpath_core.datasets import ImageSet
-from neuronpath_core.interventions import class_neurons, class_probabilities, pruned, pruning_mask
+from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.paths import METHODS, Paths, find_paths
 from neuronpath_core.study import Study
@@ -95,6 +95,9 @@ def path_table(model: str, images: ImageSet, paths: Paths) -> pd.DataFrame:
     })
 
 
+KEPT = ("neuron path", "activation", "random")
+
+
 def probe_mask(images: ImageSet, share: float = 0.8, seed: int = 0) -> np.ndarray:
     """Which images are for probing, bool ``(image,)``: ``share`` of each class, drawn at random; the others are for the test."""
     if not 0 < share < 1:
@@ -150,20 +153,21 @@ def pruning_grid(
         for share in shares:
             for repeat in range(repeats):
                 rng = np.random.default_rng([seed, top, round(1000 * share), repeat])
+                masks: dict[str, np.ndarray] = {kind: np.empty((len(labels), target.n_blocks, target.n_neurons), bool) for kind in KEPT}
                 for label in np.unique(labels):
-                    mine, chosen = probe.labels == label, labels == label
+                    mine = probe.labels == label
                     drawn = [sorted(rng.choice(target.n_neurons, top, replace=False).tolist()) for _ in range(target.n_blocks)]
-                    kinds = {"neuron path": class_neurons(searched[mine], top, rule),
-                             "activation": class_neurons(activation[mine], top, "count"), "random": drawn}
+                    kept = (class_neurons(searched[mine], top, rule), class_neurons(activation[mine], top, "count"), drawn)
                     mask_seed = rng.integers(2**32)
-                    for kind, kept in kinds.items():
-                        survives = pruning_mask(kept, target.n_neurons, share, np.random.default_rng(mask_seed))
-                        with pruned(target, survives):
-                            probability = class_probabilities(target, pictures[torch.from_numpy(chosen).to(pictures.device)]).cpu().double().numpy()
-                        rows.append(pd.DataFrame({
-                            "model": model, "kept": kind, "top": top, "share": share, "repeat": repeat, "image": test.ids.numpy()[chosen],
-                            "label": label, "correct": metrics.correct(probability, labels[chosen]), "probability": probability[:, label],
-                        }))
+                    for kind, neurons in zip(KEPT, kept, strict=True):
+                        masks[kind][labels == label] = pruning_mask(neurons, target.n_neurons, share, np.random.default_rng(mask_seed))
+                for kind, survives in masks.items():
+                    factors = torch.from_numpy(survives).to(pictures)
+                    probability = scaled_probabilities(target, pictures, factors).cpu().double().numpy()
+                    rows.append(pd.DataFrame({
+                        "model": model, "kept": kind, "top": top, "share": share, "repeat": repeat, "image": test.ids.numpy(), "label": labels,
+                        "correct": metrics.correct(probability, labels), "probability": probability[np.arange(len(labels)), labels],
+                    }))
                 bar.update(1)
     bar.close()
     return pd.concat(rows, ignore_index=True)

@@ -25,6 +25,20 @@ def class_probabilities(target: TargetModel, images: Float[Tensor, "batch channe
 
 
 @torch.no_grad()
+def scaled_probabilities(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "batch layer neuron"]
+) -> Float[Tensor, "batch class"]:
+    """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope."""
+    target.check_images(images)
+    if len(factors) != len(images):
+        raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; accepted: one set of factors an image")
+    parts = []
+    for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 1)):
+        with scaled(target, factors[chosen]):
+            parts.append(target(images[chosen]).softmax(-1))
+    return torch.cat(parts)
+
+
 def edited_probabilities(
     target: TargetModel,
     images: Float[Tensor, "batch channel height width"],
@@ -42,14 +56,9 @@ def edited_probabilities(
     Raises:
         ValueError: images or paths that do not fit the model or one another, or an unknown operation.
     """
-    target.check_images(images)
     ranked, factor = target.check_neurons(neurons, len(images)), edit_factor(operation)
-    parts = []
-    for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 1)):
-        factors = torch.ones(len(chosen), target.n_blocks, target.n_neurons, dtype=images.dtype, device=images.device)
-        with scaled(target, factors.scatter_(2, ranked[chosen], factor)):
-            parts.append(target(images[chosen]).softmax(-1))
-    return torch.cat(parts)
+    factors = torch.ones(len(images), target.n_blocks, target.n_neurons, dtype=images.dtype, device=images.device)
+    return scaled_probabilities(target, images, factors.scatter_(2, ranked, factor))
 
 
 def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int, rule: Literal["count", "rank-mode"] = "count") -> list[list[int]]:

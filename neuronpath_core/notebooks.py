@@ -116,7 +116,7 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
         "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
         "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1), f"a list of {share}"),
         "repeats": (_whole(1), "a whole number of at least 1"),
-        "agreement_images": (_whole(1), "a whole number of at least 1"),
+        "agreement_images": _image_counts(profile),
         "seed": (_whole(0), "a whole number of at least 0"),
         "device": (_accepts(models.parse_device), "a device that this machine has: cpu, cuda, cuda:1, …"),
         "dtype": (_one_of(list(models.DTYPES)), f"one of {', '.join(models.DTYPES)}"),
