@@ -34,8 +34,9 @@ def stage(notebooks: Path, source: Path) -> None:
 def build(source: Path, html: Path) -> None:
     """Sphinx, with every warning an error; earlier pages stay until the new ones are whole."""
     command = [Path(sys.executable).with_name("jupyter-book"), "build", str(source), "--all", "-n", "-W", "--keep-going", "--quiet"]
-    if subprocess.run(command).returncode:
-        sys.exit(f"book: the build failed; its sources are in {source}")
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nbook: the build failed; its sources are in {source}")
     shutil.rmtree(html, ignore_errors=True)
     shutil.move(source / "_build" / "html", html)
 
