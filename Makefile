@@ -1,17 +1,19 @@
 # make book and make test need nothing but Python >= 3.11 and make: they set up .venv on first use.
 PYTHON ?= python3
 PROFILE ?= digits
+DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: book test lint weights notebooks clean help
+.PHONY: book test lint weights notebooks bench clean help
 
 help:
 	@echo "make book       execute the notebooks of a profile (PROFILE=digits) and build the book"
 	@echo "make test       lint, unit tests, and every notebook executed again and compared with its stored outputs"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
+	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
 	@echo "make weights    train the models again"
 	@echo "make lint       ruff"
 
@@ -42,6 +44,11 @@ lint: $(READY)
 
 notebooks: $(READY)
 	@$(BIN)/neuronpath run --store
+
+bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@echo "== timing (minutes; nothing else should run meanwhile)"
+	@$(BIN)/python -m benchmarks --device $(DEVICE)
 
 weights: $(READY)
 	@echo "== training the models of profile $(PROFILE)"

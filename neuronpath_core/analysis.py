@@ -280,6 +280,15 @@ def scaled_formula(cost: pd.DataFrame) -> pd.DataFrame:
     return cost.assign(**{name: cost[name] / first[name] * first["seconds"] for name in ("operations", "published")})
 
 
+def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
+    """``experiments.path_agreement`` for reading: per way the evaluations a block, and per model "neurons / paths" that agree, in percent."""
+    text = [f"{100 * row.neurons:.1f} / {100 * row.paths:.0f}" for row in agreement.itertuples()]
+    table = agreement.assign(text=text).pivot(index="way", columns="model", values="text").reindex(
+        index=agreement["way"].unique(), columns=agreement["model"].unique()).fillna("–")
+    table.insert(0, "evaluations", agreement.groupby("way", sort=False)["evaluations"].mean().round(1))
+    return table.rename_axis(columns=None)
+
+
 def cost_exponents(cost: pd.DataFrame) -> pd.DataFrame:
     """Exponents of measured time and of both counts in each varied size: ``measured, operations, published``."""
     return pd.DataFrame({varied: {name: power_law(own["size"], own[column]) for name, column in

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, reading
+from neuronpath_core.contexts import CleanPass, FullContext
+from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.neurons import TargetModel, activation_gradients
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -21,41 +19,56 @@ if TYPE_CHECKING:
 Quadrature = Literal["left", "right", "midpoint", "gauss-legendre"]
 QUADRATURES = ("left", "right", "midpoint", "gauss-legendre")
 
-# Floating-point numbers that the copies of one chunk may hold; what bounds memory whatever the batch.
-CHUNK_NUMBERS = 40_000_000
-
-
-def check_quadrature(quadrature: str, steps: int) -> None:
-    """Raise ``ValueError`` unless the rule is known and ``steps`` a positive whole number."""
+def check_quadrature(quadrature: str, steps: int, nodes: int | None = None) -> None:
+    """Raise ``ValueError`` unless the rule is known, ``steps`` a positive whole number and ``nodes`` one of 1..steps."""
     if quadrature not in QUADRATURES:
         raise ValueError(f"unknown quadrature {quadrature!r}; accepted: {', '.join(QUADRATURES)}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
+    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= steps):
+        raise ValueError(f"nodes must be a whole number in 1..{steps}, the steps, got {nodes!r}")
 
 
-def quadrature_rule(quadrature: Quadrature, steps: int) -> tuple[Tensor, Tensor]:
+def quadrature_rule(quadrature: Quadrature, steps: int, nodes: int | None = None) -> tuple[Tensor, Tensor]:
     r"""Nodes and weights on [0, 1]: :math:`\int_0^1 f \approx \sum_k q_k f(\alpha_k)`, weights summing to one.
 
     ``left`` (:math:`\alpha_k = k/m`, as published, k = 0..m-1), ``right`` (k = 1..m, Eq. 6), ``midpoint``, and
     ``gauss-legendre`` (exact for polynomials up to degree 2m-1).
 
+    Args:
+        quadrature, steps: the rule and its m.
+        nodes: evaluate the rule's own sum, its bias included, at fewer places: the Gauss quadrature of the discrete
+            measure :math:`\sum_k q_k \delta_{\alpha_k}`, equal to the rule for polynomials up to degree 2 ``nodes`` - 1 (Golub and
+            Welsch, 1969; the Jacobi matrix by Lanczos).  ``None`` evaluates the rule as it stands.
+
     Returns:
-        float64 ``(steps,)`` and float64 ``(steps,)``, on the CPU.
+        float64 ``(steps,)`` or ``(nodes,)`` twice, on the CPU.
     """
-    check_quadrature(quadrature, steps)
+    check_quadrature(quadrature, steps, nodes)
     if quadrature == "gauss-legendre":
-        nodes, weights = np.polynomial.legendre.leggauss(steps)
-        return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
-    offset = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[quadrature]
-    return (torch.arange(steps, dtype=torch.float64) + offset) / steps, torch.full((steps,), 1 / steps, dtype=torch.float64)
+        points, weights = np.polynomial.legendre.leggauss(steps)
+        points, weights = (points + 1) / 2, weights / 2
+    else:
+        offset = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[quadrature]
+        points, weights = (np.arange(steps) + offset) / steps, np.full(steps, 1 / steps)
+    if nodes is not None and nodes < steps:
+        points, weights = _condensed(points, weights, nodes)
+    return torch.from_numpy(points), torch.from_numpy(weights)
 
 
-def images_at_once(target: TargetModel, copies: int) -> int:
-    """How many images, each in ``copies`` copies, one chunk holds; at least one."""
-    width = target.model.embed_dim
-    tokens = target.model.patch_embed.num_patches + target.model.num_prefix_tokens
-    numbers = target.n_blocks * tokens * (12 * width + 3 * target.n_neurons)
-    return max(1, CHUNK_NUMBERS // (numbers * copies))
+def _condensed(points: np.ndarray, weights: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss quadrature of a discrete measure of mass one."""
+    basis, diagonal, beside = [np.sqrt(weights)], [], []
+    for _ in range(nodes):
+        moved = points * basis[-1]
+        diagonal.append(basis[-1] @ moved)
+        for _ in range(2):  # once more against rounding, which Lanczos is known for
+            for vector in basis:
+                moved = moved - (vector @ moved) * vector
+        beside.append(np.linalg.norm(moved))
+        basis.append(moved / beside[-1])
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1))
+    return values, vectors[0] ** 2
 
 
 def select_neurons(activations: Float[Tensor, "batch token neuron"], ranked: Int64[Tensor, "batch rank"]) -> Float[Tensor, "batch token rank"]:
@@ -63,24 +76,9 @@ def select_neurons(activations: Float[Tensor, "batch token neuron"], ranked: Int
     return activations.gather(2, ranked[:, None].expand(-1, activations.shape[1], -1))
 
 
-@contextmanager
-def forward_mode() -> Iterator[None]:
-    """Inside, ``forward_ad`` dual tensors carry a derivative along through a whole block."""
-    # fused attention kernels have no forward derivative; the plain one has, through its parts
-    with warnings.catch_warnings(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")  # torch's own, on first use
-        yield
-
-
 def top_neurons(scores: Float[Tensor, "*batch neuron"], top: int) -> Int64[Tensor, "*batch rank"]:
     """The ``top`` largest, best first; of equal ones the smaller index, on every device."""
     return scores.argsort(dim=-1, descending=True, stable=True)[..., :top]
-
-
-def _clean(target: TargetModel, images: Tensor) -> list[Tensor]:
-    with torch.no_grad(), reading(target) as store:
-        target(images)
-    return [store[block] for block in range(target.n_blocks)]
 
 
 def joint_attribution_score(
@@ -90,6 +88,7 @@ def joint_attribution_score(
     neurons: Int64[Tensor, "batch layer"],
     quadrature: Quadrature = "left",
     steps: int = 20,
+    nodes: int | None = None,
 ) -> Float[Tensor, "batch"]:
     r"""Joint Attribution Score of each image's path (Definition 1, Eqs. 1-3).
 
@@ -107,10 +106,10 @@ def joint_attribution_score(
         target: the model.
         images, labels: a batch; classes may mix.
         neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` for several neurons a block, all on the path.
-        quadrature, steps: rule and number of nodes; the published code uses ``"left"`` and 20.
+        quadrature, steps, nodes: the rule, see :func:`quadrature_rule`; the published code uses ``"left"`` and 20.
 
     Returns:
-        ``(batch,)`` in the model's dtype and on its device.
+        ``(batch,)`` on the model's device, in its dtype and at least single precision.
 
     Raises:
         ValueError: images, labels, neurons, rule or steps that do not fit.
@@ -118,31 +117,55 @@ def joint_attribution_score(
     target.check_batch(images, labels)
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))
-    alphas, weights = (value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps))
-    parts = []
+    alphas, weights = (value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps, nodes))
     with activation_gradients(target):
-        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, steps)):
-            parts.append(_joint_score(target, images[chosen], labels[chosen], ranked[chosen], alphas, weights))
-    return torch.cat(parts)
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), lambda chosen: _joint_score(
+            target, images[chosen], labels[chosen], ranked[chosen], alphas, weights), side_by_side=True))
 
 
 def _joint_score(target, images, labels, ranked, alphas, weights):
-    clean, steps = _clean(target, images), len(alphas)
-    batch, tokens = len(images), clean[0].shape[1]
-    shift = torch.zeros(batch, steps, tokens, 1, dtype=images.dtype, device=images.device, requires_grad=True)
-    held, total = {}, torch.zeros(batch, tokens, dtype=images.dtype, device=images.device)
-    for block, value in enumerate(clean):
-        own = select_neurons(value, ranked[:, block])
-        total = total + own.sum(-1)
-        # one leaf moves every neuron of the path, so its gradient is the sum of theirs
-        moved = alphas[:, None, None] * own[:, None] + shift
-        index = ranked[:, block, None, None].expand(-1, steps, tokens, -1)
-        held[block] = value[:, None].expand(-1, steps, -1, -1).scatter(3, index, moved).flatten(0, 1)
-    with clamped(target, held):
-        logits = target(images.repeat_interleave(steps, 0))
-        probability = logits.softmax(-1).gather(1, labels.repeat_interleave(steps)[:, None])
-        gradient, = torch.autograd.grad(probability.sum(), shift)
-    return (total * (gradient[..., 0] * weights[:, None]).sum(1)).mean(1)
+    clean = CleanPass.of(target, images)
+    total = sum(select_neurons(value, ranked[:, block]).sum(-1) for block, value in enumerate(clean.activations))
+    along = sum(_path_gradient(clean, labels, ranked, *part) for part in node_parts(target, len(images), alphas, weights))
+    return (total * along).mean(1)
+
+
+def node_parts(target: TargetModel, images: int, alphas: Tensor, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """A rule in pieces of as many nodes as one chunk holds copies of that many images."""
+    at_once = max(1, copies_at_once(target) // images)
+    return zip(alphas.split(at_once), weights.split(at_once), strict=True)
+
+
+def path_held(
+    clean: CleanPass, ranked: Int64[Tensor, "batch layer rank"], alphas: Float[Tensor, "step"], native: int | None = None
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Every block's scope activations with the path's neurons at α times their clean values, ``(batch * step, token, neuron)``.
+
+    Args:
+        native: a block that is left out.
+
+    Returns:
+        the activations by block, and the leaf ``(batch, step, token, 1)`` that moves every neuron of the path together, so that its
+        gradient is the sum of theirs.
+    """
+    first, steps = clean.activations[0], len(alphas)
+    batch, tokens = first.shape[:2]
+    shift, held = torch.zeros(batch, steps, tokens, 1, dtype=first.dtype, device=first.device, requires_grad=True), {}
+    for block, value in enumerate(clean.activations):
+        if block != native:
+            moved = alphas[:, None, None] * select_neurons(value, ranked[:, block])[:, None] + shift
+            index = ranked[:, block, None, None].expand(-1, steps, tokens, -1)
+            held[block] = value[:, None].expand(-1, steps, -1, -1).scatter(3, index, moved).flatten(0, 1)
+    return held, shift
+
+
+def _path_gradient(clean, labels, ranked, alphas, weights):
+    """``(batch, scope token)``: the integrated gradient along the path."""
+    (held, shift), target, steps = path_held(clean, ranked, alphas), clean.target, len(alphas)
+    stream = target.run(clean.streams[0].repeat_interleave(steps, 0), 0, target.n_blocks, held, pooled=True)
+    gradient, = torch.autograd.grad(target.probability(stream, labels.repeat_interleave(steps)).sum(), shift)
+    wide = torch.promote_types(gradient.dtype, torch.float32)
+    return (gradient[..., 0].to(wide) * weights[:, None].to(wide)).sum(1)
 
 
 def complete_attribution(
@@ -165,18 +188,16 @@ def complete_attribution(
     target.check_batch(images, labels)
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))
-    parts = []
+
+    def difference(chosen: Tensor) -> Tensor:
+        clean = CleanPass.of(target, images[chosen])
+        held = {block: value.scatter(2, ranked[chosen, block, None].expand(-1, value.shape[1], -1), 0.0)
+                for block, value in enumerate(clean.activations)}
+        zeroed = target.run(clean.streams[0], 0, target.n_blocks, held, pooled=True)
+        return target.probability(clean.streams[-1], labels[chosen]) - target.probability(zeroed, labels[chosen])
+
     with torch.no_grad():
-        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 1)):
-            picture, label = images[chosen], labels[chosen]
-            with reading(target) as store:
-                before = target(picture)
-            held = {block: store[block].scatter(2, ranked[chosen, block, None].expand(-1, store[block].shape[1], -1), 0.0)
-                    for block in range(target.n_blocks)}
-            with clamped(target, held):
-                after = target(picture)
-            parts.append((before.softmax(-1) - after.softmax(-1)).gather(1, label[:, None])[:, 0])
-    return torch.cat(parts)
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), difference, side_by_side=True))
 
 
 def knowledge_attribution(
@@ -211,38 +232,34 @@ def knowledge_attribution(
     if scaling not in ("block", "neuron"):
         raise ValueError(f"unknown scaling {scaling!r}; accepted: block, neuron")
     alphas, weights = (value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps))
-    parts = []
     with activation_gradients(target):
-        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, steps)):
-            parts.append(_knowledge(target, images[chosen], labels[chosen], alphas, weights, scaling))
-    return torch.cat(parts)
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), lambda chosen: _knowledge(
+            target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
 
 
 def stream_gradient(
-    target: TargetModel, stream: Float[Tensor, "copy token embed"], labels: Int64[Tensor, "copy"], block: int
+    context: TargetModel | FullContext, stream: Float[Tensor, "copy token embed"], labels: Int64[Tensor, "copy"], block: int
 ) -> Float[Tensor, "copy token embed"]:
     """Gradient of each copy's label probability with respect to its residual stream before ``block``."""
     stream = stream.detach().requires_grad_()
-    probability = target.probability(target.run(stream, block, target.n_blocks), labels)
+    probability = context.probability(context.run(stream, block, context.n_blocks, pooled=True), labels)
     return torch.autograd.grad(probability.sum(), stream)[0]
 
 
 def _knowledge(target, images, labels, alphas, weights, scaling):
-    clean, steps, batch = _clean(target, images), len(alphas), len(images)
-    with torch.no_grad():
-        stream = target.embed(images)
-    copied, attributions = labels.repeat_interleave(steps), []
-    for block, value in enumerate(clean):
-        with torch.no_grad():
-            stream = target.run(stream, block, block + 1)
+    clean, batch, attributions = CleanPass.of(target, images), len(images), []
+    for block, value in enumerate(clean.activations):
         vectors = target.value_vectors(block)
 
-        def integrated(written, stream=stream, block=block, vectors=vectors):
+        def integrated(written, block=block, vectors=vectors):
             """Gradients at the scope's neurons, integrated over α, when ``written`` (batch, token, embed) is scaled away."""
-            copies = stream.repeat_interleave(steps, 0).unflatten(0, (batch, steps))
-            copies[:, :, target.tokens] += (alphas - 1)[:, None, None] * written[:, None]
-            gradient = stream_gradient(target, copies.flatten(0, 1), copied, block + 1)[:, target.tokens]
-            return (gradient.unflatten(0, (batch, steps)) * weights[:, None, None]).sum(1) @ vectors.T
+            total = 0.0
+            for nodes, share in node_parts(target, batch, alphas, weights):
+                copies = clean.streams[block + 1].repeat_interleave(len(nodes), 0).unflatten(0, (batch, len(nodes)))
+                copies[:, :, target.tokens] += (nodes - 1)[:, None, None] * written[:, None]
+                gradient = stream_gradient(target, copies.flatten(0, 1), labels.repeat_interleave(len(nodes)), block + 1)[:, target.tokens]
+                total = total + (gradient.unflatten(0, (batch, len(nodes))) * share[:, None, None]).sum(1)
+            return total @ vectors.T
 
         if scaling == "block":
             slope = integrated(value @ vectors)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.attribution import forward_mode, images_at_once, top_neurons
+from neuronpath_core.attribution import node_parts, top_neurons
+from neuronpath_core.blocks import forward_mode
+from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, activation_gradients, hooked, read_activations
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def activation_paths(target: TargetModel, images: Float[Tensor, "batch channel h
 
     For scope ``"patch"`` the activation is summed over the patch tokens.
     """
-    parts = [read_activations(target, part).sum(2) for part in images.split(images_at_once(target, 1))]
+    parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(target, images[chosen]).sum(2))
     return top_neurons(torch.cat(parts), top)
 
 
@@ -37,16 +39,20 @@ def influence_pattern_paths(
     The neurons chosen so far have no influence and no product over blocks is formed.  The zero image is zero after
     normalisation.  For scope ``"patch"`` the gradient is summed over the patch tokens.
     """
-    parts = []
+    def slopes(chosen: Tensor) -> Tensor:
+        return sum(part_of_slopes(chosen, *part) for part in node_parts(target, len(chosen), nodes, weights))
+
+    def part_of_slopes(chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
+        scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1).requires_grad_()
+        entering: list[Tensor] = []
+        with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
+            probability = target(scaled_images).softmax(-1).gather(1, labels[chosen].repeat_interleave(len(alphas))[:, None])
+            gradients = torch.autograd.grad(probability.sum(), entering)
+        found = torch.stack([gradient[:, target.tokens].sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
+        return (found * shares[:, None, None]).sum(1)
+
     with activation_gradients(target):
-        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, len(nodes))):
-            scaled_images = (nodes[:, None, None, None] * images[chosen][:, None]).flatten(0, 1).requires_grad_()
-            entering: list[Tensor] = []
-            with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
-                probability = target(scaled_images).softmax(-1).gather(1, labels[chosen].repeat_interleave(len(nodes))[:, None])
-                gradients = torch.autograd.grad(probability.sum(), entering)
-            slopes = torch.stack([gradient[:, target.tokens].sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
-            parts.append((slopes * weights[:, None, None]).sum(1))
+        parts = in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)), slopes)
     return top_neurons(torch.cat(parts), top)
 
 
@@ -64,11 +70,9 @@ def influence_pattern_eq9_paths(
 
     With ``top`` neurons a block the best one carries the product on.
     """
-    parts = []
     with torch.no_grad():
-        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 2 * len(nodes))):
-            parts.append(_eq9_chunk(target, images[chosen], labels[chosen], nodes, weights, top))
-    return torch.cat(parts)
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 2 * len(nodes)), lambda chosen: _eq9_chunk(
+            target, images[chosen], labels[chosen], nodes, weights, top)))
 
 
 def _eq9_chunk(target, images, labels, nodes, weights, top):
@@ -80,9 +84,12 @@ def _eq9_chunk(target, images, labels, nodes, weights, top):
         """Stream after the block, its tangent, and the tangent of the block's neurons ``(batch, steps, neuron)``."""
         def keep(value):
             seen["tangent"] = forward_ad.unpack_dual(value[:, target.tokens]).tangent
-        with forward_mode(), hooked(target, {block: keep}):
-            out = forward_ad.unpack_dual(target.run(forward_ad.make_dual(stream, tangent), block, block + 1))
-        return out.primal, seen["tangent"].mean(1).unflatten(0, (batch, steps))
+        moved, derivatives = [], []
+        for part in zip(stream.split(copies_at_once(target)), tangent.split(copies_at_once(target)), strict=True):
+            with forward_mode(), hooked(target, {block: keep}):
+                moved.append(forward_ad.unpack_dual(target.run(forward_ad.make_dual(*part), block, block + 1)).primal)
+            derivatives.append(seen["tangent"].mean(1))
+        return torch.cat(moved), torch.cat(derivatives).unflatten(0, (batch, steps))
 
     with forward_mode():
         embedded = target.embed(forward_ad.make_dual(picture, images.repeat_interleave(steps, 0)))

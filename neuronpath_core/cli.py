@@ -54,21 +54,25 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
 @click.option("--method", default="neuron_path", show_default=True)
 @click.option("--search", default="joint", show_default=True)
-@click.option("--quadrature", default="left", show_default=True)
-@click.option("--steps", default=20, show_default=True)
+@click.option("--context", default="auto", show_default=True, help="auto, full, frozen or mixed.")
+@click.option("--quadrature", default="gauss-legendre", show_default=True)
+@click.option("--steps", help="Of the rule, or auto.  [default: 20, of gauss-legendre 3 or 4]")
+@click.option("--nodes", type=int, help="Evaluate the rule at so many places only.  [default: all]")
 @click.option("--top", type=int, help="Neurons per block.  [default: one]")
 @click.option("--n-images", default=100, show_default=True, help="Held-out images, spread evenly over the classes.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--dtype", default="float64", show_default=True)
+@click.option("--memory-budget", help="At most this much at once, such as 6GB.  [default: by the device]")
 @click.option("--results", type=click.Path(path_type=Path), help="Where results go.  [default: results/<profile>]")
-def paths(models, profile, method, search, quadrature, steps, top, n_images, seed, device, dtype, results) -> None:
+def paths(models, profile, n_images, device, dtype, results, memory_budget, **settings) -> None:
     """Find paths and store them; found once, they are used again by every notebook with the same settings."""
-    study = Study(profile, device, dtype, results, progress=True)
-    images = study.images(n_images, seed)
+    study = Study(profile, device, dtype, results, progress=True, memory_budget=memory_budget)
+    settings["steps"] = int(settings["steps"]) if (settings["steps"] or "").isdecimal() else settings["steps"]
+    images = study.images(n_images, settings["seed"])
     for model in study.check_models(list(models) or study.model_names):
-        found = study.paths(model, images, method, search, quadrature=quadrature, steps=steps, top=top, seed=seed)
-        click.echo(f"{model} {method}: {len(found)} paths, mean joint attribution score {found.score.mean():.4f}")
+        found = study.paths(model, images, **settings)
+        click.echo(f"{model} {settings['method']}: {len(found)} paths, mean joint attribution score {found.score.mean():.4f}")
     click.echo(f"path tables are in {study.results_folder / 'paths'}")
 
 

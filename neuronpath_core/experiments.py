@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,16 @@ from timm.models.vision_transformer import VisionTransformer
 from tqdm.auto import tqdm
 
 from neuronpath_core import metrics, models
-from neuronpath_core.attribution import images_at_once, knowledge_attribution
+from neuronpath_core.attribution import knowledge_attribution
 from neuronpath_core.baselines import activation_paths
+from neuronpath_core.contexts import CONTEXTS, resolve_context
 from neuronpath_core.datasets import ImageSet
 from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
+from neuronpath_core.memory import images_at_once
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import METHODS, Paths, find_paths
+from neuronpath_core.paths import AUTO_STEPS, METHODS, Paths, complete_settings, find_paths
+from neuronpath_core.refinement import exhaustive_paths, refine_paths
+from neuronpath_core.search import SEARCHES
 from neuronpath_core.study import Study
 
 
@@ -73,17 +77,50 @@ def interventions(study: Study, names: Sequence[str], images: ImageSet, methods:
     return pd.concat(tables, ignore_index=True)
 
 
-def rule_agreement(study: Study, names: Sequence[str], images: ImageSet, rules: Sequence[tuple[str, int]], reference: tuple[str, int]) -> pd.DataFrame:
-    """How well the paths of each quadrature rule agree with those of a fine one: ``model, rule, nodes, neurons, paths``."""
+def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: Mapping[str, dict], reference: dict) -> pd.DataFrame:
+    """How well the paths of several ways to search agree with those of a reference, and what each costs.
+
+    Args:
+        ways: settings of :func:`~neuronpath_core.paths.find_paths` by the name of the way; one that a model does not allow (such as
+            a frozen context where it averages its tokens) is left out for it.
+        reference: the settings to compare with.
+
+    Returns:
+        one row per model and way: ``model, way, evaluations`` (of the whole model's gradient per block by the joint search, mean over images; NaN for others),
+        ``neurons, paths`` (shares that agree), ``score`` (largest deviation of the score, of its mean size), ``seconds`` per image.
+    """
     rows = []
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(images)
-        fine = find_paths(target, pictures, labels, quadrature=reference[0], steps=reference[1]).neurons.cpu()
-        for rule, nodes in rules:
-            found = find_paths(target, pictures, labels, quadrature=rule, steps=nodes).neurons.cpu()
-            same, whole = metrics.agreement(found, fine)
-            rows.append({"model": model, "rule": rule, "nodes": nodes, "neurons": same, "paths": whole})
+        fine = find_paths(target, pictures, labels, **reference)
+        for way, settings in ways.items():
+            try:
+                resolve_context(target, settings.get("context", "auto"))
+            except ValueError:
+                if settings["context"] in CONTEXTS:
+                    continue
+                raise
+            complete = complete_settings(target, **settings)
+            started = time.perf_counter()
+            found = find_paths(target, pictures, labels, **settings)
+            same, whole = metrics.agreement(found.neurons.cpu(), fine.neurons.cpu())
+            deviation = ((found.score - fine.score).abs().max() / fine.score.abs().mean()).item()
+            rows.append({"model": model, "way": way, "evaluations": _evaluations(complete, found), "neurons": same, "paths": whole,
+                         "score": deviation, "seconds": (time.perf_counter() - started) / len(images)})
     return pd.DataFrame(rows)
+
+
+def _evaluations(settings: dict, found: Paths) -> float:
+    if settings["method"] != "neuron_path" or settings["search"] != "joint":
+        return math.nan
+    if settings["context"] == "frozen":
+        return 0.0
+    if settings["steps"] == "auto":
+        # every number of steps up to the one that settled was tried
+        tried = torch.tensor([sum(steps for steps in AUTO_STEPS if steps <= taken) for taken in found.steps.tolist()], dtype=torch.float64)
+        return tried.mean().item() if settings["context"] == "full" else float(settings["exact_steps"]) * sum(
+            steps <= taken for taken in found.steps.tolist() for steps in AUTO_STEPS) / len(found)
+    return float(settings["exact_steps"] if settings["context"] == "mixed" else settings["nodes"] or settings["steps"])
 
 
 def path_table(model: str, images: ImageSet, paths: Paths) -> pd.DataFrame:
@@ -191,18 +228,20 @@ def _cost_model(sizes: dict[str, int], dtype: torch.dtype, device: torch.device,
 
 
 def search_operations(sizes: dict[str, int], width: int) -> float:
-    r"""Multiply-adds of the fast joint search for one image, class-token scope, from its structure.
+    r"""Multiply-adds of the exact joint search for one image, class-token scope, from its structure.
 
-    .. math:: m \,\big[2T(4d^2 + 2nd) + 6T^2 d\big]\,\big[\tfrac12 L(L-1) + (L-1)\big]
+    .. math:: m \,\Big\{\big[2T(4d^2 + 2nd) + 6T^2 d\big]\,\tfrac12 (L-2)(L+1) + \big[4Td^2 + 4d^2 + 4nd + 6Td\big]\, L\Big\}
 
     The first bracket is one block forward and backward: in a product with weights the backward pass is as dear as the
-    forward (no weight needs a gradient), in the two attention products twice as dear (both factors move).  Block l is
-    followed by L-l blocks, and every block but the first is passed once with a tangent, which costs what a backward pass
-    does.  The clean pass, one image instead of m copies, is left out.
+    forward (no weight needs a gradient), in the two attention products twice as dear (both factors move).  The second is the
+    last block, where keys and values are all that is computed of the tokens other than the class token.  Block l is followed by
+    L-l blocks, and every block but the first is passed once with a tangent, which costs what a backward pass does.  The clean
+    pass, one image instead of m copies, is left out.
     """
     blocks, neurons, steps, tokens = (sizes[name] for name in ("L", "n", "m", "T"))
-    both_ways = 2 * tokens * (4 * width**2 + 2 * neurons * width) + 6 * tokens**2 * width
-    return steps * both_ways * (blocks * (blocks - 1) / 2 + (blocks - 1))
+    whole = 2 * tokens * (4 * width**2 + 2 * neurons * width) + 6 * tokens**2 * width
+    last = 4 * tokens * width**2 + 4 * width**2 + 4 * neurons * width + 6 * tokens * width
+    return steps * (whole * (blocks - 2) * (blocks + 1) / 2 + last * blocks)
 
 
 def search_cost(study: Study, repeats: int = 3, seed: int = 0, search: str = "joint") -> pd.DataFrame:
@@ -217,12 +256,63 @@ def search_cost(study: Study, repeats: int = 3, seed: int = 0, search: str = "jo
         for size in sizes:
             setting = COST_BASE | {varied: size}
             target, image, label = _cost_model(setting, dtype, device, seed)
-            find_paths(target, image, label, search=search, steps=setting["m"])
+            settings = {"search": search, "context": "full", "quadrature": "left", "steps": setting["m"]}
+            find_paths(target, image, label, **settings)
             seconds = []
             for _ in range(repeats):
                 started = time.perf_counter()
-                find_paths(target, image, label, search=search, steps=setting["m"]).score.cpu()  # waits for the device
+                find_paths(target, image, label, **settings).score.cpu()  # waits for the device
                 seconds.append(time.perf_counter() - started)
             rows.append({"varied": varied, "size": size, "seconds": statistics.median(seconds),
                          "published": math.prod(setting.values()) * COST_WIDTH**2, "operations": search_operations(setting, COST_WIDTH)})
+    return pd.DataFrame(rows)
+
+
+def optimality_gap(study: Study, networks: int = 20, seed: int = 0, blocks: int = 3, neurons: int = 12) -> pd.DataFrame:
+    """Scores of the paths that each search finds beside the best of all paths, on random toy networks, one image each.
+
+    Returns:
+        one row per way: ``way``, ``of_best`` (sum of scores over the sum of the best ones), ``found`` (share of networks whose best path
+        was found).
+    """
+    device, dtype, scores = models.parse_device(study.device), models.parse_dtype(study.dtype), []
+    rule = {"quadrature": "gauss-legendre", "steps": 4}
+    for number in range(networks):
+        with torch.random.fork_rng():
+            torch.manual_seed(1000 * seed + number)
+            model = VisionTransformer(img_size=8, patch_size=4, in_chans=1, num_classes=4, embed_dim=12, depth=blocks, num_heads=2, mlp_ratio=neurons / 12,
+                                      weight_init="skip")
+            # timm's initial weights are so small that F hardly depends on any neuron
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    torch.nn.init.normal_(parameter, std=0.5)
+            image, label = torch.randn(1, 1, 8, 8), torch.randint(4, (1,))
+        target = TargetModel(model.to(device=device, dtype=dtype))
+        picture, label = image.to(device=device, dtype=dtype), label.to(device)
+        found = {search: find_paths(target, picture, label, search=search, context="full", **rule) for search in SEARCHES}
+        row = {search: paths.score for search, paths in found.items()}
+        row |= {f"{start}, refined": refine_paths(target, picture, label, found[start].neurons, **rule)[1] for start in ("joint", "beam")}
+        row["best of all"] = exhaustive_paths(target, picture, label, **rule)[1]
+        scores.append({way: value.item() for way, value in row.items()})
+    table = pd.DataFrame(scores)
+    best = table["best of all"]
+    return pd.DataFrame([{"way": way, "of_best": table[way].sum() / best.sum(), "found": float(np.isclose(table[way], best, rtol=1e-9, atol=0).mean())}
+                         for way in table])
+
+
+def score_gain(study: Study, names: Sequence[str], images: ImageSet, width: int = 4) -> pd.DataFrame:
+    """Scores of dearer searches on trained models, of those of the joint search.
+
+    Returns:
+        one row per model and way: ``model, way, score`` (mean), ``of_joint`` (its mean over that of the joint search).
+    """
+    rows, rule = [], {"quadrature": "gauss-legendre", "steps": 3}
+    for model in study.check_models(list(names)):
+        target, (pictures, labels) = study.target(model), study.batch(images)
+        joint = find_paths(target, pictures, labels, context="full", **rule)
+        beam = find_paths(target, pictures, labels, search="beam", context="full", width=width, **rule)
+        scores = {"joint": joint.score, "beam": beam.score, "joint, refined": refine_paths(target, pictures, labels, joint.neurons, **rule)[1],
+                  "beam, refined": refine_paths(target, pictures, labels, beam.neurons, **rule)[1]}
+        rows += [{"model": model, "way": way, "score": score.mean().item(), "of_joint": (score.mean() / joint.score.mean()).item()}
+                 for way, score in scores.items()]
     return pd.DataFrame(rows)

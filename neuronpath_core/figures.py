@@ -230,3 +230,18 @@ def cost_curves(table: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("seconds per image")
     axes[0, 0].legend(fontsize=7)
     return figure
+
+
+@_styled
+def benchmark_ratios(table: pd.DataFrame) -> Figure:
+    """How many times faster than the published procedure, against each size, with minimum and maximum; ``table`` as of ``benchmarks.growth``."""
+    names = {"L": "blocks L", "T": "tokens T", "n": "neurons per block n", "m": "steps m", "batch": "images in a batch"}
+    figure, axes = plt.subplots(1, len(names), figsize=(2.3 * len(names), 2.7), squeeze=False, sharey=True)
+    for axis, (varied, title) in zip(axes[0], names.items(), strict=True):
+        rows = table[table["varied"] == varied]
+        axis.errorbar(rows["size"], rows["ratio"], [rows["ratio"] - rows["minimum"], rows["maximum"] - rows["ratio"]], marker="o", capsize=3)
+        axis.set(xscale="log", xlabel=title)
+        axis.set_xticks(rows["size"], [str(size) for size in rows["size"]])
+        axis.minorticks_off()
+    axes[0, 0].set(ylabel="times faster", ylim=(0, None))
+    return figure

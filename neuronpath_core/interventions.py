@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import images_at_once
+from neuronpath_core.memory import images_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, edit_factor, scaled
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def class_probabilities(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
     """Softmax probabilities, with whatever edits for a batch of one are in force."""
     target.check_images(images)
-    return torch.cat([target(part).softmax(-1) for part in images.split(images_at_once(target, 1))])
+    return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: target(images[chosen]).softmax(-1)))
 
 
 @torch.no_grad()
@@ -32,11 +32,12 @@ def scaled_probabilities(
     target.check_images(images)
     if len(factors) != len(images):
         raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; accepted: one set of factors an image")
-    parts = []
-    for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, 1)):
+
+    def probabilities(chosen: Tensor) -> Tensor:
         with scaled(target, factors[chosen]):
-            parts.append(target(images[chosen]).softmax(-1))
-    return torch.cat(parts)
+            return target(images[chosen]).softmax(-1)
+
+    return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), probabilities))
 
 
 def edited_probabilities(

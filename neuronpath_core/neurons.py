@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from neuronpath_core.blocks import PlainBlock, forward_mode, is_plain, is_touched
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -65,6 +68,7 @@ class TargetModel:
         self.n_blocks = len(model.blocks)
         self.n_neurons = model.blocks[0].mlp.fc2.in_features
         self.n_classes = model.head.out_features
+        self._plain: dict[int, PlainBlock] = {}
         self.check_weights()
 
     def _resolve(self, scope: str) -> str:
@@ -97,11 +101,61 @@ class TargetModel:
         model = self.model
         return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
 
-    def run(self, stream: Float[Tensor, "batch token embed"], start: int, stop: int) -> Float[Tensor, "batch token embed"]:
-        """The residual stream after blocks ``start .. stop-1``."""
-        for block in self.model.blocks[start:stop]:
-            stream = block(stream)
+    def run(
+        self, stream: Float[Tensor, "copy token embed"], start: int, stop: int,
+        held: Mapping[int, Float[Tensor, "image token neuron"]] | None = None, pooled: bool = False,
+    ) -> Float[Tensor, "copy token embed"]:
+        """The residual stream after blocks ``start .. stop-1``.
+
+        Args:
+            stream: what enters block ``start``; copies of one image follow one another.
+            held: by block, the activations that the scope's neurons are clamped to, once an image or once a copy.
+            pooled: of the last block return only the tokens that :meth:`probability` looks at, and compute no others.
+        """
+        for index in range(start, stop):
+            clamp, only, plain = (held or {}).get(index), self._wanted(index, pooled), self.plain(index)
+            if plain is not None:
+                stream = plain(stream, clamp, only)
+            else:
+                with nullcontext() if clamp is None else clamped(self, {index: clamp.repeat_interleave(len(stream) // len(clamp), 0)}):
+                    stream = self.model.blocks[index](stream)
+                stream = stream if only is None else stream[:, only]
         return stream
+
+    def run_tangent(
+        self, stream: Float[Tensor, "copy token embed"], tangent: Float[Tensor, "copy token embed"], index: int,
+        held: Float[Tensor, "image token neuron"], pooled: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """The stream after block ``index`` and its derivative along ``tangent``, the scope's neurons clamped to ``held``; no graph."""
+        only, plain = self._wanted(index, pooled), self.plain(index)
+        with torch.no_grad():
+            if plain is not None:
+                return plain.tangent(stream, tangent, held, only)
+            with forward_mode(), clamped(self, {index: held.repeat_interleave(len(stream) // len(held), 0)}):
+                moved = forward_ad.unpack_dual(self.model.blocks[index](forward_ad.make_dual(stream, tangent)))
+            return (moved.primal, moved.tangent) if only is None else (moved.primal[:, only], moved.tangent[:, only])
+
+    def plain(self, index: int) -> PlainBlock | None:
+        """A block written out, unless it is of another kind, hooked or in training mode."""
+        block, known = self.model.blocks[index], self._plain.get(index)
+        if known is not None and known.parts == list(block.modules()):
+            return None if is_touched(known.parts) else known
+        # asked again each time that it is not: a hook may go, a part may be replaced
+        self._plain.pop(index, None)
+        if is_plain(block):
+            self._plain[index] = PlainBlock(block, self.tokens)
+        return self._plain.get(index)
+
+    def _wanted(self, index: int, pooled: bool) -> slice | None:
+        """The class token, where nothing else of the stream after this block can reach the logits."""
+        return slice(0, 1) if pooled and self.classifies_alone and index == self.n_blocks - 1 else None
+
+    @property
+    def classifies_alone(self) -> bool:
+        """Whether the logits are a function of the class token's last stream."""
+        own = type(self.model)
+        plain_head = own.forward_head is VisionTransformer.forward_head and own.pool is VisionTransformer.pool
+        return plain_head and self.model.global_pool == "token" and self.model.attn_pool is None and self.model.cls_token is not None
 
     def probability(self, stream: Float[Tensor, "batch token embed"], labels: Int64[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """F_x: the softmax probability of each image's label, from the residual stream after the last block."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuronpath_core import models
 from neuronpath_core.attribution import QUADRATURES
+from neuronpath_core.contexts import CONTEXTS
 from neuronpath_core.datasets import load_dataset
 from neuronpath_core.paths import METHODS
 from neuronpath_core.store import check_writable, write_atomically
@@ -110,11 +111,15 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
         "models": (_list_of(model[0]), f"a list of one or more of {', '.join(names)}"),
         "methods": (_list_of(_one_of(METHODS)), f"a list of one or more of {', '.join(METHODS)}"),
         "quadrature": (_one_of(QUADRATURES), f"one of {', '.join(QUADRATURES)}"),
-        "steps": (_whole(1), "a whole number of at least 1"),
+        "context": (_one_of(CONTEXTS), f"one of {', '.join(CONTEXTS)}"),
+        "steps": (lambda value: value in (None, "auto") or _whole(1)(value), "a whole number of at least 1, auto, or null for the rule's own number"),
+        "nodes": (lambda value: value is None or _whole(1)(value), "a whole number of at least 1, or null for as many as steps"),
         "n_images": _image_counts(profile),
         "top": (_whole(1), "a whole number of at least 1"),
         "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
         "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1), f"a list of {share}"),
+        "measurements": (_one_of(sorted(path.stem for path in (root / "benchmarks").glob("*.json"))), "the name of a file in benchmarks/, without .json"),
+        "toys": (_whole(1), "a whole number of at least 1"),
         "repeats": (_whole(1), "a whole number of at least 1"),
         "agreement_images": _image_counts(profile),
         "seed": (_whole(0), "a whole number of at least 0"),
@@ -170,7 +175,7 @@ class Run:
 def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps([profile, dict(parameters)], sort_keys=True).encode())
     sources = [root / "profiles" / f"{profile}.yml", *sorted((root / "data").rglob("*.csv")), *sorted((root / "data").rglob("*.json")),
-               *sorted((root / "neuronpath_core").glob("*.py"))]
+               *sorted((root / "benchmarks").glob("*.json")), *sorted((root / "neuronpath_core").glob("*.py"))]
     for path in sources:
         digest.update(path.read_bytes())
     cells = json.loads(notebook.read_text())["cells"]

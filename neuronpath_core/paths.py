@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor
 
 from neuronpath_core import baselines
-from neuronpath_core.attribution import Quadrature, joint_attribution_score, quadrature_rule
+from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, quadrature_rule
+from neuronpath_core.contexts import Context, resolve_context
+from neuronpath_core.memory import memory_limit
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.search import SEARCHES, Search, search_paths
+from neuronpath_core.search import SEARCHES, Integrand, Search, search_paths
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 METHODS = ("neuron_path", "activation", "influence_pattern", "influence_pattern_eq9", "random")
+# the published number, and the fewest that are at least as close to the converged integral on every trained model (notebook 7)
+PUBLISHED_STEPS = 20
+GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
+# what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
+AUTO_STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
 
 
 @dataclass(frozen=True)
@@ -24,28 +33,68 @@ class Paths:
 
     Attributes:
         neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` if several neurons a block were asked for.
-        score: ``(batch,)`` joint attribution score of the path, by the rule it was found with.
+        score: ``(batch,)`` joint attribution score of the path, by the rule and in the context it was found with.
+        steps: int64 ``(batch,)`` steps of the rule it was found with; of ``steps="auto"`` how many it took.
     """
 
     neurons: Int64[Tensor, "batch layer"]
     score: Float[Tensor, "batch"]
+    steps: Int64[Tensor, "batch"]
 
     def __len__(self) -> int:
         return len(self.neurons)
 
 
-def check_settings(target: TargetModel, method: str, search: str, context: str, top: int | None, seed: int) -> None:
-    """Raise ``ValueError`` naming the first setting that :func:`find_paths` does not accept."""
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; accepted: {', '.join(METHODS)}")
-    if search not in SEARCHES:
-        raise ValueError(f"unknown search {search!r}; accepted: {', '.join(SEARCHES)}")
-    if context != "full":
-        raise ValueError(f"unknown context {context!r}; accepted: full")
-    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= target.n_neurons):
-        raise ValueError(f"top must be a whole number in 1..{target.n_neurons}, got {top!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+def _check_count(name: str, value: object, least: int, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        raise ValueError(f"{name} must be a whole number {f'of at least {least}' if most is None else f'in {least}..{most}'}, got {value!r}")
+
+
+def complete_settings(target: TargetModel, **settings) -> dict:
+    """The keyword arguments of :func:`find_paths` with its defaults filled in.
+
+    Raises:
+        ValueError: the first setting that :func:`find_paths` does not accept for this model; the message says what it accepts.
+    """
+    defaults = {name: parameter.default for name, parameter in inspect.signature(find_paths).parameters.items() if parameter.default is not parameter.empty}
+    del defaults["memory_budget"]
+    if unknown := set(settings) - set(defaults):
+        raise ValueError(f"unknown settings {', '.join(sorted(unknown))}; accepted: {', '.join(defaults)}")
+    settings = defaults | settings
+    for name, accepted in (("method", METHODS), ("search", SEARCHES)):
+        if settings[name] not in accepted:
+            raise ValueError(f"unknown {name} {settings[name]!r}; accepted: {', '.join(accepted)}")
+    settings["context"] = resolve_context(target, settings["context"])
+    if settings["steps"] is None:
+        settings["steps"] = GAUSS_STEPS[settings["context"]] if settings["quadrature"] == "gauss-legendre" else PUBLISHED_STEPS
+    if isinstance(settings["steps"], str):
+        if settings["steps"] != "auto" or settings["method"] != "neuron_path" or settings["nodes"] is not None:
+            raise ValueError(f"steps must be a whole number of at least 1, or 'auto' for method 'neuron_path' without nodes, got {settings['steps']!r}")
+        check_quadrature(settings["quadrature"], 1)
+    else:
+        check_quadrature(settings["quadrature"], settings["steps"], settings["nodes"])
+    _check_count("exact_steps", settings["exact_steps"], 1)
+    _check_count("width", settings["width"], 1, target.n_neurons)
+    _check_count("seed", settings["seed"], 0)
+    if settings["top"] is not None:
+        _check_count("top", settings["top"], 1, target.n_neurons)
+        if settings["search"] == "beam" and settings["top"] != 1:
+            raise ValueError(f"top must be None or 1 for search 'beam', which keeps one neuron a block, got {settings['top']!r}")
+    return settings
+
+
+def integral(context: Context, quadrature: Quadrature, steps: int, nodes: int | None = None, exact_steps: int = 2) -> list[Integrand]:
+    r"""The terms that :func:`find_paths` sums.
+
+    ``"mixed"`` is :math:`\sum_k q_k Z(\alpha_k) + \sum_r c_r\,(E - Z)(\beta_r)`: the integrand Z of the frozen context by the rule,
+    corrected by what the exact one E differs from it, the rule's own sum of that evaluated at ``exact_steps`` nodes
+    (:func:`~neuronpath_core.attribution.quadrature_rule`; for Gauss-Legendre these are its nodes of that number).
+    """
+    rule = quadrature_rule(quadrature, steps, nodes)
+    if context != "mixed":
+        return [Integrand(*rule, frozen=context == "frozen")]
+    few = quadrature_rule(quadrature, steps, min(exact_steps, steps))
+    return [Integrand(*few), Integrand(torch.cat([rule[0], few[0]]), torch.cat([rule[1], -few[1]]), frozen=True)]
 
 
 def find_paths(
@@ -54,48 +103,93 @@ def find_paths(
     labels: Int64[Tensor, "batch"],
     method: str = "neuron_path",
     search: Search = "joint",
-    context: str = "full",
-    quadrature: Quadrature = "left",
-    steps: int = 20,
+    context: Context = "auto",
+    quadrature: Quadrature = "gauss-legendre",
+    steps: int | Literal["auto"] | None = None,
+    nodes: int | None = None,
+    exact_steps: int = 2,
     top: int | None = None,
+    width: int = 4,
     seed: int = 0,
+    memory_budget: int | str | None = None,
 ) -> Paths:
     """The most influential neuron of every block, for every image.
+
+    The published procedure is ``context="full", quadrature="left"``; the default finds paths closer to those of the converged
+    integral with 2 or 3 evaluations of the whole model's gradient instead of 20.
 
     Args:
         target: the model.
         images, labels: a batch; classes may mix; a batch gives the same paths as its images one by one.
         method: ``"neuron_path"`` (:func:`~neuronpath_core.search.search_paths`), ``"activation"``,
             ``"influence_pattern"`` (as published), ``"influence_pattern_eq9"``, ``"random"``.
-        search: for ``"neuron_path"``: ``"joint"``, the published relaxation, or ``"literal"``, Algorithm 1, n times dearer.
-        context: ``"full"``: every token runs natively.
-        quadrature, steps: rule and nodes of all integrals, those of the score included; published: ``"left"``, 20.
+        search: for ``"neuron_path"``: ``"joint"``, the published relaxation; ``"literal"``, Algorithm 1, n times dearer;
+            ``"beam"``, several partial paths at once, for a score at least as high.
+        context: for ``"neuron_path"``: ``"full"``, every token runs natively; ``"frozen"``, only the class token moves, the others
+            keep their clean keys and values; ``"mixed"``, the frozen integrand corrected by the exact one at ``exact_steps`` nodes;
+            ``"auto"``, mixed where the model classifies from its class token and consists of timm's plain blocks, else full.
+        quadrature: rule of all integrals, those of the score included.
+        steps: of the rule; ``None`` for 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of ``"gauss-legendre"`` 3 in full
+            context, else 4; ``"auto"`` adds steps, image by image, until two rules in a row give the same path.
+        nodes: evaluate the rule's own sum at so many places only, see :func:`~neuronpath_core.attribution.quadrature_rule`.
+        exact_steps: see ``context``.
         top: neurons per block, best first; ``None`` for one.  All of them are scaled together.
+        width: partial paths kept by ``"beam"``.
         seed: of ``"random"``.
+        memory_budget: bytes, or a text like ``"6GB"``, that splits images, nodes and candidates (a beam's partial paths move from block to block
+            together); the paths do not depend on it.
+            ``None`` chooses by the device.  If memory runs out, halves go on, with one warning.
 
     Returns:
-        :class:`Paths` in the model's dtype and on its device.
+        :class:`Paths` on the model's device, scores in its dtype and at least single precision.
 
     Raises:
         ValueError: any argument that does not fit; the message says what is accepted.
     """
-    check_settings(target, method, search, context, top, seed)
-    nodes, weights = quadrature_rule(quadrature, steps)
+    settings = complete_settings(target, method=method, search=search, context=context, quadrature=quadrature, steps=steps, nodes=nodes,
+                                 exact_steps=exact_steps, top=top, width=width, seed=seed)
     target.check_batch(images, labels)
-    images = images.detach()
-    nodes, weights = (value.to(device=images.device, dtype=images.dtype) for value in (nodes, weights))
-    count = 1 if top is None else top
-    score = None
-    if method == "neuron_path":
-        neurons, score = search_paths(target, images, labels, nodes, weights, count, search)
-    elif method == "activation":
+    images, count = images.detach(), 1 if top is None else top
+    with memory_limit(target, memory_budget):
+        if method == "neuron_path":
+            neurons, score, taken = _search(target, images, labels, settings, count)
+        else:
+            neurons, score, taken = _baseline(target, images, labels, settings, count)
+    return Paths(neurons if top is not None else neurons[..., 0], score, taken)
+
+
+def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def search(steps: int, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
+        terms = [Integrand(term.nodes.to(target.device), term.weights.to(target.device), term.frozen) for term in terms]
+        return search_paths(target, images[rows], labels[rows], terms, count, settings["search"], settings["width"])
+
+    if settings["steps"] != "auto":
+        neurons, score = search(settings["steps"], slice(None))
+        return neurons, score, torch.full((len(images),), settings["steps"], device=target.device)
+    neurons, score = search(AUTO_STEPS[0], slice(None))
+    taken = torch.full((len(images),), AUTO_STEPS[0], device=target.device)
+    open_rows = torch.arange(len(images), device=target.device)
+    for steps in AUTO_STEPS[1:]:
+        found, value = search(steps, open_rows)
+        changed = (found != neurons[open_rows]).flatten(1).any(1)
+        neurons[open_rows], score[open_rows], taken[open_rows] = found, value, steps
+        open_rows = open_rows[changed]
+        if not len(open_rows):
+            break
+    return neurons, score, taken
+
+
+def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    quadrature, steps, nodes = settings["quadrature"], settings["steps"], settings["nodes"]
+    rule = [value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps, nodes)]
+    if settings["method"] == "activation":
         neurons = baselines.activation_paths(target, images, count)
-    elif method == "influence_pattern":
-        neurons = baselines.influence_pattern_paths(target, images, labels, nodes, weights, count)
-    elif method == "influence_pattern_eq9":
-        neurons = baselines.influence_pattern_eq9_paths(target, images, labels, nodes, weights, count)
+    elif settings["method"] == "influence_pattern":
+        neurons = baselines.influence_pattern_paths(target, images, labels, *rule, count)
+    elif settings["method"] == "influence_pattern_eq9":
+        neurons = baselines.influence_pattern_eq9_paths(target, images, labels, *rule, count)
     else:
-        neurons = baselines.random_paths(target, images, count, seed)
-    if score is None:
-        score = joint_attribution_score(target, images, labels, neurons, quadrature, steps)
-    return Paths(neurons if top is not None else neurons[..., 0], score)
+        neurons = baselines.random_paths(target, images, count, settings["seed"])
+    score = joint_attribution_score(target, images, labels, neurons, quadrature, steps, nodes)
+    return neurons, score, torch.full((len(images),), steps, device=target.device)

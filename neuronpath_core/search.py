@@ -10,27 +10,33 @@ earlier block.  The same numbers come from far less work:
   backward through the blocks after :math:`l` serves all terms.  For the patch scope the sum is needed per token, and
   one backward through the carried stream's graph gives it;
 * *value vectors*: the stream after a block is affine in the scope's neurons, so a block's n gradients are one
-  product of ``fc2`` with the gradient of the stream, and choosing a neuron moves the stream by a multiple of its column.
+  product of ``fc2`` with the gradient of the stream, and choosing a neuron moves the stream by a multiple of its column;
+* *last block* for the class token alone, where the model classifies from it.
 
-The slow procedure is in the tests, as the twin that must agree.
+The integral may be a sum of several: of nodes that do not fit into memory together, and of integrands in different contexts
+(multi-fidelity).  The slow procedure is in the tests, as the twin that must agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
-from neuronpath_core.attribution import forward_mode, images_at_once, select_neurons, stream_gradient, top_neurons
-from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, reading
+from neuronpath_core.attribution import select_neurons, stream_gradient, top_neurons
+from neuronpath_core.contexts import CleanPass, FrozenContext, FullContext
+from neuronpath_core.memory import copies_at_once, in_chunks
+from neuronpath_core.neurons import TargetModel, activation_gradients
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
-Search = Literal["joint", "literal"]
-SEARCHES = ("joint", "literal")
+Search = Literal["joint", "literal", "beam"]
+SEARCHES = ("joint", "literal", "beam")
 
 
 class _Prefix:
@@ -39,24 +45,60 @@ class _Prefix:
     ``stream`` is ``(batch * steps, token, embed)``, image-major.
     """
 
-    def __init__(self, target: TargetModel, images: Tensor, steps: int):
-        self.target, self.batch, self.steps = target, len(images), steps
-        with torch.no_grad(), reading(target) as store:
-            embedded = target.embed(images)
-            first = target.run(embedded, 0, 1)
-            target.run(first, 1, target.n_blocks)
-        self.clean = [store[block] for block in range(target.n_blocks)]
+    def __init__(self, context: FullContext, labels: Tensor, nodes: Tensor, weights: Tensor):
+        self.context, self.labels = context, labels
+        self.nodes, self.weights = nodes, weights
+        self.fade = (nodes - 1).to(context.target.dtype)[:, None, None]
+        self.batch, self.steps = len(labels), len(nodes)
         # before anything is scaled all copies of an image are the image itself
-        self.stream = first.repeat_interleave(steps, 0)
+        self.stream = context.enter(1, self.steps)
 
     def _padded(self, scoped: Tensor) -> Tensor:
         """``(batch, steps, scope token, embed)`` as an increment of the whole stream."""
-        scoped = scoped.flatten(0, 1)
-        stop = self.target.tokens.start + scoped.shape[1]
-        return torch.nn.functional.pad(scoped, (0, 0, self.target.tokens.start, self.stream.shape[1] - stop))
+        scoped, start = scoped.flatten(0, 1), self.context.tokens.start
+        return torch.nn.functional.pad(scoped, (0, 0, start, self.stream.shape[1] - start - scoped.shape[1]))
 
-    def _held(self, block: int) -> dict[int, Tensor]:
-        return {block: self.clean[block].repeat_interleave(self.steps, 0)}
+    def _gradient(self, stream: Tensor, block: int, copies: int = 1) -> Tensor:
+        """Of every copy's label probability with respect to the stream before ``block``."""
+        labels = self.labels.repeat_interleave(self.steps * copies)
+        if isinstance(self.context, FrozenContext):  # whose copies belong to their images, and are small
+            return stream_gradient(self.context, stream, labels, block)
+        pieces = zip(stream.split(copies_at_once(self.context.target)), labels.split(copies_at_once(self.context.target)), strict=True)
+        return torch.cat([stream_gradient(self.context, *piece, block) for piece in pieces])
+
+    def _integrated(self, scoped: Tensor) -> Tensor:
+        """``(batch, steps, scope token, …)`` summed with the rule's weights; never in less than single precision."""
+        wide = torch.promote_types(scoped.dtype, torch.float32)
+        return torch.einsum("bs...,s->b...", scoped.to(wide), self.weights.to(wide))
+
+    def along_path(self, block: int) -> Tensor:
+        """``(batch, scope token)``: the integrated gradient along the path neurons, blocks from ``block`` on native."""
+        return self._integrated(self.path_gradient(self._gradient(self.stream, block)))
+
+    def joint_slopes(self, block: int, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """The joint relaxation, all neurons of the block scaled together: integrated gradients of its neurons
+        ``(batch, scope token, neuron)`` and along the path ``(batch, scope token)``."""
+        clean = self.context.clean.activations[block]
+        stream = self.stream.detach() + self._padded(self.fade * (clean @ vectors)[:, None])
+        gradient = self._gradient(stream, block + 1)
+        scoped = gradient[:, self.context.tokens].unflatten(0, (self.batch, self.steps))
+        along = self._integrated(self.path_gradient(gradient))
+        scoped = self._integrated(scoped)
+        return scoped @ vectors.T.to(scoped.dtype), along
+
+    def literal_slopes(self, block: int, vectors: Tensor, candidates: Tensor) -> Tensor:
+        """Algorithm 1: each candidate scaled alone; integrated gradients ``(batch, scope token, candidate)``, the path's included."""
+        written = self.context.clean.activations[block][..., candidates, None] * vectors[candidates]  # (batch, scope token, candidate, embed)
+        stream = self.stream.detach().unflatten(0, (self.batch, 1, self.steps)).repeat(1, len(candidates), 1, 1, 1)
+        scope = slice(self.context.tokens.start, self.context.tokens.start + written.shape[1])
+        stream[..., scope, :] += self.fade * written.transpose(1, 2)[:, :, None]
+        gradient = self._gradient(stream.flatten(0, 2), block + 1, len(candidates)).unflatten(0, (self.batch, len(candidates), self.steps))
+        slopes = []
+        for index, candidate in enumerate(candidates):
+            own = gradient[:, index].flatten(0, 1)
+            scoped = (own[:, self.context.tokens] @ vectors[candidate]).unflatten(0, (self.batch, self.steps))
+            slopes.append(self._integrated(scoped + self.path_gradient(own)))
+        return torch.stack(slopes, -1)
 
 
 class _TangentPrefix(_Prefix):
@@ -66,9 +108,7 @@ class _TangentPrefix(_Prefix):
 
     def advance(self, block: int) -> None:
         """Through a block whose scope is clamped clean."""
-        with torch.no_grad(), forward_mode(), clamped(self.target, self._held(block)):
-            dual = self.target.run(forward_ad.make_dual(self.stream, self.tangent), block, block + 1)
-            self.stream, self.tangent = forward_ad.unpack_dual(dual)
+        self.stream, self.tangent = self.context.run_tangent(self.stream, self.tangent, block, self.context.clean.activations[block], pooled=True)
 
     def write(self, change: Tensor, slope: Tensor) -> None:
         """Move the scope's stream by ``change``, which grows by ``slope`` per unit of the path neurons."""
@@ -82,21 +122,40 @@ class _TangentPrefix(_Prefix):
             return gradient.new_zeros(self.batch, self.steps, 1)
         return (gradient * self.tangent).sum((1, 2)).reshape(self.batch, self.steps, 1)
 
+    def take(self, rows: Tensor) -> _TangentPrefix:
+        """The prefix of some of the images, in any order, repeated or not."""
+        taken = object.__new__(type(self))
+        taken.__dict__.update(self.__dict__, context=self.context.take(rows), labels=self.labels[rows], batch=len(rows))
+        for name in ("stream", "tangent"):
+            value = getattr(self, name)
+            setattr(taken, name, None if value is None else value.unflatten(0, (self.batch, self.steps))[rows].flatten(0, 1))
+        return taken
+
 
 class _GraphPrefix(_Prefix):
-    """Patch scope: the gradient along the path neurons is needed at every token, so the stream keeps its graph."""
+    """Patch scope: the gradient along the path neurons is needed at every token, so the stream keeps its graph.
 
-    def __init__(self, target: TargetModel, images: Tensor, steps: int):
-        super().__init__(target, images, steps)
-        self.shift = torch.zeros(self.batch, steps, self.clean[0].shape[1], dtype=images.dtype, device=images.device, requires_grad=True)
+    Args:
+        recompute: keep of each block only what enters it, and run it again on the way back.
+    """
+
+    def __init__(self, context: FullContext, labels: Tensor, nodes: Tensor, weights: Tensor, recompute: bool = False):
+        super().__init__(context, labels, nodes, weights)
+        self.recompute, self.writes, self.reached = recompute, [], 0
+        first = context.clean.activations[0]
+        self.shift = torch.zeros(self.batch, self.steps, first.shape[1], dtype=first.dtype, device=first.device, requires_grad=True)
 
     def advance(self, block: int) -> None:
         """Through a block whose scope is clamped clean."""
-        with clamped(self.target, self._held(block)):
-            self.stream = self.target.run(self.stream, block, block + 1)
+        self.reached, context = block, self.context  # the function must not hold the prefix, whose stream would then never be freed
+
+        def run(stream):
+            return context.run(stream, block, block + 1, {block: context.clean.activations[block]})
+        self.stream = checkpoint(run, self.stream, use_reentrant=False) if self.recompute else run(self.stream)
 
     def write(self, change: Tensor, slope: Tensor) -> None:
         """Move the scope's stream by ``change``, which grows by ``slope`` per unit of the path neurons."""
+        self.writes.append((change, slope))
         self.stream = self.stream + self._padded(change + self.shift[..., None] * slope)
 
     def path_gradient(self, gradient: Tensor) -> Tensor:
@@ -105,15 +164,40 @@ class _GraphPrefix(_Prefix):
             return torch.zeros_like(self.shift)
         return torch.autograd.grad(self.stream, self.shift, gradient, retain_graph=True)[0]
 
+    def take(self, rows: Tensor) -> _GraphPrefix:
+        """The prefix of some of the images; run anew, because images that share a history would share its gradient."""
+        taken = type(self)(self.context.take(rows), self.labels[rows], self.nodes, self.weights, self.recompute)
+        for block, (change, slope) in enumerate(self.writes):
+            if block > 0:
+                taken.advance(block)
+            taken.write(change[rows], slope if len(slope) == 1 else slope[rows])
+        if self.reached == len(self.writes) > 0:
+            taken.advance(self.reached)
+        return taken
+
+
+@dataclass(frozen=True)
+class Integrand:
+    """A term of the integral: a quadrature rule, and the context in which its integrand is evaluated.
+
+    Attributes:
+        nodes, weights: float64 ``(step,)``, on the images' device; weights may be negative.
+        frozen: only the class token moves.
+    """
+
+    nodes: Float[Tensor, "step"]
+    weights: Float[Tensor, "step"]
+    frozen: bool = False
+
 
 def search_paths(
     target: TargetModel,
     images: Float[Tensor, "batch channel height width"],
     labels: Int64[Tensor, "batch"],
-    nodes: Float[Tensor, "step"],
-    weights: Float[Tensor, "step"],
+    integral: Sequence[Integrand],
     top: int = 1,
     search: Search = "joint",
+    width: int = 4,
 ) -> tuple[Int64[Tensor, "batch layer rank"], Float[Tensor, "batch"]]:
     r"""Neuron paths by layer-progressive search, and their Joint Attribution Score.
 
@@ -125,68 +209,125 @@ def search_paths(
         \Big(\bar w^l_i + \sum_{j<l} \bar w^j_{p_j}\Big)
 
     ranks them.  ``search="literal"`` is Algorithm 1: each candidate is scaled alone, at n times the cost.  Blocks before l
-    are clamped clean except for their chosen neurons, blocks after l run natively.
+    are clamped clean except for their chosen neurons, blocks after l run natively.  ``search="beam"`` carries the
+    ``width`` best partial paths: each proposes its ``width`` best neurons by the joint relaxation, the score of every partial path
+    with that neuron alone added decides, and the path with the largest final score is returned.  The joint search's own path is
+    always among them, so the score is never below its.
 
     Args:
         target: the model.
         images, labels: a validated batch.
-        nodes, weights: a quadrature rule on [0, 1], in the images' dtype and on their device.
-        top: neurons kept per block, best first; all of them are scaled in later blocks.
-        search: ``"joint"`` or ``"literal"``.
+        integral: the terms of the integral.
+        top: neurons kept per block, best first; all of them are scaled in later blocks.  One for ``"beam"``.
+        search: ``"joint"``, ``"literal"`` or ``"beam"``.
+        width: partial paths that ``"beam"`` keeps.
 
     Returns:
         int64 ``(batch, layer, top)`` and ``(batch,)``.
     """
-    parts = []
+    hypotheses = width * width if search == "beam" else 1
+
+    def size() -> int:
+        return max(1, min(copies_at_once(target, term.frozen) // (len(term.nodes) * hypotheses) for term in integral))
+
+    def compute(chosen: Tensor) -> tuple[Tensor, Tensor]:
+        chunk = _Chunk(target, images[chosen], labels[chosen], integral, hypotheses)
+        return _beam(chunk, width) if search == "beam" else _greedy(chunk, top, search)
+
     with activation_gradients(target):
-        for chosen in torch.arange(len(images), device=images.device).split(images_at_once(target, len(nodes))):
-            parts.append(_search_chunk(target, images[chosen], labels[chosen], nodes, weights, top, search))
-    neurons, scores = zip(*parts, strict=True)
+        neurons, scores = zip(*in_chunks(target, len(images), size, compute, side_by_side=True), strict=True)
     return torch.cat(neurons), torch.cat(scores)
 
 
-def _search_chunk(target, images, labels, nodes, weights, top, search):
-    prefix = (_TangentPrefix if target.scope == "cls" else _GraphPrefix)(target, images, len(nodes))
-    rank_block = {"joint": _joint_scores, "literal": _literal_scores}[search]
-    total = torch.zeros_like(prefix.clean[0][..., 0])
-    neurons, fade = [], (nodes - 1)[:, None, None]
+class _Chunk:
+    """Some images and partial paths for them, with the prefixes of all terms of the integral.
+
+    Attributes:
+        total: ``(batch, scope token)``, the sum of the path neurons' clean activations.
+    """
+
+    def __init__(self, target: TargetModel, images: Tensor, labels: Tensor, integral: Sequence[Integrand], hypotheses: int = 1):
+        self.target, clean = target, CleanPass.of(target, images)
+        self.clean, self.prefixes = clean, []
+        self.total = torch.zeros_like(clean.activations[0][..., 0])
+        for term in integral:
+            at_once = max(1, copies_at_once(target, term.frozen) // (len(images) * hypotheses))
+            context = (FrozenContext if term.frozen else FullContext)(clean)
+            for nodes, weights in zip(term.nodes.split(at_once), term.weights.split(at_once), strict=True):
+                if target.scope == "cls":
+                    self.prefixes.append(_TangentPrefix(context, labels, nodes, weights))
+                else:
+                    self.prefixes.append(_GraphPrefix(context, labels, nodes, weights, recompute=len(nodes) < len(term.nodes)))
+
+    def take(self, rows: Tensor) -> _Chunk:
+        """Some of the partial paths, in any order, repeated or not."""
+        taken = object.__new__(_Chunk)
+        taken.target, taken.clean, taken.total = self.target, self.clean.take(rows), self.total[rows]
+        taken.prefixes = [prefix.take(rows) for prefix in self.prefixes]
+        return taken
+
+    def advance(self, block: int) -> None:
+        """Every prefix through a block whose scope is clamped clean."""
+        for prefix in self.prefixes:
+            prefix.advance(block)
+
+    def joint_scores(self, block: int) -> Tensor:
+        """``(batch, neuron)``: the joint relaxation."""
+        vectors = self.target.value_vectors(block)
+        slopes, along = (sum(values) for values in zip(*(prefix.joint_slopes(block, vectors) for prefix in self.prefixes), strict=True))
+        return ((slopes + along[..., None]) * (self.clean.activations[block] + self.total[..., None])).sum(1)
+
+    def literal_scores(self, block: int) -> Tensor:
+        """``(batch, neuron)``: Algorithm 1, each candidate scaled alone, as many at once as the memory limit allows."""
+        vectors, scores = self.target.value_vectors(block), []
+        at_once = min(copies_at_once(self.target, isinstance(prefix.context, FrozenContext)) // (prefix.batch * prefix.steps) for prefix in self.prefixes)
+        for candidates in torch.arange(self.target.n_neurons, device=vectors.device).split(max(1, at_once)):
+            slopes = sum(prefix.literal_slopes(block, vectors, candidates) for prefix in self.prefixes)
+            scores.append((slopes * (self.clean.activations[block][..., candidates] + self.total[..., None])).sum(1))
+        return torch.cat(scores, 1)
+
+    def write(self, block: int, neurons: Int64[Tensor, "batch rank"]) -> None:
+        """Put neurons of a block on the paths."""
+        own, vectors = select_neurons(self.clean.activations[block], neurons), self.target.value_vectors(block)[neurons]
+        self.total = self.total + own.sum(-1)
+        for prefix in self.prefixes:
+            prefix.write(prefix.fade * (own @ vectors)[:, None], vectors.sum(1)[:, None, None])
+
+    def score(self, block: int) -> Float[Tensor, "batch"]:
+        """Joint attribution score of the partial paths, blocks from ``block`` on native."""
+        return (self.total * sum(prefix.along_path(block) for prefix in self.prefixes)).mean(1)
+
+
+def _greedy(chunk: _Chunk, top: int, search: Search) -> tuple[Tensor, Tensor]:
+    neurons = []
+    for block in range(chunk.target.n_blocks):
+        if block > 0:
+            chunk.advance(block)
+        scores = chunk.joint_scores(block) if search == "joint" else chunk.literal_scores(block)
+        neurons.append(top_neurons(scores, top))
+        chunk.write(block, neurons[-1])
+    return torch.stack(neurons, 1), chunk.score(chunk.target.n_blocks)
+
+
+def _beam(chunk: _Chunk, width: int) -> tuple[Tensor, Tensor]:
+    """Hypotheses of one image follow one another, that of the joint search first."""
+    images, target = len(chunk.total), chunk.target
+    device, held = target.device, 1
+    paths = torch.empty(images, 0, dtype=torch.int64, device=device)
     for block in range(target.n_blocks):
         if block > 0:
-            prefix.advance(block)
-        clean, vectors = prefix.clean[block], target.value_vectors(block)
-        scores = rank_block(prefix, labels, block, vectors, fade, weights, total)
-        chosen = top_neurons(scores, top)
-        own = select_neurons(clean, chosen)
-        total = total + own.sum(-1)
-        prefix.write(fade * (own @ vectors[chosen])[:, None], vectors[chosen].sum(1)[:, None, None])
-        neurons.append(chosen)
-    gradient = stream_gradient(target, prefix.stream, labels.repeat_interleave(len(nodes)), target.n_blocks)
-    along = (prefix.path_gradient(gradient) * weights[:, None]).sum(1)
-    return torch.stack(neurons, 1), (total * along).mean(1)
-
-
-def _joint_scores(prefix, labels, block, vectors, fade, weights, total):
-    """``(batch, neuron)``: the joint relaxation, all neurons of the block scaled together."""
-    clean = prefix.clean[block]
-    stream = prefix.stream.detach() + prefix._padded(fade * (clean @ vectors)[:, None])
-    gradient = stream_gradient(prefix.target, stream, labels.repeat_interleave(prefix.steps), block + 1)
-    along = (prefix.path_gradient(gradient) * weights[:, None]).sum(1)
-    scoped = gradient[:, prefix.target.tokens].unflatten(0, (prefix.batch, prefix.steps))
-    slope = (scoped * weights[:, None, None]).sum(1) @ vectors.T
-    return ((slope + along[..., None]) * (clean + total[..., None])).sum(1)
-
-
-def _literal_scores(prefix, labels, block, vectors, fade, weights, total):
-    """``(batch, neuron)``: Algorithm 1, each candidate scaled alone, as many at once as one chunk holds."""
-    target, clean, steps = prefix.target, prefix.clean[block], prefix.steps
-    at_once = max(1, images_at_once(target, prefix.batch * steps))
-    copied, scores = labels.repeat_interleave(steps), []
-    for candidates in torch.arange(target.n_neurons, device=vectors.device).split(at_once):
-        written = clean[..., candidates, None] * vectors[candidates]  # (batch, scope token, candidate, embed)
-        streams = torch.stack([prefix.stream.detach() + prefix._padded(fade * written[:, None, :, i]) for i in range(len(candidates))])
-        gradients = stream_gradient(target, streams.flatten(0, 1), copied.repeat(len(candidates)), block + 1).unflatten(0, (len(candidates), -1))
-        for candidate, gradient in zip(candidates, gradients, strict=True):
-            scoped = gradient[:, target.tokens].unflatten(0, (prefix.batch, steps)) @ vectors[candidate]
-            slope = ((scoped + prefix.path_gradient(gradient)) * weights[:, None]).sum(1)
-            scores.append((slope * (clean[..., candidate] + total)).sum(1))
-    return torch.stack(scores, 1)
+            chunk.advance(block)
+        proposed = top_neurons(chunk.joint_scores(block), min(width, target.n_neurons))
+        parents = torch.arange(images * held, device=device).repeat_interleave(proposed.shape[1])
+        paths = torch.cat([paths[parents], proposed.reshape(-1, 1)], 1)
+        chunk = chunk.take(parents)
+        chunk.write(block, paths[:, -1:])
+        scores = chunk.score(block + 1).reshape(images, -1)
+        # the joint search's own path comes first among the proposals of the first hypothesis, and stays whatever its score
+        scores = scores.index_fill(1, torch.zeros(1, dtype=torch.int64, device=device), torch.inf) if block < target.n_blocks - 1 else scores
+        held = min(width, scores.shape[1])
+        kept = top_neurons(scores, held)
+        rows = (kept + torch.arange(images, device=device)[:, None] * scores.shape[1]).flatten()
+        chunk, paths = chunk.take(rows), paths[rows]
+    best = torch.arange(images, device=device) * held
+    return paths[best, :, None], scores.gather(1, kept[:, :1])[:, 0]

@@ -21,7 +21,7 @@ from neuronpath_core.models import file_sha256
 
 SCHEMA = 1
 TABLE, MANIFEST = "paths.parquet", "manifest.json"
-COLUMNS = ("image", "label", "score", "neurons")
+COLUMNS = ("image", "label", "score", "steps", "neurons")
 
 
 class StoreWarning(UserWarning):
@@ -64,7 +64,7 @@ def write_table(folder: Path, table: pd.DataFrame, manifest: dict) -> None:
 
     Args:
         folder: created if need be.
-        table: columns ``image``, ``label``, ``score``, ``neurons`` (a list, block after block, rank after rank).
+        table: columns ``image``, ``label``, ``score``, ``steps``, ``neurons`` (a list, block after block, rank after rank).
         manifest: what the table was computed from; JSON values.
     """
     if tuple(table.columns) != COLUMNS:

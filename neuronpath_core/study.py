@@ -17,14 +17,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuronpath_core import models, store
-from neuronpath_core.attribution import quadrature_rule
 from neuronpath_core.datasets import ImageSet, load_dataset
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
+from neuronpath_core.memory import parse_memory
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import Paths, check_settings, find_paths
+from neuronpath_core.paths import Paths, complete_settings, find_paths
 
 # what decides the numbers of a path table; a change in any of these files makes stored tables unusable
-NUMERIC_SOURCES = ("neurons.py", "attribution.py", "search.py", "baselines.py", "paths.py")
+NUMERIC_SOURCES = ("blocks.py", "neurons.py", "contexts.py", "memory.py", "attribution.py", "search.py", "baselines.py", "paths.py")
 DEFAULT_PROFILE = "digits"
 RESULTS_VARIABLE = "NEURONPATH_RESULTS"
 IMAGES_PER_PART = 40
@@ -94,9 +94,10 @@ class Study:
         dtype: ``"float64"``, ``"float32"`` or ``"bfloat16"``.
         results: folder for path tables; by default ``results/<profile>`` or what ``NEURONPATH_RESULTS`` names.
         progress: show a progress bar while paths are searched.
+        memory_budget: of :func:`~neuronpath_core.paths.find_paths`.
 
     Raises:
-        ValueError: unknown profile, device or dtype.
+        ValueError: unknown profile, device or dtype, or a budget that is no amount of memory.
     """
 
     profile: str = DEFAULT_PROFILE
@@ -104,12 +105,15 @@ class Study:
     dtype: str = "float64"
     results: str | Path | None = None
     progress: bool = False
+    memory_budget: int | str | None = None
     root: Path = field(default_factory=project_root)
 
     def __post_init__(self) -> None:
         load_profile(self.profile, self.root)
         models.parse_device(self.device)
         models.parse_dtype(self.dtype)
+        if self.memory_budget is not None:
+            parse_memory(self.memory_budget)
 
     @cached_property
     def settings(self) -> dict:
@@ -168,26 +172,13 @@ class Study:
         device, dtype = models.parse_device(self.device), models.parse_dtype(self.dtype)
         return images.images.to(device=device, dtype=dtype), images.labels.to(device)
 
-    def paths(
-        self,
-        model: str,
-        images: ImageSet,
-        method: str = "neuron_path",
-        search: str = "joint",
-        context: str = "full",
-        quadrature: str = "left",
-        steps: int = 20,
-        top: int | None = None,
-        seed: int = 0,
-    ) -> Paths:
+    def paths(self, model: str, images: ImageSet, method: str = "neuron_path", **settings) -> Paths:
         """Paths of these images, from the store if they were found before with exactly these settings, else searched.
 
-        Arguments and errors are those of :func:`~neuronpath_core.paths.find_paths`; results are on the CPU.
+        Settings and errors are those of :func:`~neuronpath_core.paths.find_paths`; results are on the CPU.
         """
-        target = self.target(model)
-        check_settings(target, method, search, context, top, seed)
-        quadrature_rule(quadrature, steps)
-        arguments = {"method": method, "search": search, "context": context, "quadrature": quadrature, "steps": steps, "top": top, "seed": seed}
+        target, top = self.target(model), settings.get("top")
+        arguments = complete_settings(target, method=method, **settings)
         manifest = {
             "profile": self.profile, "model": model, "built_from": self.settings["models"][model], "weights": weights_sha256(target), "scope": target.scope,
             "images": images.sha256(), "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
@@ -196,19 +187,21 @@ class Study:
         folder = self.results_folder / "paths" / f"{model}_{method}_{store.manifest_key(manifest)}"
         table = store.read_or_compute(folder, manifest, lambda: self._search(target, images, arguments, f"{model} {method}"))
         neurons = torch.from_numpy(np.stack(table["neurons"].to_numpy())).reshape(len(table), target.n_blocks, -1)
-        return Paths(neurons if top is not None else neurons[..., 0], torch.from_numpy(table["score"].to_numpy(copy=True)))
+        return Paths(neurons if top is not None else neurons[..., 0], torch.from_numpy(table["score"].to_numpy(copy=True)),
+                     torch.from_numpy(table["steps"].to_numpy(copy=True)))
 
     def _search(self, target: TargetModel, images: ImageSet, arguments: dict, name: str) -> pd.DataFrame:
         pictures, labels = self.batch(images)
         found = []
         with tqdm(total=len(images), desc=name, unit="image", disable=not self.progress) as bar:
             for chosen in torch.arange(len(images)).split(IMAGES_PER_PART):
-                found.append(find_paths(target, pictures[chosen], labels[chosen], **arguments))
+                found.append(find_paths(target, pictures[chosen], labels[chosen], **arguments, memory_budget=self.memory_budget))
                 bar.update(len(chosen))
         neurons = torch.cat([part.neurons for part in found]).flatten(1).cpu().numpy()
         return pd.DataFrame({
             "image": images.ids.numpy(), "label": images.labels.numpy(),
-            "score": torch.cat([part.score for part in found]).cpu().double().numpy(), "neurons": list(neurons),
+            "score": torch.cat([part.score for part in found]).cpu().double().numpy(),
+            "steps": torch.cat([part.steps for part in found]).cpu().numpy(), "neurons": list(neurons),
         })
 
     def probabilities(self, model: str, images: ImageSet, paths: Paths | None = None, operation: str | float = "remove") -> np.ndarray:

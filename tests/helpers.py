@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
+from neuronpath_core.blocks import PlainBlock
 from tests.golden import recipe
 
 # these networks are so small that a second thread only costs time, and much of it where cores are shared
@@ -162,6 +166,52 @@ def hook_count(model: nn.Module) -> int:
     """Hooks of every kind on every module."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Inside, torch has so many threads, for which images are computed side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+        assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+
+
+def watch_batches(model: VisionTransformer) -> tuple[list[int], RemovableHandle]:
+    """Sizes of the batches that enter the network from now on, until the handle is removed.
+
+    The hook sits before the blocks, so that they are written out as if nobody listened.
+    """
+    sizes: list[int] = []
+    return sizes, model.patch_embed.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+
+
+def watch_copies(monkeypatch, model: VisionTransformer, block: int) -> list[int]:
+    """Copies of images that enter one block from now on, whether the block is run by its module or written out."""
+    sizes: list[int] = []
+
+    def watched(function):
+        def call(self, stream, *arguments):
+            if self.block is model.blocks[block]:
+                sizes.append(len(stream))
+            return function(self, stream, *arguments)
+        return call
+
+    for name in ("__call__", "tangent", "activations"):
+        monkeypatch.setattr(PlainBlock, name, watched(getattr(PlainBlock, name)))
+    forward = type(model.blocks[block]).forward
+
+    def module_forward(self, value, *arguments, **settings):
+        if self is model.blocks[block]:
+            sizes.append(len(value))
+        return forward(self, value, *arguments, **settings)
+
+    # of the class, not of the module: a module with a forward of its own is not written out
+    monkeypatch.setattr(type(model.blocks[block]), "forward", module_forward)
+    return sizes
 
 
 class Snapshot:

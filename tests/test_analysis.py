@@ -550,3 +550,19 @@ def test_scaled_formula():
         first = own["seconds"].iloc[0]
         np.testing.assert_allclose(own["operations"], first * np.array([1, 4, 16]), rtol=1e-14)
         np.testing.assert_allclose(own["published"], first * np.array([1, 2, 4]), rtol=1e-14)
+
+
+def test_agreement_table():
+    table = pd.DataFrame([
+        {"model": "b", "way": "left, 20", "evaluations": 20.0, "neurons": 0.5, "paths": 0.25},
+        {"model": "a", "way": "left, 20", "evaluations": 20.0, "neurons": 1.0, "paths": 1.0},
+        {"model": "b", "way": "adaptive", "evaluations": 5.0, "neurons": 0.98765, "paths": 0.9},
+        {"model": "a", "way": "adaptive", "evaluations": 7.0, "neurons": 1.0, "paths": 1.0},
+        {"model": "b", "way": "frozen", "evaluations": 0.0, "neurons": 0.0, "paths": 0.0},
+    ])
+    shown = analysis.agreement_table(table)
+    assert list(shown.columns) == ["evaluations", "b", "a"]
+    assert shown.loc["left, 20"].tolist() == [20.0, "50.0 / 25", "100.0 / 100"]
+    assert shown.loc["adaptive"].tolist() == [6.0, "98.8 / 90", "100.0 / 100"]
+    assert shown.loc["frozen"].tolist() == [0.0, "0.0 / 0", "–"]
+    assert list(shown.index) == ["left, 20", "adaptive", "frozen"]

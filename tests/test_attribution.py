@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import attribution
+from neuronpath_core import attribution, memory
 from tests import helpers, twins
 
 RULES = ("left", "right", "midpoint", "gauss-legendre")
@@ -289,24 +289,42 @@ def test_chunks_do_not_change_the_answers(scope, images_per_chunk, monkeypatch):
     target = npc.TargetModel(helpers.small_vit(13), scope=scope)
     images, labels = helpers.small_batch(3, 14)
     whole = everything(target, images, labels)
+    sizes, handle = helpers.watch_batches(target.model)
     monkeypatch.setattr(attribution, "images_at_once", lambda *_: images_per_chunk)
-    for key, value in everything(target, images, labels).items():
+    chunked = everything(target, images, labels)
+    handle.remove()
+    assert sizes == len(whole) * {1: [1, 1, 1], 2: [2, 1]}[images_per_chunk]
+    for key, value in chunked.items():
         torch.testing.assert_close(value, whole[key], rtol=1e-11, atol=1e-14)
 
 
-def test_chunks_bound_the_copies_that_run_at_once(monkeypatch):
+@pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
+def test_chunks_bound_the_copies_that_run_at_once(hooked, monkeypatch):
     model = helpers.small_vit(13)
-    target, sizes = npc.TargetModel(model), []
+    target, sizes = npc.TargetModel(model), helpers.watch_copies(monkeypatch, model, 2)
     images, labels = helpers.small_batch(3, 14)
-    handle = model.blocks[2].register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    if hooked:  # a listener, so that the blocks run as modules
+        model.blocks[0].register_forward_pre_hook(lambda *_: None)
+    assert (target.plain(0) is None) == hooked
     everything(target, images, labels)
     assert max(sizes) == 9  # all images times three nodes
     sizes.clear()
-    monkeypatch.setattr(attribution, "CHUNK_NUMBERS", 1)
-    assert attribution.images_at_once(target, 3) == 1
-    everything(target, images, labels)
-    handle.remove()
-    assert max(sizes) == 3  # one image, three nodes
+    with memory.memory_limit(target, memory.copy_bytes(target)):
+        assert memory.images_at_once(target, 3) == 1
+        everything(target, images, labels)
+    assert max(sizes) == 1  # one image, one of its three nodes
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_threads_do_not_change_the_answers(scope):
+    target = npc.TargetModel(helpers.small_vit(13), scope=scope)
+    images, labels = helpers.small_batch(6, 14)
+    expected = everything(target, images, labels)
+    for _ in range(3):  # what one thread does to another depends on the moment
+        with helpers.threads(3):
+            together = everything(target, images, labels)
+        for key, value in together.items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-11, atol=1e-14)
 
 
 # --- dtype, and what a call leaves behind ---

@@ -164,10 +164,10 @@ def test_an_edit_for_another_number_of_images():
     ("method", "neuron-path", ["method", "neuron_path", "activation", "influence_pattern", "random"]),
     ("method", "", ["method", "accepted"]),
     ("method", None, ["method", "accepted"]),
-    ("search", "greedy", ["search", "joint", "literal"]),
-    ("search", None, ["search", "joint", "literal"]),
-    ("context", "half", ["context", "full"]),
-    ("context", None, ["context", "full"]),
+    ("search", "greedy", ["search", "joint", "literal", "beam"]),
+    ("search", None, ["search", "joint", "literal", "beam"]),
+    ("context", "half", ["context", "auto", "full", "frozen", "mixed"]),
+    ("context", None, ["context", "auto", "full", "frozen", "mixed"]),
     ("quadrature", "trapezoid", ["quadrature", "left", "right", "midpoint", "gauss-legendre"]),
     ("quadrature", "LEFT", ["quadrature", "left"]),
     ("quadrature", None, ["quadrature", "left"]),
@@ -176,8 +176,34 @@ def test_an_edit_for_another_number_of_images():
     ("steps", 1.5, ["steps", "whole", "1.5"]),
     ("steps", 20.0, ["steps", "whole", "20.0"]),
     ("steps", True, ["steps", "whole", "True"]),
-    ("steps", "20", ["steps", "whole"]),
-    ("steps", None, ["steps", "whole"]),
+    ("steps", "20", ["steps", "whole", "'auto'"]),
+    ("steps", "Auto", ["steps", "whole", "'auto'"]),
+    ("steps", [20], ["steps", "whole"]),
+    ("nodes", 0, ["nodes", "1..4", "0"]),
+    ("nodes", -1, ["nodes", "1..4", "-1"]),
+    ("nodes", 5, ["nodes", "1..4", "5"]),
+    ("nodes", 2.0, ["nodes", "whole", "2.0"]),
+    ("nodes", True, ["nodes", "whole", "True"]),
+    ("nodes", "2", ["nodes", "whole"]),
+    ("exact_steps", 0, ["exact_steps", "at least 1", "0"]),
+    ("exact_steps", 1.5, ["exact_steps", "whole", "1.5"]),
+    ("exact_steps", True, ["exact_steps", "whole", "True"]),
+    ("exact_steps", None, ["exact_steps", "whole"]),
+    ("width", 0, ["width", "1..16", "0"]),
+    ("width", 17, ["width", "1..16", "17"]),
+    ("width", 2.0, ["width", "whole", "2.0"]),
+    ("width", True, ["width", "whole", "True"]),
+    ("width", None, ["width", "whole"]),
+    ("memory_budget", 0, ["memory_budget", "positive", "0"]),
+    ("memory_budget", -1, ["memory_budget", "positive", "-1"]),
+    ("memory_budget", "6 GBit", ["memory_budget", "'6GB'", "'6 GBit'"]),
+    ("memory_budget", "", ["memory_budget", "'6GB'"]),
+    ("memory_budget", True, ["memory_budget", "positive", "True"]),
+    ("memory_budget", math.nan, ["memory_budget", "positive", "nan"]),
+    ("memory_budget", math.inf, ["memory_budget", "positive", "inf"]),
+    ("memory_budget", [1], ["memory_budget", "positive"]),
+    ("memory_budget", 1, ["memory_budget", "too small", "at least"]),
+    ("memory_budget", "1 B", ["memory_budget", "too small", "at least"]),
     ("top", 0, ["top", "1..16", "0"]),
     ("top", -1, ["top", "1..16", "-1"]),
     ("top", 17, ["top", "1..16", "17"]),
@@ -191,6 +217,25 @@ def test_an_edit_for_another_number_of_images():
 def test_settings_of_find_paths(method, argument, value, words):
     """Refused by every method, also by those that do not use the setting."""
     refused(lambda: npc.find_paths(TARGET, IMAGES, LABELS, **{"method": method, argument: value}), *words)
+
+
+@pytest.mark.parametrize("method", [method for method in npc.METHODS if method != "neuron_path"])
+def test_automatic_steps_are_for_the_search(method):
+    refused(lambda: npc.find_paths(TARGET, IMAGES, LABELS, method=method, steps="auto"), "steps", "'auto'", "neuron_path")
+
+
+def test_settings_that_do_not_go_together():
+    refused(lambda: npc.find_paths(TARGET, IMAGES, LABELS, steps="auto", nodes=2), "steps", "'auto'", "nodes")
+    refused(lambda: npc.find_paths(TARGET, IMAGES, LABELS, search="beam", top=2), "top", "beam", "2")
+
+
+@pytest.mark.parametrize("context", ["frozen", "mixed"])
+@pytest.mark.parametrize("target", [
+    npc.TargetModel(MODEL, scope="patch"), npc.TargetModel(helpers.small_vit(91, global_pool="avg")),
+    npc.TargetModel(helpers.small_vit(91, global_pool="avg"), scope="cls")], ids=["patch of class token", "patch", "class token of averaging"])
+def test_contexts_that_a_model_does_not_allow(target, context):
+    refused(lambda: npc.find_paths(target, IMAGES, LABELS, context=context), "context", "class token", "accepted here: full")
+    npc.find_paths(target, IMAGES, LABELS, context="auto", steps=1)
 
 
 @pytest.mark.parametrize("call", [

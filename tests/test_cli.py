@@ -1,6 +1,6 @@
 """The ``neuronpath`` command: what it refuses, what it keeps, and what a notebook that fails leaves."""
 
-import json
+import ast
 import os
 import subprocess
 import sys
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
+import neuronpath_core as npc
 from neuronpath_core import cli, notebooks
 from neuronpath_core import study as study_module
 from neuronpath_core.notebooks import resolve_notebooks
@@ -101,13 +103,23 @@ REFUSED = {
     "YAML tags": (["run", "-p", "models", "!!python/name:os.system"], ["YAML"]),
     "model": (["paths", "--model", "three"], ["three", "one, two"]),
     "method": (["paths", "--method", "best"], ["method 'best'", "neuron_path, activation, influence_pattern"]),
-    "search": (["paths", "--search", "greedy"], ["search 'greedy'", "joint"]),
+    "search": (["paths", "--search", "greedy"], ["search 'greedy'", "joint, literal, beam"]),
+    "context": (["paths", "--context", "half"], ["context 'half'", "auto, full, frozen, mixed"]),
+    "context of a model": (["paths", "--model", "two", "--context", "frozen"], ["context", "class token", "accepted here: full"]),
     "quadrature": (["paths", "--quadrature", "simpson"], ["'simpson'", "left, right, midpoint, gauss-legendre"]),
     "steps": (["paths", "--steps", "0"], ["steps", "at least 1"]),
     "top": (["paths", "--top", "13"], ["top", "1..12"]),
     "dtype": (["paths", "--dtype", "float16"], ["dtype 'float16'", "float64, float32, bfloat16"]),
     "device": (["paths", "--device", "gpu"], ["device 'gpu'", "cpu, cuda"]),
-    "a word for steps": (["paths", "--steps", "ten"], ["--steps", "ten", "integer"]),
+    "a word for steps": (["paths", "--steps", "ten"], ["steps", "'ten'", "whole number of at least 1", "'auto'"]),
+    "a fraction for steps": (["paths", "--steps", "2.5"], ["steps", "'2.5'", "whole number of at least 1"]),
+    "negative steps": (["paths", "--steps", "-2"], ["steps", "'-2'", "whole number of at least 1"]),
+    "automatic steps of another method": (["paths", "--steps", "auto", "--method", "random"], ["steps", "'auto'", "neuron_path"]),
+    "a word for nodes": (["paths", "--nodes", "ten"], ["--nodes", "ten", "integer"]),
+    "too many nodes": (["paths", "--steps", "3", "--nodes", "4"], ["nodes", "1..3", "4"]),
+    "memory": (["paths", "--memory-budget", "much"], ["memory_budget", "'6GB'", "'much'"]),
+    "no memory": (["paths", "--memory-budget", "0"], ["memory_budget", "'6GB'", "'0'"]),
+    "a word for steps of run": (["run", "-p", "steps", "ten"], ["steps", "01_sum", "'ten'", "whole number", "auto"]),
     "too few images": (["paths", "--n-images", "5"], ["number of images", "from 10", "1350", "cannot be 5"]),
     "too many images": (["paths", "--n-images", "2000"], ["number of images", "from 10", "1350", "cannot be 2000"]),
     "option": (["run", "--fast"], ["--fast"]),
@@ -188,6 +200,21 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
     # what a notebook asks for is the same table
     study = study_module.Study("digits", results=root / "elsewhere")
     assert study.paths("two", study.images(10), steps=2).neurons.shape == (10, 3)
+
+
+@pytest.mark.parametrize(("arguments", "settings"), [
+    (["--context", "full", "--quadrature", "left"], {"context": "full", "quadrature": "left"}),
+    (["--steps", "auto"], {"steps": "auto"}), (["--steps", "6", "--nodes", "2"], {"steps": 6, "nodes": 2}),
+    (["--search", "beam", "--steps", "2", "--memory-budget", "4 MB"], {"search": "beam", "steps": 2})], ids=str)
+def test_options_of_paths_are_settings_of_the_search(root, neuronpath, monkeypatch, arguments, settings):
+    assert neuronpath("paths", "--model", "one", "--n-images", "10", *arguments)[0] == 0
+    monkeypatch.setattr(study_module, "find_paths", None)  # nothing is searched again
+    study = study_module.Study("digits")
+    found = study.paths("one", study.images(10), **settings)
+    monkeypatch.undo()
+    direct = npc.find_paths(study.target("one"), *study.batch(study.images(10)), **settings)
+    assert torch.equal(found.neurons, direct.neurons)
+    assert torch.equal(found.steps, direct.steps)
 
 
 def test_paths_of_every_model(root, neuronpath):
@@ -420,7 +447,6 @@ def test_the_shipped_notebooks_accept_their_own_defaults():
     checks = notebooks.parameter_checks(ROOT, study_module.load_profile("digits", ROOT))
     for name in notebooks.notebook_names(ROOT):
         declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
-        values = {parameter: json.loads(entry["default"].replace("'", '"').replace("True", "true").replace("False", "false"))
-                  for parameter, entry in declared.items()}
+        values = {parameter: ast.literal_eval(entry["default"]) for parameter, entry in declared.items()}
         assert values
         notebooks.check_parameters(name, list(declared), checks, values)

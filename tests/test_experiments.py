@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 
 import neuronpath_core as npc
 from neuronpath_core import experiments, interventions
+from neuronpath_core.blocks import PlainBlock
 from neuronpath_core.study import Study
 from tests import helpers
 
@@ -118,7 +119,7 @@ def test_unknown_methods(study, images, methods):
 @pytest.mark.parametrize("call", [
     lambda study, images: experiments.interventions(study, ["large"], images, ["random"]),
     lambda study, images: experiments.knowledge_neurons(study, [], images),
-    lambda study, images: experiments.rule_agreement(study, ["large"], images, [("left", 1)], ("left", 2)),
+    lambda study, images: experiments.path_agreement(study, ["large"], images, {"coarse": {"steps": 1}}, {"steps": 2}),
     lambda study, images: experiments.whole_model(study, ["small", "large"], images)])
 def test_unknown_models(study, images, call):
     with pytest.raises(ValueError, match="accepted: one or more of small, pooled"):
@@ -128,20 +129,45 @@ def test_unknown_models(study, images, call):
 # --- agreement of rules, path tables, clean models ---
 
 
-def test_rule_agreement(study, images):
-    rules = [("left", 1), ("gauss-legendre", 6), ("right", 2)]
-    table = experiments.rule_agreement(study, NAMES, images, rules, ("gauss-legendre", 6))
-    assert list(table.columns) == ["model", "rule", "nodes", "neurons", "paths"]
-    assert table[["model", "rule", "nodes"]].values.tolist() == [[name, *rule] for name in NAMES for rule in rules]
-    same = table[table["rule"] == "gauss-legendre"]
+REFERENCE = {"context": "full", "quadrature": "gauss-legendre", "steps": 6}
+WAYS = {
+    "one left node": {"context": "full", "quadrature": "left", "steps": 1}, "the reference": REFERENCE,
+    "two right nodes": {"context": "full", "quadrature": "right", "steps": 2},
+    "fewer nodes": {"context": "full", "quadrature": "left", "steps": 20, "nodes": 3},
+    "automatic": {"context": "full", "steps": "auto"}, "frozen": {"context": "frozen"}, "mixed": {"context": "mixed", "exact_steps": 3},
+    "mixed, automatic": {"context": "mixed", "steps": "auto"}, "default": {},
+}
+TRIED = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)  # numbers of steps, by steps="auto"
+
+
+def test_path_agreement(study, images):
+    table = experiments.path_agreement(study, NAMES, images, WAYS, REFERENCE)
+    assert list(table.columns) == ["model", "way", "evaluations", "neurons", "paths", "score", "seconds"]
+    averaging = [way for way in WAYS if WAYS[way].get("context") not in ("frozen", "mixed")]  # what a model that averages its tokens allows
+    assert table[["model", "way"]].values.tolist() == [["small", way] for way in WAYS] + [["pooled", way] for way in averaging]
+    same = table[table["way"] == "the reference"]
     assert (same[["neurons", "paths"]] == 1).all(axis=None)  # the rule that it is compared with
-    others = table[table["rule"] != "gauss-legendre"]
-    assert (others["neurons"] < 1).any() and (others["paths"] <= others["neurons"]).all()
-    for row in others.to_dict("records"):
-        found, fine = (npc.find_paths(study.target(row["model"]), *study.batch(images), quadrature=rule, steps=nodes).neurons
-                       for rule, nodes in ((row["rule"], row["nodes"]), ("gauss-legendre", 6)))
-        assert row["neurons"] == pytest.approx((found == fine).double().mean().item(), abs=1e-15)
-        assert row["paths"] == (found == fine).all(1).double().mean().item()
+    assert (same["score"] == 0).all()
+    others = table[table["way"] != "the reference"]
+    assert (others["neurons"] < 1).any() and (others["paths"] <= others["neurons"]).all() and (others["score"] > 0).all()
+    assert (table["seconds"] > 0).all()
+    for row in table.to_dict("records"):
+        target, batch = study.target(row["model"]), study.batch(images)
+        found, fine = npc.find_paths(target, *batch, **WAYS[row["way"]]), npc.find_paths(target, *batch, **REFERENCE)
+        same = found.neurons == fine.neurons
+        assert row["neurons"] == pytest.approx(same.double().mean().item(), abs=1e-15)
+        assert row["paths"] == same.all(1).double().mean().item()
+        assert row["score"] == pytest.approx(((found.score - fine.score).abs().max() / fine.score.abs().mean()).item(), abs=1e-15)
+        tried = [[steps for steps in TRIED if steps <= taken] for taken in found.steps.tolist()]
+        expected = {"one left node": 1, "the reference": 6, "two right nodes": 2, "fewer nodes": 3, "automatic": np.mean([sum(steps) for steps in tried]),
+                    "frozen": 0, "mixed": 3, "mixed, automatic": np.mean([2 * len(steps) for steps in tried]), "default": 2 if row["model"] == "small" else 3}
+        assert row["evaluations"] == pytest.approx(expected[row["way"]], abs=1e-12), row["way"]
+
+
+@pytest.mark.parametrize("wrong", [{"quadrature": "simpson"}, {"steps": 0}, {"context": "half"}, {"step": 3}], ids=str)
+def test_a_way_that_no_model_allows_is_an_error_and_not_left_out(study, images, wrong):
+    with pytest.raises(ValueError, match="accepted|whole number"):
+        experiments.path_agreement(study, ["small"], images, {"wrong": wrong}, REFERENCE)
 
 
 def test_path_table(study, images):
@@ -318,7 +344,7 @@ def test_each_class_is_tested_with_its_own_mask(study, grid, monkeypatch):
     """Planted: the probing paths of a class name a neuron that no other class's do."""
     (images, probing, _), (_, test) = grid, halves(grid)
     neurons = images.labels[:, None].expand(-1, 3)
-    monkeypatch.setattr(Study, "paths", lambda *args, **kwargs: npc.Paths(neurons, torch.zeros(len(neurons))))
+    monkeypatch.setattr(Study, "paths", lambda *args, **kwargs: npc.Paths(neurons, torch.zeros(len(neurons)), torch.ones(len(neurons))))
     kept = []
     monkeypatch.setattr(experiments, "pruning_mask", lambda *args: kept.append(args[0]) or interventions.pruning_mask(*args))
     table = experiments.pruning_grid(study, "small", images, probing, [1], [1.0], repeats=1)
@@ -330,44 +356,70 @@ def test_each_class_is_tested_with_its_own_mask(study, grid, monkeypatch):
 # --- cost ---
 
 
-@pytest.mark.parametrize("blocks", [2, 3, 5])
-def test_the_fast_search_runs_the_blocks_that_its_count_says(blocks):
-    """Every suffix once with a backward, every later block once with a tangent; and the clean model once, not m times."""
-    sizes, width = {"L": blocks, "n": 64, "m": 3, "T": 5}, experiments.COST_WIDTH
-    target, image, label = experiments._cost_model(sizes, torch.float64, torch.device("cpu"), 0)
+def count_blocks(target, monkeypatch, hooked):
+    """``(copies, whether every token is computed)`` of each block that is run: of suffixes, with a tangent, clean."""
     suffix, tangent, clean = [], [], []
+    if hooked:
+        def count(_module, inputs):
+            value = forward_ad.unpack_dual(inputs[0]) if forward_ad._current_level >= 0 else None
+            carries = value is not None and value.tangent is not None
+            (tangent if carries else suffix if inputs[0].requires_grad else clean).append((len(inputs[0]), True))
 
-    def count(_module, inputs):
-        value = forward_ad.unpack_dual(inputs[0]) if forward_ad._current_level >= 0 else None
-        assert inputs[0].shape[1] == sizes["T"]
-        if value is not None and value.tangent is not None:
-            tangent.append(len(inputs[0]))
-        elif inputs[0].requires_grad:
-            suffix.append(len(inputs[0]))
-        else:
-            clean.append(len(inputs[0]))
+        for block in target.model.blocks:
+            block.register_forward_pre_hook(count)
+        return suffix, tangent, clean
 
-    handles = [block.register_forward_pre_hook(count) for block in target.model.blocks]
-    npc.find_paths(target, image, label, steps=sizes["m"])
-    for handle in handles:
-        handle.remove()
-    assert suffix == [sizes["m"]] * (blocks * (blocks - 1) // 2)
-    assert tangent == [sizes["m"]] * (blocks - 1)
-    assert clean == [1] * blocks
-    tokens = sizes["T"]
+    def watch(name, seen, place):
+        function = getattr(PlainBlock, name)
+
+        def watched(self, stream, *arguments):
+            only = arguments[place] if place is not None and len(arguments) > place else None
+            assert seen is not suffix or stream.requires_grad
+            seen.append((len(stream), only is None))
+            return function(self, stream, *arguments)
+
+        monkeypatch.setattr(PlainBlock, name, watched)
+
+    watch("__call__", suffix, 1)
+    watch("tangent", tangent, 2)
+    watch("activations", clean, None)
+    return suffix, tangent, clean
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_the_fast_search_runs_the_blocks_that_its_count_says(depth, hooked, monkeypatch):
+    """Every suffix once with a backward, every later block once with a tangent; and the clean model once, not m times."""
+    sizes, width = {"L": depth, "n": 64, "m": 3, "T": 5}, experiments.COST_WIDTH
+    target, image, label = experiments._cost_model(sizes, torch.float64, torch.device("cpu"), 0)
+    suffix, tangent, clean = count_blocks(target, monkeypatch, hooked)
+    npc.find_paths(target, image, label, context="full", quadrature="left", steps=sizes["m"])
+    whole, last = (sizes["m"], True), (sizes["m"], hooked)  # written out, the last block is computed for the class token alone
+    assert suffix == [run for start in range(1, depth) for run in [whole] * (depth - start - 1) + [last]]
+    assert tangent == [whole] * (depth - 2) + [last]
+    assert clean == [(1, True)] * depth
+    if hooked:
+        return
+    tokens, runs = sizes["T"], [*suffix, *tangent]
     # query, key, value, projection and FFN; both products of the attention
     weights, attention = tokens * (3 * width**2 + width**2 + 2 * 64 * width), 2 * tokens * tokens * width
-    forward, back = weights + attention, weights + 2 * attention  # both factors of an attention product move
-    assert experiments.search_operations(sizes, width) == (forward + back) * (sum(suffix) + sum(tangent))
+    few_weights, few_attention = 2 * tokens * width**2 + 2 * width**2 + 2 * 64 * width, 2 * tokens * width
+    # forward and back: both factors of an attention product move
+    both_ways = {True: 2 * weights + 3 * attention, False: 2 * few_weights + 3 * few_attention}
+    assert experiments.search_operations(sizes, width) == sum(copies * both_ways[whole] for copies, whole in runs)
 
 
 def test_the_forward_of_one_block_in_the_count():
-    """Multiply-adds of one block's matrices, counted from the weights: what the first bracket says."""
+    """Multiply-adds of one block's matrices, counted from the weights: what the two brackets say."""
     sizes = {"L": 2, "n": 96, "m": 1, "T": 10}
     target, _, _ = experiments._cost_model(sizes, torch.float64, torch.device("cpu"), 0)
     block = target.model.blocks[0]
     matrices = sum(parameter.numel() for parameter in block.parameters() if parameter.ndim == 2)
-    assert experiments.search_operations(sizes, 32) == 2 * (2 * 10 * matrices + 3 * 2 * 10 * 10 * 32)
+    keys_values = block.attn.qkv.weight.numel() * 2 // 3
+    two, three = (experiments.search_operations({**sizes, "L": depth}, 32) for depth in (2, 3))
+    last = 2 * (10 * keys_values + matrices - keys_values) + 3 * 2 * 10 * 32
+    assert two == 2 * last
+    assert three == 2 * (2 * 10 * matrices + 3 * 2 * 10 * 10 * 32) + 3 * last
 
 
 def test_search_cost(study, monkeypatch):
@@ -375,7 +427,8 @@ def test_search_cost(study, monkeypatch):
     monkeypatch.setattr(experiments, "COST_BASE", {"L": 3, "n": 32, "m": 2, "T": 5})
     searched = []
     monkeypatch.setattr(experiments, "find_paths", lambda target, image, label, **settings: (
-        searched.append((target.n_blocks, target.n_neurons, settings["steps"], target.embed(image).shape[1], settings["search"]))
+        searched.append((target.n_blocks, target.n_neurons, settings["steps"], target.embed(image).shape[1], settings["search"],
+                         settings["context"], settings["quadrature"]))
         or npc.find_paths(target, image, label, **settings)))
     state = torch.get_rng_state()
     table = experiments.search_cost(study, repeats=2, search="joint")
@@ -386,7 +439,7 @@ def test_search_cost(study, monkeypatch):
     assert (table["seconds"] > 0).all()
     settings = [(2, 32, 2, 5), (3, 32, 2, 5), (3, 32, 2, 5), (3, 64, 2, 5),
                 (3, 32, 1, 5), (3, 32, 2, 5), (3, 32, 2, 5), (3, 32, 2, 17)]
-    assert searched == [(*setting, "joint") for setting in settings for _ in range(3)]  # one to warm up, two timed
+    assert searched == [(*setting, "joint", "full", "left") for setting in settings for _ in range(3)]  # one to warm up, two timed
     for row, (blocks, neurons, steps, tokens) in zip(table.to_dict("records"), settings, strict=True):
         assert row["published"] == blocks * neurons * steps * tokens * 32**2
         assert row["operations"] == experiments.search_operations({"L": blocks, "n": neurons, "m": steps, "T": tokens}, 32)
@@ -408,3 +461,41 @@ def test_docstrings_name_the_columns(name, study, images, grid):
               "path_table": lambda: experiments.path_table("small", images, study.paths("small", images, "random", steps=1)),
               "pruning_grid": lambda: grid[2]}
     assert ", ".join(tables[name]().columns) in " ".join(getattr(experiments, name).__doc__.split())
+
+
+# --- beyond the greedy search ---
+
+
+def test_optimality_gap_is_measured_against_every_path(study, monkeypatch):
+    table = experiments.optimality_gap(study, networks=3, seed=2, blocks=2, neurons=4 * 3)
+    assert list(table.columns) == ["way", "of_best", "found"]
+    own = table.set_index("way")
+    assert list(own.index) == ["joint", "literal", "beam", "joint, refined", "beam, refined", "best of all"]
+    assert own.loc["best of all"].tolist() == [1.0, 1.0]
+    assert (own["of_best"] <= 1 + 1e-12).all()
+    assert own.loc["joint", "of_best"] <= own.loc["beam", "of_best"] <= own.loc["beam, refined", "of_best"]
+    assert own.loc["joint", "of_best"] <= own.loc["joint, refined", "of_best"]
+    # a search that finds nothing must show: the worst paths instead of the best ones
+    real = experiments.find_paths
+
+    def worst(target, images, labels, search, **settings):
+        found = real(target, images, labels, search=search, **settings)
+        return npc.Paths(found.neurons, found.score - 1, found.steps)
+
+    monkeypatch.setattr(experiments, "find_paths", worst)
+    poor = experiments.optimality_gap(study, networks=3, seed=2, blocks=2, neurons=12).set_index("way")
+    assert poor.loc["joint", "found"] == 0
+    assert poor.loc["joint", "of_best"] < own.loc["joint", "of_best"]
+
+
+def test_score_gain(study, images):
+    few = images.select(torch.arange(len(images)) < 3)
+    table = experiments.score_gain(study, ["small"], few, width=2)
+    target, (pictures, labels) = study.target("small"), study.batch(few)
+    joint = npc.find_paths(target, pictures, labels, context="full", steps=3)
+    beam = npc.find_paths(target, pictures, labels, context="full", steps=3, search="beam", width=2)
+    refined = npc.refine_paths(target, pictures, labels, joint.neurons)[1]
+    own = table.set_index("way")
+    np.testing.assert_allclose(own.loc[["joint", "beam", "joint, refined"], "score"], [joint.score.mean(), beam.score.mean(), refined.mean()], rtol=1e-12)
+    np.testing.assert_allclose(own["of_joint"], own["score"] / joint.score.mean().item(), rtol=1e-12)
+    assert (own["of_joint"] >= 1).all()

@@ -104,7 +104,14 @@ CALLS = {
     "similar_classes": lambda: figures.similar_classes(extremes(), pictures(), ["a", "d"]),
     "pruning_curves": lambda: figures.pruning_curves(pruning(), dict.fromkeys(MODELS, 0.9), "test accuracy"),
     "cost_curves": lambda: figures.cost_curves(cost()),
+    "benchmark_ratios": lambda: figures.benchmark_ratios(ratios()),
 }
+
+
+def ratios():
+    """A ratio and its range against each size."""
+    return pd.DataFrame([{"varied": varied, "size": size, "ratio": 2.0 + size, "minimum": 1.0 + size, "maximum": 4.0 + size}
+                         for varied in ("L", "T", "n", "m", "batch") for size in (1, 2, 4)])
 
 
 def png(figure):
@@ -330,6 +337,14 @@ def test_pruning_curves():
         assert row[0].get_ylabel() == "test accuracy"
     for axis in axes[-1]:
         assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "5", "50"]
+
+
+def test_benchmark_ratios():
+    for axis in panels(figures.benchmark_ratios(ratios())):
+        assert axis.lines[0].get_xdata().tolist() == [1, 2, 4]
+        assert axis.lines[0].get_ydata().tolist() == [3.0, 4.0, 6.0]
+        np.testing.assert_allclose(whiskers(axis), [[2, 5], [3, 6], [5, 8]])
+        assert axis.get_ylim()[0] == 0
 
 
 def test_cost_curves():

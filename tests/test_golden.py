@@ -33,7 +33,7 @@ def test_every_stored_array_is_compared_below():
 @pytest.mark.parametrize(("name", "prefix"), STORED)
 def test_paths_are_equal_and_scores_agree(name, prefix):
     target, images, labels, steps, expected, tolerance = load(name)
-    paths = npc.find_paths(target, images, labels, method=CLS[prefix], search="joint", quadrature="left", steps=steps)
+    paths = npc.find_paths(target, images, labels, method=CLS[prefix], search="joint", context="full", quadrature="left", steps=steps)
     assert paths.neurons.dtype == torch.int64
     np.testing.assert_array_equal(paths.neurons.numpy(), expected[f"{prefix}path"])
     np.testing.assert_allclose(paths.score.numpy(), expected[f"{prefix}jas"], **tolerance)

@@ -59,6 +59,40 @@ def test_a_deep_equal_model_gives_the_same_target():
     assert torch.equal(npc.find_paths(first, images, labels, steps=2).neurons, expected.neurons)
 
 
+def another_block(model):
+    model.blocks[1] = helpers.small_vit(99).blocks[1]
+
+
+def another_layer(model):
+    """As an adapter does it: a layer that computes more than its weight says."""
+    model.blocks[1].mlp.fc1 = torch.nn.Sequential(model.blocks[1].mlp.fc1, helpers.small_vit(99).blocks[1].mlp.fc1)
+
+
+def another_function(model):
+    model.blocks[1].mlp.act = torch.nn.Softsign()
+
+
+def another_forward(model):
+    layer = model.blocks[1].mlp.fc1
+    forward = layer.forward
+    layer.forward = lambda value: 2 * forward(value)
+
+
+@pytest.mark.parametrize("change", [another_block, another_layer, another_function, another_forward])
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_a_target_follows_a_model_that_is_changed_later(scope, change):
+    """The model is not copied: after a search the target still computes what its model computes."""
+    model = helpers.small_vit(81)
+    target, (images, labels) = npc.TargetModel(model, scope=scope), helpers.small_batch(2, 82)
+    settings = {"context": "full", "quadrature": "left", "steps": 2}
+    before = npc.find_paths(target, images, labels, **settings)
+    change(model)
+    found, expected = (npc.find_paths(each, images, labels, **settings) for each in (target, npc.TargetModel(model, scope=scope)))
+    assert not torch.allclose(expected.score, before.score)
+    assert torch.equal(found.neurons, expected.neurons)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-9, atol=1e-13)
+
+
 # --- reading ---
 
 

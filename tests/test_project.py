@@ -16,8 +16,8 @@ from neuronpath_core.notebooks import notebook_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # each module imports only from those before it
-ORDER = ["models", "datasets", "neurons", "attribution", "search", "baselines", "paths", "interventions", "metrics", "store", "study", "experiments", "report",
-         "analysis", "figures", "picker", "notebooks", "cli"]
+ORDER = ["models", "datasets", "blocks", "neurons", "contexts", "memory", "attribution", "search", "refinement", "baselines", "paths", "interventions",
+         "metrics", "store", "study", "experiments", "benchmarks", "report", "analysis", "figures", "picker", "notebooks", "cli"]
 
 
 def normal(name: str) -> str:
@@ -82,7 +82,7 @@ def test_every_third_party_import_is_declared(direct):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
             for module in modules:
                 top = (module or "").split(".")[0]
-                assert top in sys.stdlib_module_names or top in declared | {"neuronpath_core", "tests"}, f"{path.name} imports {top}"
+                assert top in sys.stdlib_module_names or top in declared | {"neuronpath_core", "benchmarks", "tests"}, f"{path.name} imports {top}"
 
 
 def test_imports_point_upwards_only():
@@ -117,7 +117,7 @@ def test_readme_example_runs():
 
 def test_readme_names_every_folder_and_notebook():
     text = (ROOT / "README.md").read_text()
-    for folder in ("neuronpath_core", "notebooks", "book", "profiles", "data", "tests"):
+    for folder in ("neuronpath_core", "notebooks", "book", "profiles", "data", "benchmarks", "tests"):
         assert f"`{folder}/`" in text
     for name in notebook_names(ROOT):
         assert f"`neuronpath run {name[:2]}`" in text

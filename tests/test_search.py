@@ -1,5 +1,7 @@
 """The layer-progressive search, against the slow published procedure and against Algorithm 1 as it is written."""
 
+import functools
+
 import pytest
 import torch
 from timm.layers import GluMlp, RmsNorm, SwiGLU
@@ -7,10 +9,11 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core import attribution
+from neuronpath_core import blocks, memory
 from tests import helpers, twins
 
 RULES = ("left", "right", "midpoint", "gauss-legendre")
+published = functools.partial(npc.find_paths, context="full", quadrature="left")
 
 
 def assert_search_equals(twin, name, seed, search, rule, steps, top, batch=2):
@@ -18,7 +21,7 @@ def assert_search_equals(twin, name, seed, search, rule, steps, top, batch=2):
     model = helpers.small_vit(seed, **arguments)
     images, labels = helpers.small_batch(batch, seed + 1)
     target = npc.TargetModel(model, scope=scope)
-    paths = npc.find_paths(target, images, labels, search=search, quadrature=rule, steps=steps, top=top)
+    paths = published(target, images, labels, search=search, quadrature=rule, steps=steps, top=top)
     assert paths.neurons.shape == (batch, len(model.blocks)) + (() if top is None else (top,))
     assert paths.neurons.dtype == torch.int64
     assert paths.score.shape == (batch,)
@@ -55,7 +58,7 @@ BUILDS = {
 def test_joint_search_on_other_builds_of_the_network(pool, scope, build):
     model = helpers.small_vit(23, global_pool=pool, **BUILDS[build])
     images, labels = helpers.small_batch(1, 24)
-    paths = npc.find_paths(npc.TargetModel(model), images, labels, steps=3)
+    paths = published(npc.TargetModel(model), images, labels, steps=3)
     path, score = twins.published_search(model, scope, images[0], int(labels[0]), *twins.rule("left", 3))
     assert [[neuron] for neuron in paths.neurons[0].tolist()] == path
     assert abs(float(paths.score[0]) - score) <= 1e-9 * max(1e-3, abs(score))
@@ -65,7 +68,7 @@ def test_joint_search_on_a_distilled_network():
     """Two heads, averaged: a subclass with a head of its own."""
     model = helpers.fill(VisionTransformerDistilled(**helpers.SIZES), 23)
     images, labels = helpers.small_batch(1, 24)
-    paths = npc.find_paths(npc.TargetModel(model), images, labels, steps=3)
+    paths = published(npc.TargetModel(model), images, labels, steps=3)
     path, score = twins.published_search(model, "cls", images[0], int(labels[0]), *twins.rule("left", 3))
     assert [[neuron] for neuron in paths.neurons[0].tolist()] == path
     assert abs(float(paths.score[0]) - score) <= 1e-9 * max(1e-3, abs(score))
@@ -89,7 +92,7 @@ def test_one_block_and_one_node(search, scope):
     """The smallest network and rule there are; one block, so nothing is on the path before the only choice."""
     model = helpers.small_vit(5, depth=1)
     images, labels = helpers.small_batch(2, 6)
-    paths = npc.find_paths(npc.TargetModel(model, scope=scope), images, labels, search=search, quadrature="midpoint", steps=1)
+    paths = published(npc.TargetModel(model, scope=scope), images, labels, search=search, quadrature="midpoint", steps=1)
     twin = {"joint": twins.published_search, "literal": twins.literal_search}[search]
     for image, label, found, score in zip(images, labels, paths.neurons.tolist(), paths.score.tolist(), strict=True):
         expected, value = twin(model, scope, image, int(label), *twins.rule("midpoint", 1))
@@ -104,8 +107,8 @@ def test_the_two_searches_differ_somewhere():
     for seed in range(6):
         target = npc.TargetModel(helpers.small_vit(seed))
         images, labels = helpers.small_batch(3, seed)
-        joint = npc.find_paths(target, images, labels, search="joint", steps=4)
-        literal = npc.find_paths(target, images, labels, search="literal", steps=4)
+        joint = published(target, images, labels, search="joint", steps=4)
+        literal = published(target, images, labels, search="literal", steps=4)
         different += int((joint.neurons != literal.neurons).sum())
     assert different > 0
 
@@ -115,7 +118,7 @@ def test_the_first_literal_choice_has_the_largest_score_of_all(scope):
     """A property of Algorithm 1 that needs no twin: at the last block no other neuron would score higher."""
     target = npc.TargetModel(helpers.small_vit(51, global_pool="token" if scope == "cls" else "avg"))
     images, labels = helpers.small_batch(2, 52)
-    paths = npc.find_paths(target, images, labels, search="literal", steps=4)
+    paths = published(target, images, labels, search="literal", steps=4)
     for candidate in range(target.n_neurons):
         other = paths.neurons.clone()
         other[:, -1] = candidate
@@ -130,17 +133,21 @@ def test_the_score_is_that_of_the_path(search, scope, top):
     target = npc.TargetModel(helpers.small_vit(53, init_values=0.1), scope=scope)
     images, labels = helpers.small_batch(2, 54)
     for rule in RULES:
-        paths = npc.find_paths(target, images, labels, search=search, quadrature=rule, steps=2, top=top)
+        paths = published(target, images, labels, search=search, quadrature=rule, steps=2, top=top)
         again = npc.joint_attribution_score(target, images, labels, paths.neurons, quadrature=rule, steps=2)
         torch.testing.assert_close(paths.score, again, rtol=1e-10, atol=1e-14)
 
 
-def test_defaults_are_the_published_settings():
-    target = npc.TargetModel(helpers.small_vit(53))
+@pytest.mark.parametrize(("scope", "short", "settings"), [
+    ("cls", {"context": "full", "quadrature": "left"}, {"context": "full", "quadrature": "left", "steps": 20}),
+    ("cls", {}, {"context": "mixed", "quadrature": "gauss-legendre", "steps": 4, "exact_steps": 2}),
+    ("patch", {}, {"context": "full", "quadrature": "gauss-legendre", "steps": 3}),
+])
+def test_defaults(scope, short, settings):
+    target = npc.TargetModel(helpers.small_vit(53), scope=scope)
     images, labels = helpers.small_batch(2, 54)
-    settings = {"method": "neuron_path", "search": "joint", "context": "full", "quadrature": "left", "steps": 20}
-    written_out = npc.find_paths(target, images, labels, **settings)
-    found = npc.find_paths(target, images, labels)
+    written_out = npc.find_paths(target, images, labels, method="neuron_path", search="joint", nodes=None, top=None, **settings)
+    found = npc.find_paths(target, images, labels, **short)
     assert torch.equal(found.neurons, written_out.neurons)
     assert torch.equal(found.score, written_out.score)
     assert len(found) == 2
@@ -151,7 +158,7 @@ def test_defaults_are_the_published_settings():
 def test_top_one_is_the_path_itself(method, scope):
     target = npc.TargetModel(helpers.small_vit(53), scope=scope)
     images, labels = helpers.small_batch(3, 54)
-    found = [npc.find_paths(target, images, labels, method=method, steps=3, top=top) for top in (None, 1, 3, 16)]
+    found = [published(target, images, labels, method=method, steps=3, top=top) for top in (None, 1, 3, 16)]
     path, one, three, every = found
     assert path.neurons.shape == (3, 3)
     assert torch.equal(one.neurons, path.neurons[..., None])
@@ -168,9 +175,9 @@ def test_the_planted_path_is_found(scope):
     images, labels = helpers.small_batch(3, 6)[0].abs(), torch.full((3,), helpers.PLANTED_LABEL)
     planted = torch.tensor([helpers.PLANTED] * 3)
     for search in ("joint", "literal"):
-        assert torch.equal(npc.find_paths(target, images, labels, search=search, steps=5).neurons, planted)
+        assert torch.equal(published(target, images, labels, search=search, steps=5).neurons, planted)
     # the control: with another label the same neurons count against it
-    others = npc.find_paths(target, images, labels * 0, search="joint", steps=5).neurons
+    others = published(target, images, labels * 0, search="joint", steps=5).neurons
     assert not (others == planted).any()
 
 
@@ -180,7 +187,7 @@ def test_the_product_path_is_found(scope):
     model, _ = helpers.product_vit(scope)
     images = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
     for search in ("joint", "literal"):
-        paths = npc.find_paths(npc.TargetModel(model), images, torch.tensor([0]), search=search, steps=20)
+        paths = published(npc.TargetModel(model), images, torch.tensor([0]), search=search, steps=20)
         assert paths.neurons.tolist() == [[3, 5]]
 
 
@@ -195,9 +202,9 @@ NAMES = ["-".join(str(value) for value in call.values()) for call in CALLS]
 def test_a_batch_gives_the_answers_of_its_images(scope, call):
     target = npc.TargetModel(helpers.small_vit(61), scope=scope)
     images, labels = helpers.small_batch(3, 62)
-    together = npc.find_paths(target, images, labels, steps=3, **call)
+    together = published(target, images, labels, steps=3, **call)
     for i in (2, 0, 1):
-        alone = npc.find_paths(target, images[i:i + 1], labels[i:i + 1], steps=3, **call)
+        alone = published(target, images[i:i + 1], labels[i:i + 1], steps=3, **call)
         assert torch.equal(together.neurons[i:i + 1], alone.neurons)
         torch.testing.assert_close(together.score[i:i + 1], alone.score, rtol=1e-11, atol=1e-14)
 
@@ -205,28 +212,54 @@ def test_a_batch_gives_the_answers_of_its_images(scope, call):
 @pytest.mark.parametrize("numbers", [1, 2], ids=["one image a chunk", "two"])
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
-def test_chunks_do_not_change_the_answers(scope, call, numbers, monkeypatch):
+def test_chunks_do_not_change_the_answers(scope, call, numbers):
     target = npc.TargetModel(helpers.small_vit(61), scope=scope)
     images, labels = helpers.small_batch(3, 62)
-    whole = npc.find_paths(target, images, labels, steps=3, **call)
-    per_image = attribution.CHUNK_NUMBERS // attribution.images_at_once(target, 3)
-    monkeypatch.setattr(attribution, "CHUNK_NUMBERS", int(numbers * per_image * 1.01))
-    assert attribution.images_at_once(target, 3) == numbers
-    chunked = npc.find_paths(target, images, labels, steps=3, **call)
+    sizes, handle = helpers.watch_batches(target.model)
+    whole = published(target, images, labels, steps=3, **call)
+    assert not set(sizes) - {3, 9}  # all images at once, or all nodes of all images
+    budget = numbers * 3 * memory.copy_bytes(target)
+    with memory.memory_limit(target, budget):
+        assert memory.images_at_once(target, 3) == numbers
+    sizes.clear()
+    chunked = published(target, images, labels, steps=3, memory_budget=budget, **call)
+    handle.remove()
+    # the search, or the score of what was found otherwise, went in chunks
+    expected = {1: [1, 1, 1], 2: [2, 1]}[numbers]
+    assert sizes[-len(expected):] == expected
+    if call.get("method") is None or call["method"] == "neuron_path":
+        assert sizes == expected
     assert torch.equal(chunked.neurons, whole.neurons)
     torch.testing.assert_close(chunked.score, whole.score, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
-def test_chunks_bound_the_copies_that_run_at_once(call, monkeypatch):
-    model, sizes = helpers.small_vit(61), []
-    target = npc.TargetModel(model)
+def test_chunks_bound_the_copies_that_run_at_once(call, hooked, monkeypatch):
+    model = helpers.small_vit(61)
+    target, sizes = npc.TargetModel(model), helpers.watch_copies(monkeypatch, model, 2)
     images, labels = helpers.small_batch(3, 62)
-    monkeypatch.setattr(attribution, "CHUNK_NUMBERS", 1)
-    handle = model.blocks[2].register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
-    npc.find_paths(target, images, labels, steps=3, **call)
-    handle.remove()
+    if hooked:  # a listener, so that the blocks run as modules
+        model.blocks[0].register_forward_pre_hook(lambda *_: None)
+    assert (target.plain(0) is None) == hooked
+    published(target, images, labels, steps=3, **call)
+    assert max(sizes) >= 9  # all images, three nodes
+    sizes.clear()
+    published(target, images, labels, steps=3, memory_budget=3 * memory.copy_bytes(target), **call)
     assert max(sizes) == 3  # one image, three nodes
+
+
+@pytest.mark.parametrize("call", CALLS, ids=NAMES)
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_threads_do_not_change_the_answers(scope, call):
+    target = npc.TargetModel(helpers.small_vit(61), scope=scope)
+    images, labels = helpers.small_batch(6, 62)
+    expected = published(target, images, labels, steps=3, **call)
+    for _ in range(3):  # what one thread does to another depends on the moment
+        with helpers.threads(3):
+            found = published(target, images, labels, steps=3, **call)
+        assert torch.equal(found.neurons, expected.neurons)
+        torch.testing.assert_close(found.score, expected.score, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
@@ -234,8 +267,8 @@ def test_chunks_bound_the_copies_that_run_at_once(call, monkeypatch):
 def test_results_follow_the_dtype(scope, call):
     images, labels = helpers.small_batch(3, 62)
     images = images.float().double()  # the same pixels in both
-    double = npc.find_paths(npc.TargetModel(helpers.small_vit(61), scope=scope), images, labels, steps=4, **call)
-    single = npc.find_paths(npc.TargetModel(helpers.small_vit(61).float(), scope=scope), images.float(), labels, steps=4, **call)
+    double = published(npc.TargetModel(helpers.small_vit(61), scope=scope), images, labels, steps=4, **call)
+    single = published(npc.TargetModel(helpers.small_vit(61).float(), scope=scope), images.float(), labels, steps=4, **call)
     assert double.score.dtype == torch.float64
     assert single.score.dtype == torch.float32
     assert torch.equal(single.neurons, double.neurons)
@@ -253,7 +286,7 @@ def test_nothing_is_left_behind(scope, call):
     images, labels = helpers.small_batch(2, 62)
     images.requires_grad_()
     pixels, before, logits = images.detach().clone(), helpers.Snapshot(model), target(images).detach()
-    paths = npc.find_paths(target, images, labels, steps=2, **call)
+    paths = published(target, images, labels, steps=2, **call)
     before.check()
     assert torch.equal(target(images).detach(), logits)
     assert torch.equal(images, pixels)
@@ -269,34 +302,47 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
-def test_nothing_is_left_behind_after_an_error(scope, call):
+@pytest.mark.parametrize("place", ["hooked", "written out"])
+def test_nothing_is_left_behind_after_an_error(place, scope, call, monkeypatch):
     model = helpers.small_vit(61)
     next(model.parameters()).requires_grad_(False)
     target = npc.TargetModel(model, scope=scope)
     images, labels = helpers.small_batch(2, 62)
-    expected, before, seen = npc.find_paths(target, images, labels, steps=2, **call), helpers.Snapshot(model), []
+    expected, before, seen = published(target, images, labels, steps=2, **call), helpers.Snapshot(model), []
 
     def interrupt(*_):
         seen.append(1)
         if len(seen) in errors:
             raise Interrupted
 
+    heads = blocks.PlainBlock._heads
+
+    def interrupted_heads(self, *arguments):
+        if self.block is model.blocks[1]:
+            interrupt()
+        return heads(self, *arguments)
+
     for errors in ({1}, {2}, {3}):  # the clean pass, and two later ones where hooks or forward mode are in force
         seen.clear()
-        handle = model.blocks[1].attn.register_forward_pre_hook(interrupt)
-        try:
-            npc.find_paths(target, images, labels, steps=2, **call)
-        except Interrupted:
-            pass
-        else:
-            assert errors != {1}
-            assert len(seen) < max(errors)
-        finally:
-            handle.remove()
+        with monkeypatch.context() as patch:
+            if place == "hooked":
+                handle = model.blocks[1].attn.register_forward_pre_hook(interrupt)
+            else:  # what every way through a block that is written out begins with
+                patch.setattr(blocks.PlainBlock, "_heads", interrupted_heads)
+            try:
+                published(target, images, labels, steps=2, **call)
+            except Interrupted:
+                pass
+            else:
+                assert errors != {1}
+                assert len(seen) < max(errors)
+            finally:
+                if place == "hooked":
+                    handle.remove()
         before.check()
         assert torch.is_grad_enabled()
         assert torch.backends.cuda.flash_sdp_enabled()
-        again = npc.find_paths(target, images, labels, steps=2, **call)
+        again = published(target, images, labels, steps=2, **call)
         assert torch.equal(again.neurons, expected.neurons)
         assert torch.equal(again.score, expected.score)
 
@@ -306,9 +352,9 @@ def test_nothing_is_left_behind_after_an_error(scope, call):
 def test_the_callers_no_grad_does_not_matter(scope, call):
     target = npc.TargetModel(helpers.small_vit(61), scope=scope)
     images, labels = helpers.small_batch(2, 62)
-    expected = npc.find_paths(target, images, labels, steps=2, **call)
+    expected = published(target, images, labels, steps=2, **call)
     with torch.no_grad():
-        found = npc.find_paths(target, images, labels, steps=2, **call)
+        found = published(target, images, labels, steps=2, **call)
         assert not torch.is_grad_enabled()
     assert torch.equal(found.neurons, expected.neurons)
     assert torch.equal(found.score, expected.score)
@@ -319,9 +365,9 @@ def test_the_callers_no_grad_does_not_matter(scope, call):
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_results_follow_the_device(scope, call):
     images, labels = helpers.small_batch(3, 62)
-    here = npc.find_paths(npc.TargetModel(helpers.small_vit(61), scope=scope), images, labels, steps=3, **call)
+    here = published(npc.TargetModel(helpers.small_vit(61), scope=scope), images, labels, steps=3, **call)
     target = npc.TargetModel(helpers.small_vit(61).cuda(), scope=scope)
-    there = npc.find_paths(target, images.cuda(), labels.cuda(), steps=3, **call)
+    there = published(target, images.cuda(), labels.cuda(), steps=3, **call)
     assert there.neurons.is_cuda
     assert there.score.is_cuda
     assert torch.equal(there.neurons.cpu(), here.neurons)
@@ -332,8 +378,8 @@ def test_results_follow_the_device(scope, call):
 def test_gradient_checkpointing_does_not_matter(method):
     images, labels = helpers.small_batch(2, 62)
     model = helpers.small_vit(61)
-    expected = npc.find_paths(npc.TargetModel(model), images, labels, method=method, steps=2)
+    expected = published(npc.TargetModel(model), images, labels, method=method, steps=2)
     model.set_grad_checkpointing(True)
-    found = npc.find_paths(npc.TargetModel(model), images, labels, method=method, steps=2)
+    found = published(npc.TargetModel(model), images, labels, method=method, steps=2)
     assert torch.equal(found.neurons, expected.neurons)
     torch.testing.assert_close(found.score, expected.score, rtol=1e-11, atol=1e-14)

@@ -24,12 +24,12 @@ OTHERS = {"model": "ViT-B-16", "arguments": {"steps": 21, "top": None, "quadratu
 def a_table(rows=30, seed=0):
     rng = np.random.default_rng(seed)
     return pd.DataFrame({"image": np.arange(rows), "label": rng.integers(0, 10, rows), "score": rng.standard_normal(rows),
-                         "neurons": list(rng.integers(0, 144, (rows, 12)))})
+                         "steps": rng.integers(1, 49, rows), "neurons": list(rng.integers(0, 144, (rows, 12)))})
 
 
 def assert_same(found, expected):
     assert list(found.columns) == list(expected.columns)
-    for name in ("image", "label", "score"):
+    for name in ("image", "label", "score", "steps"):
         np.testing.assert_array_equal(found[name], expected[name])
         assert found[name].dtype == expected[name].dtype
     np.testing.assert_array_equal(np.stack(found["neurons"]), np.stack(expected["neurons"]))
@@ -82,10 +82,11 @@ def test_several_neurons_a_block_and_extreme_scores_survive(tmp_path):
     assert compute.calls == 1
 
 
-@pytest.mark.parametrize("columns", [["image", "label", "score"], ["label", "image", "score", "neurons"]])
+@pytest.mark.parametrize("columns", [
+    ["image", "label", "score", "steps"], ["label", "image", "score", "steps", "neurons"], ["image", "label", "score", "neurons"]])
 def test_other_columns_are_refused_before_anything_is_touched(folder, columns):
     before = contents(folder)
-    with pytest.raises(ValueError, match="columns image, label, score, neurons, got " + ", ".join(columns)):
+    with pytest.raises(ValueError, match="columns image, label, score, steps, neurons, got " + ", ".join(columns)):
         write_table(folder, a_table()[columns], OTHERS)
     assert contents(folder) == before
 

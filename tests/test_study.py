@@ -1,5 +1,6 @@
 """From a profile to models, images and paths, and what makes stored paths unusable."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 import torch
 
 import neuronpath_core as npc
+from neuronpath_core import memory
 from neuronpath_core import study as study_module
 from neuronpath_core.models import build_model
 from neuronpath_core.store import StoreWarning
 from neuronpath_core.study import Study, code_fingerprint, load_profile, profile_names, project_root, weights_sha256
-from tests import small_study
+from tests import helpers, small_study
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = json.loads((ROOT / "data" / "weights" / "weights.json").read_text())
@@ -67,6 +69,8 @@ def refused(call, *words):
     ({"dtype": torch.float64}, ["dtype", "accepted: float64"]),
     ({"device": "gpu"}, ["device", "'gpu'", "accepted: cpu, cuda"]),
     ({"device": "meta"}, ["device", "'meta'", "accepted: cpu, cuda"]),
+    ({"memory_budget": "much"}, ["memory_budget", "'much'", "'6GB'"]),
+    ({"memory_budget": 0}, ["memory_budget", "0", "'6GB'"]),
 ], ids=str)
 def test_unknown_settings_are_refused_at_once(settings, words):
     refused(lambda: Study(**{"root": ROOT, **settings}), *words)
@@ -230,7 +234,8 @@ def test_truncated_weights_are_refused(small):
 
 
 @pytest.mark.parametrize("settings", [
-    {}, {"steps": 4, "quadrature": "midpoint"}, {"search": "literal", "steps": 2}, {"top": 2, "steps": 3}, {"top": 1, "steps": 3},
+    {}, {"context": "full", "quadrature": "left"}, {"steps": "auto"}, {"steps": 6, "nodes": 2}, {"search": "beam", "width": 2, "steps": 2},
+    {"steps": 4, "quadrature": "midpoint"}, {"search": "literal", "steps": 2}, {"top": 2, "steps": 3}, {"top": 1, "steps": 3},
     {"method": "activation", "steps": 3}, {"method": "random", "steps": 3, "seed": 5},
     {"method": "influence_pattern", "steps": 3}, {"method": "influence_pattern_eq9", "steps": 3}], ids=str)
 @pytest.mark.parametrize("model", ["one", "two"])
@@ -241,9 +246,11 @@ def test_paths_are_those_of_find_paths_and_are_kept(small, searches, monkeypatch
     found = small.paths(model, images, **settings)
     assert len(searches) == 3  # 5 + 5 + 2 images
     assert torch.equal(found.neurons, expected.neurons)
+    assert torch.equal(found.steps, expected.steps)
     for study in (small, small, Study("digits", root=small.root)):
         again = study.paths(model, images, **settings)
         assert torch.equal(again.neurons, expected.neurons)
+        assert torch.equal(again.steps, expected.steps)
         torch.testing.assert_close(again.score, expected.score, rtol=1e-12, atol=1e-15)
         assert torch.equal(again.score, found.score)  # to the last bit, whether computed or read
     assert len(searches) == 3
@@ -253,7 +260,8 @@ BASE = {"steps": 2, "method": "random"}
 
 
 @pytest.mark.parametrize("change", [
-    {"steps": 3}, {"quadrature": "right"}, {"search": "literal"}, {"method": "activation"}, {"top": 1}, {"seed": 1}], ids=str)
+    {"steps": 3}, {"quadrature": "right"}, {"search": "literal"}, {"method": "activation"}, {"top": 1}, {"seed": 1}, {"context": "full"}, {"nodes": 1},
+    {"exact_steps": 1}, {"width": 2}], ids=str)
 def test_a_change_of_any_setting_is_a_new_search(small, searches, change):
     images = small.images(10)
     small.paths("one", images, **BASE)
@@ -261,6 +269,36 @@ def test_a_change_of_any_setting_is_a_new_search(small, searches, change):
     assert len(searches) == 2
     small.paths("one", images, **BASE)  # and the first is still there
     assert len(searches) == 2
+
+
+def test_every_setting_is_changed_above():
+    changed = {name for mark in test_a_change_of_any_setting_is_a_new_search.pytestmark for change in mark.args[1] for name in change}
+    assert changed == set(inspect.signature(npc.find_paths).parameters) - {"target", "images", "labels", "memory_budget"}
+
+
+def test_what_does_not_change_the_paths_is_no_new_search(small, searches):
+    images = small.images(10)
+    first = small.paths("one", images, steps=3)
+    budget = 5 * memory.copy_bytes(small.target("one"))
+    frugal = Study("digits", root=small.root, memory_budget=budget).paths("one", images, steps=3)
+    written_out = small.paths("one", images, "neuron_path", context="mixed", quadrature="gauss-legendre", steps=3)  # what "auto" stands for here
+    assert len(searches) == 1
+    for other in (frugal, written_out):
+        assert torch.equal(other.neurons, first.neurons)
+        assert torch.equal(other.score, first.score)
+
+
+def test_the_memory_budget_is_that_of_the_search(small, searches):
+    images, sizes = small.images(10), []
+    budget = 6 * memory.copy_bytes(small.target("two"))
+    study = Study("digits", root=small.root, memory_budget=budget)
+    sizes, handle = helpers.watch_batches(study.target("two").model)
+    found = study.paths("two", images, context="full", quadrature="left", steps=2)
+    handle.remove()
+    assert [call["memory_budget"] for call in searches] == [budget]
+    assert sizes == [3, 3, 3, 1]
+    expected = npc.find_paths(small.target("two"), *small.batch(images), context="full", quadrature="left", steps=2)
+    assert torch.equal(found.neurons, expected.neurons)
 
 
 def test_other_images_models_precisions_and_labels_are_a_new_search(small, searches):
@@ -342,7 +380,9 @@ def test_a_damaged_table_is_searched_again(small, searches):
     ({"method": "best"}, ["method", "neuron_path"]), ({"search": "greedy"}, ["search", "joint"]),
     ({"context": "half"}, ["context", "full"]), ({"quadrature": "simpson"}, ["quadrature", "left"]),
     ({"steps": 0}, ["steps", "at least 1"]), ({"top": 13}, ["top", "1..12"]),
-    ({"seed": -1}, ["seed", "at least 0"])], ids=str)
+    ({"seed": -1}, ["seed", "at least 0"]), ({"nodes": 5}, ["nodes", "1..4"]), ({"width": 13}, ["width", "1..12"]),
+    ({"exact_steps": 0}, ["exact_steps", "at least 1"]), ({"step": 2}, ["unknown settings step", "steps"]),
+    ({"memory_budget": "1GB"}, ["unknown settings memory_budget"])], ids=str)
 def test_settings_that_are_refused_leave_no_folder(small, searches, settings, words):
     images = small.images(10)
     refused(lambda: small.paths("one", images, **settings), *words)

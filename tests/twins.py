@@ -274,3 +274,102 @@ def edited_logits(model, scope, image, path, factor):
                     hidden[:, token, neuron] *= factor
             stream = stream + block.ls2(block.mlp.fc2(hidden))
         return model.forward_head(model.norm(stream))[0]
+
+
+# --- fewer nodes than a rule has ---
+
+
+def condensed_rule(name: str, steps: int, count: int) -> tuple[list[float], list[float]]:
+    """The ``count`` nodes and weights that integrate as the rule's own sum does, up to degree ``2 count - 1``.
+
+    By the textbook: the nodes are the zeros of the polynomial that is orthogonal to all of lower degree, the weights solve for the moments.
+    """
+    points, weights = (np.array(values) for values in rule(name, steps))
+    if count >= steps:
+        return list(points), list(weights)
+    basis = np.polynomial.legendre.legvander(2 * points - 1, count)
+    lower, highest = basis[:, :count], basis[:, count]
+    gram = lower.T @ (weights[:, None] * lower)
+    orthogonal = np.append(-np.linalg.solve(gram, lower.T @ (weights * highest)), 1.0)
+    zeros = np.sort(np.polynomial.legendre.legroots(orthogonal).real)
+    shares = np.linalg.solve(np.polynomial.legendre.legvander(zeros, count - 1).T, lower.T @ weights)
+    return list((zeros + 1) / 2), list(shares)
+
+
+# --- (g) only the class token moves, and sums of integrals ---
+
+
+def clean_streams(model, image) -> list[torch.Tensor]:
+    """What enters each block, and what leaves the last, ``(token, embed)``, in the unedited network."""
+    with torch.no_grad():
+        streams = [model.norm_pre(model._pos_embed(model.patch_embed(image[None])))[0]]
+        for block in model.blocks:
+            streams.append(block(streams[-1][None])[0])
+    return streams
+
+
+def frozen_forward(model, image, replaced):
+    """Logits of one image where every token but the class token enters every block, and the head, as in the unedited network.
+
+    ``replaced[block]`` ``(1, neuron)`` takes the place of the class token's activations.
+    """
+    streams = clean_streams(model, image)
+    moving = streams[0][0]
+    for number, block in enumerate(model.blocks):
+        def at(_module, inputs, number=number):
+            value = inputs[0].clone()
+            if number in replaced:
+                value[:, 0] = replaced[number]
+            return (value,)
+
+        handle = block.mlp.fc2.register_forward_pre_hook(at)
+        try:
+            moving = block(torch.cat([moving[None], streams[number][1:]])[None])[0, 0]
+        finally:
+            handle.remove()
+    return model.forward_head(model.norm(torch.cat([moving[None], streams[-1][1:]])[None]))
+
+
+def full_forward(model, image, replaced):
+    """Logits of one image where every token runs natively."""
+    return forward(model, "cls", image[None], {number: value[None] for number, value in replaced.items()})
+
+
+def summed_slopes(model, image, label, terms, moved):
+    """``Σ_terms ∫ ∂F/∂w dα`` of the class token's ``moved[block]`` neurons, scaled together; all others of those blocks clean.
+
+    ``terms`` are triples of a forward (:func:`frozen_forward` or :func:`full_forward`) and the nodes and weights of a rule.
+    """
+    clean, slopes = clean_activations(model, "cls", image), [torch.zeros(len(neurons), dtype=image.dtype) for neurons in moved]
+    for run, nodes, weights in terms:
+        for node, weight in zip(nodes, weights, strict=True):
+            leaves, replaced = [], {}
+            for number, neurons in enumerate(moved):
+                leaves.append((node * clean[number][0, neurons]).detach().requires_grad_())
+                replaced[number] = clean[number].clone()
+                replaced[number][0, neurons] = leaves[-1]
+            gradients = torch.autograd.grad(run(model, image, replaced).softmax(-1)[0, label], leaves)
+            slopes = [slope + weight * gradient for slope, gradient in zip(slopes, gradients, strict=True)]
+    return slopes
+
+
+def summed_score(model, image, label, path, terms) -> float:
+    """Joint attribution score of a path whose integral is a sum of several."""
+    clean = clean_activations(model, "cls", image)
+    height = sum(clean[number][0, neurons].sum() for number, neurons in enumerate(path))
+    return (height * sum(slope.sum() for slope in summed_slopes(model, image, label, terms, path))).item()
+
+
+def summed_search(model, image, label, terms, top=1, literal=False):
+    """Layer-progressive search, joint or Algorithm 1, whose integral is a sum of several; path and score."""
+    clean, path = clean_activations(model, "cls", image), []
+    count = clean[0].shape[1]
+    for number in range(len(model.blocks)):
+        if literal:
+            scores = [summed_score(model, image, label, [*path, [neuron]], terms) for neuron in range(count)]
+        else:
+            *earlier, own = summed_slopes(model, image, label, terms, [*path, list(range(count))])
+            height = clean[number][0] + sum(clean[before][0, neurons].sum() for before, neurons in enumerate(path))
+            scores = (own + sum(slope.sum() for slope in earlier)) * height
+        path.append(best_first(scores, top))
+    return path, summed_score(model, image, label, path, terms)

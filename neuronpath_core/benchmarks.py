@@ -1,0 +1,98 @@
+"""What ``make bench`` stored, as tables: reading only, nothing is measured here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+
+def read(root: Path, device: str = "cpu") -> dict:
+    """The measurements stored for a kind of device.
+
+    Raises:
+        ValueError: there are none.
+    """
+    folder = root / "benchmarks"
+    stored = sorted(path.stem for path in folder.glob("*.json"))
+    if device not in stored:
+        raise ValueError(f"no measurements for {device!r}; accepted: {', '.join(stored) or 'nothing yet, make bench takes them'}")
+    return json.loads((folder / f"{device}.json").read_text())
+
+
+def _spread(values: Mapping[str, float], digits: int = 1) -> str:
+    return f"{values['median']:.{digits}f} [{values['minimum']:.{digits}f}, {values['maximum']:.{digits}f}]"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def search_table(measured: dict) -> pd.DataFrame:
+    """The trained models: seconds, ratio and agreement of each way."""
+    return pd.DataFrame([{
+        "model": row["model"], "way": row["way"], "ms per image": _spread({name: 1000 * value for name, value in row["seconds"].items()}),
+        "times faster": _spread(row["ratio"]) if row["way"] != "published" else "", "neurons": _percent(row["neurons"]), "paths": _percent(row["paths"]),
+        "identical": {True: "yes", False: "no", None: ""}[row["identical"]] if row["way"] != "published" else "",
+    } for row in measured["search"]]).set_index(["model", "way"])
+
+
+def growth(measured: dict) -> pd.DataFrame:
+    """Times, peak memory and ratio against each size: ``varied, size, published, exact`` (seconds per image), ``ratio, minimum, maximum`` and, in MB,
+    ``published_memory, exact_memory``."""
+    return pd.DataFrame([{
+        "varied": row["varied"], "size": row["size"], "published": row["published"]["seconds"]["median"], "exact": row["exact"]["seconds"]["median"],
+        "ratio": row["ratio"]["median"], "minimum": row["ratio"]["minimum"], "maximum": row["ratio"]["maximum"],
+        "published_memory": row["published"]["peak_bytes"] / 1e6, "exact_memory": row["exact"]["peak_bytes"] / 1e6,
+    } for row in measured["growth"]])
+
+
+def growth_table(measured: dict) -> pd.DataFrame:
+    """:func:`growth`, for reading."""
+    table = growth(measured)
+    return pd.DataFrame({
+        "varied": table["varied"], "size": table["size"], "published, ms": (1000 * table["published"]).round(1), "exact, ms": (1000 * table["exact"]).round(1),
+        "times faster": [_spread({"median": row.ratio, "minimum": row.minimum, "maximum": row.maximum}) for row in table.itertuples()],
+        "published, MB": table["published_memory"].round(), "exact, MB": table["exact_memory"].round(),
+    }).set_index(["varied", "size"])
+
+
+def architecture_table(measured: dict) -> pd.DataFrame:
+    """The paper's architectures: seconds per image, 20 nodes for the published procedure and the exact search."""
+    return pd.DataFrame([{
+        "model": row["model"], "published, s": round(20 * row["published_seconds_per_node"], 1), "exact, s": round(20 * row["exact_seconds_per_node"], 1),
+        "exact, times faster": round(row["exact_ratio"], 1),
+        "default, s": round(row["default_seconds"], 1), "default, times faster": round(row["default_ratio"]),
+        "frozen 20, s": _spread(row["frozen_20_seconds"], 2), "frozen 20, times faster": _spread(row["frozen_20_ratio"], 0),
+        "frozen 4, s": _spread(row["frozen_4_seconds"], 2), "frozen 4, times faster": _spread(row["frozen_4_ratio"], 0),
+    } for row in measured["architectures"]]).set_index("model").T
+
+
+def precision_table(measured: dict) -> pd.DataFrame:
+    """Agreement of paths in lower precision."""
+    return pd.DataFrame([{
+        "model": row["model"], "dtype": row["dtype"], "neurons": _percent(row["neurons"]), "paths": _percent(row["paths"]), "score": f"{row['score']:.1e}",
+    } for row in measured["precision"]]).set_index(["model", "dtype"])
+
+
+def captum_table(measured: dict) -> pd.DataFrame:
+    """Integrated gradients of every block's neurons, by captum and by the library."""
+    return pd.DataFrame([{
+        "model": row["model"], "captum, ms": _spread({name: 1000 * value for name, value in row["captum"].items()}),
+        "library, ms": _spread({name: 1000 * value for name, value in row["library"].items()}), "times faster": _spread(row["ratio"]),
+        "largest difference": f"{row['largest_difference']:.0e}",
+    } for row in measured["captum"]]).set_index("model")
+
+
+def numbers(measured: dict) -> dict[str, str]:
+    """What the book's pages quote, by name."""
+    found = {}
+    for row in measured["search"]:
+        found[f"{row['way'].split(',')[0]} {row['model']}"] = f"{row['ratio']['median']:.1f}"
+    for row in measured["architectures"]:
+        found |= {f"exact {row['model']}": f"{row['exact_ratio']:.1f}", f"default {row['model']}": f"{row['default_ratio']:.0f}",
+                  f"frozen {row['model']}": f"{row['frozen_20_ratio']['median']:.0f}"}
+    single = [row for row in measured["precision"] if row["dtype"] == "float32"]
+    return found | {"float32 paths": _percent(min(row["paths"] for row in single))}

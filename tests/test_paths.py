@@ -1,0 +1,465 @@
+"""``find_paths`` and its settings: steps that are found, rules of fewer nodes, beams, precisions, defaults."""
+
+import functools
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core import paths as module
+from neuronpath_core.paths import AUTO_STEPS, complete_settings
+from tests import helpers, twins
+
+RULES = ("left", "right", "midpoint", "gauss-legendre")
+NETWORKS = ("cls", "cls-layerscale-qknorm", "cls-embed-apart", "cls-of-averaging", "avg", "avg-registers", "patch-of-class-token", "patch-attention-pool")
+close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-13)
+
+
+def case(name, seed, batch=3, **overrides):
+    arguments, scope = helpers.NETWORKS[name]
+    return npc.TargetModel(helpers.small_vit(seed, **arguments | overrides), scope=scope), *helpers.small_batch(batch, seed + 1)
+
+
+# --- steps ---
+
+
+def settled(target, images, labels, **settings):
+    """``steps="auto"`` by hand: every rule in turn for one image, until two in a row agree."""
+    last = None
+    for steps in AUTO_STEPS:
+        found = npc.find_paths(target, images, labels, steps=steps, **settings)
+        if last is not None and torch.equal(found.neurons, last):
+            break
+        last = found.neurons
+    return found
+
+
+@pytest.mark.parametrize("settings", [
+    {"context": "full"}, {"context": "frozen"}, {"context": "mixed"}, {"context": "full", "quadrature": "left"}, {"context": "mixed", "quadrature": "midpoint"},
+    {"context": "full", "top": 3}, {"context": "full", "search": "beam", "width": 2}, {"context": "mixed", "search": "literal", "exact_steps": 1},
+], ids=lambda settings: "-".join(map(str, settings.values())))
+def test_steps_are_added_image_by_image(settings):
+    taken = []
+    for seed in (701, 702):
+        target, images, labels = case("cls", seed, batch=6, mlp_ratio=0.5)
+        found = npc.find_paths(target, images, labels, steps="auto", **settings)
+        assert found.steps.dtype == torch.int64
+        for i in range(6):
+            alone = settled(target, images[i:i + 1], labels[i:i + 1], **settings)
+            assert torch.equal(found.neurons[i], alone.neurons[0])
+            assert found.steps[i] == alone.steps[0]
+            close(found.score[i], alone.score[0])
+        taken += found.steps.tolist()
+    assert set(taken) <= set(AUTO_STEPS[1:])
+    if settings == {"context": "full", "quadrature": "left"}:
+        assert len(set(taken)) > 1  # otherwise nothing here would show that images settle apart
+
+
+@pytest.mark.parametrize("name", ["avg", "cls-of-averaging"])
+def test_steps_are_added_where_every_token_runs(name):
+    target, images, labels = case(name, 703, batch=4)
+    found = npc.find_paths(target, images, labels, steps="auto", quadrature="left")
+    for i in range(4):
+        alone = settled(target, images[i:i + 1], labels[i:i + 1], quadrature="left")
+        assert torch.equal(found.neurons[i], alone.neurons[0])
+        assert found.steps[i] == alone.steps[0]
+        close(found.score[i], alone.score[0])
+
+
+def test_only_open_images_are_searched_again(monkeypatch):
+    """What settled is not computed once more, and keeps its score."""
+    target, images, labels = case("cls", 701, batch=8)
+    calls, native = [], module.search_paths
+
+    def spied(target, images, labels, terms, *rest):
+        calls.append((len(terms[0].nodes), len(images)))
+        return native(target, images, labels, terms, *rest)
+    monkeypatch.setattr(module, "search_paths", spied)
+    found = npc.find_paths(target, images, labels, context="full", quadrature="left", steps="auto")
+    expected = [(2, 8)]
+    for previous, steps in zip(AUTO_STEPS, AUTO_STEPS[1:], strict=False):
+        waiting = int((found.steps > previous).sum())
+        if waiting:
+            expected.append((steps, waiting))
+    assert calls == expected
+
+
+def test_what_never_settles_ends_with_the_last_rule(monkeypatch):
+    """The path of every rule differs from the one before: the last is taken as it is."""
+    target, images, labels = case("cls", 701, batch=2)
+
+    def restless(target, images, labels, terms, count, *_):
+        steps = len(terms[0].nodes)
+        return torch.full((len(images), 3, count), AUTO_STEPS.index(steps)), torch.full((len(images),), float(steps), dtype=torch.float64)
+    monkeypatch.setattr(module, "search_paths", restless)
+    found = npc.find_paths(target, images, labels, context="full", quadrature="left", steps="auto")
+    assert found.steps.tolist() == [48, 48]
+    assert found.neurons.unique().tolist() == [len(AUTO_STEPS) - 1]
+    assert found.score.tolist() == [48.0, 48.0]
+
+
+@pytest.mark.parametrize(("scope", "settings", "steps"), [
+    ("cls", {}, 4), ("patch", {}, 3), ("cls", {"context": "full"}, 3), ("cls", {"context": "frozen"}, 4), ("cls", {"context": "mixed"}, 4),
+    ("cls", {"quadrature": "left"}, 20), ("cls", {"quadrature": "right", "context": "full"}, 20), ("patch", {"quadrature": "midpoint"}, 20),
+    ("cls", {"method": "activation"}, 4), ("patch", {"method": "influence_pattern"}, 3), ("cls", {"method": "random", "quadrature": "left"}, 20),
+])
+def test_steps_that_nobody_gave(scope, settings, steps):
+    target = npc.TargetModel(helpers.small_vit(705), scope=scope)
+    images, labels = helpers.small_batch(2, 706)
+    found, written = npc.find_paths(target, images, labels, **settings), npc.find_paths(target, images, labels, steps=steps, **settings)
+    assert found.steps.tolist() == [steps] * 2
+    assert found.steps.dtype == torch.int64
+    assert torch.equal(found.neurons, written.neurons)
+    assert torch.equal(found.score, written.score)
+
+
+@pytest.mark.parametrize("method", npc.METHODS[1:])
+def test_baselines_report_their_steps(method):
+    target, images, labels = case("cls", 705, batch=2)
+    assert npc.find_paths(target, images, labels, method=method, steps=7).steps.tolist() == [7, 7]
+
+
+# --- fewer nodes than steps ---
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 20, 64])
+@pytest.mark.parametrize("rule", RULES)
+def test_condensed_rules_are_exact_for_polynomials(rule, steps):
+    """They reproduce the rule's sum, not the integral: up to degree 2 nodes - 1."""
+    points, shares = (np.array(values) for values in twins.rule(rule, steps))
+    for nodes in sorted({1, 2, 3, 4, 8, steps - 1, steps} & set(range(1, steps + 1))):
+        found, weights = (value.numpy() for value in npc.quadrature_rule(rule, steps, nodes))
+        assert found.shape == weights.shape == (nodes,)
+        assert found.dtype == weights.dtype == np.float64
+        assert abs(weights.sum() - 1) < 1e-13
+        assert (weights > 0).all()
+        assert (np.diff(found) > 0).all()
+        assert found[0] >= points[0] - 1e-13
+        assert found[-1] <= points[-1] + 1e-13
+        for degree in range(2 * nodes):  # Legendre polynomials: powers of high degree would all look alike
+            polynomial = np.polynomial.legendre.Legendre.basis(degree, domain=[0, 1])
+            assert abs(weights @ polynomial(found) - shares @ polynomial(points)) < 1e-12
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_condensed_rules_are_not_exact_beyond(rule):
+    """The degree that is named is the largest."""
+    points, shares = (np.array(values) for values in twins.rule(rule, 20))
+    found, weights = (value.numpy() for value in npc.quadrature_rule(rule, 20, 3))
+    polynomial = np.polynomial.legendre.Legendre.basis(6, domain=[0, 1])
+    assert abs(weights @ polynomial(found) - shares @ polynomial(points)) > 1e-3
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 5])
+@pytest.mark.parametrize("rule", RULES)
+def test_condensed_rules_equal_their_twin(rule, nodes):
+    """Lanczos and eigenvalues against zeros of the orthogonal polynomial."""
+    for found, expected in zip(npc.quadrature_rule(rule, 20, nodes), twins.condensed_rule(rule, 20, nodes), strict=True):
+        torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-11)
+
+
+def test_condensed_gauss_legendre_is_gauss_legendre():
+    for nodes in (1, 2, 5, 9):
+        for one, other in zip(npc.quadrature_rule("gauss-legendre", 10, nodes), npc.quadrature_rule("gauss-legendre", nodes), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+@pytest.mark.parametrize("rule", RULES)
+def test_as_many_nodes_as_steps_are_the_rule_itself(rule, steps):
+    expected = twins.rule(rule, steps)
+    for nodes in (None, steps):
+        for one, other in zip(npc.quadrature_rule(rule, steps, nodes), expected, strict=True):
+            torch.testing.assert_close(one, torch.tensor(other, dtype=torch.float64), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("nodes", [0, -1, 6, True, False, 2.0, "2", [2], np.int64(2) * 1.0])
+def test_nodes_out_of_range(nodes):
+    target, images, labels = case("cls", 705, batch=2)
+    paths = torch.zeros(2, 3, dtype=torch.int64)
+    for call in (lambda: npc.quadrature_rule("left", 5, nodes), lambda: npc.find_paths(target, images, labels, steps=5, nodes=nodes),
+                 lambda: npc.joint_attribution_score(target, images, labels, paths, steps=5, nodes=nodes)):
+        with pytest.raises(ValueError, match=r"nodes must be a whole number in 1\.\.5") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{"context": "full"}, {"context": "mixed"}, {"search": "literal"}, {"search": "beam"},
+                                      *({"method": method} for method in npc.METHODS[1:])], ids=lambda settings: "-".join(settings.values()))
+def test_as_many_nodes_as_steps_find_the_same(settings):
+    target, images, labels = case("cls", 705, mlp_ratio=0.5)
+    found, expected = (npc.find_paths(target, images, labels, quadrature="left", steps=5, nodes=nodes, **settings) for nodes in (5, None))
+    assert torch.equal(found.neurons, expected.neurons)
+    assert torch.equal(found.score, expected.score)
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_fewer_nodes_come_near(name):
+    """The published rule's own score, bias included, and closer with more nodes."""
+    target, images, labels = case(name, 707)
+    rule = {"context": "full", "quadrature": "left", "steps": 20}
+    whole = npc.find_paths(target, images, labels, **rule)
+    away = []
+    for nodes in (2, 4, 8):
+        few = npc.find_paths(target, images, labels, nodes=nodes, **rule)
+        assert few.steps.tolist() == [20, 20, 20]
+        close(few.score, npc.joint_attribution_score(target, images, labels, few.neurons, "left", 20, nodes))
+        given = npc.joint_attribution_score(target, images, labels, whole.neurons, "left", 20, nodes)
+        away.append(float(((given - whole.score) / whole.score).abs().max()))
+    assert away[2] < away[1] < away[0]
+    assert away[2] < 1e-6
+    assert torch.equal(few.neurons, whole.neurons)
+    # the control: so many nodes of another rule estimate another number
+    other = npc.joint_attribution_score(target, images, labels, whole.neurons, "left", 8)
+    assert float(((other - whole.score) / whole.score).abs().max()) > 1e-4
+
+
+# --- beam ---
+
+
+@pytest.mark.parametrize("settings", [{"context": "full"}, {"context": "full", "quadrature": "left", "steps": 5}, {}], ids=["full", "left", "auto"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_beam_of_one_is_the_joint_search(name, settings):
+    target, images, labels = case(name, 711)
+    joint, beam = npc.find_paths(target, images, labels, **settings), npc.find_paths(target, images, labels, search="beam", width=1, **settings)
+    assert torch.equal(beam.neurons, joint.neurons)
+    close(beam.score, joint.score)
+
+
+@pytest.mark.parametrize("width", [2, 4])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_beam_is_never_below_the_joint_search(name, width):
+    for seed in (721, 722):
+        target, images, labels = case(name, seed)
+        joint, beam = npc.find_paths(target, images, labels), npc.find_paths(target, images, labels, search="beam", width=width)
+        assert beam.neurons.shape == joint.neurons.shape
+        assert (beam.score >= joint.score - 1e-12).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_score_of_a_beam_is_that_of_its_path(name):
+    target, images, labels = case(name, 731)
+    for rule, steps in (("gauss-legendre", 3), ("left", 4)):
+        beam = npc.find_paths(target, images, labels, search="beam", width=3, context="full", quadrature=rule, steps=steps)
+        close(beam.score, npc.joint_attribution_score(target, images, labels, beam.neurons, rule, steps))
+        for image, label, path, score in zip(images, labels, beam.neurons.tolist(), beam.score.tolist(), strict=True):
+            value = twins.joint_attribution_score(target.model, target.scope, image, int(label), [[neuron] for neuron in path], *twins.rule(rule, steps))
+            assert abs(score - value) <= 1e-9 * max(1e-3, abs(value))
+
+
+def beam_by_hand(model, scope, image, label, width, nodes, weights):
+    """The documented procedure with the twins' slow scores: propose by the joint relaxation, decide by each path's own score.
+
+    Among equals the first is kept, and the joint search's own path always.
+    """
+    greedy, _ = twins.published_search(model, scope, image, label, nodes, weights)
+    greedy, held = [neuron for neuron, in greedy], [[]]
+    for block in range(len(model.blocks)):
+        tried = []
+        for path in held:
+            scores = relaxed(model, scope, image, label, path, nodes, weights)
+            tried += [[*path, neuron] for neuron in twins.best_first(scores, width)]
+        scores = [twins.joint_attribution_score(model, scope, image, label, [[neuron] for neuron in path], nodes, weights) for path in tried]
+        if block < len(model.blocks) - 1:
+            scores[tried.index(greedy[:block + 1])] = float("inf")
+        kept = twins.best_first(scores, width)
+        held, best = [tried[number] for number in kept], scores[kept[0]]
+    return held[0], best
+
+
+def relaxed(model, scope, image, label, path, nodes, weights):
+    """The joint relaxation's scores for the block after a partial path."""
+    clean, block = twins.clean_activations(model, scope, image), len(path)
+    moved = [[neuron] for neuron in path] + [list(range(clean[0].shape[1]))]
+    function, values = twins.path_function(model, scope, image, label, moved)
+    *earlier, own = twins.integrated_gradients(function, values, nodes, weights)
+    height = clean[block] + sum(clean[number][:, [neuron]] for number, neuron in enumerate(path))
+    return ((own + sum(earlier)) * height).sum(0)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+@pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "cls-of-averaging", "avg", "avg-registers"])
+def test_beam_equals_its_twin(name, width):
+    target, images, labels = case(name, 741, batch=2, mlp_ratio=0.5)
+    beam = npc.find_paths(target, images, labels, search="beam", width=width, context="full", quadrature="left", steps=2)
+    for image, label, path, score in zip(images, labels, beam.neurons.tolist(), beam.score.tolist(), strict=True):
+        expected, value = beam_by_hand(target.model, target.scope, image, int(label), width, *twins.rule("left", 2))
+        assert path == expected
+        assert abs(score - value) <= 1e-9 * max(1e-3, abs(value))
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_a_beam_that_holds_everything_is_exhaustive(pool):
+    """With two blocks a beam as wide as a block keeps every first neuron and tries every second one."""
+    for seed in (751, 752, 753):
+        target = npc.TargetModel(helpers.small_vit(seed, global_pool=pool, depth=2, mlp_ratio=0.375))
+        images, labels = helpers.small_batch(3, seed)
+        rule = {"context": "full", "quadrature": "gauss-legendre", "steps": 3}
+        neurons, best = npc.exhaustive_paths(target, images, labels)
+        joint = npc.find_paths(target, images, labels, **rule)
+        for width in range(2, target.n_neurons + 1):
+            beam = npc.find_paths(target, images, labels, search="beam", width=width, **rule)
+            assert (joint.score - 1e-12 <= beam.score).all()
+            assert (beam.score <= best + 1e-12).all()
+            last = beam
+        assert torch.equal(last.neurons, neurons)
+        close(last.score, best)
+
+
+def test_a_beam_finds_more_than_the_joint_search_somewhere():
+    """Otherwise the comparisons above would hold for the joint search itself."""
+    gains = []
+    for seed in (721, 722, 723):
+        target, images, labels = case("cls", seed)
+        gains.append(npc.find_paths(target, images, labels, search="beam").score - npc.find_paths(target, images, labels).score)
+    assert (torch.cat(gains) > 1e-6).any()
+
+
+def test_a_beam_gives_a_batch_the_answers_of_its_images():
+    for name in ("cls", "avg"):
+        target, images, labels = case(name, 761)
+        together = npc.find_paths(target, images, labels, search="beam", width=3)
+        for i in range(3):
+            alone = npc.find_paths(target, images[i:i + 1], labels[i:i + 1], search="beam", width=3)
+            assert torch.equal(together.neurons[i], alone.neurons[0])
+            close(together.score[i], alone.score[0])
+
+
+@pytest.mark.parametrize("top", [None, 1])
+def test_a_beam_of_one_neuron_a_block(top):
+    target, images, labels = case("cls", 761)
+    beam = npc.find_paths(target, images, labels, search="beam", top=top)
+    assert beam.neurons.shape == ((3, 3) if top is None else (3, 3, 1))
+    assert torch.equal(beam.neurons.reshape(3, 3), npc.find_paths(target, images, labels, search="beam").neurons)
+
+
+@pytest.mark.parametrize(("words", "settings"), [
+    (r"width must be a whole number in 1\.\.16", {"width": 0}),
+    (r"width must be a whole number in 1\.\.16", {"width": 17}),
+    (r"width must be a whole number in 1\.\.16", {"width": True}),
+    (r"width must be a whole number in 1\.\.16", {"width": 4.0}),
+    (r"width must be a whole number in 1\.\.16", {"width": None}),
+    (r"top must be None or 1 for search 'beam'", {"top": 2}),
+    (r"top must be a whole number in 1\.\.16", {"top": 0}),
+])
+def test_bad_beams(words, settings):
+    target, images, labels = case("cls", 761)
+    with pytest.raises(ValueError, match=words) as caught:
+        npc.find_paths(target, images, labels, search="beam", **settings)
+    assert "\n" not in str(caught.value)
+
+
+# --- precisions and determinism ---
+
+SEARCHES = [{"search": search, "context": context} for search in ("joint", "literal", "beam") for context in ("full", "frozen", "mixed")]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("pool", "settings"), [("token", settings) for settings in SEARCHES] + [("avg", settings) for settings in SEARCHES[::3]])
+def test_scores_are_in_single_precision_at_least(pool, settings, dtype):
+    images, labels = helpers.small_batch(2, 772)
+    images, exact = images.to(dtype), helpers.small_vit(771, global_pool=pool, mlp_ratio=0.5).to(dtype)
+    found = npc.find_paths(npc.TargetModel(exact), images, labels, **settings)
+    assert found.score.dtype == torch.float32
+    assert found.neurons.dtype == torch.int64
+    # the same weights and pixels in double precision give that path about the same score
+    same = npc.find_paths(npc.TargetModel(exact.double()), images.double(), labels, **settings)
+    assert same.score.dtype == torch.float64
+    if dtype == torch.float32:
+        assert torch.equal(found.neurons, same.neurons)
+        torch.testing.assert_close(found.score.double(), same.score, rtol=1e-4, atol=1e-5 * float(same.score.abs().max()))
+    else:
+        assert torch.isfinite(found.score).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", npc.METHODS[1:])
+def test_baselines_are_scored_in_single_precision_at_least(method, dtype):
+    images, labels = helpers.small_batch(2, 772)
+    assert npc.find_paths(npc.TargetModel(helpers.small_vit(771).to(dtype)), images.to(dtype), labels, method=method).score.dtype == torch.float32
+
+
+@pytest.fixture
+def deterministic():
+    native = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(native)
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+@pytest.mark.parametrize("settings", [{"search": "joint"}, {"search": "literal"}, {"search": "beam"}, {"top": 3}, {"steps": "auto"},
+                                      *({"method": method} for method in npc.METHODS[1:])], ids=lambda settings: "-".join(map(str, settings.values())))
+def test_deterministic_algorithms_suffice(pool, settings, request):
+    target = npc.TargetModel(helpers.small_vit(781, global_pool=pool))
+    images, labels = helpers.small_batch(2, 782)
+    expected = npc.find_paths(target, images, labels, **settings)
+    request.getfixturevalue("deterministic")
+    found = [npc.find_paths(target, images, labels, **settings) for _ in range(2)]
+    for one in found:
+        assert torch.equal(one.neurons, expected.neurons)
+        assert torch.equal(one.score, found[0].score)
+    npc.refine_paths(target, images, labels, torch.zeros(2, 3, dtype=torch.int64))
+
+
+# --- settings ---
+
+
+def test_settings_are_completed():
+    target, averaging = case("cls", 791)[0], case("avg", 791)[0]
+    everything = {"method": "neuron_path", "search": "joint", "context": "mixed", "quadrature": "gauss-legendre", "steps": 4, "nodes": None, "exact_steps": 2,
+                  "top": None, "width": 4, "seed": 0}
+    assert complete_settings(target) == everything
+    assert complete_settings(averaging) == everything | {"context": "full", "steps": 3}
+    assert complete_settings(target, context="full") == everything | {"context": "full", "steps": 3}
+    assert complete_settings(target, quadrature="left") == everything | {"quadrature": "left", "steps": 20}
+    assert complete_settings(target, steps="auto") == everything | {"steps": "auto"}
+    given = {"search": "literal", "steps": 7, "nodes": 3, "top": 2, "seed": 5, "context": "frozen"}
+    assert complete_settings(target, **given) == everything | given
+    # once more changes nothing, and find_paths takes what comes out
+    assert complete_settings(target, **complete_settings(target, **given)) == everything | given
+    images, labels = helpers.small_batch(2, 792)
+    assert torch.equal(npc.find_paths(target, images, labels, **complete_settings(target, **given)).neurons,
+                       npc.find_paths(target, images, labels, **given).neurons)
+
+
+def test_every_setting_of_find_paths_is_known():
+    names = set(inspect.signature(npc.find_paths).parameters) - {"target", "images", "labels", "memory_budget"}
+    assert set(complete_settings(case("cls", 791)[0])) == names
+
+
+@pytest.mark.parametrize(("words", "settings"), [
+    ("unknown settings stepz; accepted: method, search, context, quadrature, steps, nodes, exact_steps, top, width, seed", {"stepz": 3}),
+    ("unknown settings a, b; accepted", {"b": 1, "a": 2}),
+    ("unknown settings memory_budget; accepted", {"memory_budget": "6GB"}),
+    ("unknown method 'best'; accepted: neuron_path, activation", {"method": "best"}),
+    ("unknown search 'greedy'; accepted: joint, literal, beam", {"search": "greedy"}),
+    ("unknown context 'clean'; accepted: auto, full, frozen, mixed", {"context": "clean"}),
+    ("unknown quadrature 'simpson'; accepted: left", {"quadrature": "simpson"}),
+    ("unknown quadrature 'simpson'; accepted: left", {"quadrature": "simpson", "steps": "auto"}),
+    ("steps must be a whole number of at least 1", {"steps": 0}),
+    ("steps must be a whole number of at least 1", {"steps": 3.0}),
+    ("steps must be a whole number of at least 1", {"steps": True}),
+    ("steps must be a whole number of at least 1, or 'auto'", {"steps": "many"}),
+    ("steps must be .* without nodes, got 'auto'", {"steps": "auto", "nodes": 2}),
+    ("steps must be .* for method 'neuron_path'", {"steps": "auto", "method": "activation"}),
+    (r"nodes must be a whole number in 1\.\.4", {"nodes": 5}),
+    (r"nodes must be a whole number in 1\.\.3", {"nodes": 4, "context": "full"}),
+    ("exact_steps must be a whole number of at least 1", {"exact_steps": 0}),
+    ("exact_steps must be a whole number of at least 1", {"exact_steps": True}),
+    ("seed must be a whole number of at least 0", {"seed": -1}),
+    ("seed must be a whole number of at least 0", {"seed": 0.5}),
+    (r"top must be a whole number in 1\.\.16", {"top": 17}),
+    (r"top must be a whole number in 1\.\.16", {"top": True}),
+])
+def test_settings_that_are_refused(words, settings):
+    target, images, labels = case("cls", 791)
+    calls = [lambda: complete_settings(target, **settings)]
+    if "unknown settings" not in words:
+        calls.append(lambda: npc.find_paths(target, images, labels, **settings))
+    for call in calls:
+        with pytest.raises(ValueError, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
