@@ -66,7 +66,7 @@ def test_equations_are_drawn_without_a_network(html):
     assert ((html / "book").joinpath(script["src"].split("?")[0])).resolve().is_file()
     assert list((html / "_static" / "mathjax" / "output").rglob("*.woff")), "no fonts for the equations"
     labels = [node.get_text()[:3] for node in method.find_all(class_="eqno")]
-    assert labels == ["(1)", "(2)", "(3)"]
+    assert labels == ["(1)", "(2)", "(3)", "(4)"]
 
 
 def test_class_picker_is_whole_without_scripts(html):
