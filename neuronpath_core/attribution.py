@@ -56,6 +56,18 @@ def quadrature_rule(quadrature: Quadrature, steps: int, nodes: int | None = None
     return torch.from_numpy(points), torch.from_numpy(weights)
 
 
+def placed_rule(target: TargetModel, quadrature: Quadrature, steps: int, nodes: int | None = None) -> tuple[Tensor, Tensor]:
+    """:func:`quadrature_rule` for a model: nodes in its dtype, weights in at least single precision, on its device."""
+    points, weights = quadrature_rule(quadrature, steps, nodes)
+    return points.to(target.device, target.dtype), weights.to(target.device, torch.promote_types(target.dtype, torch.float32))
+
+
+def integrated(values: Float[Tensor, "batch step *rest"], weights: Float[Tensor, "step"]) -> Float[Tensor, "batch *rest"]:
+    """Values at a rule's nodes, summed with its weights in at least single precision."""
+    wide = torch.promote_types(values.dtype, torch.float32)
+    return torch.einsum("bs...,s->b...", values.to(wide), weights.to(wide))
+
+
 def _condensed(points: np.ndarray, weights: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss quadrature of a discrete measure of mass one."""
     basis, diagonal, beside = [np.sqrt(weights)], [], []
@@ -117,7 +129,7 @@ def joint_attribution_score(
     target.check_batch(images, labels)
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))
-    alphas, weights = (value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps, nodes))
+    alphas, weights = placed_rule(target, quadrature, steps, nodes)
     with activation_gradients(target):
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), lambda chosen: _joint_score(
             target, images[chosen], labels[chosen], ranked[chosen], alphas, weights), side_by_side=True))
@@ -164,8 +176,7 @@ def _path_gradient(clean, labels, ranked, alphas, weights):
     (held, shift), target, steps = path_held(clean, ranked, alphas), clean.target, len(alphas)
     stream = target.run(clean.streams[0].repeat_interleave(steps, 0), 0, target.n_blocks, held, pooled=True)
     gradient, = torch.autograd.grad(target.probability(stream, labels.repeat_interleave(steps)).sum(), shift)
-    wide = torch.promote_types(gradient.dtype, torch.float32)
-    return (gradient[..., 0].to(wide) * weights[:, None].to(wide)).sum(1)
+    return integrated(gradient[..., 0], weights)
 
 
 def complete_attribution(
@@ -231,7 +242,7 @@ def knowledge_attribution(
     images = images.detach()
     if scaling not in ("block", "neuron"):
         raise ValueError(f"unknown scaling {scaling!r}; accepted: block, neuron")
-    alphas, weights = (value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps))
+    alphas, weights = placed_rule(target, quadrature, steps)
     with activation_gradients(target):
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), lambda chosen: _knowledge(
             target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
@@ -251,19 +262,19 @@ def _knowledge(target, images, labels, alphas, weights, scaling):
     for block, value in enumerate(clean.activations):
         vectors = target.value_vectors(block)
 
-        def integrated(written, block=block, vectors=vectors):
+        def slopes(written, block=block, vectors=vectors):
             """Gradients at the scope's neurons, integrated over α, when ``written`` (batch, token, embed) is scaled away."""
             total = 0.0
             for nodes, share in node_parts(target, batch, alphas, weights):
                 copies = clean.streams[block + 1].repeat_interleave(len(nodes), 0).unflatten(0, (batch, len(nodes)))
                 copies[:, :, target.tokens] += (nodes - 1)[:, None, None] * written[:, None]
                 gradient = stream_gradient(target, copies.flatten(0, 1), labels.repeat_interleave(len(nodes)), block + 1)[:, target.tokens]
-                total = total + (gradient.unflatten(0, (batch, len(nodes))) * share[:, None, None]).sum(1)
-            return total @ vectors.T
+                total = total + integrated(gradient.unflatten(0, (batch, len(nodes))), share)
+            return total @ vectors.T.to(total.dtype)
 
         if scaling == "block":
-            slope = integrated(value @ vectors)
+            slope = slopes(value @ vectors)
         else:
-            slope = torch.stack([integrated(value[..., [i]] * vectors[i])[..., i] for i in range(target.n_neurons)], -1)
+            slope = torch.stack([slopes(value[..., [i]] * vectors[i])[..., i] for i in range(target.n_neurons)], -1)
         attributions.append((value * slope).sum(1))
     return torch.stack(attributions, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.attribution import node_parts, top_neurons
+from neuronpath_core.attribution import integrated, node_parts, top_neurons
 from neuronpath_core.blocks import forward_mode
 from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, activation_gradients, hooked, read_activations
@@ -49,7 +49,7 @@ def influence_pattern_paths(
             probability = target(scaled_images).softmax(-1).gather(1, labels[chosen].repeat_interleave(len(alphas))[:, None])
             gradients = torch.autograd.grad(probability.sum(), entering)
         found = torch.stack([gradient[:, target.tokens].sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
-        return (found * shares[:, None, None]).sum(1)
+        return integrated(found, shares)
 
     with activation_gradients(target):
         parts = in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)), slopes)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import baselines
-from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, quadrature_rule
+from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, placed_rule, quadrature_rule
 from neuronpath_core.contexts import Context, resolve_context
 from neuronpath_core.memory import memory_limit
 from neuronpath_core.neurons import TargetModel
@@ -136,8 +136,7 @@ def find_paths(
         top: neurons per block, best first; ``None`` for one.  All of them are scaled together.
         width: partial paths kept by ``"beam"``.
         seed: of ``"random"``.
-        memory_budget: bytes, or a text like ``"6GB"``, that splits images, nodes and candidates (a beam's partial paths move from block to block
-            together); the paths do not depend on it.
+        memory_budget: bytes, or a text like ``"6GB"``, that splits images, nodes and candidates; the paths do not depend on it.
             ``None`` chooses by the device.  If memory runs out, halves go on, with one warning.
 
     Returns:
@@ -182,7 +181,7 @@ def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict,
 
 def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
     quadrature, steps, nodes = settings["quadrature"], settings["steps"], settings["nodes"]
-    rule = [value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps, nodes)]
+    rule = placed_rule(target, quadrature, steps, nodes)
     if settings["method"] == "activation":
         neurons = baselines.activation_paths(target, images, count)
     elif settings["method"] == "influence_pattern":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import Quadrature, joint_attribution_score, node_parts, path_held, quadrature_rule, select_neurons, top_neurons
+from neuronpath_core.attribution import Quadrature, integrated, joint_attribution_score, node_parts, path_held, placed_rule, select_neurons, top_neurons
 from neuronpath_core.contexts import CleanPass
 from neuronpath_core.memory import images_at_once, in_chunks, memory_limit
 from neuronpath_core.neurons import TargetModel, activation_gradients
@@ -88,7 +88,7 @@ def refine_paths(
 
 def _propose(target, images, labels, paths, block, quadrature, steps, count) -> Tensor:
     """``(batch, count)`` neurons of a block, best first by the linearised score."""
-    nodes, weights = (value.to(device=images.device, dtype=images.dtype) for value in quadrature_rule(quadrature, steps))
+    nodes, weights = placed_rule(target, quadrature, steps)
 
     def scores(chosen: Tensor) -> Tensor:
         clean, batch = CleanPass.of(target, images[chosen]), len(chosen)
@@ -104,7 +104,7 @@ def _propose(target, images, labels, paths, block, quadrature, steps, count) -> 
         probability = target.probability(stream, labels[chosen].repeat_interleave(count))
         # a model of one block has no other neuron to move
         own, along = torch.autograd.grad(probability.sum(), (held[block], shift), allow_unused=True, materialize_grads=True)
-        return torch.einsum("bstn,s->btn", own.unflatten(0, (len(chosen), count)) + along, shares)
+        return integrated(own.unflatten(0, (len(chosen), count)) + along, shares)
 
     with activation_gradients(target):
         found = torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, steps), scores, side_by_side=True))

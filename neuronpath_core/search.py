@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from neuronpath_core.attribution import select_neurons, stream_gradient, top_neurons
+from neuronpath_core.attribution import integrated, select_neurons, stream_gradient, top_neurons
 from neuronpath_core.contexts import CleanPass, FrozenContext, FullContext
 from neuronpath_core.memory import copies_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, activation_gradients
@@ -58,6 +58,13 @@ class _Prefix:
         scoped, start = scoped.flatten(0, 1), self.context.tokens.start
         return torch.nn.functional.pad(scoped, (0, 0, start, self.stream.shape[1] - start - scoped.shape[1]))
 
+    def _pieces(self, held: Tensor, *streams: Tensor) -> list[tuple[Tensor, ...]]:
+        """Streams and what is held, split by rows of the batch so that none has more copies than the limit holds."""
+        if isinstance(self.context, FrozenContext):  # whose copies belong to their images, and are small
+            return [(*streams, held)]
+        rows = max(1, copies_at_once(self.context.target) // self.steps)
+        return list(zip(*(stream.split(rows * self.steps) for stream in streams), held.split(rows), strict=True))
+
     def _gradient(self, stream: Tensor, block: int, copies: int = 1) -> Tensor:
         """Of every copy's label probability with respect to the stream before ``block``."""
         labels = self.labels.repeat_interleave(self.steps * copies)
@@ -66,14 +73,9 @@ class _Prefix:
         pieces = zip(stream.split(copies_at_once(self.context.target)), labels.split(copies_at_once(self.context.target)), strict=True)
         return torch.cat([stream_gradient(self.context, *piece, block) for piece in pieces])
 
-    def _integrated(self, scoped: Tensor) -> Tensor:
-        """``(batch, steps, scope token, …)`` summed with the rule's weights; never in less than single precision."""
-        wide = torch.promote_types(scoped.dtype, torch.float32)
-        return torch.einsum("bs...,s->b...", scoped.to(wide), self.weights.to(wide))
-
     def along_path(self, block: int) -> Tensor:
         """``(batch, scope token)``: the integrated gradient along the path neurons, blocks from ``block`` on native."""
-        return self._integrated(self.path_gradient(self._gradient(self.stream, block)))
+        return integrated(self.path_gradient(self._gradient(self.stream, block)), self.weights)
 
     def joint_slopes(self, block: int, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """The joint relaxation, all neurons of the block scaled together: integrated gradients of its neurons
@@ -82,8 +84,8 @@ class _Prefix:
         stream = self.stream.detach() + self._padded(self.fade * (clean @ vectors)[:, None])
         gradient = self._gradient(stream, block + 1)
         scoped = gradient[:, self.context.tokens].unflatten(0, (self.batch, self.steps))
-        along = self._integrated(self.path_gradient(gradient))
-        scoped = self._integrated(scoped)
+        along = integrated(self.path_gradient(gradient), self.weights)
+        scoped = integrated(scoped, self.weights)
         return scoped @ vectors.T.to(scoped.dtype), along
 
     def literal_slopes(self, block: int, vectors: Tensor, candidates: Tensor) -> Tensor:
@@ -97,7 +99,7 @@ class _Prefix:
         for index, candidate in enumerate(candidates):
             own = gradient[:, index].flatten(0, 1)
             scoped = (own[:, self.context.tokens] @ vectors[candidate]).unflatten(0, (self.batch, self.steps))
-            slopes.append(self._integrated(scoped + self.path_gradient(own)))
+            slopes.append(integrated(scoped + self.path_gradient(own), self.weights))
         return torch.stack(slopes, -1)
 
 
@@ -108,7 +110,10 @@ class _TangentPrefix(_Prefix):
 
     def advance(self, block: int) -> None:
         """Through a block whose scope is clamped clean."""
-        self.stream, self.tangent = self.context.run_tangent(self.stream, self.tangent, block, self.context.clean.activations[block], pooled=True)
+        held = self.context.clean.activations[block]
+        pieces = self._pieces(held, self.stream, self.tangent)
+        moved = [self.context.run_tangent(stream, tangent, block, clamp, pooled=True) for stream, tangent, clamp in pieces]
+        self.stream, self.tangent = (torch.cat(values) if len(moved) > 1 else values[0] for values in zip(*moved, strict=True))
 
     def write(self, change: Tensor, slope: Tensor) -> None:
         """Move the scope's stream by ``change``, which grows by ``slope`` per unit of the path neurons."""
@@ -149,9 +154,11 @@ class _GraphPrefix(_Prefix):
         """Through a block whose scope is clamped clean."""
         self.reached, context = block, self.context  # the function must not hold the prefix, whose stream would then never be freed
 
-        def run(stream):
-            return context.run(stream, block, block + 1, {block: context.clean.activations[block]})
-        self.stream = checkpoint(run, self.stream, use_reentrant=False) if self.recompute else run(self.stream)
+        def run(stream, held):
+            return context.run(stream, block, block + 1, {block: held})
+        pieces = self._pieces(context.clean.activations[block], self.stream)
+        moved = [checkpoint(run, *piece, use_reentrant=False) if self.recompute else run(*piece) for piece in pieces]
+        self.stream = torch.cat(moved) if len(moved) > 1 else moved[0]
 
     def write(self, change: Tensor, slope: Tensor) -> None:
         """Move the scope's stream by ``change``, which grows by ``slope`` per unit of the path neurons."""

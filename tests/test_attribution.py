@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import attribution, memory
+from neuronpath_core import attribution, baselines, memory, refinement, search
 from tests import helpers, twins
 
 RULES = ("left", "right", "midpoint", "gauss-legendre")
@@ -20,6 +20,37 @@ def random_neurons(target, batch, rank=None, seed=0):
 
 
 # --- quadrature ---
+
+
+@pytest.mark.parametrize("compute", [
+    lambda target, images, labels: npc.joint_attribution_score(target, images, labels, torch.zeros(len(images), 3, dtype=torch.int64), "left", 20),
+    lambda target, images, labels: npc.knowledge_attribution(target, images, labels, "left", 20),
+    lambda target, images, labels: npc.refine_paths(target, images, labels, torch.zeros(len(images), 3, dtype=torch.int64), "left", 20),
+    lambda target, images, labels: npc.find_paths(target, images, labels, context="full", quadrature="left", steps=20),
+    lambda target, images, labels: npc.find_paths(target, images, labels, "influence_pattern", quadrature="left", steps=20),
+], ids=["score", "knowledge", "refinement", "search", "influence pattern"])
+def test_a_narrow_dtype_does_not_round_the_weights(compute, monkeypatch):
+    # 1/20 in bfloat16 is 0.1 % too large, which every integral would inherit
+    sums, original = [], attribution.integrated
+
+    def integrated(values, weights):
+        sums.append(weights.double().sum().item() if weights.dtype == torch.float64 or weights.dtype == torch.float32 else math.nan)
+        return original(values, weights)
+
+    for module in (attribution, baselines, refinement, search):
+        monkeypatch.setattr(module, "integrated", integrated)
+    target = npc.TargetModel(helpers.small_vit().to(torch.bfloat16))
+    images, labels = helpers.small_batch(2)
+    with memory.memory_limit(target, "1GB"):  # all nodes at once
+        compute(target, images.bfloat16(), labels)
+    assert sums == pytest.approx([1.0] * len(sums), abs=1e-6)
+    assert sums
+
+
+def test_integrals_are_summed_in_single_precision_at_least():
+    values = torch.tensor([[1.0, 2.0**-9]], dtype=torch.bfloat16)
+    assert attribution.integrated(values, torch.tensor([0.5, 0.5])).item() == 0.5 + 2.0**-10  # bfloat16 has no such number
+    assert attribution.integrated(values.double(), torch.tensor([0.5, 0.5])).dtype == torch.float64
 
 
 def integrate(rule, steps, power):
