@@ -43,12 +43,9 @@ def influence_pattern_paths(
         return sum(part_of_slopes(chosen, *part) for part in node_parts(target, len(chosen), nodes, weights))
 
     def part_of_slopes(chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
-        scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1).requires_grad_()
-        entering: list[Tensor] = []
-        with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
-            probability = target(scaled_images).softmax(-1).gather(1, labels[chosen].repeat_interleave(len(alphas))[:, None])
-            gradients = torch.autograd.grad(probability.sum(), entering)
-        found = torch.stack([gradient[:, target.tokens].sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
+        scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1)
+        gradients, _ = _activation_slopes(target, scaled_images, labels[chosen].repeat_interleave(len(alphas)))
+        found = torch.stack([gradient.sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
         return integrated(found, shares)
 
     with activation_gradients(target):
@@ -110,6 +107,90 @@ def _eq9_chunk(target, images, labels, nodes, weights, top):
     return torch.stack(neurons, 1)
 
 
+def gradient_activation(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"]
+) -> Float[Tensor, "batch layer neuron"]:
+    r"""Gradient times activation, :math:`\bar w^l_i\, \partial F_x/\partial w^l_i` at the clean image; for scope ``"patch"`` summed over the patch tokens."""
+    def attribution(chosen: Tensor) -> Tensor:
+        gradients, values = _activation_slopes(target, images[chosen], labels[chosen])
+        return torch.stack([(gradient * value).sum(1) for gradient, value in zip(gradients, values, strict=True)], 1)
+
+    with activation_gradients(target):
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), attribution))
+
+
+def conductance(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
+    nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"],
+) -> Float[Tensor, "batch layer neuron"]:
+    r"""Conductance of every neuron (Dhamdhere et al., 2019) along the straight line from the zero image,
+
+    .. math:: \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\, \frac{d w^l_i(\alpha x)}{d\alpha}\, d\alpha ,
+
+    the second factor by forward mode.  For scope ``"patch"`` summed over the patch tokens.
+    """
+    def attribution(chosen: Tensor) -> Tensor:
+        return sum(part(chosen, *piece) for piece in node_parts(target, len(chosen), nodes, weights))
+
+    def part(chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
+        direction = images[chosen].repeat_interleave(len(alphas), 0)
+        scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1)
+        gradients, _ = _activation_slopes(target, scaled_images, labels[chosen].repeat_interleave(len(alphas)))
+        tangents: list[Tensor] = []
+        with torch.no_grad(), forward_mode(), hooked(target, dict.fromkeys(range(target.n_blocks), lambda value: tangents.append(
+                forward_ad.unpack_dual(value[:, target.tokens]).tangent))):
+            target(forward_ad.make_dual(scaled_images, direction))
+        found = torch.stack([(gradient * tangent).sum(1).unflatten(0, (len(chosen), -1)) for gradient, tangent in zip(gradients, tangents, strict=True)], 2)
+        return integrated(found, shares)
+
+    with activation_gradients(target):
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 2 * len(nodes)), attribution))
+
+
+def _activation_slopes(target, images, labels):
+    """Per block the gradient of each image's label probability at the scope's neurons, and their values, ``(batch, scope token, neuron)``."""
+    entering: list[Tensor] = []
+    with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
+        probability = target(images.detach().requires_grad_()).softmax(-1).gather(1, labels[:, None])
+        values = [value.detach()[:, target.tokens] for value in entering]  # now: a checkpointed block enters again on the way back
+        gradients = torch.autograd.grad(probability.sum(), entering[:target.n_blocks])
+    return [gradient[:, target.tokens] for gradient in gradients], values
+
+
+def matched_random_paths(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], neurons: Int64[Tensor, "batch layer"], seed: int = 0
+) -> Int64[Tensor, "batch layer rank"]:
+    """Random neurons of about the activation of given ones: in every block one of those whose clean activation (summed over the scope's tokens) ranks
+    within n/20 places, at least two, of theirs, and none of the path itself as long as the block has others.
+
+    An image's draw depends on the seed and on its pixels alone.
+
+    Raises:
+        ValueError: neurons that do not fit.
+    """
+    ranked = target.check_neurons(neurons, len(images))
+    top, reach = ranked.shape[2], max(2, target.n_neurons // 20)
+    order = top_neurons(torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                            lambda chosen: read_activations(target, images[chosen]).sum(2))), target.n_neurons).cpu().numpy()
+    paths = np.empty(tuple(ranked.shape), dtype=np.int64)
+    for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64), ranked.cpu().numpy(), strict=True)):
+        rng = _generator(image, seed)
+        for block in range(target.n_blocks):
+            place, free = np.argsort(order[row, block]), ~np.isin(np.arange(target.n_neurons), own[block])
+            for rank in range(top):
+                if not free.any():  # the path has more than half of the block's neurons
+                    free[np.setdiff1d(own[block], paths[row, block, :rank])] = True
+                distance = np.abs(place - place[own[block, rank]])
+                chosen = rng.choice(np.flatnonzero(free & (distance <= max(reach, distance[free].min()))))
+                free[chosen], paths[row, block, rank] = False, chosen
+    return torch.from_numpy(paths).to(images.device)
+
+
+def _generator(image: Tensor, seed: int) -> np.random.Generator:
+    """Of random numbers, for one image: depends on the seed and on its pixels alone."""
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(image.numpy().tobytes()).digest()[:8], "big")])
+
+
 def random_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"], top: int = 1, seed: int = 0) -> Int64[Tensor, "batch layer rank"]:
     """Neurons drawn uniformly without replacement in each block.
 
@@ -117,7 +198,6 @@ def random_paths(target: TargetModel, images: Float[Tensor, "batch channel heigh
     """
     paths = []
     for image in images.detach().to("cpu", torch.float64):
-        entropy = int.from_bytes(hashlib.sha256(image.numpy().tobytes()).digest()[:8], "big")
-        rng = np.random.default_rng([seed, entropy])
+        rng = _generator(image, seed)
         paths.append(np.stack([rng.choice(target.n_neurons, size=top, replace=False) for _ in range(target.n_blocks)]))
     return torch.from_numpy(np.stack(paths)).to(images.device)

@@ -18,6 +18,16 @@ Context = Literal["auto", "full", "frozen", "mixed"]
 CONTEXTS = ("auto", "full", "frozen", "mixed")
 
 
+def through(target: TargetModel, stream: Float[Tensor, "batch token embed"], index: int) -> tuple[Tensor, Tensor]:
+    """The stream after one block, running natively, and the block's scope activations ``(batch, scope token, neuron)``."""
+    plain = target.plain(index)
+    if plain is not None:
+        return plain.activations(stream)
+    with reading(target) as store:
+        stream = target.run(stream, index, index + 1)
+    return stream, store[index]
+
+
 @dataclass(frozen=True)
 class CleanPass:
     """One unedited forward of a chunk of images.
@@ -37,13 +47,7 @@ class CleanPass:
         with torch.no_grad():
             streams.append(target.embed(images))
             for index in range(target.n_blocks):
-                plain = target.plain(index)
-                if plain is not None:
-                    stream, active = plain.activations(streams[-1])
-                else:
-                    with reading(target) as store:
-                        stream = target.run(streams[-1], index, index + 1)
-                    active = store[index]
+                stream, active = through(target, streams[-1], index)
                 streams.append(stream)
                 activations.append(active)
         return cls(target, activations, streams)

@@ -107,6 +107,7 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
     model = (_one_of(names), f"one of {', '.join(names)}")
     return {
         "profile": (_one_of(profile_names(root)), f"one of {', '.join(profile_names(root))}"),
+        "profiles": (_list_of(_one_of(profile_names(root))), f"a list of one or more of {', '.join(profile_names(root))}"),
         "model": model,
         "models": (_list_of(model[0]), f"a list of one or more of {', '.join(names)}"),
         "methods": (_list_of(_one_of(METHODS)), f"a list of one or more of {', '.join(METHODS)}"),
@@ -174,7 +175,8 @@ class Run:
 
 def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps([profile, dict(parameters)], sort_keys=True).encode())
-    sources = [root / "profiles" / f"{profile}.yml", *sorted((root / "data").rglob("*.csv")), *sorted((root / "data").rglob("*.json")),
+    # all profiles: a notebook may take more than the one that it is run with
+    sources = [*sorted((root / "profiles").glob("*.yml")), *sorted((root / "data").rglob("*.csv")), *sorted((root / "data").rglob("*.json")),
                *sorted((root / "benchmarks").glob("*.json")), *sorted((root / "neuronpath_core").glob("*.py"))]
     for path in sources:
         digest.update(path.read_bytes())
@@ -203,10 +205,10 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
             offered = list(dict.fromkeys(parameter for names in known.values() for parameter in names))
             raise ValueError(f"no chosen notebook has a parameter {name!r}; accepted: {', '.join(offered)}")
     for notebook, names in known.items():
-        # the notebooks' own defaults are those of the default profile, so that they are only told of another one
+        # the notebooks' own defaults are those of a run with the default profile, so that they are only told of another one
         parameters = dict(entries["notebooks"].get(notebook) or {})
         if profile != DEFAULT_PROFILE:
-            parameters["profile"] = profile
+            parameters |= {"profiles": [profile]} if "profiles" in names else {"profile": profile}
         parameters.update({name: value for name, value in overrides.items() if name in names})
         check_parameters(notebook, names, checks, parameters)
         made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters)

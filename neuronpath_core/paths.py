@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import baselines
-from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, placed_rule, quadrature_rule
+from neuronpath_core.ablation import ablation_paths
+from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, knowledge_attribution, placed_rule, quadrature_rule, top_neurons
 from neuronpath_core.contexts import Context, resolve_context
 from neuronpath_core.memory import memory_limit
 from neuronpath_core.neurons import TargetModel
@@ -19,9 +20,12 @@ from neuronpath_core.search import SEARCHES, Integrand, Search, search_paths
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
-METHODS = ("neuron_path", "activation", "influence_pattern", "influence_pattern_eq9", "random")
+METHODS = ("neuron_path", "complete", "ablation", "knowledge", "gradient_activation", "conductance", "activation", "influence_pattern",
+           "influence_pattern_eq9", "random", "matched_random")
+SEARCHED = ("neuron_path", "complete")  # by layer-progressive search over an integral, with all its settings
 # the published number, and the fewest that are at least as close to the converged integral on every trained model (notebook 7)
 PUBLISHED_STEPS = 20
+ABLATION_PROPOSALS = 12
 GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
 AUTO_STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
@@ -68,8 +72,9 @@ def complete_settings(target: TargetModel, **settings) -> dict:
     if settings["steps"] is None:
         settings["steps"] = GAUSS_STEPS[settings["context"]] if settings["quadrature"] == "gauss-legendre" else PUBLISHED_STEPS
     if isinstance(settings["steps"], str):
-        if settings["steps"] != "auto" or settings["method"] != "neuron_path" or settings["nodes"] is not None:
-            raise ValueError(f"steps must be a whole number of at least 1, or 'auto' for method 'neuron_path' without nodes, got {settings['steps']!r}")
+        if settings["steps"] != "auto" or settings["method"] not in SEARCHED or settings["nodes"] is not None:
+            raise ValueError(f"steps must be a whole number of at least 1, or 'auto' for methods {' and '.join(map(repr, SEARCHED))} without nodes, "
+                             f"got {settings['steps']!r}")
         check_quadrature(settings["quadrature"], 1)
     else:
         check_quadrature(settings["quadrature"], settings["steps"], settings["nodes"])
@@ -121,11 +126,13 @@ def find_paths(
     Args:
         target: the model.
         images, labels: a batch; classes may mix; a batch gives the same paths as its images one by one.
-        method: ``"neuron_path"`` (:func:`~neuronpath_core.search.search_paths`), ``"activation"``,
-            ``"influence_pattern"`` (as published), ``"influence_pattern_eq9"``, ``"random"``.
-        search: for ``"neuron_path"``: ``"joint"``, the published relaxation; ``"literal"``, Algorithm 1, n times dearer;
+        method: ``"neuron_path"`` (:func:`~neuronpath_core.search.search_paths`); ``"complete"``, the same search by complete attribution;
+            ``"ablation"`` (:func:`~neuronpath_core.ablation.ablation_paths`); per block the largest ``"knowledge"`` attribution,
+            ``"gradient_activation"`` or ``"conductance"``; ``"activation"``, ``"influence_pattern"`` (as published), ``"influence_pattern_eq9"``,
+            ``"random"``; ``"matched_random"``, random neurons of about the activation of the ``"neuron_path"``.
+        search: for ``"neuron_path"`` and ``"complete"``: ``"joint"``, the published relaxation; ``"literal"``, Algorithm 1, n times dearer;
             ``"beam"``, several partial paths at once, for a score at least as high.
-        context: for ``"neuron_path"``: ``"full"``, every token runs natively; ``"frozen"``, only the class token moves, the others
+        context: for the same two: ``"full"``, every token runs natively; ``"frozen"``, only the class token moves, the others
             keep their clean keys and values; ``"mixed"``, the frozen integrand corrected by the exact one at ``exact_steps`` nodes;
             ``"auto"``, mixed where the model classifies from its class token and consists of timm's plain blocks, else full.
         quadrature: rule of all integrals, those of the score included.
@@ -135,7 +142,7 @@ def find_paths(
         exact_steps: see ``context``.
         top: neurons per block, best first; ``None`` for one.  All of them are scaled together.
         width: partial paths kept by ``"beam"``.
-        seed: of ``"random"``.
+        seed: of ``"random"`` and ``"matched_random"``.
         memory_budget: bytes, or a text like ``"6GB"``, that splits images, nodes and candidates; the paths do not depend on it.
             ``None`` chooses by the device.  If memory runs out, halves go on, with one warning.
 
@@ -150,8 +157,10 @@ def find_paths(
     target.check_batch(images, labels)
     images, count = images.detach(), 1 if top is None else top
     with memory_limit(target, memory_budget):
-        if method == "neuron_path":
+        if method in SEARCHED:
             neurons, score, taken = _search(target, images, labels, settings, count)
+            if method == "complete":  # it was searched by another attribution
+                score = _score(target, images, labels, neurons, settings)
         else:
             neurons, score, taken = _baseline(target, images, labels, settings, count)
     return Paths(neurons if top is not None else neurons[..., 0], score, taken)
@@ -161,7 +170,8 @@ def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict,
     def search(steps: int, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
         terms = [Integrand(term.nodes.to(target.device), term.weights.to(target.device), term.frozen) for term in terms]
-        return search_paths(target, images[rows], labels[rows], terms, count, settings["search"], settings["width"])
+        attribution = "complete" if settings["method"] == "complete" else "joint"
+        return search_paths(target, images[rows], labels[rows], terms, count, settings["search"], settings["width"], attribution)
 
     if settings["steps"] != "auto":
         neurons, score = search(settings["steps"], slice(None))
@@ -179,16 +189,32 @@ def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict,
     return neurons, score, taken
 
 
+def _score(target: TargetModel, images: Tensor, labels: Tensor, neurons: Tensor, settings: dict) -> Tensor:
+    """Joint attribution score in full context."""
+    steps = PUBLISHED_STEPS if settings["steps"] == "auto" else settings["steps"]
+    return joint_attribution_score(target, images, labels, neurons, settings["quadrature"], steps, settings["nodes"])
+
+
 def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    quadrature, steps, nodes = settings["quadrature"], settings["steps"], settings["nodes"]
-    rule = placed_rule(target, quadrature, steps, nodes)
-    if settings["method"] == "activation":
+    quadrature, steps, method, seed = settings["quadrature"], settings["steps"], settings["method"], settings["seed"]
+    rule = placed_rule(target, quadrature, steps, settings["nodes"])
+    if method == "activation":
         neurons = baselines.activation_paths(target, images, count)
-    elif settings["method"] == "influence_pattern":
+    elif method == "ablation":
+        neurons = ablation_paths(target, images, labels, count, proposals=min(max(count, ABLATION_PROPOSALS), target.n_neurons))[0]
+    elif method == "knowledge":
+        neurons = top_neurons(knowledge_attribution(target, images, labels, quadrature, steps), count)
+    elif method == "gradient_activation":
+        neurons = top_neurons(baselines.gradient_activation(target, images, labels), count)
+    elif method == "conductance":
+        neurons = top_neurons(baselines.conductance(target, images, labels, *rule), count)
+    elif method == "influence_pattern":
         neurons = baselines.influence_pattern_paths(target, images, labels, *rule, count)
-    elif settings["method"] == "influence_pattern_eq9":
+    elif method == "influence_pattern_eq9":
         neurons = baselines.influence_pattern_eq9_paths(target, images, labels, *rule, count)
+    elif method == "matched_random":
+        path = _search(target, images, labels, settings, count)[0]
+        neurons = baselines.matched_random_paths(target, images, path, seed)
     else:
-        neurons = baselines.random_paths(target, images, count, settings["seed"])
-    score = joint_attribution_score(target, images, labels, neurons, quadrature, steps, nodes)
-    return neurons, score, torch.full((len(images),), steps, device=target.device)
+        neurons = baselines.random_paths(target, images, count, seed)
+    return neurons, _score(target, images, labels, neurons, settings), torch.full((len(images),), steps, device=target.device)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Search = Literal["joint", "literal", "beam"]
 SEARCHES = ("joint", "literal", "beam")
+Attribution = Literal["joint", "complete"]
 
 
 class _Prefix:
@@ -88,19 +89,20 @@ class _Prefix:
         scoped = integrated(scoped, self.weights)
         return scoped @ vectors.T.to(scoped.dtype), along
 
-    def literal_slopes(self, block: int, vectors: Tensor, candidates: Tensor) -> Tensor:
-        """Algorithm 1: each candidate scaled alone; integrated gradients ``(batch, scope token, candidate)``, the path's included."""
+    def literal_slopes(self, block: int, vectors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Algorithm 1: each candidate scaled alone; integrated gradients of it and along the path, both ``(batch, scope token, candidate)``."""
         written = self.context.clean.activations[block][..., candidates, None] * vectors[candidates]  # (batch, scope token, candidate, embed)
         stream = self.stream.detach().unflatten(0, (self.batch, 1, self.steps)).repeat(1, len(candidates), 1, 1, 1)
         scope = slice(self.context.tokens.start, self.context.tokens.start + written.shape[1])
         stream[..., scope, :] += self.fade * written.transpose(1, 2)[:, :, None]
         gradient = self._gradient(stream.flatten(0, 2), block + 1, len(candidates)).unflatten(0, (self.batch, len(candidates), self.steps))
-        slopes = []
+        slopes, along = [], []
         for index, candidate in enumerate(candidates):
             own = gradient[:, index].flatten(0, 1)
             scoped = (own[:, self.context.tokens] @ vectors[candidate]).unflatten(0, (self.batch, self.steps))
-            slopes.append(integrated(scoped + self.path_gradient(own), self.weights))
-        return torch.stack(slopes, -1)
+            slopes.append(integrated(scoped, self.weights))
+            along.append(integrated(self.path_gradient(own), self.weights))
+        return torch.stack(slopes, -1), torch.stack(along, -1)
 
 
 class _TangentPrefix(_Prefix):
@@ -205,6 +207,7 @@ def search_paths(
     top: int = 1,
     search: Search = "joint",
     width: int = 4,
+    attribution: Attribution = "joint",
 ) -> tuple[Int64[Tensor, "batch layer rank"], Float[Tensor, "batch"]]:
     r"""Neuron paths by layer-progressive search, and their Joint Attribution Score.
 
@@ -228,9 +231,12 @@ def search_paths(
         top: neurons kept per block, best first; all of them are scaled in later blocks.  One for ``"beam"``.
         search: ``"joint"``, ``"literal"`` or ``"beam"``.
         width: partial paths that ``"beam"`` keeps.
+        attribution: what is maximised: ``"joint"``, or ``"complete"``, the same without the cross terms,
+            :math:`\sum_l \bar w^l_{p_l} \int \partial F / \partial w^l_{p_l}`; with all neurons of a block scaled together
+            (``"joint"`` search) these rank by :math:`\bar w^l_i \sum_k q_k\, \partial F/\partial w^l_i` alone.
 
     Returns:
-        int64 ``(batch, layer, top)`` and ``(batch,)``.
+        int64 ``(batch, layer, top)`` and ``(batch,)``: the joint attribution score, or the complete attribution, of the paths.
     """
     hypotheses = width * width if search == "beam" else 1
 
@@ -238,7 +244,7 @@ def search_paths(
         return max(1, min(copies_at_once(target, term.frozen) // (len(term.nodes) * hypotheses) for term in integral))
 
     def compute(chosen: Tensor) -> tuple[Tensor, Tensor]:
-        chunk = _Chunk(target, images[chosen], labels[chosen], integral, hypotheses)
+        chunk = (_Chunk if attribution == "joint" else _CompleteChunk)(target, images[chosen], labels[chosen], integral, hypotheses)
         return _beam(chunk, width) if search == "beam" else _greedy(chunk, top, search)
 
     with activation_gradients(target):
@@ -268,7 +274,7 @@ class _Chunk:
 
     def take(self, rows: Tensor) -> _Chunk:
         """Some of the partial paths, in any order, repeated or not."""
-        taken = object.__new__(_Chunk)
+        taken = object.__new__(type(self))
         taken.target, taken.clean, taken.total = self.target, self.clean.take(rows), self.total[rows]
         taken.prefixes = [prefix.take(rows) for prefix in self.prefixes]
         return taken
@@ -282,27 +288,50 @@ class _Chunk:
         """``(batch, neuron)``: the joint relaxation."""
         vectors = self.target.value_vectors(block)
         slopes, along = (sum(values) for values in zip(*(prefix.joint_slopes(block, vectors) for prefix in self.prefixes), strict=True))
-        return ((slopes + along[..., None]) * (self.clean.activations[block] + self.total[..., None])).sum(1)
+        return self._combined(slopes, along[..., None], self.clean.activations[block])
 
     def literal_scores(self, block: int) -> Tensor:
         """``(batch, neuron)``: Algorithm 1, each candidate scaled alone, as many at once as the memory limit allows."""
         vectors, scores = self.target.value_vectors(block), []
         at_once = min(copies_at_once(self.target, isinstance(prefix.context, FrozenContext)) // (prefix.batch * prefix.steps) for prefix in self.prefixes)
         for candidates in torch.arange(self.target.n_neurons, device=vectors.device).split(max(1, at_once)):
-            slopes = sum(prefix.literal_slopes(block, vectors, candidates) for prefix in self.prefixes)
-            scores.append((slopes * (self.clean.activations[block][..., candidates] + self.total[..., None])).sum(1))
+            slopes = [sum(values) for values in zip(*(prefix.literal_slopes(block, vectors, candidates) for prefix in self.prefixes), strict=True)]
+            scores.append(self._combined(*slopes, self.clean.activations[block][..., candidates]))
         return torch.cat(scores, 1)
+
+    def _combined(self, slopes: Tensor, along: Tensor, clean: Tensor) -> Tensor:
+        """``(batch, neuron)`` scores from integrated gradients of the candidates and along the path, per scope token."""
+        return ((slopes + along) * (clean + self.total[..., None])).sum(1)
 
     def write(self, block: int, neurons: Int64[Tensor, "batch rank"]) -> None:
         """Put neurons of a block on the paths."""
         own, vectors = select_neurons(self.clean.activations[block], neurons), self.target.value_vectors(block)[neurons]
         self.total = self.total + own.sum(-1)
         for prefix in self.prefixes:
-            prefix.write(prefix.fade * (own @ vectors)[:, None], vectors.sum(1)[:, None, None])
+            prefix.write(prefix.fade * (own @ vectors)[:, None], self._unit(own, vectors))
+
+    def _unit(self, own: Tensor, vectors: Tensor) -> Tensor:
+        """What one unit of movement along the path writes: one unit of each of its neurons."""
+        return vectors.sum(1)[:, None, None]
 
     def score(self, block: int) -> Float[Tensor, "batch"]:
         """Joint attribution score of the partial paths, blocks from ``block`` on native."""
         return (self.total * sum(prefix.along_path(block) for prefix in self.prefixes)).mean(1)
+
+
+class _CompleteChunk(_Chunk):
+    """The same without cross terms: each neuron's gradient is multiplied by its own clean value, so that movement along the path
+    is counted in multiples of the clean values."""
+
+    def _combined(self, slopes: Tensor, along: Tensor, clean: Tensor) -> Tensor:
+        return (slopes * clean + along).sum(1)
+
+    def _unit(self, own: Tensor, vectors: Tensor) -> Tensor:
+        return (own @ vectors)[:, None]
+
+    def score(self, block: int) -> Float[Tensor, "batch"]:
+        """Complete attribution of the partial paths, blocks from ``block`` on native."""
+        return sum(prefix.along_path(block) for prefix in self.prefixes).sum(1)
 
 
 def _greedy(chunk: _Chunk, top: int, search: Search) -> tuple[Tensor, Tensor]:

@@ -219,7 +219,7 @@ def test_settings_of_find_paths(method, argument, value, words):
     refused(lambda: npc.find_paths(TARGET, IMAGES, LABELS, **{"method": method, argument: value}), *words)
 
 
-@pytest.mark.parametrize("method", [method for method in npc.METHODS if method != "neuron_path"])
+@pytest.mark.parametrize("method", [method for method in npc.METHODS if method not in ("neuron_path", "complete")])
 def test_automatic_steps_are_for_the_search(method):
     refused(lambda: npc.find_paths(TARGET, IMAGES, LABELS, method=method, steps="auto"), "steps", "'auto'", "neuron_path")
 

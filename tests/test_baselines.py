@@ -52,6 +52,74 @@ def test_influence_pattern_of_equation_9(name, top):
         assert found == twins.influence_pattern_eq9_path(model, scope, image, *twins.rule(rule, 3), top or 1)
 
 
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_gradient_times_activation(name):
+    model, scope, images, labels, paths = find("gradient_activation", name, 79, top=3)
+    values = baselines.gradient_activation(npc.TargetModel(model, scope=scope), images, labels)
+    for image, label, value, found in zip(images, labels, values, paths.neurons, strict=True):
+        torch.testing.assert_close(value, twins.gradient_activation(model, scope, image, int(label)), rtol=1e-10, atol=1e-14)
+        assert torch.equal(found, value.argsort(descending=True, stable=True)[:, :3])
+
+
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_conductance(name):
+    rule = RULES[list(helpers.NETWORKS).index(name) % 4]
+    model, scope, images, labels, paths = find("conductance", name, 81, rule, top=3)
+    target = npc.TargetModel(model, scope=scope)
+    values = baselines.conductance(target, images, labels, *npc.quadrature_rule(rule, 3))
+    for image, label, value, found in zip(images, labels, values, paths.neurons, strict=True):
+        expected = twins.conductance(model, scope, image, int(label), *twins.rule(rule, 3))
+        # central differences of width 1e-5: an error of 1e-10 relative to the largest entries, rounding 1e-11
+        torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-8 * float(expected.abs().max()))
+        assert torch.equal(found, value.argsort(descending=True, stable=True)[:, :3])
+
+
+def test_conductance_of_all_tokens_adds_up_to_the_change_of_f():
+    """Completeness: in a block without attention everything that reaches F from the input passes the tokens' neurons or the residual stream;
+    with the residual stream cut the neurons carry all of it."""
+    model = helpers.blank_vit("patch", depth=1)
+    block, generator = model.blocks[0], torch.Generator().manual_seed(5)
+    for weight in (model.patch_embed.proj.weight, block.mlp.fc1.weight, block.mlp.fc2.weight, model.head.weight):
+        weight.data = torch.randn(weight.shape, generator=generator, dtype=weight.dtype) / weight[0].numel() ** 0.5
+    # the head sees only directions that the embedding does not reach
+    half = model.embed_dim // 2
+    model.patch_embed.proj.weight.data[half:] = 0
+    model.head.weight.data[:, :half] = 0
+    target, (images, labels) = npc.TargetModel(model, scope="patch"), helpers.small_batch(3, 83)
+    values = baselines.conductance(target, images, labels, *npc.quadrature_rule("gauss-legendre", 24))
+    with torch.no_grad():
+        ends = [target(scale * images).softmax(-1).gather(1, labels[:, None])[:, 0] for scale in (0.0, 1.0)]
+    torch.testing.assert_close(values.sum((1, 2)), ends[1] - ends[0], rtol=1e-6, atol=1e-9)
+    assert (ends[1] - ends[0]).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("top", [1, 3])
+def test_matched_random_neurons_are_near_in_activation_and_not_the_path(top):
+    target, (images, labels) = npc.TargetModel(helpers.small_vit(85, mlp_ratio=4.0)), helpers.small_batch(4, 86)
+    path = npc.find_paths(target, images, labels, top=top).neurons
+    drawn = npc.find_paths(target, images, labels, "matched_random", top=top).neurons
+    assert torch.equal(drawn, baselines.matched_random_paths(target, images, path))
+    places = npc.read_activations(target, images).sum(2).argsort(dim=-1, descending=True, stable=True).argsort(-1)
+    distance = (places.gather(2, drawn) - places.gather(2, path)).abs()
+    assert distance.max() <= 3 + top  # 64 neurons: within 64/20 places, or the nearest that is free
+    assert not (drawn[..., :, None] == path[..., None, :]).any()
+    others = baselines.matched_random_paths(target, images, path, seed=1)
+    assert not torch.equal(others, drawn)
+    alone = torch.cat([baselines.matched_random_paths(target, images[[row]], path[[row]]) for row in range(4)])
+    assert torch.equal(alone, drawn)
+
+
+def test_matched_random_draws_every_neuron_near_enough_alike():
+    target = npc.TargetModel(helpers.small_vit(87, mlp_ratio=4.0, depth=1))
+    image = helpers.small_batch(1, 88)[0]
+    order = npc.read_activations(target, image)[0, 0, 0].argsort(descending=True, stable=True)
+    path = order[None, [30]]
+    drawn = torch.cat([baselines.matched_random_paths(target, image, path, seed)[..., 0] for seed in range(600)])[:, 0]
+    counts = torch.bincount(order.argsort()[drawn], minlength=64)
+    assert counts.nonzero()[:, 0].tolist() == [27, 28, 29, 31, 32, 33]
+    assert counts[counts > 0].min() > 60  # 100 each on average, standard deviation 9
+
+
 @pytest.mark.parametrize("method", [method for method in npc.METHODS if method != "neuron_path"])
 def test_the_score_is_the_joint_attribution_score_of_the_path(method):
     model, scope, images, labels, paths = find(method, "avg", 77, "gauss-legendre", 2)

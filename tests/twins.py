@@ -140,11 +140,13 @@ def best_first(scores, top: int) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: -float(scores[index]))[:top]
 
 
-def published_search(model, scope, image, label, nodes, weights, top=1):
+def published_search(model, scope, image, label, nodes, weights, top=1, cross=True):
     """Joint relaxation: per block a forward of one copy per node and one retained-graph backward per block up to it.
 
+    Without ``cross`` every gradient is multiplied by its own neuron's clean value alone.
+
     Returns:
-        The path, best neurons first, and its joint attribution score.
+        The path, best neurons first, and its joint attribution score (without ``cross`` the diagonal one).
     """
     copies = image.expand(len(nodes), *image.shape)
     where, path = positions(model, scope), []
@@ -166,22 +168,49 @@ def published_search(model, scope, image, label, nodes, weights, top=1):
         gradients = {number: torch.autograd.grad(objective, leaf, retain_graph=True)[0] for number, leaf in leaves.items()}
         slope = (quadrature * gradients[block]).sum(0)                                       # (token, neuron)
         height = clean[block][0].clone()
+        if not cross:
+            path.append(best_first((slope * height).sum(0), top))
+            continue
         for number in range(block):
             slope += (quadrature * gradients[number]).sum(0).sum(1, keepdim=True)
             height += clean[number][0][:, path[number]].sum(1, keepdim=True)
         path.append(best_first((slope * height).sum(0), top))
-    return path, joint_attribution_score(model, scope, image, label, path, nodes, weights)
+    return path, (joint_attribution_score if cross else diagonal_attribution)(model, scope, image, label, path, nodes, weights)
 
 
-def literal_search(model, scope, image, label, nodes, weights, top=1):
+def literal_search(model, scope, image, label, nodes, weights, top=1, cross=True):
     """Algorithm 1: the neurons whose own addition to the path gives the largest score, block by block."""
-    path, count = [], model.blocks[0].mlp.fc2.in_features
+    path, count, score = [], model.blocks[0].mlp.fc2.in_features, joint_attribution_score if cross else diagonal_attribution
     for _ in model.blocks:
         scores = []
         for candidate in range(count):
-            scores.append(joint_attribution_score(model, scope, image, label, [*path, [candidate]], nodes, weights))
+            scores.append(score(model, scope, image, label, [*path, [candidate]], nodes, weights))
         path.append(best_first(scores, top))
-    return path, joint_attribution_score(model, scope, image, label, path, nodes, weights)
+    return path, score(model, scope, image, label, path, nodes, weights)
+
+
+def ablation_search(model, scope, image, label, top=1, clamp=False, independent=False):
+    """The neurons whose removal, together with the path's so far, lowers F most, by one edited forward for every neuron."""
+    count, depth = model.blocks[0].mlp.fc2.in_features, len(model.blocks)
+    clean = clean_activations(model, scope, image)
+
+    def effect(path):
+        with torch.no_grad():
+            whole = model(image[None]).softmax(-1)[0, label]
+            if not clamp:
+                return (whole - edited_logits(model, scope, image, path + [[]] * (depth - len(path)), 0.0).softmax(-1)[label]).item()
+            held = {}
+            for number, neurons in enumerate(path):
+                held[number] = clean[number].clone()[None]
+                held[number][..., neurons] = 0
+            return (whole - forward(model, scope, image[None], held).softmax(-1)[0, label]).item()
+
+    path = []
+    for number in range(depth):
+        before = [[]] * number if independent else path
+        effects = [effect([*before, [candidate]]) for candidate in range(count)]
+        path.append(best_first(effects, top))
+    return path, max(effects)
 
 
 # --- (d) knowledge attribution ---
@@ -213,6 +242,29 @@ def knowledge_attribution(model, scope, image, label, nodes, weights, scaling="b
 def activation_path(model, scope, image, top=1):
     """Largest clean activations, summed over the scope's tokens."""
     return [best_first(value.sum(0), top) for value in clean_activations(model, scope, image)]
+
+
+def gradient_activation(model, scope, image, label):
+    """``w̄ ∂F/∂w`` at the clean image, per block a vector over neurons."""
+    where, seen = positions(model, scope), {}
+    objective = forward(model, scope, image[None], seen=seen).softmax(-1)[0, label]
+    gradients = torch.autograd.grad(objective, [seen[number] for number in range(len(model.blocks))])
+    return torch.stack([(gradient * seen[number])[0, where].sum(0) for number, gradient in enumerate(gradients)]).detach()
+
+
+def conductance(model, scope, image, label, nodes, weights, width=1e-5):
+    """``∫ ∂F/∂w dw/dα dα``, the second factor by central differences."""
+    where, total = positions(model, scope), 0.0
+    for node, weight in zip(nodes, weights, strict=True):
+        seen, before, after = {}, {}, {}
+        objective = forward(model, scope, node * image[None], seen=seen).softmax(-1)[0, label]
+        gradients = torch.autograd.grad(objective, [seen[number] for number in range(len(model.blocks))])
+        with torch.no_grad():
+            forward(model, scope, (node - width) * image[None], seen=before)
+            forward(model, scope, (node + width) * image[None], seen=after)
+        total = total + weight * torch.stack([
+            (gradient * (after[number] - before[number]) / (2 * width))[0, where].sum(0) for number, gradient in enumerate(gradients)])
+    return total
 
 
 def influence_pattern_path(model, scope, image, label, nodes, weights, top=1):
