@@ -270,6 +270,7 @@ def test_parameters_of_the_profile(root, neuronpath, executions):
     assert neuronpath("run", "--profile", "other", "-p", "seed", "2")[0] == 0
     assert {run.notebook: run.parameters for run in executions} == {
         "01_sum": {"profile": "other"}, "02_list": {"profile": "other", "n_images": 20, "seed": 2}, "03_device": {"profile": "other"}}
+    assert {run.output.parent for run in executions} == {root / "results" / "other" / "notebooks"}
 
 
 def test_a_notebook_of_several_profiles(root, neuronpath, executions):
@@ -281,7 +282,6 @@ def test_a_notebook_of_several_profiles(root, neuronpath, executions):
     assert [run.parameters for run in executions] == [{}, {"profiles": ["other"]}, {"profiles": ["other", "digits"]}]
     assert_refused(neuronpath("run", "01", "-p", "profiles", '["imagenot"]'), "profiles", "'imagenot'", "accepted: a list of one or more of digits, other")
     assert_refused(neuronpath("run", "01", "-p", "profiles", "[]"), "profiles", "[]", "digits, other")
-    assert {run.output.parent for run in executions} == {root / "results" / "other" / "notebooks"}
 
 
 def test_what_a_notebook_depends_on(root, neuronpath, executions):
