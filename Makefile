@@ -14,7 +14,7 @@ help:
 	@echo "make test       lint, unit tests, and every notebook executed again and compared with its stored outputs"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
 	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
-	@echo "make weights    train the models again"
+	@echo "make weights    train the models of a profile again (PROFILE=digits)"
 	@echo "make lint       ruff"
 
 $(READY): pyproject.toml constraints.txt

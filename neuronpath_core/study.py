@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -17,14 +18,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuronpath_core import models, store
-from neuronpath_core.datasets import ImageSet, load_dataset
+from neuronpath_core.datasets import ImageSet, load_part
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.memory import parse_memory
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.paths import Paths, complete_settings, find_paths
 
 # what decides the numbers of a path table; a change in any of these files makes stored tables unusable
-NUMERIC_SOURCES = ("blocks.py", "neurons.py", "contexts.py", "memory.py", "attribution.py", "search.py", "baselines.py", "paths.py")
+NUMERIC_SOURCES = ("blocks.py", "neurons.py", "contexts.py", "memory.py", "attribution.py", "search.py", "ablation.py", "baselines.py", "paths.py")
 DEFAULT_PROFILE = "digits"
 RESULTS_VARIABLE = "NEURONPATH_RESULTS"
 IMAGES_PER_PART = 40
@@ -44,7 +45,7 @@ def profile_names(root: Path) -> list[str]:
 
 
 def load_profile(name: str, root: Path) -> dict:
-    """A profile's entries: ``dataset``, ``models``, ``notebooks``.
+    """A profile's entries: ``dataset``, ``models``, ``notebooks`` and, where there are any, ``replicas`` and ``checkpoints`` of its models.
 
     Raises:
         ValueError: no such profile, or one that lacks an entry.
@@ -59,7 +60,41 @@ def load_profile(name: str, root: Path) -> dict:
         raise ValueError(f"profile {name!r} is empty or a list; accepted: a mapping with dataset, models, notebooks")
     if missing := {"dataset", "models", "notebooks"} - set(profile):
         raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}")
+    if profile.get("replicas") or profile.get("checkpoints"):
+        try:
+            model_entries(profile)
+        except ValueError as error:
+            raise ValueError(f"profile {name!r}: {error}") from error
     return profile
+
+
+def model_entries(profile: Mapping) -> dict[str, dict]:
+    """Every model of a profile and every variant of one, with its architecture, weights and training.
+
+    A replica differs in the seed of its training, a checkpoint is the same training stopped after an epoch.  Their weights lie beside those of the model:
+    ``"ViT-B-16 seed 11"`` in ``vit_b_16.seed-11.safetensors``, ``"ViT-B-32 epoch 40"`` in ``vit_b_32.epoch-40.safetensors``.
+
+    Raises:
+        ValueError: replicas or checkpoints that do not name a model and a list of whole numbers.
+    """
+    entries = dict(profile["models"])
+    for kind, (word, setting) in {"replicas": ("seed", "seed"), "checkpoints": ("epoch", "checkpoint")}.items():
+        listed = profile.get(kind) or {}
+        if not isinstance(listed, Mapping):
+            raise ValueError(f"{kind} cannot be {listed!r}; accepted: a mapping from a model to a list of whole numbers")
+        for model, numbers in listed.items():
+            if model not in profile["models"] or "weights" not in profile["models"][model]:
+                raise ValueError(f"{kind} name {model!r}; accepted: models with a weights file of {', '.join(profile['models'])}")
+            if not isinstance(numbers, list) or any(isinstance(number, bool) or not isinstance(number, int) or number < 0 for number in numbers):
+                raise ValueError(f"{kind} of {model} cannot be {numbers!r}; accepted: a list of whole numbers")
+            spec = profile["models"][model]
+            for number in numbers:
+                weights = Path(spec["weights"])
+                entries[f"{model} {word} {number}"] = {
+                    **spec, "weights": (weights.parent / f"{weights.stem}.{word}-{number}{weights.suffix}").as_posix(),
+                    "training": {**spec.get("training", {}), setting: number},
+                }
+    return entries
 
 
 def code_fingerprint() -> str:
@@ -126,41 +161,61 @@ class Study:
         return results_folder(self.root, self.profile, self.results)
 
     @cached_property
-    def data(self) -> tuple[ImageSet, ImageSet]:
-        """``(train, held_out)``; the experiments use the held-out images only."""
-        return load_dataset(self.settings["dataset"])
+    def train(self) -> ImageSet:
+        """The images that the models were trained on; no experiment uses them."""
+        return load_part(self.settings["dataset"], "train")
+
+    @cached_property
+    def held_out(self) -> ImageSet:
+        """The images that no model was trained on; the training images are not loaded for it."""
+        return load_part(self.settings["dataset"], "held_out")
 
     @property
-    def held_out(self) -> ImageSet:
-        """The images that no model was trained on."""
-        return self.data[1]
+    def data(self) -> tuple[ImageSet, ImageSet]:
+        """``(train, held_out)``."""
+        return self.train, self.held_out
 
     @property
     def model_names(self) -> list[str]:
-        """The profile's models, in its order."""
+        """The profile's models, in its order, without their variants."""
         return list(self.settings["models"])
 
     @cached_property
-    def _targets(self) -> dict[str, TargetModel]:
-        return {}
+    def entries(self) -> dict[str, dict]:
+        """Every model and variant with what it is built from; see :func:`model_entries`."""
+        return model_entries(self.settings)
 
-    def target(self, model: str) -> TargetModel:
-        """A model of the profile, loaded once.
+    def variants(self, model: str) -> list[str]:
+        """Names of a model's replicas (other seeds of training) and checkpoints (earlier epochs of the same training); they serve as model names.
 
         Raises:
             ValueError: the profile has no such model.
         """
         if model not in self.settings["models"]:
             raise ValueError(f"unknown model {model!r}; accepted: {', '.join(self.model_names)}")
+        return [name for name in self.entries if name.startswith((f"{model} seed ", f"{model} epoch "))]
+
+    @cached_property
+    def _targets(self) -> dict[str, TargetModel]:
+        return {}
+
+    def target(self, model: str) -> TargetModel:
+        """A model of the profile or a variant of one, loaded once.
+
+        Raises:
+            ValueError: the profile has no such model.
+        """
+        if model not in self.entries:
+            raise ValueError(f"unknown model {model!r}; accepted: {', '.join(self.entries)}")
         if model not in self._targets:
-            spec = self.settings["models"][model]
+            spec = self.entries[model]
             self._targets[model] = TargetModel(models.load_model(spec, self.root, self.device, self.dtype), spec.get("scope", "auto"))
         return self._targets[model]
 
     def check_models(self, names: list[str]) -> list[str]:
-        """The names, if there is at least one and all are the profile's; else ``ValueError``."""
-        if not names or any(name not in self.settings["models"] for name in names):
-            raise ValueError(f"unknown models {names!r}; accepted: one or more of {', '.join(self.model_names)}")
+        """The names, if there is at least one and all are models of the profile or variants; else ``ValueError``."""
+        if not names or any(name not in self.entries for name in names):
+            raise ValueError(f"unknown models {names!r}; accepted: one or more of {', '.join(self.entries)}")
         return list(names)
 
     def images(self, count: int, seed: int = 0) -> ImageSet:
@@ -180,7 +235,7 @@ class Study:
         target, top = self.target(model), settings.get("top")
         arguments = complete_settings(target, method=method, **settings)
         manifest = {
-            "profile": self.profile, "model": model, "built_from": self.settings["models"][model], "weights": weights_sha256(target), "scope": target.scope,
+            "profile": self.profile, "model": model, "built_from": self.entries[model], "weights": weights_sha256(target), "scope": target.scope,
             "images": images.sha256(), "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
             "code": code_fingerprint(), "torch": version("torch"), "timm": version("timm"),
         }

@@ -7,18 +7,20 @@ import pytest
 import torch
 from sklearn.datasets import load_digits as load_scans
 
-from neuronpath_core.datasets import ImageSet, load_dataset, load_digits
+from neuronpath_core import datasets, shapes
+from neuronpath_core.datasets import ImageSet, load_dataset, load_digits, load_part, load_shapes
 
 SCANS = load_scans()
 TRAIN, HELD_OUT = load_digits(400)
 
 
 def small_set():
-    """Twelve images whose pixels, label and position all tell which one they are."""
+    """Twelve images whose pixels, label, mask, caption and position all tell which one they are."""
     numbers = torch.arange(12)
     pictures = numbers.double()[:, None, None, None].expand(-1, 1, 2, 2).clone()
     return ImageSet(images=pictures, labels=numbers % 3, ids=100 + numbers, class_names=("a", "b", "c"),
-                    pixels=pictures[:, 0].numpy().astype(np.uint8))
+                    pixels=pictures[:, 0].numpy().astype(np.uint8), taxonomy={"vowel": ("yes", "no", "no")},
+                    masks={"bits": (numbers.numpy()[:, None, None] >> np.arange(4).reshape(2, 2)) % 2 == 1}, captions=tuple(f"number {n}" for n in range(12)))
 
 
 def test_shapes_and_types():
@@ -71,7 +73,7 @@ def test_training_images_that_leave_too_few(count):
 
 @pytest.mark.parametrize("name", ["mnist", "", None])
 def test_unknown_data_sets(name):
-    with pytest.raises(ValueError, match="unknown data set .*accepted: digits"):
+    with pytest.raises(ValueError, match="unknown data set .*accepted: digits, shapes"):
         load_dataset({"name": name, "train_images": 400})
     with pytest.raises(ValueError, match="unknown data set None"):
         load_dataset({"train_images": 400})
@@ -83,6 +85,58 @@ def test_load_dataset_passes_its_settings_on_and_leaves_them():
     train, _ = load_dataset(settings)
     assert train.sha256() == load_digits(100, 2, 8)[0].sha256()
     assert settings == before
+
+
+def test_one_part_alone():
+    spec = {"name": "digits", "train_images": 400}
+    assert [load_part(spec, part).sha256() for part in ("train", "held_out")] == [TRAIN.sha256(), HELD_OUT.sha256()]
+    with pytest.raises(ValueError, match="unknown part 'test'; accepted: train, held_out"):
+        load_part(spec, "test")
+
+
+# --- scenes ---
+
+
+def test_scenes_as_images():
+    data = load_shapes("held_out", 30, seed=3, difficulty=0.2)
+    assert data.images.shape == (30, 3, 32, 32)
+    assert data.pixels.shape == (30, 32, 32, 3)
+    assert (data.images.dtype, data.pixels.dtype, data.labels.dtype) == (torch.float64, np.uint8, torch.int64)
+    np.testing.assert_allclose(data.images.permute(0, 2, 3, 1).numpy(), (data.pixels / 255 - 0.5) / 0.5, rtol=0, atol=1e-15)
+    assert data.ids.tolist() == list(range(30))
+    assert data.class_names == shapes.CLASS_NAMES
+    for number in (0, 17, 29):
+        scene = shapes.render("held_out", number, 3, 0.2)
+        assert (data.labels[number], data.captions[number]) == (scene.label, scene.caption)
+        for name in shapes.MASKS:
+            np.testing.assert_array_equal(data.masks[name][number], scene.masks[name])
+    for axis in ("outline", "fill"):
+        assert len(data.taxonomy[axis]) == 24
+        for name, value in zip(data.class_names, data.taxonomy[axis], strict=True):
+            assert value in name.split()
+
+
+def test_held_out_scenes_come_without_rendering_the_others(monkeypatch):
+    rendered, render = [], shapes.render
+    monkeypatch.setattr(shapes, "render", lambda *arguments: rendered.append(arguments) or render(*arguments))
+    spec = {"name": "shapes", "train_images": 48, "held_out_images": 24, "seed": 1, "difficulty": 0.1}
+    assert len(load_part(spec, "held_out")) == 24
+    assert {arguments[0] for arguments in rendered} == {"held_out"}
+    train, held_out = load_dataset(spec)
+    assert (len(train), len(held_out)) == (48, 24)
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"held_out_images": 23}, r"number of scenes cannot be 23; accepted: a whole number from 24"), ({"held_out_images": 24.0}, "cannot be 24.0"),
+    ({"difficulty": 2}, "difficulty cannot be 2; accepted: a number from 0 to 1"), ({"seed": -1}, "seed cannot be -1"),
+], ids=str)
+def test_bad_settings_of_scenes(changed, message):
+    with pytest.raises(ValueError, match=message):
+        load_part({"name": "shapes", "train_images": 24, "held_out_images": 24, **changed}, "held_out")
+
+
+def test_every_data_set_has_both_parts():
+    assert set(datasets.DATASETS) == {"digits", "shapes"}
 
 
 # --- selecting ---
@@ -97,7 +151,22 @@ def test_select_keeps_everything_together(index):
         assert (chosen.images[place] == number).all()
         assert (chosen.pixels[place] == number).all()
         assert (chosen.labels[place], chosen.ids[place]) == (number % 3, 100 + number)
+        assert (chosen.masks["bits"][place].reshape(-1) * 2 ** np.arange(4)).sum() == number
+        assert chosen.captions[place] == f"number {number}"
     assert chosen.class_names == ("a", "b", "c")
+    assert chosen.taxonomy == {"vowel": ("yes", "no", "no")}
+
+
+def test_selecting_from_images_without_masks():
+    assert (TRAIN.taxonomy, TRAIN.masks, TRAIN.captions) == ({}, {}, ())
+    chosen = TRAIN.balanced(20)
+    assert (chosen.taxonomy, chosen.masks, chosen.captions) == ({}, {}, ())
+
+
+def test_balanced_carries_everything():
+    chosen = small_set().balanced(7, seed=2)
+    assert [f"number {n - 100}" for n in chosen.ids.tolist()] == list(chosen.captions)
+    assert (chosen.masks["bits"].reshape(7, 4) @ (2 ** np.arange(4)) == chosen.ids.numpy() - 100).all()
 
 
 def test_select_copies():

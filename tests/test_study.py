@@ -17,7 +17,7 @@ from neuronpath_core.study import Study, code_fingerprint, load_profile, profile
 from tests import helpers, small_study
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS = json.loads((ROOT / "data" / "weights" / "weights.json").read_text())
+WEIGHTS = {name: json.loads((ROOT / "data" / "weights" / name / "weights.json").read_text()) for name in ("digits", "shapes")}
 MODELS = ["ViT-B-16", "ViT-B-32", "ViT-L-32", "MAE-B-16"]
 
 
@@ -107,7 +107,71 @@ def test_models_by_name(small):
         refused(call, "unknown model", "one, two")
 
 
+# --- replicas and checkpoints ---
+
+
+@pytest.fixture
+def varied(small):
+    """A study with two replicas of one model and a checkpoint of the other."""
+    profile = {**small_study.PROFILE, "replicas": {"one": [11, 5]}, "checkpoints": {"two": [3]}}
+    profile["models"] = {name: {**spec, "training": {"seed": seed, "epochs": 9}} for seed, (name, spec) in enumerate(profile["models"].items())}
+    small_study.write_profile(small.root, profile, "varied")
+    for seed, (name, model) in enumerate({"one.seed-11": "one", "one.seed-5": "one", "two.epoch-3": "two"}.items()):
+        small_study.write_weights(small.root, name, 20 + seed, profile["models"][model]["architecture"])
+    return Study("varied", root=small.root)
+
+
+def test_variants_by_name(varied, small):
+    assert varied.model_names == ["one", "two"]
+    assert (varied.variants("one"), varied.variants("two")) == (["one seed 11", "one seed 5"], ["two epoch 3"])
+    assert (small.variants("one"), small.variants("two")) == ([], [])
+    assert varied.check_models(["one seed 11", "two"]) == ["one seed 11", "two"]
+    for call in (lambda: varied.target("one seed 12"), lambda: varied.check_models(["two epoch 4"]), lambda: varied.paths("two seed 11", varied.images(10)),
+                 lambda: varied.variants("one seed 11"), lambda: varied.variants("three")):
+        refused(call, "unknown model", "accepted", "one, two")
+
+
+def test_a_variant_is_the_model_with_other_weights(varied):
+    specs = varied.entries
+    assert specs["one"] == varied.settings["models"]["one"]
+    assert specs["one seed 5"] == {**specs["one"], "weights": "data/weights/one.seed-5.safetensors", "training": {"seed": 5, "epochs": 9}}
+    assert specs["two epoch 3"] == {**specs["two"], "weights": "data/weights/two.epoch-3.safetensors", "training": {"seed": 1, "epochs": 9, "checkpoint": 3}}
+    digests = {name: weights_sha256(varied.target(name)) for name in specs}
+    assert len(set(digests.values())) == 5
+    assert varied.target("two epoch 3").scope == varied.target("two").scope
+
+
+def test_paths_of_a_variant_are_its_own(varied, searches):
+    images = varied.images(10)
+    tables = [varied.paths(name, images, "activation").neurons for name in ("one", "one seed 11", "one seed 11")]
+    assert len(searches) == 2
+    assert torch.equal(tables[1], tables[2]) and not torch.equal(tables[0], tables[1])
+    assert varied.probabilities("one seed 11", images).shape == (10, 10)
+
+
+@pytest.mark.parametrize(("entries", "words"), [
+    ({"replicas": {"three": [1]}}, ["replicas", "'three'", "accepted", "one, two"]),
+    ({"replicas": ["one"]}, ["replicas", "accepted: a mapping"]),
+    ({"checkpoints": {"one": 40}}, ["checkpoints of one", "40", "accepted: a list of whole numbers"]),
+    ({"checkpoints": {"one": ["40"]}}, ["checkpoints of one", "accepted: a list of whole numbers"]),
+    ({"replicas": {"one": [-1]}}, ["replicas of one", "[-1]"]),
+    ({"replicas": {"one": [True]}}, ["replicas of one", "[True]"]),
+], ids=str)
+def test_malformed_variants(small, entries, words):
+    small_study.write_profile(small.root, {**small_study.PROFILE, **entries}, "part")
+    refused(lambda: Study("part", root=small.root), "profile 'part'", *words)
+
+
 # --- the images ---
+
+
+def test_held_out_images_come_without_the_training_images(small, monkeypatch):
+    loaded, load = [], study_module.load_part
+    monkeypatch.setattr(study_module, "load_part", lambda spec, part: loaded.append(part) or load(spec, part))
+    small.images(10), small.images(20)
+    assert loaded == ["held_out"]
+    assert small.data == (small.train, small.held_out)
+    assert loaded == ["held_out", "train"]
 
 
 def test_train_and_held_out_images(digits):
@@ -161,35 +225,69 @@ def test_a_batch_has_the_study_s_precision(digits, small):
 # --- the models that are shipped ---
 
 
+@pytest.fixture(scope="module")
+def shipped(digits):
+    """Both studies, by profile."""
+    return {"digits": digits, "shapes": Study("shapes", dtype="float32", root=ROOT)}
+
+
+@pytest.mark.parametrize("profile", ["digits", "shapes"])
 @pytest.mark.parametrize(("name", "patch", "width", "blocks", "heads", "scope"), [
     ("ViT-B-16", 2, 36, 12, 3, "cls"), ("ViT-B-32", 4, 36, 12, 3, "cls"), ("ViT-L-32", 4, 48, 24, 4, "cls"),
     ("MAE-B-16", 2, 36, 12, 3, "patch")])
-def test_shipped_models(digits, name, patch, width, blocks, heads, scope):
-    assert digits.model_names == MODELS
-    target = digits.target(name)
-    model = target.model
+def test_shipped_models(shipped, profile, name, patch, width, blocks, heads, scope):
+    study = shipped[profile]
+    assert study.model_names == MODELS
+    target = study.target(name)
+    model, size, classes = target.model, *((16, 10) if profile == "digits" else (32, 24))
     assert (target.n_blocks, target.n_neurons, target.scope) == (blocks, 4 * width, scope)
-    assert model.patch_embed.patch_size == (patch, patch)
+    assert model.patch_embed.patch_size == (patch * size // 16,) * 2
     assert model.patch_embed.num_patches == (16 // patch) ** 2
-    assert (model.embed_dim, model.num_classes, model.blocks[0].attn.num_heads) == (width, 10, heads)
+    assert (model.embed_dim, model.num_classes, model.blocks[0].attn.num_heads) == (width, classes, heads)
     assert not model.training
+    record = check_record(study, name)
+    assert 0.85 <= record["held_out_accuracy"] <= 0.96  # room to gain and to lose
 
-    file = Path(digits.settings["models"][name]["weights"]).name
-    record = WEIGHTS[file]
-    assert (record["model"], record["train_images"], record["held_out_images"]) == (name, 400, 1397)
-    assert record["training"] == digits.settings["models"][name]["training"]
-    assert record["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    assert record["bytes"] == (ROOT / "data" / "weights" / file).stat().st_size
+
+def check_record(study, name):
+    """What is recorded of a weights file is what the file holds and does."""
+    file = ROOT / study.entries[name]["weights"]
+    record, target = WEIGHTS[study.profile][file.name], study.target(name)
+    assert (record["model"], record["held_out_images"]) == (name, len(study.held_out))
+    assert record["train_images"] == study.settings["dataset"]["train_images"]
+    assert record["training"] == study.entries[name]["training"]
+    assert record["parameters"] == sum(parameter.numel() for parameter in target.model.parameters())
+    assert record["bytes"] == file.stat().st_size
     with torch.inference_mode():
-        predicted = torch.cat([model(part.float()).argmax(1) for part in digits.held_out.images.split(200)])
-    accuracy = (predicted == digits.held_out.labels).double().mean().item()
-    assert round(accuracy, 4) == record["held_out_accuracy"]
-    assert 0.88 <= accuracy <= 0.96  # room to gain and to lose
+        predicted = torch.cat([target.model(part.float()).argmax(1) for part in study.held_out.images.split(200)])
+    assert (predicted == study.held_out.labels).double().mean().item() == pytest.approx(record["held_out_accuracy"], abs=1.5 / len(predicted))
+    return record
 
 
-def test_every_shipped_weights_file_belongs_to_a_model(digits):
-    used = sorted(Path(spec["weights"]).name for spec in digits.settings["models"].values())
-    assert used == sorted(WEIGHTS) == sorted(path.name for path in (ROOT / "data" / "weights").glob("*.safetensors"))
+@pytest.mark.parametrize("profile", ["digits", "shapes"])
+def test_shipped_variants(shipped, profile):
+    """Replicas are as good as their model, checkpoints get better with the epochs, and no two files hold the same weights."""
+    study, stored = shipped[profile], WEIGHTS[profile]
+    for model in MODELS:
+        own = stored[Path(study.entries[model]["weights"]).name]
+        stages = []
+        for variant in study.variants(model):
+            record = check_record(study, variant)
+            if " seed " in variant:
+                assert abs(record["held_out_accuracy"] - own["held_out_accuracy"]) < 0.08
+            else:
+                stages.append((record["training"]["checkpoint"], record["held_out_accuracy"]))
+        if stages:
+            assert sorted(stages) == stages
+            assert stages[0][1] < own["held_out_accuracy"]
+    assert len({record["sha256"] for record in stored.values()}) == len(stored)
+    assert study.variants("ViT-B-16") and study.variants("MAE-B-16") and study.variants("ViT-B-32")
+
+
+@pytest.mark.parametrize("profile", ["digits", "shapes"])
+def test_every_shipped_weights_file_belongs_to_a_model(shipped, profile):
+    used = sorted(Path(spec["weights"]).name for spec in shipped[profile].entries.values())
+    assert used == sorted(WEIGHTS[profile]) == sorted(path.name for path in (ROOT / "data" / "weights" / profile).glob("*.safetensors"))
 
 
 # --- weights that are not the right ones ---

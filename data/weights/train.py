@@ -1,8 +1,11 @@
-"""Train the four models of a profile from their seeds, on a CPU, and write them as safetensors with a record.
+"""Train the models of a profile from their seeds, on a CPU, and write them as safetensors with a record.
 
-    python data/weights/train.py [--profile digits] [--model NAME ...] [--out data/weights]
+    python data/weights/train.py [--profile digits] [--model NAME ...] [--out data/weights/digits]
 
-Supervised models: cross-entropy, AdamW, one learning-rate cycle, images shifted by at most two pixels (one of the original scan).
+Trained are the profile's models, their replicas from other seeds, and on the way the checkpoints that the profile names.
+Supervised models: cross-entropy, AdamW (with a ``muon`` rate: Muon for the weight matrices of the blocks), one cycle of the learning rate, images
+shifted by at most two pixels (one of the original scan of a digit).
+Scenes are also mirrored left to right, which no outline and no fill is changed by; digits are not, because a mirrored digit is none.
 Models with ``pretrain_epochs``: first a masked autoencoder (He et al., 2022; 75 % of the patches hidden, two decoder
 blocks, per-patch normalised pixels as the target) on the unlabelled training images, then fine-tuned as the others.
 Only the profile's training images are used; accuracy is measured on the held-out ones, once, at the end.
@@ -16,12 +19,11 @@ import argparse
 import json
 import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import yaml
 from safetensors.torch import save_file
 from timm.layers import PatchDropoutWithIndices
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -29,9 +31,10 @@ from torch import Tensor, nn
 
 from neuronpath_core.datasets import ImageSet, load_dataset
 from neuronpath_core.models import build_model, file_sha256
+from neuronpath_core.study import load_profile, model_entries
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = 50
+BATCH, RATE, PRETRAIN_RATE, SHIFT = 50, 1e-3, 2e-3, 2
 
 
 def shifted(images: Tensor, most: int) -> Tensor:
@@ -41,6 +44,11 @@ def shifted(images: Tensor, most: int) -> Tensor:
     rows = torch.randint(0, 2 * most + 1, (batch, 1)) + torch.arange(height)
     columns = torch.randint(0, 2 * most + 1, (batch, 1)) + torch.arange(width)
     return padded[torch.arange(batch)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def mirrored(images: Tensor) -> Tensor:
+    """Every image as it is or mirrored left to right, as its own coin says."""
+    return torch.where(torch.randint(0, 2, (len(images), 1, 1, 1)) == 1, images.flip(3), images)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -72,25 +80,37 @@ class MaskedAutoencoder(nn.Module):
         return ((guess - target).square().mean(-1) * hidden).sum() / hidden.sum()
 
 
-def optimise(module: nn.Module, loss, images: Tensor, epochs: int, rate: float, name: str) -> None:
-    """AdamW with one cosine cycle of the learning rate; ``loss(batch of positions)`` is minimised."""
-    steps = (len(images) + BATCH - 1) // BATCH
-    optimiser = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, epochs=epochs, steps_per_epoch=steps, pct_start=0.2)
+def optimise(module: nn.Module, loss, count: int, rates: tuple[float, float | None], settings: dict, epochs: int, name: str,
+             after_epoch=lambda epoch: None) -> None:
+    """``loss(batch of positions)`` is minimised in one cosine cycle of the learning rates.
+
+    By AdamW at the first of ``rates``, or, where there is a second, by Muon at that one for the weight matrices of the blocks and by AdamW for the others.
+    """
+    batch = settings.get("batch", BATCH)
+    steps = (count + batch - 1) // batch
+    matrices = [value for key, value in module.named_parameters() if rates[1] and value.ndim == 2 and "blocks." in key]
+    others = [value for value in module.parameters() if not any(value is matrix for matrix in matrices)]
+    optimisers = [torch.optim.AdamW(others, lr=rates[0], weight_decay=0.05)]
+    if matrices:
+        optimisers.append(torch.optim.Muon(matrices, lr=rates[1], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"))
+    schedules = [torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, epochs=epochs, steps_per_epoch=steps, pct_start=0.1 if matrices else 0.2,
+                                                     cycle_momentum=not matrices)
+                 for optimiser, rate in zip(optimisers, rates, strict=False)]
     module.train()
     started = time.perf_counter()
     for epoch in range(epochs):
         total = 0.0
-        for chosen in torch.randperm(len(images)).split(BATCH):
-            optimiser.zero_grad()
+        for chosen in torch.randperm(count).split(batch):
+            module.zero_grad()
             value = loss(chosen)
             value.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
+            for each in (*optimisers, *schedules):
+                each.step()
             total += value.item() * len(chosen)
+        after_epoch(epoch + 1)
         if (epoch + 1) % 20 == 0 or epoch + 1 == epochs:
-            print(f"  {name} epoch {epoch + 1}/{epochs} loss {total / len(images):.4f} {time.perf_counter() - started:.0f} s", flush=True)
+            print(f"  {name} epoch {epoch + 1}/{epochs} loss {total / count:.4f} {time.perf_counter() - started:.0f} s", flush=True)
 
 
 @torch.no_grad()
@@ -101,62 +121,81 @@ def accuracy(model: nn.Module, data: ImageSet) -> float:
     return (predicted == data.labels).double().mean().item()
 
 
-def train(name: str, spec: dict, train_set: ImageSet) -> VisionTransformer:
-    """One model, from its seed."""
+def train(name: str, spec: dict, train_set: ImageSet, after_epoch) -> VisionTransformer:
+    """One model, from its seed; ``after_epoch(model, epoch)`` is called while it is trained as a classifier."""
     settings = spec["training"]
     torch.manual_seed(settings["seed"])
     model = build_model(spec)
     images, labels = train_set.images.float(), train_set.labels
+
+    def view(chosen: Tensor) -> Tensor:
+        pictures = images[chosen]
+        return shifted(mirrored(pictures) if settings.get("mirror") else pictures, SHIFT)
+
     if settings.get("pretrain_epochs"):
         autoencoder = MaskedAutoencoder(model)
-        optimise(autoencoder, lambda chosen: autoencoder(shifted(images[chosen], 2)), images,
-                 settings["pretrain_epochs"], 2e-3, f"{name} reconstruction")
-    optimise(model, lambda chosen: F.cross_entropy(model(shifted(images[chosen], 2)), labels[chosen]), images,
-             settings["epochs"], 1e-3, f"{name} classification")
+        optimise(autoencoder, lambda chosen: autoencoder(view(chosen)), len(images), (PRETRAIN_RATE, settings.get("muon")), settings,
+                 settings["pretrain_epochs"], f"{name} reconstruction")
+    optimise(model, lambda chosen: F.cross_entropy(model(view(chosen)), labels[chosen]), len(images), (settings.get("rate", RATE), settings.get("muon")),
+             settings, settings["epochs"], f"{name} classification", lambda epoch: after_epoch(model, epoch))
     return model
 
 
-def train_and_save(name: str, spec: dict, dataset: dict, out: Path) -> tuple[str, dict]:
-    """Train one model, write its weights, and return the file's name and record."""
+def train_and_save(name: str, specs: dict[str, dict], dataset: dict, out: Path) -> dict[str, dict]:
+    """Train one model; write its weights and those of its checkpoints, and return the record of every file."""
     torch.set_num_threads(1)
     started = time.perf_counter()
     train_set, held_out = load_dataset(dataset)
-    model = train(name, spec, train_set)
-    file = out / Path(spec["weights"]).name
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
-    record = {
-        "model": name,
-        "sha256": file_sha256(file),
-        "bytes": file.stat().st_size,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "train_images": len(train_set),
-        "train_accuracy": round(accuracy(model, train_set), 4),
-        "held_out_images": len(held_out),
-        "held_out_accuracy": round(accuracy(model, held_out), 4),
-        "training": spec["training"],
-    }
-    print(f"{name}: held-out accuracy {record['held_out_accuracy']:.4f}, {time.perf_counter() - started:.0f} s", flush=True)
-    return file.name, record
+    records = {}
+
+    def write(model: VisionTransformer, entry: str) -> None:
+        model.eval()
+        file = out / Path(specs[entry]["weights"]).name
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
+        records[file.name] = {
+            "model": entry,
+            "sha256": file_sha256(file),
+            "bytes": file.stat().st_size,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "train_images": len(train_set),
+            "train_accuracy": round(accuracy(model, train_set), 4),
+            "held_out_images": len(held_out),
+            "held_out_accuracy": round(accuracy(model, held_out), 4),
+            "training": specs[entry]["training"],
+        }
+        print(f"{entry}: held-out accuracy {records[file.name]['held_out_accuracy']:.4f}, {time.perf_counter() - started:.0f} s", flush=True)
+        model.train()
+
+    wanted = {spec["training"]["checkpoint"]: entry for entry, spec in specs.items() if "checkpoint" in spec["training"]}
+    model = train(name, specs[name], train_set, lambda model, epoch: write(model, wanted[epoch]) if epoch in wanted else None)
+    write(model, name)
+    return records
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="digits")
-    parser.add_argument("--model", nargs="*", help="train only these")
-    parser.add_argument("--out", type=Path, default=ROOT / "data" / "weights")
+    parser.add_argument("--model", nargs="*", help="train only these, with their checkpoints")
+    parser.add_argument("--out", type=Path, help="folder; by default data/weights/<profile>")
     parser.add_argument("--processes", type=int, default=2, help="models trained at the same time")
     arguments = parser.parse_args()
-    profile = yaml.safe_load((ROOT / "profiles" / f"{arguments.profile}.yml").read_text())
-    chosen = {name: spec for name, spec in profile["models"].items() if not arguments.model or name in arguments.model}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    record_file = arguments.out / "weights.json"
-    record = json.loads(record_file.read_text()) if record_file.is_file() else {}
+    profile, out = load_profile(arguments.profile, ROOT), arguments.out or ROOT / "data" / "weights" / arguments.profile
+    entries = model_entries(profile)
+    chosen = [name for name, spec in entries.items() if "checkpoint" not in spec["training"] and (not arguments.model or name in arguments.model)]
+    if unknown := set(arguments.model or ()) - set(chosen):
+        parser.error(f"unknown models: {', '.join(sorted(unknown))}; accepted: {', '.join(name for name in entries if ' epoch ' not in name)}")
+    out.mkdir(parents=True, exist_ok=True)
+    record_file = out / "weights.json"
     # a fresh interpreter for every model: nothing of the one before can reach its random numbers
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        jobs = [pool.submit(train_and_save, name, spec, profile["dataset"], arguments.out) for name, spec in chosen.items()]
-        record.update(job.result() for job in jobs)
-    record_file.write_text(json.dumps(dict(sorted(record.items())), indent=2) + "\n")
-    print(f"weights and {record_file.name} are in {arguments.out}")
+        jobs = []
+        for name in chosen:
+            specs = {entry: spec for entry, spec in entries.items() if entry == name or entry.startswith(f"{name} epoch ")}
+            jobs.append(pool.submit(train_and_save, name, specs, profile["dataset"], out))
+        for job in as_completed(jobs):
+            record = json.loads(record_file.read_text()) if record_file.is_file() else {}
+            record_file.write_text(json.dumps(dict(sorted({**record, **job.result()}.items())), indent=2) + "\n")
+    print(f"weights and {record_file.name} are in {out}")
 
 
 if __name__ == "__main__":
