@@ -13,7 +13,8 @@ from neuronpath_core.datasets import ImageSet
 
 METHOD_LABELS = {
     "activation": "Activation", "influence_pattern": "Influence Pattern", "neuron_path": "Neuron Path", "random": "Random",
-    "influence_pattern_eq9": "Influence Pattern (Eq. 9)",
+    "influence_pattern_eq9": "Influence Pattern (Eq. 9)", "complete": "Complete", "ablation": "Ablation", "knowledge": "Integrated Gradients",
+    "gradient_activation": "Gradient × Activation", "conductance": "Conductance", "matched_random": "Matched Random",
 }
 TABLE1_METRICS = {
     "joint_attribution_score": "Joint attribution score",

@@ -149,12 +149,13 @@ def node_parts(target: TargetModel, images: int, alphas: Tensor, weights: Tensor
 
 
 def path_held(
-    clean: CleanPass, ranked: Int64[Tensor, "batch layer rank"], alphas: Float[Tensor, "step"], native: int | None = None
+    clean: CleanPass, ranked: Int64[Tensor, "batch layer rank"], alphas: Float[Tensor, "step"], native: int | None = None, in_multiples: bool = False
 ) -> tuple[dict[int, Tensor], Tensor]:
     """Every block's scope activations with the path's neurons at α times their clean values, ``(batch * step, token, neuron)``.
 
     Args:
         native: a block that is left out.
+        in_multiples: the leaf moves every neuron by multiples of its clean value instead of by units.
 
     Returns:
         the activations by block, and the leaf ``(batch, step, token, 1)`` that moves every neuron of the path together, so that its
@@ -165,15 +166,16 @@ def path_held(
     shift, held = torch.zeros(batch, steps, tokens, 1, dtype=first.dtype, device=first.device, requires_grad=True), {}
     for block, value in enumerate(clean.activations):
         if block != native:
-            moved = alphas[:, None, None] * select_neurons(value, ranked[:, block])[:, None] + shift
+            own = select_neurons(value, ranked[:, block])[:, None]
+            moved = alphas[:, None, None] * own + (shift * own if in_multiples else shift)
             index = ranked[:, block, None, None].expand(-1, steps, tokens, -1)
             held[block] = value[:, None].expand(-1, steps, -1, -1).scatter(3, index, moved).flatten(0, 1)
     return held, shift
 
 
-def _path_gradient(clean, labels, ranked, alphas, weights):
+def _path_gradient(clean, labels, ranked, alphas, weights, in_multiples=False):
     """``(batch, scope token)``: the integrated gradient along the path."""
-    (held, shift), target, steps = path_held(clean, ranked, alphas), clean.target, len(alphas)
+    (held, shift), target, steps = path_held(clean, ranked, alphas, in_multiples=in_multiples), clean.target, len(alphas)
     stream = target.run(clean.streams[0].repeat_interleave(steps, 0), 0, target.n_blocks, held, pooled=True)
     gradient, = torch.autograd.grad(target.probability(stream, labels.repeat_interleave(steps)).sum(), shift)
     return integrated(gradient[..., 0], weights)
@@ -184,8 +186,10 @@ def complete_attribution(
     images: Float[Tensor, "batch channel height width"],
     labels: Int64[Tensor, "batch"],
     neurons: Int64[Tensor, "batch layer"],
+    quadrature: Quadrature | None = None,
+    steps: int = 20,
 ) -> Float[Tensor, "batch"]:
-    r"""The joint attribution without cross terms, exactly, from two forward passes.
+    r"""The joint attribution without cross terms.
 
     .. math::
 
@@ -194,11 +198,25 @@ def complete_attribution(
 
     by the fundamental theorem of calculus.  Unlike JAS it lies between -1 and 1.
 
-    Args, returns and errors are those of :func:`joint_attribution_score`.
+    Args:
+        target, images, labels, neurons: as of :func:`joint_attribution_score`.
+        quadrature, steps: ``None`` for the right-hand side, exact, from two forward passes; a rule for the integral on the left.
+
+    Returns and errors are those of :func:`joint_attribution_score`.
     """
     target.check_batch(images, labels)
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))
+    if quadrature is not None:
+        alphas, weights = placed_rule(target, quadrature, steps)
+
+        def integral(chosen: Tensor) -> Tensor:
+            clean = CleanPass.of(target, images[chosen])
+            return sum(_path_gradient(clean, labels[chosen], ranked[chosen], *part, in_multiples=True)
+                       for part in node_parts(target, len(chosen), alphas, weights)).sum(1)
+
+        with activation_gradients(target):
+            return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), integral, side_by_side=True))
 
     def difference(chosen: Tensor) -> Tensor:
         clean = CleanPass.of(target, images[chosen])

@@ -27,8 +27,12 @@ from neuronpath_core.search import SEARCHES
 from neuronpath_core.study import Study
 
 
-def knowledge_neurons(study: Study, names: Sequence[str], images: ImageSet, top: int = 5, quadrature: str = "right", steps: int = 20) -> pd.DataFrame:
+def knowledge_neurons(
+    study: Study, names: Sequence[str], images: ImageSet, top: int = 5, quadrature: str = "right", steps: int = 20, scope: str | None = None
+) -> pd.DataFrame:
     """Where the neurons with the largest knowledge attribution lie (Fig. 2, App. B).
+
+    ``scope``: where neurons are read, ``"cls"`` or ``"patch"``; ``None`` for the model's own.
 
     Returns:
         one row per model, image and rank: ``model, image, label, rank, block, neuron, attribution``; blocks count from 1.
@@ -36,6 +40,7 @@ def knowledge_neurons(study: Study, names: Sequence[str], images: ImageSet, top:
     tables = []
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(images)
+        target = target if scope is None else TargetModel(target.model, scope)
         if not 1 <= top <= target.n_blocks * target.n_neurons:
             raise ValueError(f"top must lie in 1..{target.n_blocks * target.n_neurons}, got {top}")
         parts = torch.arange(len(images)).split(images_at_once(target, steps))

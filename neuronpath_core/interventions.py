@@ -26,15 +26,15 @@ def class_probabilities(target: TargetModel, images: Float[Tensor, "batch channe
 
 @torch.no_grad()
 def scaled_probabilities(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "batch layer neuron"]
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "batch layer neuron"], everywhere: bool = False
 ) -> Float[Tensor, "batch class"]:
-    """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope."""
+    """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope or at every token (``everywhere``)."""
     target.check_images(images)
     if len(factors) != len(images):
         raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; accepted: one set of factors an image")
 
     def probabilities(chosen: Tensor) -> Tensor:
-        with scaled(target, factors[chosen]):
+        with scaled(target, factors[chosen], everywhere):
             return target(images[chosen]).softmax(-1)
 
     return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), probabilities))
@@ -112,7 +112,7 @@ def pruning_mask(kept: list[list[int]], n_neurons: int, share: float, rng: np.ra
 
 
 @contextmanager
-def pruned(target: TargetModel, survives: np.ndarray) -> Iterator[TargetModel]:
-    """Zero, at the scope and for every image, the neurons that do not survive; ``survives`` is bool ``(layer, neuron)``."""
-    with scaled(target, torch.from_numpy(survives[None]).to(target.dtype)):
+def pruned(target: TargetModel, survives: np.ndarray, everywhere: bool = False) -> Iterator[TargetModel]:
+    """Zero for every image, at the scope or at every token (``everywhere``), the neurons that do not survive; ``survives`` is bool ``(layer, neuron)``."""
+    with scaled(target, torch.from_numpy(survives[None]).to(target.dtype), everywhere):
         yield target

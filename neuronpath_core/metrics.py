@@ -92,3 +92,21 @@ def agreement(first: Int64[np.ndarray, "image layer"], second: Int64[np.ndarray,
         raise ValueError(f"the two sets of paths must have one shape, got {first.shape} and {second.shape}")
     same = first == second
     return float(same.mean()), float(same.reshape(len(same), -1).all(1).mean())
+
+
+def holm(p_values: Float[np.ndarray, "test"]) -> Float[np.ndarray, "test"]:
+    """Holm's step-down adjustment of a family of p-values (Holm, 1979), in 0..1."""
+    p_values = np.asarray(p_values, float)
+    order, count = np.argsort(p_values, kind="stable"), len(p_values)
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate((count - np.arange(count)) * p_values[order]))
+    return adjusted
+
+
+def sign_test(differences: Float[np.ndarray, "image"]) -> float:
+    """Two-sided sign test: how likely differences are so one-sided if either sign is as likely; ties are left out (McNemar's for accuracies)."""
+    from scipy.stats import binomtest
+
+    differences = np.asarray(differences, float)
+    positive, negative = int((differences > 0).sum()), int((differences < 0).sum())
+    return float(binomtest(positive, positive + negative).pvalue) if positive + negative else 1.0

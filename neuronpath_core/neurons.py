@@ -304,8 +304,8 @@ def read_activations(target: TargetModel, images: Float[Tensor, "batch channel h
 
 
 @contextmanager
-def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"]) -> Iterator[None]:
-    """Multiply each neuron's *current* value at the scope by its factor; a batch of one holds for every image.
+def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"], everywhere: bool = False) -> Iterator[None]:
+    """Multiply each neuron's *current* value at the scope, or at every token (``everywhere``), by its factor; a batch of one holds for every image.
 
     Raises:
         ValueError: factors of another shape, or (on the forward) for another number of images.
@@ -318,6 +318,8 @@ def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"]) ->
         def function(value):
             if len(factors) not in (1, len(value)):
                 raise ValueError(f"the edit is for {len(factors)} images, the batch has {len(value)}; accepted: equal numbers, or an edit for one")
+            if everywhere:
+                return value * factors[:, block, None]
             return _replace_scope(target, value, value[:, target.tokens] * factors[:, block, None])
         return function
 

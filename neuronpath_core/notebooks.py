@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from neuronpath_core import models
 from neuronpath_core.attribution import QUADRATURES
 from neuronpath_core.contexts import CONTEXTS
-from neuronpath_core.datasets import load_dataset
+from neuronpath_core.datasets import load_part
 from neuronpath_core.paths import METHODS
 from neuronpath_core.store import check_writable, write_atomically
 from neuronpath_core.study import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile, profile_names
@@ -75,6 +76,10 @@ def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
 def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and len(value) > 0 and all(check(entry) for entry in value)
 
@@ -96,7 +101,7 @@ def _accepts(check: Callable[[str], object]) -> Callable[[Any], bool]:
 def _image_counts(profile: dict) -> tuple[Callable[[Any], bool], str]:
     """Numbers of images that can be spread evenly over the held-out images' classes; the data are loaded when first asked."""
     def accepted(value: Any) -> bool:
-        load_dataset(profile["dataset"])[1].balanced(value)  # says itself what it accepts
+        load_part(profile["dataset"], "held_out").balanced(value)  # says itself what it accepts
         return True
     return accepted, "a whole number"
 
@@ -104,25 +109,27 @@ def _image_counts(profile: dict) -> tuple[Callable[[Any], bool], str]:
 def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any], bool], str]]:
     """For every parameter that a notebook may have: a test of its value, and what it accepts in words."""
     names, share = list(profile["models"]), "numbers from 0 to 1"
-    model = (_one_of(names), f"one of {', '.join(names)}")
+    model, images, positive = (_one_of(names), f"one of {', '.join(names)}"), _image_counts(profile), (_whole(1), "a whole number of at least 1")
+    several = (_list_of(model[0]), f"a list of one or more of {', '.join(names)}")
     return {
         "profile": (_one_of(profile_names(root)), f"one of {', '.join(profile_names(root))}"),
         "profiles": (_list_of(_one_of(profile_names(root))), f"a list of one or more of {', '.join(profile_names(root))}"),
         "model": model,
-        "models": (_list_of(model[0]), f"a list of one or more of {', '.join(names)}"),
+        "models": several,
+        "pruning_models": several,
         "methods": (_list_of(_one_of(METHODS)), f"a list of one or more of {', '.join(METHODS)}"),
         "quadrature": (_one_of(QUADRATURES), f"one of {', '.join(QUADRATURES)}"),
         "context": (_one_of(CONTEXTS), f"one of {', '.join(CONTEXTS)}"),
         "steps": (lambda value: value in (None, "auto") or _whole(1)(value), "a whole number of at least 1, auto, or null for the rule's own number"),
         "nodes": (lambda value: value is None or _whole(1)(value), "a whole number of at least 1, or null for as many as steps"),
-        "n_images": _image_counts(profile),
-        "top": (_whole(1), "a whole number of at least 1"),
+        **dict.fromkeys(("n_images", "agreement_images", "pool_images", "pruning_images"), images),
+        **dict.fromkeys(("top", "toys", "repeats", "width", "draws", "budget"), positive),
+        **dict.fromkeys(("splits", "networks"), (_whole(2), "a whole number of at least 2")),
+        "strength": (_positive, "a positive number"),
+        "strengths": (_list_of(_positive), "a list of positive numbers"),
         "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
         "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1), f"a list of {share}"),
         "measurements": (_one_of(sorted(path.stem for path in (root / "benchmarks").glob("*.json"))), "the name of a file in benchmarks/, without .json"),
-        "toys": (_whole(1), "a whole number of at least 1"),
-        "repeats": (_whole(1), "a whole number of at least 1"),
-        "agreement_images": _image_counts(profile),
         "seed": (_whole(0), "a whole number of at least 0"),
         "device": (_accepts(models.parse_device), "a device that this machine has: cpu, cuda, cuda:1, …"),
         "dtype": (_one_of(list(models.DTYPES)), f"one of {', '.join(models.DTYPES)}"),
@@ -207,7 +214,8 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     for notebook, names in known.items():
         # the notebooks' own defaults are those of a run with the default profile, so that they are only told of another one
         parameters = dict(entries["notebooks"].get(notebook) or {})
-        if profile != DEFAULT_PROFILE:
+        # one without models and images of a profile is the same with every profile
+        if profile != DEFAULT_PROFILE and ({"profile", "profiles", "model", "models", "n_images"} & set(names)):
             parameters |= {"profiles": [profile]} if "profiles" in names else {"profile": profile}
         parameters.update({name: value for name, value in overrides.items() if name in names})
         check_parameters(notebook, names, checks, parameters)

@@ -215,6 +215,24 @@ def test_complete_attribution_is_the_integral_of_the_diagonal(name):
         assert abs(float(found) - expected) < 1e-9
 
 
+@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_complete_attribution_by_a_rule_is_the_rule_s_sum(name, rank):
+    arguments, scope = helpers.NETWORKS[name]
+    model = helpers.small_vit(7, **arguments)
+    target = npc.TargetModel(model, scope=scope)
+    images, labels = helpers.small_batch(2, 8)
+    neurons = random_neurons(target, 2, rank, seed=9)
+    found = npc.complete_attribution(target, images, labels, neurons, "left", 3)
+    budgeted = memory.memory_limit(target, 2 * memory.copy_bytes(target))
+    with budgeted:
+        torch.testing.assert_close(npc.complete_attribution(target, images, labels, neurons, "left", 3), found, rtol=1e-10, atol=1e-13)
+    for image, label, path, value in zip(images, labels, neurons, found, strict=True):
+        path = [[neuron] if rank is None else neuron for neuron in path.tolist()]
+        expected = twins.diagonal_attribution(model, scope, image, int(label), path, *twins.rule("left", 3))
+        assert abs(float(value) - expected) <= 1e-9 * max(1e-3, abs(expected))
+
+
 @pytest.mark.parametrize("scaling", ["block", "neuron"])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm", "avg", "avg-without-class-token"])
 def test_knowledge_attribution_equals_the_literal_one(name, scaling):

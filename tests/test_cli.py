@@ -102,7 +102,7 @@ REFUSED = {
     "YAML syntax": (["run", "-p", "models", "[one, two"], ["YAML", "a number, a word, a list"]),
     "YAML tags": (["run", "-p", "models", "!!python/name:os.system"], ["YAML"]),
     "model": (["paths", "--model", "three"], ["three", "one, two"]),
-    "method": (["paths", "--method", "best"], ["method 'best'", "neuron_path, activation, influence_pattern"]),
+    "method": (["paths", "--method", "best"], ["method 'best'", "neuron_path, complete, ablation"]),
     "search": (["paths", "--search", "greedy"], ["search 'greedy'", "joint, literal, beam"]),
     "context": (["paths", "--context", "half"], ["context 'half'", "auto, full, frozen, mixed"]),
     "context of a model": (["paths", "--model", "two", "--context", "frozen"], ["context", "class token", "accepted here: full"]),
@@ -267,9 +267,10 @@ def test_parameters_of_the_profile(root, neuronpath, executions):
     # a notebook must be able to be told which profile it is run with
     assert_refused(neuronpath("run", "--profile", "other"), "02_list", "'profile'", "accepted: n_images, models, seed")
     small_study.write_notebook(root, "02_list", 'profile = "digits"\nn_images = 100\nseed = 0', "profile")
+    small_study.write_notebook(root, "04_toys", 'toys = 3', "toys")  # which takes nothing from a profile
     assert neuronpath("run", "--profile", "other", "-p", "seed", "2")[0] == 0
     assert {run.notebook: run.parameters for run in executions} == {
-        "01_sum": {"profile": "other"}, "02_list": {"profile": "other", "n_images": 20, "seed": 2}, "03_device": {"profile": "other"}}
+        "01_sum": {"profile": "other"}, "02_list": {"profile": "other", "n_images": 20, "seed": 2}, "03_device": {"profile": "other"}, "04_toys": {}}
     assert {run.output.parent for run in executions} == {root / "results" / "other" / "notebooks"}
 
 

@@ -112,7 +112,7 @@ def test_interventions_by_a_direct_computation(study, images):
 
 @pytest.mark.parametrize("methods", [[], ["neuron_paths"], ["random", "oracle"]])
 def test_unknown_methods(study, images, methods):
-    with pytest.raises(ValueError, match="accepted: one or more of neuron_path, activation"):
+    with pytest.raises(ValueError, match="accepted: one or more of neuron_path, complete"):
         experiments.interventions(study, ["small"], images, methods)
 
 

@@ -1,6 +1,7 @@
 """Measures: small cases worked out by hand, slow twins, and whether an interval covers what it should."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -218,3 +219,24 @@ def test_agreement_by_hand():
 def test_agreement_needs_one_shape():
     with pytest.raises(ValueError, match="one shape"):
         metrics.agreement(np.zeros((2, 3), int), np.zeros((1, 3), int))
+
+
+# --- families of tests ---
+
+
+def test_holm_by_its_definition():
+    rng = np.random.default_rng(0)
+    for p_values in ([0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9], rng.random(7)):
+        adjusted, count = metrics.holm(p_values), len(p_values)
+        for level in np.linspace(0.001, 0.999, 500):
+            rejected, left = set(), sorted(range(count), key=lambda index: p_values[index])
+            while left and p_values[left[0]] * len(left) <= level:
+                rejected.add(left.pop(0))
+            assert rejected == {index for index in range(count) if adjusted[index] <= level}
+
+
+@pytest.mark.parametrize("differences", [[1, 1, 1, -1, 0], [2, 3, 4, 5], [-1, -1, 0, 0], [1, -1], [0, 0, 0]])
+def test_sign_test_by_enumeration(differences):
+    signs = [np.sign(value) for value in differences if value]
+    outcomes = [abs(sum(each)) for each in product((-1, 1), repeat=len(signs))]
+    assert metrics.sign_test(differences) == pytest.approx(np.mean([value >= abs(sum(signs)) for value in outcomes]), abs=1e-12)

@@ -16,8 +16,10 @@ from neuronpath_core.notebooks import notebook_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # each module imports only from those before it
-ORDER = ["models", "datasets", "blocks", "neurons", "contexts", "memory", "attribution", "search", "refinement", "baselines", "paths", "interventions",
-         "metrics", "store", "study", "experiments", "benchmarks", "report", "analysis", "figures", "picker", "notebooks", "cli"]
+ORDER = ["models", "shapes", "datasets", "blocks", "neurons", "contexts", "memory", "attribution", "search", "ablation", "refinement", "baselines", "paths",
+         "published", "interventions", "metrics", "planted", "recovery", "store", "study", "experiments", "benchmarks", "report", "analysis", "factorial",
+         "controls", "leads", "defects", "defect_table", "pretraining", "pruning", "pruning_comparison", "pruning_claims", "taxonomy", "stability", "figures",
+         "picker", "notebooks", "cli"]
 
 
 def normal(name: str) -> str:
@@ -134,12 +136,15 @@ def test_ci_runs_the_readme_test_command():
 
 
 def test_weights_readme_tells_what_the_record_tells():
-    record, text = json.loads((ROOT / "data/weights/weights.json").read_text()), (ROOT / "data/weights/README.md").read_text()
-    assert set(record) == {path.name for path in (ROOT / "data/weights").glob("*.safetensors")}
-    for file, entry in record.items():
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{file}`"))
-        assert f"| {entry['model']} | {entry['parameters']} | {100 * entry['held_out_accuracy']:.2f} % |" in row
-        assert f"seed {entry['training']['seed']}" in row and f"{entry['training']['epochs']} epochs" in row
+    text = (ROOT / "data/weights/README.md").read_text()
+    for folder in ("digits", "shapes"):
+        record = json.loads((ROOT / "data/weights" / folder / "weights.json").read_text())
+        assert set(record) == {path.name for path in (ROOT / "data/weights" / folder).glob("*.safetensors")}
+        for file, entry in record.items():
+            row, training = next(line for line in text.splitlines() if line.startswith(f"| `{folder}/{file}`")), entry["training"]
+            assert f"| {entry['model']} | {entry['parameters']} | {100 * entry['held_out_accuracy']:.2f} % |" in row
+            assert f"seed {training['seed']}" in row and f"{training.get('checkpoint', training['epochs'])} epochs" in row
+    assert sum(path.stat().st_size for path in (ROOT / "data/weights").rglob("*.safetensors")) < 25_000_000
 
 
 def test_toc_lists_every_notebook_in_order():
