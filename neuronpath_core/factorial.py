@@ -12,9 +12,9 @@ from torch import Tensor
 
 from neuronpath_core import analysis, baselines, metrics, report
 from neuronpath_core.ablation import ablation_paths
-from neuronpath_core.attribution import complete_attribution, joint_attribution_score, knowledge_attribution, placed_rule
+from neuronpath_core.attribution import complete_attribution, joint_attribution_score, knowledge_attribution, placed_rule, top_neurons
 from neuronpath_core.datasets import ImageSet
-from neuronpath_core.interventions import edited_probabilities
+from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.study import Study
 
@@ -40,7 +40,8 @@ CONDUCTANCE_STEPS = 8
 
 
 def cell_paths(
-    study: Study, model: str, images: ImageSet, score: str, search: str, width: int = 2, draws: int = 8, seed: int = 0
+    study: Study, model: str, images: ImageSet, score: str, search: str, width: int = 2, draws: int = 4, seed: int = 0,
+    known: dict[str, Tensor] | None = None
 ) -> Int64[Tensor, "image layer"]:
     """Every image's path by one score and one search.
 
@@ -49,6 +50,7 @@ def cell_paths(
         width: partial paths that the beam keeps.
         draws: random paths of which ``"random"`` takes the one with the largest score.
         seed: of the random paths.
+        known: attributions of single neurons by score, of this model and these images; filled by what is computed.
 
     Raises:
         ValueError: unknown names, or numbers that are not positive.
@@ -59,47 +61,56 @@ def cell_paths(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     score, search = SAME_AS.get((score, search), (score, search))
+    target, (pictures, labels), known = study.target(model), study.batch(images), {} if known is None else known
+    if score in ADDITIVE and score not in known:
+        known[score] = neuron_scores(target, pictures, labels, score)
     if search == "random":
-        return _best_of_random(study, model, images, score, draws, seed)
+        return _best_of_random(target, pictures, labels, score, draws, seed, known.get(score))
+    if score in ADDITIVE:
+        return top_neurons(known[score], 1)[..., 0].cpu()
     if score == "ablation" and search != "progressive":
-        target, (pictures, labels) = study.target(model), study.batch(images)
         proposals = min(12, target.n_neurons)
         return ablation_paths(target, pictures, labels, search=search, proposals=proposals, width=width)[0][..., 0].cpu()
     settings = {"search": "beam", "width": width} if search == "beam" else {}
-    settings |= {"steps": CONDUCTANCE_STEPS} if score == "conductance" else {}
     return study.paths(model, images, "neuron_path" if score == "joint" else score, **settings).neurons
 
 
-def _best_of_random(study: Study, model: str, images: ImageSet, score: str, draws: int, seed: int) -> Tensor:
-    target, (pictures, labels) = study.target(model), study.batch(images)
-    drawn = torch.stack([baselines.random_paths(target, pictures, seed=seed + draw)[..., 0] for draw in range(draws)], 1)
-    rows = torch.arange(len(pictures), device=target.device).repeat_interleave(draws)
-    value = path_scores(target, pictures, labels, drawn.flatten(0, 1), rows, score).reshape(len(pictures), draws)
-    return drawn[torch.arange(len(pictures), device=target.device), value.argmax(1)].cpu()
+def _best_of_random(target, images, labels, score, draws, seed, neurons):
+    drawn = torch.stack([baselines.random_paths(target, images, seed=seed + draw)[..., 0] for draw in range(draws)], 1)
+    rows = torch.arange(len(images), device=target.device).repeat_interleave(draws)
+    value = path_scores(target, images, labels, drawn.flatten(0, 1), rows, score, neurons).reshape(len(images), draws)
+    return drawn[torch.arange(len(images), device=target.device), value.argmax(1)].cpu()
+
+
+def neuron_scores(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"], score: str
+) -> Float[Tensor, "batch layer neuron"]:
+    """One of the :data:`ADDITIVE` scores of every neuron."""
+    if score == "knowledge":
+        return knowledge_attribution(target, images, labels, **RULE)
+    if score == "gradient_activation":
+        return baselines.gradient_activation(target, images, labels)
+    return baselines.conductance(target, images, labels, *placed_rule(target, "gauss-legendre", CONDUCTANCE_STEPS))
 
 
 def path_scores(
     target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"], paths: Int64[Tensor, "path layer"],
-    rows: Int64[Tensor, "path"], score: str
+    rows: Int64[Tensor, "path"], score: str, neurons: Float[Tensor, "batch layer neuron"] | None = None
 ) -> Float[Tensor, "path"]:
-    """The score of whole paths, of which ``rows`` says whose image each is for; for :data:`ADDITIVE` ones the sum over its neurons."""
+    """The score of whole paths, of which ``rows`` says whose image each is for; for :data:`ADDITIVE` ones the sum over its
+    neurons, whose scores may be given."""
     if score == "joint":
         return joint_attribution_score(target, images[rows], labels[rows], paths, **RULE)
     if score == "complete":
         return complete_attribution(target, images[rows], labels[rows], paths)
     if score == "ablation":
-        clean = edited_probabilities(target, images, paths[:1].expand(len(images), -1), 1.0).gather(1, labels[:, None])[:, 0]
+        clean = class_probabilities(target, images).gather(1, labels[:, None])[:, 0]
         return clean[rows] - edited_probabilities(target, images[rows], paths, "remove").gather(1, labels[rows][:, None])[:, 0]
-    if score == "knowledge":
-        neurons = knowledge_attribution(target, images, labels, **RULE)
-    elif score == "gradient_activation":
-        neurons = baselines.gradient_activation(target, images, labels)
-    else:
-        neurons = baselines.conductance(target, images, labels, *placed_rule(target, "gauss-legendre", CONDUCTANCE_STEPS))
+    neurons = neuron_scores(target, images, labels, score) if neurons is None else neurons
     return neurons[rows].gather(2, paths[..., None])[..., 0].sum(1)
 
 
-def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int = 2, draws: int = 8, seed: int = 0) -> pd.DataFrame:
+def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int = 2, draws: int = 4, seed: int = 0) -> pd.DataFrame:
     """What every cell's paths do.
 
     Returns:
@@ -109,11 +120,12 @@ def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int =
     labels, tables = images.labels.numpy(), []
     for model in study.check_models(list(names)):
         target, (pictures, classes), clean, known = study.target(model), study.batch(images), study.probabilities(model, images), {}
+        attributions: dict[str, Tensor] = {}
         for score in SCORES:
             for search in SEARCHES:
                 cell = SAME_AS.get((score, search), (score, search))
                 if cell not in known:
-                    neurons = cell_paths(study, model, images, *cell, width, draws, seed).to(target.device)
+                    neurons = cell_paths(study, model, images, *cell, width, draws, seed, attributions).to(target.device)
                     edited = {name: edited_probabilities(target, pictures, neurons, operation).cpu().double().numpy()
                               for name, operation in (("removal", "remove"), ("enhancement", "enhance"))}
                     known[cell] = {name: metrics.probability_deviation(clean, value, labels) for name, value in edited.items()} | {
@@ -130,19 +142,21 @@ def removal_identity(study: Study, names: Sequence[str], images: ImageSet, steps
 
     Returns:
         one row per model and image: ``data, model, image, complete`` (two forward passes), ``integral`` (its left-hand side, by ``steps``
-        Gauss-Legendre nodes), ``removal`` (the probability lost by plain removal, nothing clamped) and ``jas``.
+        Gauss-Legendre nodes), ``removal`` (the probability lost by plain removal, nothing clamped) and ``jas``, for patch tokens summed over them as
+        the others are.
     """
     tables = []
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(images)
         neurons = study.paths(model, images).neurons.to(target.device)
         rows = torch.arange(len(pictures), device=target.device)
+        tokens = target.embed(pictures[:1])[:, target.tokens].shape[1]
         columns = {"complete": complete_attribution(target, pictures, labels, neurons),
                    "integral": complete_attribution(target, pictures, labels, neurons, "gauss-legendre", steps),
                    "removal": path_scores(target, pictures, labels, neurons, rows, "ablation"),
-                   "jas": joint_attribution_score(target, pictures, labels, neurons, "gauss-legendre", steps)}
+                   "jas": tokens * joint_attribution_score(target, pictures, labels, neurons, "gauss-legendre", steps)}
         tables.append(pd.DataFrame({"data": study.profile, "model": model, "image": images.ids.numpy(),
-                                    **{name: value.cpu().double().numpy() for name, value in columns.items()}}))
+                                    **{name: value.detach().cpu().double().numpy() for name, value in columns.items()}}))
     return pd.concat(tables, ignore_index=True)
 
 

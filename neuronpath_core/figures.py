@@ -526,7 +526,8 @@ def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
             errors = np.clip(np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]), 0, None) / size.to_numpy()
             axis.errorbar(100 * rows["value"] / size, heights, xerr=100 * errors, fmt="o", markersize=3, elinewidth=1, capsize=2, label=f"{model}, {data}")
         axis.axvline(0, color="0.25", linewidth=0.8)
-        axis.set_xscale("symlog", linthresh=100)  # linear up to the size of the corrected value, which may be near zero
+        if max(map(abs, axis.get_xlim())) > 150:  # of a corrected value near zero; linear up to its size
+            axis.set_xscale("symlog", linthresh=100)
         axis.set(title=title, xlabel="published − corrected, %\nof the corrected value")
         axis.grid(False, axis="y")
     axes[0, 0].set_yticks(np.arange(len(defects)), defects, fontsize=7)

@@ -132,6 +132,7 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
         "measurements": (_one_of(sorted(path.stem for path in (root / "benchmarks").glob("*.json"))), "the name of a file in benchmarks/, without .json"),
         "seed": (_whole(0), "a whole number of at least 0"),
         "device": (_accepts(models.parse_device), "a device that this machine has: cpu, cuda, cuda:1, …"),
+        "other_dtypes": (_list_of(_one_of(list(models.DTYPES))), f"a list of one or more of {', '.join(models.DTYPES)}"),
         "dtype": (_one_of(list(models.DTYPES)), f"one of {', '.join(models.DTYPES)}"),
         "progress": (lambda value: isinstance(value, bool), "true or false"),
     }

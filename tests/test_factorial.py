@@ -184,6 +184,13 @@ def test_the_identity_holds_and_can_fail(study, images):
     assert factorial.identity_summary(planted)[["cross", "low", "high"]].to_numpy() == pytest.approx(0.5)
 
 
+def test_scores_of_patch_tokens_are_summed_like_the_attributions(study, images):
+    table = factorial.removal_identity(study, ["two"], images)
+    target, (pictures, labels) = study.target("two"), study.batch(images)
+    mean = npc.joint_attribution_score(target, pictures, labels, study.paths("two", images).neurons, "gauss-legendre", 24)
+    np.testing.assert_allclose(table["jas"], 4 * mean.numpy(), rtol=1e-12)  # four patches
+
+
 def test_identity_by_hand(study, images):
     target, (pictures, labels) = study.target("one"), study.batch(images)
     table = factorial.removal_identity(study, ["one"], images)
