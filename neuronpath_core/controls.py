@@ -123,7 +123,7 @@ def control_paths(
     """The image's own path (``"own"``) and its controls, each with the positions of the images that it was found for.
 
     Args:
-        chosen: names of :data:`CONTROLS`.
+        chosen: names of ``CONTROLS``.
         seed: of everything that is drawn.
         budget: multiple of :func:`equal_budget` that the last two controls get.
         settings: ``context``, ``quadrature``, ``steps``, … of :meth:`~neuronpath_core.study.Study.paths`.

@@ -46,7 +46,7 @@ def cell_paths(
     """Every image's path by one score and one search.
 
     Args:
-        score, search: names in :data:`SCORES` and :data:`SEARCHES`.
+        score, search: names in ``SCORES`` and ``SEARCHES``.
         width: partial paths that the beam keeps.
         draws: random paths of which ``"random"`` takes the one with the largest score.
         seed: of the random paths.
@@ -85,7 +85,7 @@ def _best_of_random(target, images, labels, score, draws, seed, neurons):
 def neuron_scores(
     target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"], score: str
 ) -> Float[Tensor, "batch layer neuron"]:
-    """One of the :data:`ADDITIVE` scores of every neuron."""
+    """One of the ``ADDITIVE`` scores of every neuron."""
     if score == "knowledge":
         return knowledge_attribution(target, images, labels, **RULE)
     if score == "gradient_activation":
@@ -97,7 +97,7 @@ def path_scores(
     target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"], paths: Int64[Tensor, "path layer"],
     rows: Int64[Tensor, "path"], score: str, neurons: Float[Tensor, "batch layer neuron"] | None = None
 ) -> Float[Tensor, "path"]:
-    """The score of whole paths, of which ``rows`` says whose image each is for; for :data:`ADDITIVE` ones the sum over its
+    """The score of whole paths, of which ``rows`` says whose image each is for; for ``ADDITIVE`` ones the sum over its
     neurons, whose scores may be given."""
     if score == "joint":
         return joint_attribution_score(target, images[rows], labels[rows], paths, **RULE)

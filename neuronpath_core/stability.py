@@ -39,7 +39,7 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 
 def augmented(images: ImageSet, kind: str, seed: int = 0) -> ImageSet:
-    """The images after a change of :data:`AUGMENTATIONS`, with their labels and ids; pixels for display stay as they were.
+    """The images after a change of ``AUGMENTATIONS``, with their labels and ids; pixels for display stay as they were.
 
     Raises:
         ValueError: unknown kind.
