@@ -181,8 +181,8 @@ def identity_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def _cube(table: pd.DataFrame, measure: str) -> np.ndarray:
     """``(image, score, search)``."""
-    wide = table.pivot(index="image", columns=["score", "search"], values=measure)
-    return wide[[(score, search) for score in SCORES for search in SEARCHES]].to_numpy().reshape(len(wide), len(SCORES), len(SEARCHES))
+    wide, scores = table.pivot(index="image", columns=["score", "search"], values=measure), [score for score in SCORES if score in set(table["score"])]
+    return wide[[(score, search) for score in scores for search in SEARCHES]].to_numpy().reshape(len(wide), len(scores), len(SEARCHES))
 
 
 def _shares(cells: np.ndarray) -> np.ndarray:
@@ -199,7 +199,7 @@ def factor_shares(table: pd.DataFrame, measure: str = "removal", deterministic: 
     """How much of the difference between cells belongs to the score, to the search, and to their interplay (two-way decomposition of the cell means).
 
     Args:
-        table: of :func:`factorial`.
+        table: of :func:`factorial`, or the rows of some of its scores.
         measure: a column of it.
         deterministic: leave out the search ``"random"``, which would otherwise be most of the search's share.
 

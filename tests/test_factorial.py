@@ -153,6 +153,12 @@ def test_shares_of_nothing_are_nothing():
     assert (factorial.factor_shares(made_up(lambda score, search: 0.0, noise=0.0), resamples=5)["value"] == 0).all()
 
 
+def test_a_score_may_be_left_out():
+    table = made_up(lambda score, search: 1.0 * (score == 5) + 0.1 * (search == 2), noise=0.0)
+    assert factorial.factor_shares(table, resamples=5).set_index("factor")["value"]["score"] > 0.9
+    assert factorial.factor_shares(table[table["score"] != "conductance"], resamples=5)["value"].tolist() == pytest.approx([0, 1, 0])
+
+
 def test_random_paths_count_only_if_asked():
     table = made_up(lambda score, search: 0.5 * (search == 3), noise=0.0)
     assert factorial.factor_shares(table, resamples=5)["value"].tolist() == [0, 0, 0]
