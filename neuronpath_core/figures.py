@@ -462,7 +462,7 @@ def block_correlations(table: pd.DataFrame) -> Figure:
 @_styled
 def factorial_map(means: pd.DataFrame, title: str) -> Figure:
     """A measure for every score (rows) and search (columns), written into a heat map."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.4))
+    figure, axis = plt.subplots(figsize=(2.4 + means.shape[1], 0.4 + 0.5 * len(means)))
     sns.heatmap(means, annot=True, fmt=".3f", cmap="viridis", cbar_kws={"label": title}, ax=axis, linewidths=0.5)
     axis.set(xlabel="search", ylabel="")
     return figure

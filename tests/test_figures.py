@@ -188,7 +188,7 @@ def correlations_of_blocks(blocks=5):
 
 def cells_of_factorial():
     """A number for every score and search."""
-    return pd.DataFrame(-np.arange(12.0).reshape(4, 3) / 100, index=list("abcd"), columns=["greedy", "beam", "random"])
+    return pd.DataFrame(np.arange(12.0).reshape(4, 3) / -100 - 0.01, index=list("abcd"), columns=["greedy", "beam", "random"])
 
 
 def ratios():
@@ -621,7 +621,7 @@ def test_defect_effects():
 def test_factorial_map_writes_every_cell_into_its_place():
     figure = figures.factorial_map(cells_of_factorial(), "loss of probability")
     axis = panels(figure)[0]
-    assert [text.get_text() for text in axis.texts] == [f"{-number / 100:.3f}" for number in range(12)]
+    assert [text.get_text() for text in axis.texts] == [f"{-number / 100:.3f}" for number in range(1, 13)]
     assert [label.get_text() for label in axis.get_yticklabels()] == list("abcd")
     assert [label.get_text() for label in axis.get_xticklabels()] == ["greedy", "beam", "random"]
     assert figure.axes[-1].get_ylabel() == "loss of probability"
