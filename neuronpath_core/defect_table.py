@@ -9,7 +9,8 @@ import pandas as pd
 
 from neuronpath_core import metrics, report
 from neuronpath_core.analysis import interval_row
-from neuronpath_core.defects import DEFECTS, NUMBERS
+from neuronpath_core.defect_cases import NUMBERS
+from neuronpath_core.defects import DEFECTS
 
 MATERIAL = 0.05
 CHANGES, NOT_SHOWN = "changes the number", "not shown"

@@ -1,16 +1,14 @@
 """As published against corrected: what each known defect of the authors' published code does to the numbers that it can touch.
 
-A function that measures takes a :class:`Case`, a model and images, and returns tidy rows ``data, model, defect, number, unit, item, published,
-corrected``: the two values of each image (or class), everything else being equal.
+A function that measures takes a :class:`~neuronpath_core.defect_cases.Case`, a model and images, and returns its tidy rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from math import gcd
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,104 +19,18 @@ from torch.nn.functional import interpolate
 from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.datasets import ImageSet
+from neuronpath_core.defect_cases import SCORE_RULE, Case, measured
 from neuronpath_core.experiments import probe_mask
-from neuronpath_core.interventions import class_neurons, class_probabilities, edited_probabilities, pruning_mask, scaled_probabilities
+from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import find_paths
 from neuronpath_core.published import at_resolution, first_labels, normalised_twice, published_top_paths, renormalised, skipping_influence_paths, squashed
 from neuronpath_core.study import Study
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
-
-# name of a number: its title, and the statistic over images that is reported of it
-NUMBERS = {
-    "accuracy": ("accuracy", "mean"),
-    "probability": ("probability of the true class", "mean"),
-    "score": ("joint attribution score, as reported", "mean"),
-    "path_score": ("joint attribution score of the path, computed as corrected", "mean"),
-    "removal_accuracy": ("accuracy deviation, path removed", "mean"),
-    "enhancement_accuracy": ("accuracy deviation, path enhanced", "mean"),
-    "removal_probability": ("probability deviation, path removed", "median"),
-    "neurons": ("share of neurons equal to the corrected ones", "mean"),
-    "paths": ("share of whole paths equal to the corrected ones", "mean"),
-    "pruned_accuracy": ("accuracy, all but the kept neurons zeroed", "mean"),
-    "kept": ("neurons kept per block", "mean"),
-    "spread": ("probability deviation, path removed: interquartile range", "spread"),
-}
-SCORE_RULE = {"quadrature": "gauss-legendre", "steps": 4}
 # the published rule's own sum, its bias included, at eight places in place of twenty; and as many Gauss-Legendre nodes
 PUBLISHED_RULE, CONVERGED_RULE = {"quadrature": "left", "steps": 20, "nodes": 8}, {"quadrature": "gauss-legendre", "steps": 8}
 PUBLISHED_SCALE = 7 / 12  # checkpoints fine-tuned at 384 pixels, run at 224
 PUBLISHED_BATCH = 10
 PUBLISHED_TOP = 5
-
-
-def measured(
-    target: TargetModel, pictures: Float[Tensor, "image channel height width"], labels: Int64[Tensor, "image"], neurons: Int64[Tensor, "image layer"],
-    rule: Mapping | None = None,
-) -> dict[str, np.ndarray]:
-    """What the paper reports of paths (Table 1, Fig. 3), one value an image: the first seven of ``NUMBERS`` but ``path_score``."""
-    truth, neurons = labels.cpu().numpy(), neurons.to(pictures.device)
-    clean = class_probabilities(target, pictures).cpu().double().numpy()
-    removed, enhanced = (edited_probabilities(target, pictures, neurons, way).cpu().double().numpy() for way in ("remove", "enhance"))
-    return {
-        "accuracy": metrics.correct(clean, truth).astype(float), "probability": clean[np.arange(len(truth)), truth],
-        "score": joint_attribution_score(target, pictures, labels, neurons, **(rule or SCORE_RULE)).cpu().double().numpy(),
-        "removal_accuracy": metrics.accuracy_deviation(clean, removed, truth),
-        "enhancement_accuracy": metrics.accuracy_deviation(clean, enhanced, truth),
-        "removal_probability": metrics.probability_deviation(clean, removed, truth),
-    }
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model of a study and the images that a defect is measured on."""
-
-    study: Study
-    model: str
-    images: ImageSet
-
-    @property
-    def target(self) -> TargetModel:
-        """The model."""
-        return self.study.target(self.model)
-
-    @cached_property
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """Images and labels on the model's device."""
-        return self.study.batch(self.images)
-
-    @cached_property
-    def corrected(self) -> tuple[Tensor, dict]:
-        """The images' paths by the default search, and their numbers."""
-        return self.found()
-
-    def found(self, images: ImageSet | None = None, **settings) -> tuple[Tensor, dict]:
-        """Paths and their numbers, of other images or by other settings of :meth:`~neuronpath_core.study.Study.paths`."""
-        images = self.images if images is None else images
-        neurons = self.study.paths(self.model, images, **settings).neurons
-        return neurons, measured(self.target, *self.study.batch(images), neurons)
-
-    def found_in(self, target: TargetModel, images: ImageSet | None = None) -> tuple[Tensor, dict]:
-        """The same of a model that is not the profile's, so that its paths are not stored."""
-        pictures, labels = self.study.batch(self.images if images is None else images)
-        neurons = find_paths(target, pictures, labels).neurons
-        return neurons, measured(target, pictures, labels, neurons)
-
-    def rows(self, defect: str, items: Sequence, published: Mapping, corrected: Mapping, unit: str = "image") -> pd.DataFrame:
-        """Tidy rows for the numbers that both have."""
-        return pd.concat([pd.DataFrame({
-            "data": self.study.profile, "model": self.model, "defect": defect, "number": number, "unit": unit, "item": np.asarray(items),
-            "published": np.asarray(published[number], float), "corrected": np.asarray(corrected[number], float),
-        }) for number in NUMBERS if number in published and number in corrected], ignore_index=True)
-
-    def compared(self, defect: str, published: tuple[Tensor, dict], corrected: tuple[Tensor, dict]) -> pd.DataFrame:
-        """Tidy rows of two sets of paths with their numbers, and of how far the paths agree; of several neurons a block the order does not count."""
-        ours, theirs = (found[0].cpu().reshape(len(self.images), self.target.n_blocks, -1) for found in (published, corrected))
-        same = (ours[..., :, None] == theirs[..., None, :]).any(-1).double().flatten(1)
-        alike = {"neurons": same.mean(1).numpy(), "paths": same.all(1).double().numpy()}
-        return self.rows(defect, self.images.ids.numpy(), published[1] | alike, corrected[1] | dict.fromkeys(alike, np.ones(len(same))))
 
 
 def _of_path(values: dict) -> dict:
@@ -169,7 +81,7 @@ def left_sum(case: Case) -> pd.DataFrame:
 
 def _batch_labels(case: Case, defect: str, given: Tensor) -> pd.DataFrame:
     neurons, values = case.corrected
-    wrong = case.study.paths(case.model, replace(case.images, labels=given)).neurons.to(case.target.device)
+    wrong = case.study.paths(case.model, case.images.relabelled(given)).neurons.to(case.target.device)
     mistaken = _of_path(measured(case.target, *case.batch, wrong))
     reported = joint_attribution_score(case.target, case.batch[0], given.to(case.target.device), wrong, **SCORE_RULE).cpu().double().numpy()
     return case.compared(defect, (wrong, mistaken | {"path_score": mistaken["score"], "score": reported}), (neurons, values | {"path_score": values["score"]}))
@@ -266,7 +178,7 @@ class Defect:
     Attributes:
         number: its place in the list of the known ones.
         published, corrected: what the code does, and what is done instead.
-        measure: from a :class:`Case` to its tidy rows; ``None`` if it moves no number.
+        measure: from a :class:`~neuronpath_core.defect_cases.Case` to its tidy rows; ``None`` if it moves no number.
         applies: whether a model, by name and target, has it.
         images: which image set it is measured on, ``"search"`` or ``"pruning"``.
         parts: names of the defects in its rows, where there are several.
@@ -321,7 +233,7 @@ def effects(study: Study, names: Sequence[str], images: Mapping[str, ImageSet], 
         pruned: the models that what is measured on the latter is limited to.
 
     Returns:
-        tidy rows, as of the module.
+        tidy rows, as of :mod:`~neuronpath_core.defect_cases`.
 
     Raises:
         ValueError: a model that the study does not have, or images that cannot be split.

@@ -13,7 +13,7 @@ from torch import nn
 import neuronpath_core as npc
 from neuronpath_core import baselines, defect_table, defects, experiments, published
 from neuronpath_core.attribution import placed_rule
-from neuronpath_core.defects import Case
+from neuronpath_core.defect_cases import Case
 from neuronpath_core.study import Study
 from tests import helpers, small_study, twins
 
