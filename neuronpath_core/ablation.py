@@ -60,8 +60,8 @@ def ablation_paths(
     if search not in ABLATION_SEARCHES:
         raise ValueError(f"unknown search {search!r}; accepted: {', '.join(ABLATION_SEARCHES)}")
     for name, value, least in (("top", top, 1), ("proposals", proposals, top), ("width", width, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= target.n_neurons:
-            raise ValueError(f"{name} must be a whole number in {least}..{target.n_neurons}, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= min(target.layer_neurons):
+            raise ValueError(f"{name} must be a whole number in {least}..{min(target.layer_neurons)}, got {value!r}")
     if search == "beam" and top != 1:
         raise ValueError(f"top must be 1 for search 'beam', which keeps one neuron a block, got {top}")
     images = images.detach()
@@ -105,7 +105,8 @@ def _chunk(target, images, labels, top, search, proposals, width, clamp):
 def _without(target, stream, active, neurons, block):
     """The stream after a block, less what these neurons ``(row, rank)`` of it write at the scope."""
     stream = stream.clone()
-    stream[:, target.tokens] -= select_neurons(active, neurons) @ target.value_vectors(block)[neurons]
+    members = target.members(block, neurons)
+    stream[:, target.tokens] -= select_neurons(active, members) @ target.value_vectors(block)[members]
     return stream
 
 
@@ -113,7 +114,7 @@ def _effects(target, stream, active, labels, whole, block, proposals):
     """The proposals ``(partial path, proposal)``, best first by their estimates, and their effects."""
     size = copies_at_once(target)
     gradient = torch.cat([stream_gradient(target, *piece, block + 1)[:, target.tokens] for piece in zip(stream.split(size), labels.split(size), strict=True)])
-    found = top_neurons((active * (gradient @ target.value_vectors(block).T)).sum(1), proposals)
+    found = top_neurons(target.by_unit(block, active * (gradient @ target.value_vectors(block).T)).sum(1), proposals)
     edited = []
     with torch.no_grad():
         for index in range(found.shape[1]):

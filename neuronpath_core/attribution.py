@@ -93,6 +93,13 @@ def top_neurons(scores: Float[Tensor, "*batch neuron"], top: int) -> Int64[Tenso
     return scores.argsort(dim=-1, descending=True, stable=True)[..., :top]
 
 
+def layer_tops(target: TargetModel, scores: Float[Tensor, "batch layer neuron"], top: int) -> Int64[Tensor, "batch layer rank"]:
+    """:func:`top_neurons` of every layer, of those that the layer has."""
+    counts = torch.tensor(target.layer_neurons, device=scores.device)
+    missing = torch.arange(scores.shape[2], device=scores.device) >= counts[:, None]
+    return top_neurons(scores.masked_fill(missing, -torch.inf), top)
+
+
 def joint_attribution_score(
     target: TargetModel,
     images: Float[Tensor, "batch channel height width"],
@@ -113,6 +120,9 @@ def joint_attribution_score(
     :math:`\alpha\bar w`, everything else running natively; :math:`F_x` is the softmax probability of the label.  It is a
     product of two sums, so it is not bounded by F.  For scope ``"patch"`` the product is taken per patch token and
     averaged over them.
+
+    Of units of several neurons (heads, :class:`~neuronpath_core.sites.SiteModel`) the common factor moves, and the score is the number of
+    units on the path times their complete attribution, per patch token and averaged.
 
     Args:
         target: the model.
@@ -137,7 +147,8 @@ def joint_attribution_score(
 
 def _joint_score(target, images, labels, ranked, alphas, weights):
     clean = CleanPass.of(target, images)
-    total = sum(select_neurons(value, ranked[:, block]).sum(-1) for block, value in enumerate(clean.activations))
+    total = sum(select_neurons(value, ranked[:, block]).sum(-1) if target.widths[block] == 1 else float(ranked.shape[2])
+                for block, value in enumerate(clean.activations))
     along = sum(_path_gradient(clean, labels, ranked, *part) for part in node_parts(target, len(images), alphas, weights))
     return (total * along).mean(1)
 
@@ -166,9 +177,10 @@ def path_held(
     shift, held = torch.zeros(batch, steps, tokens, 1, dtype=first.dtype, device=first.device, requires_grad=True), {}
     for block, value in enumerate(clean.activations):
         if block != native:
-            own = select_neurons(value, ranked[:, block])[:, None]
-            moved = alphas[:, None, None] * own + (shift * own if in_multiples else shift)
-            index = ranked[:, block, None, None].expand(-1, steps, tokens, -1)
+            members = clean.target.members(block, ranked[:, block])
+            own = select_neurons(value, members)[:, None]
+            moved = alphas[:, None, None] * own + (shift * own if in_multiples or clean.target.widths[block] > 1 else shift)
+            index = members[:, None, None].expand(-1, steps, tokens, -1)
             held[block] = value[:, None].expand(-1, steps, -1, -1).scatter(3, index, moved).flatten(0, 1)
     return held, shift
 
@@ -220,7 +232,7 @@ def complete_attribution(
 
     def difference(chosen: Tensor) -> Tensor:
         clean = CleanPass.of(target, images[chosen])
-        held = {block: value.scatter(2, ranked[chosen, block, None].expand(-1, value.shape[1], -1), 0.0)
+        held = {block: value.scatter(2, target.members(block, ranked[chosen, block])[:, None].expand(-1, value.shape[1], -1), 0.0)
                 for block, value in enumerate(clean.activations)}
         zeroed = target.run(clean.streams[0], 0, target.n_blocks, held, pooled=True)
         return target.probability(clean.streams[-1], labels[chosen]) - target.probability(zeroed, labels[chosen])
@@ -251,7 +263,8 @@ def knowledge_attribution(
             block and node; ``"neuron"`` scales each alone, as Eq. 5 is written, and costs n of them.
 
     Returns:
-        ``(batch, layer, neuron)``; for scope ``"patch"`` summed over the patch tokens.
+        ``(batch, layer, neuron)``; for scope ``"patch"`` summed over the patch tokens.  Of layers of different sizes (mixed paths) the
+        smaller ones end in zeros.
 
     Raises:
         ValueError: images, labels, rule, steps or scaling that do not fit.
@@ -293,6 +306,7 @@ def _knowledge(target, images, labels, alphas, weights, scaling):
         if scaling == "block":
             slope = slopes(value @ vectors)
         else:
-            slope = torch.stack([slopes(value[..., [i]] * vectors[i])[..., i] for i in range(target.n_neurons)], -1)
-        attributions.append((value * slope).sum(1))
-    return torch.stack(attributions, 1)
+            units = [target.members(block, torch.tensor([unit], device=target.device)) for unit in range(target.layer_neurons[block])]
+            slope = torch.cat([slopes(value[..., unit] @ vectors[unit])[..., unit] for unit in units], -1)
+        attributions.append(target.by_unit(block, value * slope).sum(1))
+    return target.stacked(attributions)

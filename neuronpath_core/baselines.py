@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.attribution import integrated, node_parts, top_neurons
+from neuronpath_core.attribution import integrated, layer_tops, node_parts, top_neurons
 from neuronpath_core.blocks import forward_mode
 from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, activation_gradients, hooked, read_activations
@@ -25,7 +25,7 @@ def activation_paths(target: TargetModel, images: Float[Tensor, "batch channel h
     For scope ``"patch"`` the activation is summed over the patch tokens.
     """
     parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(target, images[chosen]).sum(2))
-    return top_neurons(torch.cat(parts), top)
+    return layer_tops(target, torch.cat(parts), top)
 
 
 def influence_pattern_paths(
@@ -45,12 +45,11 @@ def influence_pattern_paths(
     def part_of_slopes(chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
         scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1)
         gradients, _ = _activation_slopes(target, scaled_images, labels[chosen].repeat_interleave(len(alphas)))
-        found = torch.stack([gradient.sum(1).unflatten(0, (len(chosen), -1)) for gradient in gradients], 2)
-        return integrated(found, shares)
+        return target.stacked([integrated(gradient.sum(1).unflatten(0, (len(chosen), -1)), shares) for gradient in gradients])
 
     with activation_gradients(target):
         parts = in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)), slopes)
-    return top_neurons(torch.cat(parts), top)
+    return layer_tops(target, torch.cat(parts), top)
 
 
 def influence_pattern_eq9_paths(
@@ -113,7 +112,7 @@ def gradient_activation(
     r"""Gradient times activation, :math:`\bar w^l_i\, \partial F_x/\partial w^l_i` at the clean image; for scope ``"patch"`` summed over the patch tokens."""
     def attribution(chosen: Tensor) -> Tensor:
         gradients, values = _activation_slopes(target, images[chosen], labels[chosen])
-        return torch.stack([(gradient * value).sum(1) for gradient, value in zip(gradients, values, strict=True)], 1)
+        return target.stacked([target.by_unit(layer, gradient * value).sum(1) for layer, (gradient, value) in enumerate(zip(gradients, values, strict=True))])
 
     with activation_gradients(target):
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), attribution))
@@ -140,8 +139,8 @@ def conductance(
         with torch.no_grad(), forward_mode(), hooked(target, dict.fromkeys(range(target.n_blocks), lambda value: tangents.append(
                 forward_ad.unpack_dual(value[:, target.tokens]).tangent))):
             target(forward_ad.make_dual(scaled_images, direction))
-        found = torch.stack([(gradient * tangent).sum(1).unflatten(0, (len(chosen), -1)) for gradient, tangent in zip(gradients, tangents, strict=True)], 2)
-        return integrated(found, shares)
+        found = [target.by_unit(layer, gradient * tangent).sum(1) for layer, (gradient, tangent) in enumerate(zip(gradients, tangents, strict=True))]
+        return target.stacked([integrated(value.unflatten(0, (len(chosen), -1)), shares) for value in found])
 
     with activation_gradients(target):
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 2 * len(nodes)), attribution))
@@ -169,14 +168,16 @@ def matched_random_paths(
         ValueError: neurons that do not fit.
     """
     ranked = target.check_neurons(neurons, len(images))
-    top, reach = ranked.shape[2], max(2, target.n_neurons // 20)
-    order = top_neurons(torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
-                                            lambda chosen: read_activations(target, images[chosen]).sum(2))), target.n_neurons).cpu().numpy()
+    top = ranked.shape[2]
+    order = layer_tops(target, torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(
+        target, images[chosen]).sum(2))), target.n_neurons).cpu().numpy()
     paths = np.empty(tuple(ranked.shape), dtype=np.int64)
     for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64), ranked.cpu().numpy(), strict=True)):
         rng = _generator(image, seed)
         for block in range(target.n_blocks):
-            place, free = np.argsort(order[row, block]), ~np.isin(np.arange(target.n_neurons), own[block])
+            count = target.layer_neurons[block]
+            reach = max(2, count // 20)
+            place, free = np.argsort(order[row, block, :count]), ~np.isin(np.arange(count), own[block])
             for rank in range(top):
                 if not free.any():  # the path has more than half of the block's neurons
                     free[np.setdiff1d(own[block], paths[row, block, :rank])] = True
@@ -199,5 +200,5 @@ def random_paths(target: TargetModel, images: Float[Tensor, "batch channel heigh
     paths = []
     for image in images.detach().to("cpu", torch.float64):
         rng = _generator(image, seed)
-        paths.append(np.stack([rng.choice(target.n_neurons, size=top, replace=False) for _ in range(target.n_blocks)]))
+        paths.append(np.stack([rng.choice(count, size=top, replace=False) for count in target.layer_neurons]))
     return torch.from_numpy(np.stack(paths)).to(images.device)

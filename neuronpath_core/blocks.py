@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, LayerScale, Mlp
+from timm.layers import GELU, DropPath, GELUTanh, GluMlp, LayerNorm, LayerScale, Mlp, QuickGELU, SwiGLU
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -24,7 +24,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU)
+ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, GELU, GELUTanh, QuickGELU)
+NORMS = (nn.LayerNorm, LayerNorm)  # not those that compute in another precision
+FFNS = {Mlp: ("fc1",), GluMlp: ("fc1",), SwiGLU: ("fc1_g", "fc1_x")}  # and the linear layers that they begin with
 # up to here a CPU is faster with the attention matrix written out than with the fused kernel (measured: 1.7x at 65 tokens)
 WRITTEN_OUT_TOKENS = 128
 
@@ -41,17 +43,18 @@ def forward_mode() -> Iterator[None]:
 def is_plain(block: nn.Module) -> bool:
     """Whether :class:`PlainBlock` computes what this module does: timm's own parts, in eval mode, none of them hooked or replaced."""
     attention, ffn = getattr(block, "attn", None), getattr(block, "mlp", None)
-    if type(block) is not Block or type(attention) is not Attention or type(ffn) is not Mlp:
+    if type(block) is not Block or type(attention) is not Attention or type(ffn) not in FFNS:
         return False
+    linear = [attention.qkv, attention.proj, ffn.fc2, *(getattr(ffn, name) for name in FFNS[type(ffn)])]
     return (
         getattr(attention, "gate", None) is None
-        and all(type(part) is nn.Identity for part in (ffn.norm, getattr(attention, "norm", nn.Identity())) if part is not None)
-        and all(isinstance(part, nn.LayerNorm) for part in (block.norm1, block.norm2))
-        and all(isinstance(part, (nn.LayerNorm, nn.Identity)) for part in (attention.q_norm, attention.k_norm))
+        and type(getattr(attention, "norm", nn.Identity())) is nn.Identity
+        and all(type(part) in NORMS for part in (block.norm1, block.norm2))
+        and all(type(part) in (*NORMS, nn.Identity) for part in (attention.q_norm, attention.k_norm, ffn.norm))
         and all(type(part) in (nn.Identity, LayerScale) for part in (block.ls1, block.ls2))
         and all(type(part) in (nn.Identity, nn.Dropout, DropPath)
                 for part in (block.drop_path1, block.drop_path2, attention.attn_drop, attention.proj_drop, ffn.drop1, ffn.drop2))
-        and isinstance(ffn.act, ELEMENTWISE) and all(type(part) is nn.Linear for part in (attention.qkv, attention.proj, ffn.fc1, ffn.fc2))
+        and isinstance(ffn.act, ELEMENTWISE) and all(type(part) is nn.Linear for part in linear)
         and not is_touched(block.modules())
     )
 
@@ -110,11 +113,36 @@ class PlainBlock:
 
     def _ffn_tangent(self, stream: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
         ffn, scale = self.block.mlp, self.block.ls2
-        value, moved = _norm_tangent(self.block.norm2, stream, tangent)
-        entering = ffn.fc1(value)
+        value, moved = self._neurons_tangent(*_norm_tangent(self.block.norm2, stream, tangent))
+        return scale(ffn.fc2(value)), scale(F.linear(moved, ffn.fc2.weight))
+
+    def _gates(self, value: Tensor, bias: bool = True) -> tuple[Tensor, Tensor]:
+        """Of a gated FFN what enters the activation function, and what its output is multiplied by."""
+        ffn = self.block.mlp
+        if type(ffn) is SwiGLU:
+            return tuple(F.linear(value, part.weight, part.bias if bias else None) for part in (ffn.fc1_g, ffn.fc1_x))
+        first, second = F.linear(value, ffn.fc1.weight, ffn.fc1.bias if bias else None).chunk(2, -1)
+        return (second, first) if ffn.gate_last else (first, second)
+
+    def _neurons(self, value: Tensor) -> Tensor:
+        """What enters ``fc2``."""
+        ffn = self.block.mlp
+        if type(ffn) is Mlp:
+            return ffn.norm(ffn.act(ffn.fc1(value)))
+        gate, through = self._gates(value)
+        return ffn.norm(ffn.act(gate) * through)
+
+    def _neurons_tangent(self, value: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
+        ffn = self.block.mlp
         # the tangent first: an activation may work in place
-        moved = _activation_tangent(ffn.act, entering, F.linear(moved, ffn.fc1.weight))
-        return scale(ffn.fc2(ffn.act(entering))), scale(F.linear(moved, ffn.fc2.weight))
+        if type(ffn) is Mlp:
+            entering = ffn.fc1(value)
+            moved = _activation_tangent(ffn.act, entering, F.linear(tangent, ffn.fc1.weight))
+            return _norm_tangent(ffn.norm, ffn.act(entering), moved)
+        (gate, through), (d_gate, d_through) = self._gates(value), self._gates(tangent, bias=False)
+        d_gate = _activation_tangent(ffn.act, gate, d_gate)
+        gate = ffn.act(gate)
+        return _norm_tangent(ffn.norm, gate * through, d_gate * through + gate * d_through)
 
     # --- every token runs natively ---
 
@@ -122,9 +150,8 @@ class PlainBlock:
         """The stream after the block and the FFN activations of the scope."""
         query, key, value = self._query_key_value(self.block.norm1(stream), None)
         stream = stream + self._project(_attend(self.block.attn.q_norm(query), self.block.attn.k_norm(key), value, self.scale))
-        ffn = self.block.mlp
-        active = ffn.act(ffn.fc1(self.block.norm2(stream)))
-        return stream + self.block.ls2(ffn.fc2(active)), active[:, self.tokens]
+        active = self._neurons(self.block.norm2(stream))
+        return stream + self.block.ls2(self.block.mlp.fc2(active)), active[:, self.tokens]
 
     def __call__(self, stream: Float[Tensor, "copy token embed"], held: Tensor | None = None, only: slice | None = None) -> Tensor:
         """The stream after the block.

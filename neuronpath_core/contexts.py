@@ -143,6 +143,8 @@ def resolve_context(target: TargetModel, context: str) -> str:
 
 def check_frozen(target: TargetModel) -> None:
     """Raise ``ValueError`` unless the class token alone can move in this model."""
+    if target.sites != "ffn":
+        raise ValueError(f"context 'frozen' and 'mixed' are for paths over FFN neurons alone; accepted for sites {target.sites!r}: full")
     if target.scope != "cls" or not target.classifies_alone:
         raise ValueError("context 'frozen' and 'mixed' need scope 'cls' in a model that classifies from its class token; accepted here: full")
     for index in range(target.n_blocks):

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from neuronpath_core.architectures import ffn_width
 from neuronpath_core.neurons import TargetModel
 
 # Without a budget: on a CPU what one block works on stays near the caches, which is fastest; on a GPU a share of what is free.
@@ -53,17 +54,16 @@ def copy_bytes(target: TargetModel, frozen: bool = False) -> int:
     Args:
         frozen: only the class token moves.
     """
-    model = target.model
-    tokens = model.patch_embed.num_patches + model.num_prefix_tokens
-    moving, heads = (1 if frozen else tokens), model.blocks[0].attn.num_heads
-    numbers = target.n_blocks * moving * (12 * model.embed_dim + 3 * target.n_neurons + 2 * heads * tokens)
+    model, block, tokens = target.model, target.model.blocks[0], target.n_tokens
+    moving = 1 if frozen else tokens
+    numbers = len(model.blocks) * moving * (12 * model.embed_dim + ffn_width(block) * block.mlp.fc2.in_features + 2 * block.attn.num_heads * tokens)
     return numbers * torch.finfo(target.dtype).bits // 8
 
 
 def _automatic(target: TargetModel) -> float:
     if target.device.type == "cuda":
         return AUTOMATIC_FREE_SHARE * torch.cuda.mem_get_info(target.device)[0]
-    return AUTOMATIC_CPU_BYTES_PER_BLOCK * target.n_blocks
+    return AUTOMATIC_CPU_BYTES_PER_BLOCK * len(target.model.blocks)
 
 
 @contextmanager

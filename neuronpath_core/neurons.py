@@ -1,7 +1,8 @@
 """Where a neuron lives in a ViT, and how it is read, clamped, scaled and edited: the only module that touches hooks.
 
-A *neuron* is one input of ``blocks[l].mlp.fc2``, that is one output of the FFN's activation function.  It is read and
-edited at the *token scope*: the class token alone (``"cls"``) or every patch token (``"patch"``).
+A *neuron* is one input of ``blocks[l].mlp.fc2``: an output of the FFN's activation function, of a gated FFN (SwiGLU) the product with its gate,
+after the FFN's own norm where it has one.  It is read and edited at the *token scope*: the class token alone (``"cls"``) or every patch token
+(``"patch"``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from timm.layers import PatchEmbed
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from neuronpath_core import architectures
 from neuronpath_core.blocks import PlainBlock, forward_mode, is_plain, is_touched
+from neuronpath_core.units import PathUnits
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -27,70 +30,56 @@ Scope = Literal["auto", "cls", "patch"]
 OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
-class TargetModel:
-    """A timm ``VisionTransformer`` seen as blocks of FFN neurons; the model itself is neither copied nor changed.
+class TargetModel(PathUnits):
+    """A timm ``VisionTransformer`` or ``Eva`` seen as blocks of FFN neurons; the model itself is neither copied nor changed.
 
     The model is put in eval mode, because dropout would make an attribution random.  Everything is computed in the
     model's own dtype and on its device.
 
     Args:
-        model: any timm ``VisionTransformer`` whose blocks are pre-norm ``Block`` with an FFN that ends in ``fc2``.
-        scope: ``"cls"``, ``"patch"``, or ``"auto"``: the class token if the model classifies from it
-            (``global_pool="token"``), the patch tokens if it averages them (``global_pool="avg"``).
+        model: a timm network of a supported kind, see :mod:`~neuronpath_core.architectures`.
+        scope: ``"cls"``, ``"patch"``, or ``"auto"``: the class token if the model classifies from it (``global_pool="token"``; a
+            distillation token beside it runs natively), the patch tokens if it pools them (``"avg"``, ``"map"``, ``"max"``, ``"avgmax"``).
 
     Attributes:
         n_blocks, n_neurons, n_classes: L, n and C.
+        n_tokens: tokens of an image; where the image size is dynamic, of the batch that was checked last.
         scope: ``"cls"`` or ``"patch"``.
         tokens: slice of the token axis that the scope covers.
+        layer_names, layer_neurons, widths: per layer of a path its name, the number of its units, and of the neighbouring neurons that are one unit:
+            blocks counted from 1, n and 1.
 
     Raises:
-        ValueError: not a ``VisionTransformer``, blocks of another kind, no token in scope, or non-finite weights.
+        ValueError: a network, patch embedding, block or head of another kind, no token in scope, or non-finite weights.
     """
 
-    def __init__(self, model: VisionTransformer, scope: Scope = "auto"):
-        if not isinstance(model, VisionTransformer):
-            raise ValueError(f"TargetModel needs a timm VisionTransformer, got {type(model).__name__}")
-        if not isinstance(model.patch_embed, PatchEmbed) or not isinstance(model.patch_embed.proj, nn.Conv2d):
-            raise ValueError(f"patch embedding {type(model.patch_embed).__name__} is not supported; accepted: timm's PatchEmbed, pixels to tokens at once")
-        if model.global_pool == "":
-            raise ValueError("global_pool='' gives logits per token; accepted: a model that pools, such as 'token' or 'avg'")
-        for index, block in enumerate(model.blocks):
-            if not isinstance(block, Block) or not isinstance(getattr(block.mlp, "fc2", None), nn.Linear):
-                raise ValueError(f"block {index} is {type(block).__name__} with FFN {type(getattr(block, 'mlp', None)).__name__}; "
-                                 "accepted: timm's pre-norm Block whose FFN ends in a linear fc2")
-        if len({block.mlp.fc2.in_features for block in model.blocks}) != 1:
-            raise ValueError("all blocks must have the same number of FFN neurons")
-        if not isinstance(model.head, nn.Linear):
-            raise ValueError("the model has no classification head; accepted: a model with num_classes >= 1")
+    sites = "ffn"
+    written_out = PlainBlock
+
+    def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto"):
+        architectures.check_supported(model)
         self.model = model.eval()
-        self.scope = self._resolve(scope)
+        self.scope = architectures.resolve_scope(model, scope)
         self.tokens = slice(0, 1) if self.scope == "cls" else slice(model.num_prefix_tokens, None)
         self.n_blocks = len(model.blocks)
         self.n_neurons = model.blocks[0].mlp.fc2.in_features
-        self.n_classes = model.head.out_features
+        self.n_classes = architectures.class_count(model)
+        self.n_tokens = architectures.token_count(model)
+        self.layer_names = [f"block {index + 1}" for index in range(self.n_blocks)]
+        self.layer_neurons, self.widths = [self.n_neurons] * self.n_blocks, [1] * self.n_blocks
         self._plain: dict[int, PlainBlock] = {}
+        self._head = architectures.head_of(model)
         self.check_weights()
-
-    def _resolve(self, scope: str) -> str:
-        if scope == "auto":
-            scope = {"token": "cls", "avg": "patch"}.get(self.model.global_pool, "")
-            if not scope:
-                raise ValueError(f"scope 'auto' does not know global_pool={self.model.global_pool!r}; give scope='cls' or scope='patch'")
-        if scope not in ("cls", "patch"):
-            raise ValueError(f"unknown scope {scope!r}; accepted: auto, cls, patch")
-        if scope == "cls" and self.model.cls_token is None:
-            raise ValueError("scope 'cls' needs a model with a class token; accepted here: patch")
-        return scope
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of weights, images and results."""
-        return self.model.head.weight.dtype
+        return self.model.patch_embed.proj.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Device of weights, images and results."""
-        return self.model.head.weight.device
+        return self.model.patch_embed.proj.weight.device
 
     def __call__(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
         """Logits, with whatever edits are in force."""
@@ -98,8 +87,7 @@ class TargetModel:
 
     def embed(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch token embed"]:
         """The residual stream that enters the first block."""
-        model = self.model
-        return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+        return architectures.embed(self.model, images)
 
     def run(
         self, stream: Float[Tensor, "copy token embed"], start: int, stop: int,
@@ -118,7 +106,7 @@ class TargetModel:
                 stream = plain(stream, clamp, only)
             else:
                 with nullcontext() if clamp is None else clamped(self, {index: clamp.repeat_interleave(len(stream) // len(clamp), 0)}):
-                    stream = self.model.blocks[index](stream)
+                    stream = self.layer(index, stream)
                 stream = stream if only is None else stream[:, only]
         return stream
 
@@ -132,8 +120,16 @@ class TargetModel:
             if plain is not None:
                 return plain.tangent(stream, tangent, held, only)
             with forward_mode(), clamped(self, {index: held.repeat_interleave(len(stream) // len(held), 0)}):
-                moved = forward_ad.unpack_dual(self.model.blocks[index](forward_ad.make_dual(stream, tangent)))
+                moved = forward_ad.unpack_dual(self.layer(index, forward_ad.make_dual(stream, tangent)))
             return (moved.primal, moved.tangent) if only is None else (moved.primal[:, only], moved.tangent[:, only])
+
+    def layer(self, index: int, stream: Float[Tensor, "copy token embed"]) -> Float[Tensor, "copy token embed"]:
+        """The stream after a layer of the path, by the model's own modules."""
+        return architectures.run_block(self.model, index, stream)
+
+    def site(self, index: int) -> nn.Linear:
+        """The module whose input holds the neurons of a layer."""
+        return self.model.blocks[index].mlp.fc2
 
     def plain(self, index: int) -> PlainBlock | None:
         """A block written out, unless it is of another kind, hooked or in training mode."""
@@ -143,7 +139,7 @@ class TargetModel:
         # asked again each time that it is not: a hook may go, a part may be replaced
         self._plain.pop(index, None)
         if is_plain(block):
-            self._plain[index] = PlainBlock(block, self.tokens)
+            self._plain[index] = self.written_out(block, self.tokens)
         return self._plain.get(index)
 
     def _wanted(self, index: int, pooled: bool) -> slice | None:
@@ -153,12 +149,13 @@ class TargetModel:
     @property
     def classifies_alone(self) -> bool:
         """Whether the logits are a function of the class token's last stream."""
-        own = type(self.model)
-        plain_head = own.forward_head is VisionTransformer.forward_head and own.pool is VisionTransformer.pool
-        return plain_head and self.model.global_pool == "token" and self.model.attn_pool is None and self.model.cls_token is not None
+        return architectures.classifies_alone(self.model)
 
     def probability(self, stream: Float[Tensor, "batch token embed"], labels: Int64[Tensor, "batch"]) -> Float[Tensor, "batch"]:
-        """F_x: the softmax probability of each image's label, from the residual stream after the last block."""
+        """F_x: the softmax probability of each image's label, from the residual stream after the last block.
+
+        Of a distilled model, which has two heads, the softmax of the mean of their logits: timm's answer in eval mode.
+        """
         logits = self.model.forward_head(self.model.norm(stream))
         return logits.softmax(-1).gather(1, labels[:, None])[:, 0]
 
@@ -168,33 +165,32 @@ class TargetModel:
         In a pre-norm block the stream after the block is affine in the scope's neurons, with these vectors as slope.
         """
         weight = self.model.blocks[block].mlp.fc2.weight.T
-        gamma = getattr(self.model.blocks[block].ls2, "gamma", None)
+        gamma = architectures.ffn_scale(self.model.blocks[block])
         return (weight if gamma is None else weight * gamma).detach()
 
     def check_weights(self) -> None:
-        """Raise ``ValueError`` naming the first parameter that is not finite."""
+        """Raise ``ValueError`` naming the first parameter that is not finite, or if the head has become one of another kind or number of classes."""
         for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
+            if not parameter.is_meta and not torch.isfinite(parameter).all():
                 raise ValueError(f"the model's weights are not finite: {name}")
+        if architectures.head_of(self.model) != self._head:
+            raise ValueError("the model's head is no longer the one with which the TargetModel was made; accepted: a head of the same kind and number of "
+                             "classes, of a zero-shot tower inside its zero_shot(...)")
 
     def check_images(self, images: Tensor) -> None:
         """Raise ``ValueError`` unless images are of the shape, type and range that this model accepts."""
-        embed, channels = self.model.patch_embed, self.model.patch_embed.proj.in_channels
-        if embed.strict_img_size and embed.img_size:
-            accepted, fits = f"(batch, {channels}, {embed.img_size[0]}, {embed.img_size[1]})", lambda size: size == tuple(embed.img_size)
-        else:
-            steps = (1, 1) if embed.dynamic_img_pad else embed.patch_size
-            accepted = f"(batch, {channels}, height, width), multiples of {steps[0]} and {steps[1]}"
-            fits = lambda size: all(0 < side and side % step == 0 for side, step in zip(size, steps, strict=True))  # noqa: E731
-        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != channels or not fits(tuple(images.shape[2:])):
+        channels, pictures = self.model.patch_embed.proj.in_channels, isinstance(images, Tensor) and images.ndim == 4
+        fits, accepted = architectures.image_sizes(self.model, tuple(images.shape[2:]) if pictures else (0, 0))
+        if not pictures or images.shape[1] != channels or not fits:
             found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"images must be a tensor of shape {accepted}, got {found}")
+            raise ValueError(f"images must be a tensor of shape (batch, {channels}, {accepted}, got {found}")
         if len(images) == 0:
             raise ValueError("images must hold at least one image, got an empty batch")
         if images.dtype != self.dtype or images.device != self.device:
             raise ValueError(f"images are {images.dtype} on {images.device}; accepted: the model's {self.dtype} on {self.device}")
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
+        self.n_tokens = architectures.token_count(self.model, tuple(images.shape[2:]))
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution is defined."""
@@ -223,6 +219,9 @@ class TargetModel:
         if neurons.numel() == 0 or neurons.min() < 0 or neurons.max() >= self.n_neurons:
             raise ValueError(f"neuron indices must lie in 0..{self.n_neurons - 1}")
         ranked = neurons.to(self.device).reshape(len(neurons), self.n_blocks, -1)
+        for index, (largest, count) in enumerate(zip(ranked.amax((0, 2)).tolist(), self.layer_neurons, strict=True)):
+            if largest >= count:
+                raise ValueError(f"neuron indices of layer {index} ({self.layer_names[index]}) must lie in 0..{count - 1}, got {largest}")
         ordered = ranked.sort(-1).values
         if (ordered[..., 1:] == ordered[..., :-1]).any():
             raise ValueError("a block's neurons must differ from one another")
@@ -259,7 +258,7 @@ def hooked(target: TargetModel, functions: Mapping[int, Callable[[Tensor], Tenso
 
     with ExitStack() as stack:
         for block, function in functions.items():
-            handle = target.model.blocks[block].mlp.fc2.register_forward_pre_hook(as_hook(function))
+            handle = target.site(block).register_forward_pre_hook(as_hook(function))
             stack.callback(handle.remove)
         yield
 
@@ -300,7 +299,7 @@ def read_activations(target: TargetModel, images: Float[Tensor, "batch channel h
     target.check_images(images)
     with torch.no_grad(), reading(target) as store:
         target(images)
-    return torch.stack([store[block] for block in range(target.n_blocks)], dim=1)
+    return target.stacked([target.unit_sizes(block, store[block]) for block in range(target.n_blocks)])
 
 
 @contextmanager
@@ -312,15 +311,17 @@ def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"], ev
     """
     if factors.ndim != 3 or factors.shape[1:] != (target.n_blocks, target.n_neurons):
         raise ValueError(f"factors must have shape (batch, {target.n_blocks}, {target.n_neurons}), got {tuple(factors.shape)}")
-    factors = factors.to(device=target.device, dtype=target.dtype)
+    every = factors.to(device=target.device, dtype=target.dtype)
 
     def scale(block):
+        factors = every[:, block, :target.layer_neurons[block]].repeat_interleave(target.widths[block], -1)[:, None]
+
         def function(value):
             if len(factors) not in (1, len(value)):
                 raise ValueError(f"the edit is for {len(factors)} images, the batch has {len(value)}; accepted: equal numbers, or an edit for one")
             if everywhere:
-                return value * factors[:, block, None]
-            return _replace_scope(target, value, value[:, target.tokens] * factors[:, block, None])
+                return value * factors
+            return _replace_scope(target, value, value[:, target.tokens] * factors)
         return function
 
     with hooked(target, {block: scale(block) for block in range(target.n_blocks)}):

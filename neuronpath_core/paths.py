@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuronpath_core import baselines
 from neuronpath_core.ablation import ablation_paths
-from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, knowledge_attribution, placed_rule, quadrature_rule, top_neurons
+from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, knowledge_attribution, layer_tops, placed_rule, quadrature_rule
 from neuronpath_core.contexts import Context, resolve_context
 from neuronpath_core.memory import memory_limit
 from neuronpath_core.neurons import TargetModel
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 METHODS = ("neuron_path", "complete", "ablation", "knowledge", "gradient_activation", "conductance", "activation", "influence_pattern",
            "influence_pattern_eq9", "random", "matched_random")
 SEARCHED = ("neuron_path", "complete")  # by layer-progressive search over an integral, with all its settings
+FOR_SINGLE_NEURONS = ("influence_pattern", "influence_pattern_eq9")  # by a gradient alone, which a group of neurons has not
 # the published number, and the fewest that are at least as close to the converged integral on every trained model (notebook 7)
 PUBLISHED_STEPS = 20
 ABLATION_PROPOSALS = 12
+DEFAULT_WIDTH = 4
 GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
 AUTO_STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
@@ -68,6 +70,9 @@ def complete_settings(target: TargetModel, **settings) -> dict:
     for name, accepted in (("method", METHODS), ("search", SEARCHES)):
         if settings[name] not in accepted:
             raise ValueError(f"unknown {name} {settings[name]!r}; accepted: {', '.join(accepted)}")
+    if settings["method"] in FOR_SINGLE_NEURONS and max(target.widths) > 1:
+        accepted = ", ".join(name for name in METHODS if name not in FOR_SINGLE_NEURONS)
+        raise ValueError(f"method {settings['method']!r} ranks single neurons, the sites are {target.sites!r}; accepted: {accepted}")
     settings["context"] = resolve_context(target, settings["context"])
     if settings["steps"] is None:
         settings["steps"] = GAUSS_STEPS[settings["context"]] if settings["quadrature"] == "gauss-legendre" else PUBLISHED_STEPS
@@ -79,10 +84,10 @@ def complete_settings(target: TargetModel, **settings) -> dict:
     else:
         check_quadrature(settings["quadrature"], settings["steps"], settings["nodes"])
     _check_count("exact_steps", settings["exact_steps"], 1)
-    _check_count("width", settings["width"], 1, target.n_neurons)
+    _check_count("width", settings["width"], 1, max(target.n_neurons, DEFAULT_WIDTH))
     _check_count("seed", settings["seed"], 0)
     if settings["top"] is not None:
-        _check_count("top", settings["top"], 1, target.n_neurons)
+        _check_count("top", settings["top"], 1, min(target.layer_neurons))
         if settings["search"] == "beam" and settings["top"] != 1:
             raise ValueError(f"top must be None or 1 for search 'beam', which keeps one neuron a block, got {settings['top']!r}")
     return settings
@@ -114,7 +119,7 @@ def find_paths(
     nodes: int | None = None,
     exact_steps: int = 2,
     top: int | None = None,
-    width: int = 4,
+    width: int = DEFAULT_WIDTH,
     seed: int = 0,
     memory_budget: int | str | None = None,
 ) -> Paths:
@@ -124,7 +129,7 @@ def find_paths(
     integral with 2 or 3 evaluations of the whole model's gradient instead of 20.
 
     Args:
-        target: the model.
+        target: the model; a :class:`~neuronpath_core.sites.SiteModel` for paths over attention neurons, heads or both halves of every block.
         images, labels: a batch; classes may mix; a batch gives the same paths as its images one by one.
         method: ``"neuron_path"`` (:func:`~neuronpath_core.search.search_paths`); ``"complete"``, the same search by complete attribution;
             ``"ablation"`` (:func:`~neuronpath_core.ablation.ablation_paths`); per block the largest ``"knowledge"`` attribution,
@@ -201,13 +206,13 @@ def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dic
     if method == "activation":
         neurons = baselines.activation_paths(target, images, count)
     elif method == "ablation":
-        neurons = ablation_paths(target, images, labels, count, proposals=min(max(count, ABLATION_PROPOSALS), target.n_neurons))[0]
+        neurons = ablation_paths(target, images, labels, count, proposals=min(max(count, ABLATION_PROPOSALS), *target.layer_neurons))[0]
     elif method == "knowledge":
-        neurons = top_neurons(knowledge_attribution(target, images, labels, quadrature, steps), count)
+        neurons = layer_tops(target, knowledge_attribution(target, images, labels, quadrature, steps), count)
     elif method == "gradient_activation":
-        neurons = top_neurons(baselines.gradient_activation(target, images, labels), count)
+        neurons = layer_tops(target, baselines.gradient_activation(target, images, labels), count)
     elif method == "conductance":
-        neurons = top_neurons(baselines.conductance(target, images, labels, *rule), count)
+        neurons = layer_tops(target, baselines.conductance(target, images, labels, *rule), count)
     elif method == "influence_pattern":
         neurons = baselines.influence_pattern_paths(target, images, labels, *rule, count)
     elif method == "influence_pattern_eq9":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -92,9 +93,11 @@ def _propose(target, images, labels, paths, block, quadrature, steps, count) -> 
 
     def scores(chosen: Tensor) -> Tensor:
         clean, batch = CleanPass.of(target, images[chosen]), len(chosen)
-        total = sum(select_neurons(value, paths[chosen, index, None])[..., 0] for index, value in enumerate(clean.activations) if index != block)
-        slope = sum(slopes(clean, chosen, *part) for part in node_parts(target, batch, nodes, weights))
-        return (slope * (clean.activations[block] + (total[..., None] if target.n_blocks > 1 else 0))).sum(1)
+        total = sum(select_neurons(value, paths[chosen, index, None])[..., 0] if target.widths[index] == 1 else torch.ones_like(value[..., 0])
+                    for index, value in enumerate(clean.activations) if index != block)
+        slope, height = sum(slopes(clean, chosen, *part) for part in node_parts(target, batch, nodes, weights)), clean.activations[block]
+        height = height if target.widths[block] == 1 else torch.ones_like(slope)
+        return (slope * (height + (total[..., None] if target.n_blocks > 1 else 0))).sum(1)
 
     def slopes(clean: CleanPass, chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
         count = len(alphas)
@@ -104,6 +107,7 @@ def _propose(target, images, labels, paths, block, quadrature, steps, count) -> 
         probability = target.probability(stream, labels[chosen].repeat_interleave(count))
         # a model of one block has no other neuron to move
         own, along = torch.autograd.grad(probability.sum(), (held[block], shift), allow_unused=True, materialize_grads=True)
+        own = target.as_units(block, own, held[block].detach())[0]
         return integrated(own.unflatten(0, (len(chosen), count)) + along, shares)
 
     with activation_gradients(target):
@@ -126,10 +130,10 @@ def exhaustive_paths(
         ValueError: arguments that do not fit, or a model with more than a million paths.
     """
     target.check_batch(images, labels)
-    count = target.n_neurons ** target.n_blocks
+    count = math.prod(target.layer_neurons)
     if count > MOST_PATHS:
         raise ValueError(f"the model has {target.n_neurons}^{target.n_blocks} paths; exhaustive_paths accepts toy models of at most {MOST_PATHS:,}")
-    every = torch.tensor(list(itertools.product(range(target.n_neurons), repeat=target.n_blocks)), device=target.device)
+    every = torch.tensor(list(itertools.product(*map(range, target.layer_neurons))), device=target.device)
     neurons, scores = [], []
     for image, label in zip(images, labels, strict=True):
         score = joint_attribution_score(target, image.expand(count, *image.shape), label.expand(count), every, quadrature, steps)

@@ -10,7 +10,8 @@ earlier block.  The same numbers come from far less work:
   backward through the blocks after :math:`l` serves all terms.  For the patch scope the sum is needed per token, and
   one backward through the carried stream's graph gives it;
 * *value vectors*: the stream after a block is affine in the scope's neurons, so a block's n gradients are one
-  product of ``fc2`` with the gradient of the stream, and choosing a neuron moves the stream by a multiple of its column;
+  product of ``fc2`` with the gradient of the stream, and choosing a neuron moves the stream by a multiple of its column
+  (so it is for the neurons of an attention half and ``proj``: a *block* is here any layer of a path, see :mod:`neuronpath_core.sites`);
 * *last block* for the class token alone, where the model classifies from it.
 
 The integral may be a sum of several: of nodes that do not fit into memory together, and of integrands in different contexts
@@ -91,7 +92,9 @@ class _Prefix:
 
     def literal_slopes(self, block: int, vectors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Algorithm 1: each candidate scaled alone; integrated gradients of it and along the path, both ``(batch, scope token, candidate)``."""
-        written = self.context.clean.activations[block][..., candidates, None] * vectors[candidates]  # (batch, scope token, candidate, embed)
+        target, clean = self.context.target, self.context.clean.activations[block]
+        members, width = target.members(block, candidates), target.widths[block]
+        written = (clean[..., members, None] * vectors[members]).unflatten(2, (-1, width)).sum(3)  # (batch, scope token, candidate, embed)
         stream = self.stream.detach().unflatten(0, (self.batch, 1, self.steps)).repeat(1, len(candidates), 1, 1, 1)
         scope = slice(self.context.tokens.start, self.context.tokens.start + written.shape[1])
         stream[..., scope, :] += self.fade * written.transpose(1, 2)[:, :, None]
@@ -99,7 +102,8 @@ class _Prefix:
         slopes, along = [], []
         for index, candidate in enumerate(candidates):
             own = gradient[:, index].flatten(0, 1)
-            scoped = (own[:, self.context.tokens] @ vectors[candidate]).unflatten(0, (self.batch, self.steps))
+            scoped = own[:, self.context.tokens].unflatten(0, (self.batch, self.steps))
+            scoped = scoped @ vectors[candidate] if width == 1 else (scoped * written[:, None, :, index]).sum(-1)
             slopes.append(integrated(scoped, self.weights))
             along.append(integrated(self.path_gradient(own), self.weights))
         return torch.stack(slopes, -1), torch.stack(along, -1)
@@ -288,27 +292,31 @@ class _Chunk:
         """``(batch, neuron)``: the joint relaxation."""
         vectors = self.target.value_vectors(block)
         slopes, along = (sum(values) for values in zip(*(prefix.joint_slopes(block, vectors) for prefix in self.prefixes), strict=True))
-        return self._combined(slopes, along[..., None], self.clean.activations[block])
+        return self._combined(*self.target.as_units(block, slopes, self.clean.activations[block]), along[..., None])
 
     def literal_scores(self, block: int) -> Tensor:
         """``(batch, neuron)``: Algorithm 1, each candidate scaled alone, as many at once as the memory limit allows."""
         vectors, scores = self.target.value_vectors(block), []
         at_once = min(copies_at_once(self.target, isinstance(prefix.context, FrozenContext)) // (prefix.batch * prefix.steps) for prefix in self.prefixes)
-        for candidates in torch.arange(self.target.n_neurons, device=vectors.device).split(max(1, at_once)):
-            slopes = [sum(values) for values in zip(*(prefix.literal_slopes(block, vectors, candidates) for prefix in self.prefixes), strict=True)]
-            scores.append(self._combined(*slopes, self.clean.activations[block][..., candidates]))
+        for candidates in torch.arange(self.target.layer_neurons[block], device=vectors.device).split(max(1, at_once)):
+            slopes, along = (sum(values) for values in zip(*(prefix.literal_slopes(block, vectors, candidates) for prefix in self.prefixes), strict=True))
+            clean = self.clean.activations[block][..., candidates] if self.target.widths[block] == 1 else torch.ones_like(slopes)
+            scores.append(self._combined(slopes, clean, along))
         return torch.cat(scores, 1)
 
-    def _combined(self, slopes: Tensor, along: Tensor, clean: Tensor) -> Tensor:
+    def _combined(self, slopes: Tensor, clean: Tensor, along: Tensor) -> Tensor:
         """``(batch, neuron)`` scores from integrated gradients of the candidates and along the path, per scope token."""
         return ((slopes + along) * (clean + self.total[..., None])).sum(1)
 
     def write(self, block: int, neurons: Int64[Tensor, "batch rank"]) -> None:
         """Put neurons of a block on the paths."""
-        own, vectors = select_neurons(self.clean.activations[block], neurons), self.target.value_vectors(block)[neurons]
-        self.total = self.total + own.sum(-1)
+        members = self.target.members(block, neurons)
+        own, vectors = select_neurons(self.clean.activations[block], members), self.target.value_vectors(block)[members]
+        single = self.target.widths[block] == 1
+        self.total = self.total + (own.sum(-1) if single else float(neurons.shape[1]))
         for prefix in self.prefixes:
-            prefix.write(prefix.fade * (own @ vectors)[:, None], self._unit(own, vectors))
+            # units of several neurons are moved by a common factor
+            prefix.write(prefix.fade * (own @ vectors)[:, None], self._unit(own, vectors) if single else (own @ vectors)[:, None])
 
     def _unit(self, own: Tensor, vectors: Tensor) -> Tensor:
         """What one unit of movement along the path writes: one unit of each of its neurons."""
@@ -323,7 +331,7 @@ class _CompleteChunk(_Chunk):
     """The same without cross terms: each neuron's gradient is multiplied by its own clean value, so that movement along the path
     is counted in multiples of the clean values."""
 
-    def _combined(self, slopes: Tensor, along: Tensor, clean: Tensor) -> Tensor:
+    def _combined(self, slopes: Tensor, clean: Tensor, along: Tensor) -> Tensor:
         return (slopes * clean + along).sum(1)
 
     def _unit(self, own: Tensor, vectors: Tensor) -> Tensor:

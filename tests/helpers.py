@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from neuronpath_core.blocks import PlainBlock
+from neuronpath_core.neurons import TargetModel
 from tests.golden import recipe
 
 # these networks are so small that a second thread only costs time, and much of it where cores are shared
@@ -61,6 +62,12 @@ def small_batch(count: int = 3, seed: int = 1, classes: int = 5, size: int = 8) 
     images = rng.standard_normal((count, 3, size, size))
     labels = rng.permutation(max(count, classes))[:count] % classes
     return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def network(name: str, seed: int, batch: int = 2, **overrides) -> tuple[TargetModel, torch.Tensor, torch.Tensor]:
+    """One of ``NETWORKS``, with images and labels of the next seed."""
+    arguments, scope = NETWORKS[name]
+    return TargetModel(small_vit(seed, **arguments | overrides), scope=scope), *small_batch(batch, seed + 1)
 
 
 def golden(name: str) -> tuple[VisionTransformer, torch.Tensor, torch.Tensor, int, dict[str, np.ndarray]]:

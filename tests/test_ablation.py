@@ -9,22 +9,16 @@ from neuronpath_core.ablation import ablation_paths
 from tests import helpers, twins
 
 
-def network(name, seed):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(seed, **arguments)
-    return model, npc.TargetModel(model, scope=scope), *helpers.small_batch(2, seed + 1)
-
-
 @pytest.mark.parametrize("clamp", [False, True])
 @pytest.mark.parametrize("top", [1, 3])
 @pytest.mark.parametrize("search", ["progressive", "independent"])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_every_neuron_tried(name, search, top, clamp):
-    model, target, images, labels = network(name, 301)
+    target, images, labels = helpers.network(name, 301)
     neurons, effects = ablation_paths(target, images, labels, top, search, target.n_neurons, clamp=clamp)
     assert neurons.shape == (2, target.n_blocks, top)
     for image, label, found, effect in zip(images, labels, neurons.tolist(), effects.tolist(), strict=True):
-        path, value = twins.ablation_search(model, target.scope, image, int(label), top, clamp, search == "independent")
+        path, value = twins.ablation_search(target.model, target.scope, image, int(label), top, clamp, search == "independent")
         # where the head reads other tokens than the scope's, the last block has no effect and all its neurons are as good
         compared = slice(None, -1) if name in ("cls-of-averaging", "patch-of-class-token") else slice(None)
         assert found[compared] == path[compared]
@@ -32,7 +26,7 @@ def test_every_neuron_tried(name, search, top, clamp):
 
 
 def test_the_progressive_effect_is_that_of_removing_the_path():
-    _, target, images, labels = network("cls-layerscale-qknorm", 303)
+    target, images, labels = helpers.network("cls-layerscale-qknorm", 303)
     for clamp in (False, True):
         neurons, effects = ablation_paths(target, images, labels, clamp=clamp)
         clean = target(images).softmax(-1).gather(1, labels[:, None])[:, 0]
@@ -43,9 +37,9 @@ def test_the_progressive_effect_is_that_of_removing_the_path():
 
 
 def test_proposals_are_those_of_the_largest_estimated_effect():
-    model, target, images, labels = network("cls", 305)
+    target, images, labels = helpers.network("cls", 305)
     one, _ = ablation_paths(target, images, labels, search="independent", proposals=1)
-    estimates = torch.stack([twins.gradient_activation(model, "cls", image, int(label)) for image, label in zip(images, labels, strict=True)])
+    estimates = torch.stack([twins.gradient_activation(target.model, "cls", image, int(label)) for image, label in zip(images, labels, strict=True)])
     assert torch.equal(one[..., 0], estimates.argmax(-1))
     few = ablation_paths(target, images, labels, search="independent", proposals=4)[0]
     assert all((estimates[row, block].argsort(descending=True)[:4] == few[row, block]).any() for row in range(2) for block in range(3))
@@ -72,7 +66,7 @@ def test_beam(name):
 
 
 def test_images_one_by_one_and_small_budgets_give_the_same():
-    _, target, images, labels = network("avg", 309)
+    target, images, labels = helpers.network("avg", 309)
     for search in ("progressive", "beam"):
         together = ablation_paths(target, images, labels, search=search)
         apart = [ablation_paths(target, images[[row]], labels[[row]], search=search) for row in range(2)]
@@ -87,7 +81,7 @@ def test_images_one_by_one_and_small_budgets_give_the_same():
     ({"search": "beam", "top": 2}, ["top must be 1", "beam", "2"]),
 ])
 def test_what_is_refused(settings, words):
-    _, target, images, labels = network("cls", 313)
+    target, images, labels = helpers.network("cls", 313)
     with pytest.raises(ValueError, match=".") as caught:
         ablation_paths(target, images, labels, **settings)
     assert "\n" not in str(caught.value) and all(word in str(caught.value) for word in words)

@@ -184,44 +184,35 @@ def test_joint_score_of_a_sigmoid(scope, rule):
 @pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_joint_and_complete_equal_the_slow_twins(name, rank):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(7, **arguments)
-    target = npc.TargetModel(model, scope=scope)
-    images, labels = helpers.small_batch(2, 8)
+    target, images, labels = helpers.network(name, 7)
     neurons = random_neurons(target, 2, rank, seed=9)
     rule = RULES[list(helpers.NETWORKS).index(name) % 4]
     joint = npc.joint_attribution_score(target, images, labels, neurons, quadrature=rule, steps=3)
     complete = npc.complete_attribution(target, images, labels, neurons)
     for image, label, path, found, whole in zip(images, labels, neurons, joint, complete, strict=True):
         path = [[neuron] if rank is None else neuron for neuron in path.tolist()]
-        expected = twins.joint_attribution_score(model, scope, image, int(label), path, *twins.rule(rule, 3))
+        expected = twins.joint_attribution_score(target.model, target.scope, image, int(label), path, *twins.rule(rule, 3))
         assert abs(float(found) - expected) <= 1e-9 * max(1e-3, abs(expected))
-        assert abs(float(whole) - twins.complete_attribution(model, scope, image, int(label), path)) < 1e-12
+        assert abs(float(whole) - twins.complete_attribution(target.model, target.scope, image, int(label), path)) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "avg-registers"])
 def test_complete_attribution_is_the_integral_of_the_diagonal(name):
     """Fundamental theorem of calculus; 32 Gauss nodes are the converged integral here."""
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(7, **arguments)
-    target = npc.TargetModel(model, scope=scope)
-    images, labels = helpers.small_batch(2, 8)
+    target, images, labels = helpers.network(name, 7)
     neurons = random_neurons(target, 2, seed=9)
     complete = npc.complete_attribution(target, images, labels, neurons)
     assert complete.abs().max() > 1e-3
     for image, label, path, found in zip(images, labels, neurons, complete, strict=True):
         path = [[neuron] for neuron in path.tolist()]
-        expected = twins.diagonal_attribution(model, scope, image, int(label), path, *twins.rule("gauss-legendre", 32))
+        expected = twins.diagonal_attribution(target.model, target.scope, image, int(label), path, *twins.rule("gauss-legendre", 32))
         assert abs(float(found) - expected) < 1e-9
 
 
 @pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_complete_attribution_by_a_rule_is_the_rule_s_sum(name, rank):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(7, **arguments)
-    target = npc.TargetModel(model, scope=scope)
-    images, labels = helpers.small_batch(2, 8)
+    target, images, labels = helpers.network(name, 7)
     neurons = random_neurons(target, 2, rank, seed=9)
     found = npc.complete_attribution(target, images, labels, neurons, "left", 3)
     budgeted = memory.memory_limit(target, 2 * memory.copy_bytes(target))
@@ -229,22 +220,19 @@ def test_complete_attribution_by_a_rule_is_the_rule_s_sum(name, rank):
         torch.testing.assert_close(npc.complete_attribution(target, images, labels, neurons, "left", 3), found, rtol=1e-10, atol=1e-13)
     for image, label, path, value in zip(images, labels, neurons, found, strict=True):
         path = [[neuron] if rank is None else neuron for neuron in path.tolist()]
-        expected = twins.diagonal_attribution(model, scope, image, int(label), path, *twins.rule("left", 3))
+        expected = twins.diagonal_attribution(target.model, target.scope, image, int(label), path, *twins.rule("left", 3))
         assert abs(float(value) - expected) <= 1e-9 * max(1e-3, abs(expected))
 
 
 @pytest.mark.parametrize("scaling", ["block", "neuron"])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm", "avg", "avg-without-class-token"])
 def test_knowledge_attribution_equals_the_literal_one(name, scaling):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(11, **arguments)
-    target = npc.TargetModel(model, scope=scope)
-    images, labels = helpers.small_batch(2, 12)
+    target, images, labels = helpers.network(name, 11)
     rule, steps = ("right", 2) if scaling == "neuron" else ("gauss-legendre", 3)
     found = npc.knowledge_attribution(target, images, labels, quadrature=rule, steps=steps, scaling=scaling)
     assert found.shape == (2, 3, 16)
     for image, label, attribution_ in zip(images, labels, found, strict=True):
-        expected = twins.knowledge_attribution(model, scope, image, int(label), *twins.rule(rule, steps), scaling)
+        expected = twins.knowledge_attribution(target.model, target.scope, image, int(label), *twins.rule(rule, steps), scaling)
         torch.testing.assert_close(attribution_, expected, rtol=1e-9, atol=1e-13)
 
 

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from timm.layers import GluMlp, RmsNorm, SwiGLU
+from timm.layers import GatedMlp, GluMlp, LayerNormFp32, RmsNorm, SwiGLU, SwiGLUPacked
 from torch import nn
 from torch.func import jvp
 
@@ -25,6 +25,14 @@ KINDS = {
     "relu in place": {"act_layer": functools.partial(nn.ReLU, inplace=True)},
     "tanh gelu": {"act_layer": functools.partial(nn.GELU, approximate="tanh")},
     "silu": {"act_layer": nn.SiLU},
+    "quick gelu": {"act_layer": "quick_gelu"},
+    "timm's tanh gelu": {"act_layer": "gelu_tanh"},
+    "ffn norm": {"scale_mlp_norm": True},
+    "gate last": {"mlp_layer": GluMlp},
+    "gate last with norm": {"mlp_layer": GluMlp, "scale_mlp_norm": True, "init_values": 0.3},
+    "gate first": {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU},
+    "swiglu": {"mlp_layer": SwiGLU, "act_layer": nn.SiLU},
+    "swiglu in place with norm": {"mlp_layer": SwiGLU, "act_layer": functools.partial(nn.SiLU, inplace=True), "scale_mlp_norm": True},
     "dropout": {f"{kind}_rate": 0.5 for kind in ("drop", "pos_drop", "patch_drop", "proj_drop", "attn_drop", "drop_path")},
 }
 SCOPES = {"cls": {}, "patch": {"global_pool": "avg"}, "patch without class token": {"global_pool": "avg", "class_token": False}}
@@ -50,7 +58,7 @@ class Case:
         def normal(*shape):
             return torch.randn(*shape, dtype=torch.float64, generator=generator)
         self.stream, self.moved, self.weight = (normal(TWO_IMAGES * COPIES, tokens, 16) for _ in range(3))
-        self.held = normal(TWO_IMAGES, self.n_scope, 16)
+        self.held = normal(TWO_IMAGES, self.n_scope, self.target.n_neurons)
         self.clean, self.class_stream = normal(TWO_IMAGES, tokens, 16), normal(TWO_IMAGES, COPIES, 16)
         self.class_moved = normal(TWO_IMAGES, COPIES, 16)
 
@@ -232,13 +240,12 @@ def test_tangent_of_frozen(class_case):
 # --- which blocks are left to the module ---
 
 OTHERS = {
-    "gated": {"mlp_layer": GluMlp},
-    "swiglu": {"mlp_layer": SwiGLU},
+    "another gate": {"mlp_layer": GatedMlp},
+    "gate of another function": {"mlp_layer": GluMlp, "act_layer": nn.Softsign},
+    "norm in single precision": {"norm_layer": LayerNormFp32},
     "rms norm": {"norm_layer": RmsNorm},
     "rms qk-norm": {"norm_layer": RmsNorm, "qk_norm": True},
-    "quick gelu": {"act_layer": "quick_gelu"},
     "attention norm": {"scale_attn_norm": True},
-    "ffn norm": {"scale_mlp_norm": True},
     "differential attention": {"attn_layer": "diff"},
 }
 
@@ -307,18 +314,31 @@ def through(target, images, labels):
 REPLACED = ("norm1", "attn", "attn.qkv", "attn.proj", "ls1", "drop_path1", "mlp", "mlp.fc1", "mlp.act", "mlp.drop1", "drop_path2")
 
 
+def by_a_hook(module):
+    """What the module returns, half as much again; and how to undo it."""
+    return module.register_forward_hook(lambda _module, _inputs, output: 1.5 * output).remove
+
+
+def by_its_forward(module):
+    """The same as people do who look into attention: the function of one module is exchanged."""
+    native = module.forward
+    module.forward = lambda *inputs, **named: 1.5 * native(*inputs, **named)
+    return functools.partial(delattr, module, "forward")
+
+
+@pytest.mark.parametrize("changed", [by_a_hook, by_its_forward])
 @pytest.mark.parametrize("used", [False, True], ids=["new", "in use"])
 @pytest.mark.parametrize("part", REPLACED)
-def test_a_hook_is_respected(part, used):
-    """What a hook returns is what the target computes with, also where the block ran without it before."""
-    model = helpers.small_vit(305)
-    target = npc.TargetModel(model)
-    images, labels = helpers.small_batch(2, 306)
+def test_a_changed_part_is_respected(part, used, changed):
+    """What it returns is what the target computes with, also where the block ran without it before; and no longer once it is undone."""
+    target, images, labels = helpers.network("cls", 305)
     before = through(target, images, labels) if used else None
-    handle = model.blocks[1].get_submodule(part).register_forward_hook(lambda _module, _inputs, output: 1.5 * output)
+    undo = changed(target.model.blocks[1].get_submodule(part))
+    assert not blocks.is_plain(target.model.blocks[1])
     found = through(target, images, labels)
     assert_as_the_module(target, images, labels, found)
-    handle.remove()
+    undo()
+    assert blocks.is_plain(target.model.blocks[1])
     after = through(target, images, labels)
     assert not torch.allclose(found[0], after[0])
     if before is not None:
@@ -337,23 +357,6 @@ def assert_as_the_module(target, images, labels, found):
     torch.testing.assert_close(found[2], (above - below) / 2e-5, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("used", [False, True], ids=["new", "in use"])
-@pytest.mark.parametrize("part", REPLACED)
-def test_a_replaced_forward_is_respected(part, used):
-    """As people do who look into attention: the function of one module is exchanged."""
-    model = helpers.small_vit(305)
-    target = npc.TargetModel(model)
-    images, labels = helpers.small_batch(2, 306)
-    if used:
-        through(target, images, labels)
-    module = model.blocks[1].get_submodule(part)
-    native = module.forward
-    module.forward = lambda *inputs, **named: 1.5 * native(*inputs, **named)
-    assert not blocks.is_plain(model.blocks[1])
-    found = through(target, images, labels)
-    assert_as_the_module(target, images, labels, found)
-
-
 class Louder(nn.Module):
     """Stands in for any part."""
 
@@ -365,12 +368,10 @@ class Louder(nn.Module):
 @pytest.mark.parametrize("part", ["norm1", "ls1", "drop_path1", "drop_path2", "attn.q_norm", "attn.norm", "attn.attn_drop", "attn.proj_drop", "mlp.act",
                                   "mlp.norm", "mlp.drop1", "mlp.drop2"])
 def test_a_replaced_part_is_respected(part, used):
-    model = helpers.small_vit(305, fused=False)
-    target = npc.TargetModel(model)
-    images, labels = helpers.small_batch(2, 306)
+    target, images, labels = helpers.network("cls", 305, fused=False)
     if used:
         through(target, images, labels)
     parent, _, name = part.rpartition(".")
-    setattr(model.blocks[1].get_submodule(parent), name, Louder().eval())  # in training mode it would be left out for that alone
+    setattr(target.model.blocks[1].get_submodule(parent), name, Louder().eval())  # in training mode it would be left out for that alone
     found = through(target, images, labels)
     assert_as_the_module(target, images, labels, found)

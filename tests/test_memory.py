@@ -1,5 +1,6 @@
 """Budgets, what happens when memory runs out, images side by side, and what is freed: none of it may change an answer."""
 
+import functools
 import gc
 import re
 import sys
@@ -10,7 +11,7 @@ from collections import Counter
 
 import pytest
 import torch
-from timm.layers import SwiGLU
+from timm.layers import RmsNorm
 from timm.models.vision_transformer import Block
 
 import neuronpath_core as npc
@@ -33,6 +34,15 @@ CLASS_TOKEN = {
 CALLS = [(scope, name, settings) for scope in ("cls", "patch") for name, settings in SETTINGS.items()]
 CALLS += [("cls", name, settings) for name, settings in CLASS_TOKEN.items()]
 calls = pytest.mark.parametrize(("scope", "settings"), [call[::2] for call in CALLS], ids=[f"{call[0]}-{call[1]}" for call in CALLS])
+# what else is computed of images with their paths
+OTHERS = {
+    "joint": lambda target, images, labels, paths: npc.joint_attribution_score(target, images, labels, paths, steps=3),
+    "complete": lambda target, images, labels, paths: npc.complete_attribution(target, images, labels, paths),
+    "knowledge": lambda target, images, labels, _: npc.knowledge_attribution(target, images, labels, steps=3),
+    "edited": lambda target, images, _, paths: interventions.edited_probabilities(target, images, paths, "remove"),
+    "class": lambda target, images, *_: interventions.class_probabilities(target, images),
+    "refined": lambda target, images, labels, paths: npc.refine_paths(target, images[:6], labels[:6], paths[:6], sweeps=1)[1],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -313,12 +323,7 @@ def test_the_limit_that_was_found_stays_for_the_call(spy):
 def test_other_calls_go_on_too(call, spy):
     target, (images, labels) = network("cls"), helpers.small_batch(6, 502)
     paths = npc.find_paths(target, images, labels, context="full").neurons
-    compute = {
-        "joint": lambda: npc.joint_attribution_score(target, images, labels, paths, steps=3),
-        "complete": lambda: npc.complete_attribution(target, images, labels, paths),
-        "knowledge": lambda: npc.knowledge_attribution(target, images, labels, steps=3),
-        "edited": lambda: interventions.edited_probabilities(target, images, paths, "remove"),
-    }[call]
+    compute = functools.partial(OTHERS[call], target, images, labels, paths)
     expected = compute()
     attempts = fail_above(spy, 3, ERRORS["torch"])
     with warnings.catch_warnings(record=True) as caught:
@@ -422,7 +427,7 @@ def test_two_threads_are_at_work(scope, spy):
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("build", [{"mlp_layer": SwiGLU}, {}])
+@pytest.mark.parametrize("build", [{"norm_layer": RmsNorm}, {}])
 def test_hooks_are_for_one_thread(build, spy):
     """Those of one thread would meet the forward of another."""
     model = helpers.small_vit(506, **build)
@@ -434,20 +439,13 @@ def test_hooks_are_for_one_thread(build, spy):
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("call", ["joint", "complete", "knowledge", "edited", "class", "refined"])
+@pytest.mark.parametrize("call", OTHERS)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_two_threads_compute_what_one_computes(scope, call):
     target, (images, labels) = network(scope), helpers.small_batch(32, 505)
     torch.set_num_threads(1)
     paths = npc.find_paths(target, images, labels, context="full").neurons
-    compute = {
-        "joint": lambda: npc.joint_attribution_score(target, images, labels, paths, steps=3),
-        "complete": lambda: npc.complete_attribution(target, images, labels, paths),
-        "knowledge": lambda: npc.knowledge_attribution(target, images, labels, steps=3),
-        "edited": lambda: interventions.edited_probabilities(target, images, paths, "remove"),
-        "class": lambda: interventions.class_probabilities(target, images),
-        "refined": lambda: npc.refine_paths(target, images[:6], labels[:6], paths[:6], sweeps=1)[1],
-    }[call]
+    compute = functools.partial(OTHERS[call], target, images, labels, paths)
     expected = compute()
     torch.set_num_threads(2)
     sys.setswitchinterval(1e-6)

@@ -44,7 +44,8 @@ def test_what_a_target_knows(name):
 
 @pytest.mark.parametrize(("arguments", "scope"), [
     ({}, "cls"), ({"reg_tokens": 2}, "cls"),
-    ({"global_pool": "avg"}, "patch"), ({"global_pool": "avg", "class_token": False}, "patch")])
+    ({"global_pool": "avg"}, "patch"), ({"global_pool": "avg", "class_token": False}, "patch"),
+    ({"global_pool": "map", "class_token": False}, "patch"), ({"global_pool": "max"}, "patch"), ({"global_pool": "avgmax"}, "patch")])
 def test_auto_scope_follows_the_head(arguments, scope):
     assert npc.TargetModel(helpers.small_vit(81, **arguments)).scope == scope
 
@@ -353,26 +354,20 @@ def test_a_users_own_hooks_survive():
 
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_embed_run_probability_are_the_forward_in_parts(name):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(85, **arguments)
-    target = npc.TargetModel(model, scope=scope)
-    images, labels = helpers.small_batch(2, 86)
+    target, images, labels = helpers.network(name, 85)
     with torch.no_grad():
         stream = target.run(target.run(target.embed(images), 0, 2), 2, target.n_blocks)
-        expected = model(images).softmax(-1)[torch.arange(2), labels]
+        expected = target.model(images).softmax(-1)[torch.arange(2), labels]
         torch.testing.assert_close(target.probability(stream, labels), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_value_vectors_are_what_a_unit_of_a_neuron_writes(name):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(85, **arguments)
-    target = npc.TargetModel(model, scope=scope)
-    images, _ = helpers.small_batch(1, 86)
+    target, images, _ = helpers.network(name, 85, batch=1)
     with torch.no_grad():
         entering = target.embed(images)
         for neuron in (0, 7):
-            held = clean_values(model, images)[0][:, target.tokens].clone()
+            held = clean_values(target.model, images)[0][:, target.tokens].clone()
             with core.clamped(target, {0: held}):
                 before = target.run(entering, 0, 1)
             held[..., neuron] += 1

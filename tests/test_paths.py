@@ -15,11 +15,7 @@ from tests import helpers, twins
 RULES = ("left", "right", "midpoint", "gauss-legendre")
 NETWORKS = ("cls", "cls-layerscale-qknorm", "cls-embed-apart", "cls-of-averaging", "avg", "avg-registers", "patch-of-class-token", "patch-attention-pool")
 close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-13)
-
-
-def case(name, seed, batch=3, **overrides):
-    arguments, scope = helpers.NETWORKS[name]
-    return npc.TargetModel(helpers.small_vit(seed, **arguments | overrides), scope=scope), *helpers.small_batch(batch, seed + 1)
+case = functools.partial(helpers.network, batch=3)
 
 
 # --- steps ---

@@ -16,12 +16,7 @@ from tests import helpers, twins
 NETWORKS = {name: helpers.NETWORKS[name] for name in (
     "cls", "cls-layerscale-qknorm", "cls-embed-apart", "cls-of-averaging", "avg", "avg-without-class-token", "patch-of-class-token")}
 close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-13)
-
-
-def case(name, seed, batch=3, **overrides):
-    arguments, scope = NETWORKS[name]
-    model = helpers.small_vit(seed, **arguments | overrides)
-    return npc.TargetModel(model, scope=scope), *helpers.small_batch(batch, seed + 1)
+case = functools.partial(helpers.network, batch=3)
 
 
 def random_paths(target, count, seed=0):
@@ -65,6 +60,47 @@ def test_what_has_converged_stays(name):
             other = every.clone()
             other[:, block] = neuron
             assert (npc.joint_attribution_score(target, images, labels, other, "gauss-legendre", 3) <= best + 1e-13).all()
+
+
+def test_an_image_that_is_done_is_left_alone(monkeypatch):
+    """Every sweep is over those that the last one changed, and when there are none the others are not run."""
+    target, images, labels = case("cls", 613, batch=4)
+    paths, swept, propose = random_paths(target, 4), [], refinement._propose
+
+    def watched(target, images, labels, paths, block, *rest):
+        if block == 0:
+            swept.append(len(images))
+        return propose(target, images, labels, paths, block, *rest)
+
+    expected, moving = [], list(range(4))
+    for _ in range(50):
+        if not moving:
+            break
+        expected.append(len(moving))
+        after = npc.refine_paths(target, images, labels, paths, sweeps=1)[0]
+        moving, paths = [row for row in moving if not torch.equal(after[row], paths[row])], after
+    assert len(set(expected)) > 1
+    monkeypatch.setattr(refinement, "_propose", watched)
+    npc.refine_paths(target, images, labels, random_paths(target, 4), sweeps=50)
+    assert swept == expected
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_an_equally_good_neuron_does_not_take_the_place_of_the_current_one(scope):
+    """Neurons 2 and 4 are made twins of 3 and 5, the only ones that matter; each writes half."""
+    model, _ = helpers.product_vit(scope)
+    with torch.no_grad():
+        for block, neuron in zip(model.blocks, (3, 5), strict=True):
+            block.mlp.fc2.weight *= 0.5
+            block.mlp.fc1.weight[neuron - 1], block.mlp.fc1.bias[neuron - 1] = block.mlp.fc1.weight[neuron], block.mlp.fc1.bias[neuron]
+            block.mlp.fc2.weight[:, neuron - 1] = block.mlp.fc2.weight[:, neuron]
+    target, paths = npc.TargetModel(model), torch.tensor([[3, 5], [2, 4], [2, 5]])
+    images, labels = torch.zeros(3, 3, 8, 8, dtype=torch.float64), torch.zeros(3, dtype=torch.int64)
+    score = npc.joint_attribution_score(target, images, labels, paths, "gauss-legendre", 3)
+    assert score.unique().numel() == 1
+    refined, same = npc.refine_paths(target, images, labels, paths)
+    assert torch.equal(refined, paths)
+    assert torch.equal(same, score)
 
 
 @pytest.mark.parametrize("name", ["cls", "avg"])
@@ -157,11 +193,14 @@ def test_a_batch_gives_the_answers_of_its_images():
 
 @pytest.mark.parametrize("budget", [1, 3, 7])
 @pytest.mark.parametrize("name", ["cls", "avg"])
-def test_a_budget_does_not_change_the_answers(name, budget):
+def test_a_budget_does_not_change_the_answers_and_bounds_the_copies(name, budget, monkeypatch):
     target, images, labels = case(name, 641)
-    paths = random_paths(target, 3)
+    paths, copies = random_paths(target, 3), helpers.watch_copies(monkeypatch, target.model, 1)
     whole, score = npc.refine_paths(target, images, labels, paths)
+    assert max(copies) > 7
+    copies.clear()
     found, value = npc.refine_paths(target, images, labels, paths, memory_budget=budget * copy_bytes(target))
+    assert max(copies) <= budget
     assert torch.equal(found, whole)
     torch.testing.assert_close(value, score, rtol=1e-12, atol=1e-14)
 

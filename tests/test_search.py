@@ -226,6 +226,12 @@ CALLS = [*({"method": method} for method in npc.METHODS), {"search": "literal"},
 NAMES = ["-".join(str(value) for value in call.values()) for call in CALLS]
 
 
+def assert_same(found, neurons, score):
+    """The same neurons; the scores but for the order of sums."""
+    assert torch.equal(found.neurons, neurons)
+    torch.testing.assert_close(found.score, score, rtol=1e-11, atol=1e-14)
+
+
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_a_batch_gives_the_answers_of_its_images(scope, call):
@@ -234,8 +240,7 @@ def test_a_batch_gives_the_answers_of_its_images(scope, call):
     together = published(target, images, labels, steps=3, **call)
     for i in (2, 0, 1):
         alone = published(target, images[i:i + 1], labels[i:i + 1], steps=3, **call)
-        assert torch.equal(together.neurons[i:i + 1], alone.neurons)
-        torch.testing.assert_close(together.score[i:i + 1], alone.score, rtol=1e-11, atol=1e-14)
+        assert_same(alone, together.neurons[i:i + 1], together.score[i:i + 1])
 
 
 @pytest.mark.parametrize("numbers", [1, 2], ids=["one image a chunk", "two"])
@@ -258,8 +263,7 @@ def test_chunks_do_not_change_the_answers(scope, call, numbers):
     assert sizes[-len(expected):] == expected
     if call.get("method") is None or call["method"] == "neuron_path":
         assert sizes == expected
-    assert torch.equal(chunked.neurons, whole.neurons)
-    torch.testing.assert_close(chunked.score, whole.score, rtol=1e-11, atol=1e-14)
+    assert_same(chunked, whole.neurons, whole.score)
 
 
 @pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
@@ -287,8 +291,7 @@ def test_threads_do_not_change_the_answers(scope, call):
     for _ in range(3):  # what one thread does to another depends on the moment
         with helpers.threads(3):
             found = published(target, images, labels, steps=3, **call)
-        assert torch.equal(found.neurons, expected.neurons)
-        torch.testing.assert_close(found.score, expected.score, rtol=1e-11, atol=1e-14)
+        assert_same(found, expected.neurons, expected.score)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)

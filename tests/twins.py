@@ -61,7 +61,7 @@ def positions(model, scope: str) -> list[int]:
     """Token positions of the scope."""
     if scope == "cls":
         return [0]
-    prefix = (model.cls_token is not None) + (0 if model.reg_token is None else model.reg_token.shape[1])
+    prefix = (model.cls_token is not None) + (0 if model.reg_token is None else model.reg_token.shape[1]) + hasattr(model, "dist_token")
     return list(range(prefix, prefix + model.patch_embed.num_patches))
 
 
