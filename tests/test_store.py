@@ -1,21 +1,22 @@
 """Path tables on disk: whole or not there, never used for anything but what they were computed from."""
 
+import hashlib
+import io
 import json
-import multiprocessing
 import os
 import random
-import signal
-import time
-import warnings
-from concurrent.futures import ThreadPoolExecutor
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from benchmarks import store as store_benchmark
 from neuronpath_core import store
-from neuronpath_core.store import MANIFEST, TABLE, StoreWarning, complaint, read_or_compute, write_table
+from neuronpath_core.store import MANIFEST, PARTS, RUN, TABLE, StoreWarning, complaint, write_table
+from neuronpath_core.tables import table_bytes, table_from_bytes
 
 SETTINGS = {"model": "ViT-B-16", "arguments": {"steps": 20, "top": None, "quadrature": "left"}, "images": "0f"}
 OTHERS = {"model": "ViT-B-16", "arguments": {"steps": 21, "top": None, "quadrature": "left"}, "images": "0f"}
@@ -36,15 +37,52 @@ def assert_same(found, expected):
 
 
 class Counted:
-    """Computes a table, and counts how often."""
+    """Computes the parts of a table that are asked for, and keeps which those were."""
 
-    def __init__(self, table=None, delay=0.0):
-        self.table, self.delay, self.calls = a_table() if table is None else table, delay, 0
+    def __init__(self, table=None, order=None):
+        self.table, self.order, self.asked = a_table() if table is None else table, order, []
 
-    def __call__(self):
-        self.calls += 1
-        time.sleep(self.delay)
-        return self.table
+    @property
+    def calls(self):
+        return len(self.asked)
+
+    def __call__(self, pending):
+        self.asked.append(list(pending))
+        if self.order is not None:
+            random.Random(self.order).shuffle(pending)
+        for rows in pending:
+            yield rows, part_of(self.table, rows)
+
+
+class Stopped(Exception):
+    """What ends a computation in these tests."""
+
+
+class Stopping(Counted):
+    """The same, but after so many parts comes an error."""
+
+    def __init__(self, parts, table=None, order=None, error=Stopped):
+        super().__init__(table, order)
+        self.parts, self.error = parts, error
+
+    def __call__(self, pending):
+        for number, part in enumerate(super().__call__(pending)):
+            if number == self.parts:
+                raise self.error
+            yield part
+
+
+def part_of(table, rows):
+    return table.iloc[rows.start:rows.stop].reset_index(drop=True)
+
+
+def read_or_compute(folder, manifest, compute, part_size=4, **settings):
+    """For tables of these tests: 30 rows are seven parts of four and one of two."""
+    return store.read_or_compute(folder, manifest, len(compute.table), compute, part_size, **settings)
+
+
+def ranges(*starts, size=4, count=30):
+    return [range(start, min(start + size, count)) for start in starts]
 
 
 def contents(folder):
@@ -69,6 +107,7 @@ def test_round_trip(folder):
     record = json.loads((folder / MANIFEST).read_text())
     assert record["computed_from"] == SETTINGS
     assert record["rows"] == 30
+    assert record["schema"] == store.SCHEMA
     assert complaint(folder, SETTINGS) is None
 
 
@@ -109,47 +148,49 @@ def test_the_manifest_comes_last(tmp_path, monkeypatch):
 
 def fail_at(monkeypatch, moment):
     """Make writing fail: halfway through the table, or when table or manifest are put in place."""
-    replace = os.replace
+    replace, write_bytes = os.replace, Path.write_bytes
 
-    def half_a_table(_self, path, **_):
-        Path(path).write_bytes(b"PAR1 and no more")
-        raise OSError(28, "No space left on device")
+    def half_a_table(path, content):
+        if path.name.startswith(".paths."):
+            write_bytes(path, content[: len(content) // 2])
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, content)
 
     def refuse(source, goal):
         if Path(goal).name == moment:
             raise OSError(5, "Input/output error")
         replace(source, goal)
 
-    if moment == "to_parquet":
-        monkeypatch.setattr(pd.DataFrame, "to_parquet", half_a_table)
+    if moment == "half a table":
+        monkeypatch.setattr(Path, "write_bytes", half_a_table)
     else:
         monkeypatch.setattr(os, "replace", refuse)
 
 
-MOMENTS = ["to_parquet", TABLE, MANIFEST]
+MOMENTS = ["half a table", TABLE, MANIFEST]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_failed_first_write_leaves_nothing_that_could_be_used(tmp_path, monkeypatch, moment):
+def test_a_failed_last_step_leaves_the_parts_and_nothing_that_could_be_taken_for_the_table(tmp_path, monkeypatch, moment):
     with monkeypatch.context() as patch:
         fail_at(patch, moment)
-        with pytest.raises(OSError, match="No space|Input/output"):
-            read_or_compute(tmp_path / "a", SETTINGS, Counted(a_table(seed=5)))
-    left = sorted(contents(tmp_path / "a"))
-    assert left == ([TABLE] if moment == MANIFEST else [])
-    compute = Counted()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StoreWarning)
-        assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
-    assert compute.calls == 1
-    assert complaint(tmp_path / "a", SETTINGS) is None
+        with pytest.raises(ValueError, match="cannot be written to .(No space|Input/output).*what is finished stays") as caught:
+            read_or_compute(tmp_path / "a", SETTINGS, Counted())
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "a") in str(caught.value)
+    left = [name for name in contents(tmp_path / "a") if not name.startswith(PARTS)]
+    assert left == [TABLE, RUN] if moment == MANIFEST else left == [RUN]
+    compute = Counted(a_table(seed=5))
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.calls == 0
+    assert sorted(contents(tmp_path / "a")) == [MANIFEST, TABLE]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_failed_write_over_a_good_table_counts_as_unfinished(folder, monkeypatch, moment):
     with monkeypatch.context() as patch:
         fail_at(patch, moment)
-        with pytest.raises(OSError, match="No space|Input/output"):
+        with pytest.raises(ValueError, match="No space|Input/output"):
             write_table(folder, a_table(seed=5), SETTINGS)
     assert sorted(contents(folder)) == [TABLE]
     # the table itself is whole: the old one, or the new one
@@ -160,13 +201,262 @@ def test_a_failed_write_over_a_good_table_counts_as_unfinished(folder, monkeypat
         assert_same(read_or_compute(folder, SETTINGS, compute), a_table(seed=7))
 
 
-def test_an_interrupted_computation_leaves_nothing(tmp_path):
-    def interrupted():
-        raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt):
-        read_or_compute(tmp_path / "a", SETTINGS, interrupted)
+# --- in parts ---
+
+
+def test_a_new_table_is_computed_in_parts_once(tmp_path):
+    compute = Counted()
+    for _ in range(2):
+        assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.asked == [ranges(0, 4, 8, 12, 16, 20, 24, 28)]
+    assert sorted(contents(tmp_path)) == [f"a/{MANIFEST}", f"a/{TABLE}"]
+
+
+@pytest.mark.parametrize("part_size", [1, 7, 29, 30, 31, 1000])
+def test_the_table_does_not_depend_on_the_size_of_its_parts(tmp_path, part_size):
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, Counted(), part_size), a_table())
+    write_table(tmp_path / "b", a_table(), SETTINGS)
+    assert (tmp_path / "a" / TABLE).read_bytes() == (tmp_path / "b" / TABLE).read_bytes()
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_the_table_depends_neither_on_order_nor_on_interruptions(tmp_path, order):
+    read_or_compute(tmp_path / "whole", SETTINGS, Counted())
+    asked = []
+    for stop in (1, 0, 3):
+        compute = Stopping(stop, order=order)
+        with pytest.raises(Stopped):
+            read_or_compute(tmp_path / "a", SETTINGS, compute)
+        asked.append(compute.asked[0])
+    compute = Counted(order=order)
+    found = read_or_compute(tmp_path / "a", SETTINGS, compute)
+    asked.append(compute.asked[0])
+    assert_same(found, a_table())
+    assert (tmp_path / "a" / TABLE).read_bytes() == (tmp_path / "whole" / TABLE).read_bytes()
+    # none, 1, 1 and 4 parts were there
+    assert [len(pending) for pending in asked] == [8, 7, 7, 4]
+    assert set(asked[0]) > set(asked[1]) >= set(asked[2]) > set(asked[3])
+
+
+def test_parts_are_kept_as_they_come(tmp_path):
+    """When the next part is asked for, the one before is on disk under its final name, with its checksum in it."""
+    def compute(pending):
+        for number, rows in enumerate(pending):
+            files = sorted((tmp_path / "a" / PARTS).glob("*")) if number else []
+            assert len(files) == number
+            for file, done in zip(files, pending, strict=False):
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+                assert file.name == f"part-{done.start:06d}-{done.stop:06d}.{digest}.parquet"
+                assert_same(table_from_bytes(file.read_bytes())[0], part_of(a_table(), done))
+            yield rows, part_of(a_table(), rows)
+    assert_same(store.read_or_compute(tmp_path / "a", SETTINGS, 30, compute, 4), a_table())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped, SystemExit])
+def test_a_computation_that_ends_early_is_closed(tmp_path, error):
+    closed = []
+
+    def compute(pending):
+        try:
+            yield pending[0], part_of(a_table(), pending[0])
+            raise error
+        finally:
+            closed.append("by itself")
+
+    with pytest.raises(error):
+        store.read_or_compute(tmp_path / "a", SETTINGS, 30, compute, 4)
+
+    def two_parts(pending):
+        try:
+            yield pending[0], part_of(a_table(), pending[0])
+            yield pending[0], part_of(a_table(), pending[0])  # which is refused while this one waits
+        finally:
+            closed.append("by the store")
+
+    with pytest.raises(ValueError, match="each missing part once") as caught:
+        store.read_or_compute(tmp_path / "a", SETTINGS, 30, two_parts, 4)
+    assert closed == ["by itself", "by the store"]  # now, not when the traceback, which holds it, is gone
+    assert caught.tb is not None
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.asked == [ranges(8, 12, 16, 20, 24, 28)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped])
+def test_nothing_is_left_of_a_computation_without_a_finished_part(tmp_path, error):
+    with pytest.raises(error):
+        read_or_compute(tmp_path / "a", SETTINGS, Stopping(0, error=error))
     assert contents(tmp_path) == {}
+    assert not (tmp_path / "a").exists()
     assert_same(read_or_compute(tmp_path / "a", SETTINGS, Counted()), a_table())
+
+
+def pieces(*rows):
+    """These rows of the table, each under the range that it has."""
+    return lambda table: [(each, part_of(table, each)) for each in rows]
+
+
+WRONG_PARTS = {
+    "a part that is there already": (pieces(range(0, 4)), "4 rows came for the part 0..4"),
+    "a range of its own": (pieces(range(5, 9)), "4 rows came for the part 5..9"),
+    "beyond the end": (pieces(range(28, 32)), "2 rows came for the part 28..32"),
+    "a row too few": (lambda table: [(range(4, 8), part_of(table, range(4, 7)))], "3 rows came for the part 4..8"),
+    "no rows": (lambda table: [(range(4, 8), table[:0])], "0 rows came for the part 4..8"),
+    "a column too few": (lambda table: [(range(4, 8), part_of(table, range(4, 8)).drop(columns="steps"))], "columns image, label, score, steps, neurons, got"),
+    "nothing": (pieces(), "7 of 7 missing parts of a did not come"),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_parts_other_than_those_asked_for_are_refused(tmp_path, make, words):
+    with pytest.raises(Stopped):
+        read_or_compute(tmp_path / "a", SETTINGS, Stopping(1))
+    before = contents(tmp_path / "a" / PARTS)
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        store.read_or_compute(tmp_path / "a", SETTINGS, 30, lambda pending: make(a_table()), 4)
+    assert "\n" not in str(caught.value)
+    assert contents(tmp_path / "a" / PARTS) == before
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.asked == [ranges(4, 8, 12, 16, 20, 24, 28)]
+
+
+def test_a_computation_that_ends_before_all_parts_came_is_told_so(tmp_path):
+    with pytest.raises(ValueError, match="6 of 8 missing parts of a did not come; accepted: each missing part once and whole"):
+        store.read_or_compute(tmp_path / "a", SETTINGS, 30, lambda pending: pieces(*ranges(4, 20))(a_table()), 4)
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.asked == [ranges(0, 8, 12, 16, 24, 28)]
+
+
+@pytest.mark.parametrize(("count", "part_size"), [(0, 4), (-1, 4), (30, 0), (30, -3)])
+def test_tables_without_rows_and_parts_without_rows_are_refused(tmp_path, count, part_size):
+    with pytest.raises(ValueError, match=f"a table of {count} rows in parts of {part_size} cannot be; accepted: at least 1"):
+        store.read_or_compute(tmp_path / "a", SETTINGS, count, Counted(), part_size)
+
+
+def test_a_run_keeps_the_part_size_that_it_was_begun_with(tmp_path):
+    with pytest.raises(Stopped):
+        read_or_compute(tmp_path / "a", SETTINGS, Stopping(2, a_table()), part_size=8)
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute, part_size=5), a_table())
+    assert compute.asked == [[range(16, 24), range(24, 30)]]
+
+
+def test_what_the_table_does_not_depend_on_is_recorded_and_decides_nothing(tmp_path):
+    for device, stop in (("first", 2), ("second", 0), ("third", 3)):
+        with pytest.raises(Stopped):
+            read_or_compute(tmp_path / "a", SETTINGS, Stopping(stop), facts={"device": device, "versions": {"torch": "9"}})
+    read_or_compute(tmp_path / "a", SETTINGS, Counted(), facts={"device": "fourth"})
+    sessions = json.loads((tmp_path / "a" / MANIFEST).read_text())["sessions"]
+    # the second finished nothing
+    assert [(session["device"], session["parts"]) for session in sessions] == [("first", 2), ("third", 3), ("fourth", 3)]
+    assert sessions[0]["versions"] == {"torch": "9"}
+    for session in sessions:
+        assert session["pid"] == os.getpid()
+        assert session["started"] <= session["finished"]
+        assert 0 < session["seconds"] < 60
+    compute = Counted()
+    read_or_compute(tmp_path / "a", SETTINGS, compute, facts={"device": "fifth"})
+    assert compute.calls == 0
+
+
+def test_manifests_are_compared_as_they_are_written(tmp_path):
+    """In JSON tuples are lists and keys are text."""
+    manifest = {"shape": (1, 2), "names": {1: "one"}}
+    with pytest.raises(Stopped):
+        read_or_compute(tmp_path / "a", manifest, Stopping(2))
+    compute = Counted()
+    for _ in range(2):
+        read_or_compute(tmp_path / "a", manifest, compute)
+    assert compute.asked == [ranges(8, 12, 16, 20, 24, 28)]
+
+
+# --- tables as bytes ---
+
+
+@pytest.mark.parametrize(("lowest", "highest", "kind"), [
+    (0, 0, np.uint16), (0, 65_535, np.uint16), (0, 65_536, np.int32), (-1, 5, np.int32), (-1, 65_535, np.int32), (0, 2**31 - 1, np.int32),
+    (0, 2**31, np.int64), (-(2**31) - 1, 0, np.int64), (-(2**63), 2**63 - 1, np.int64)])
+def test_neurons_are_stored_narrow_and_come_back_wide(lowest, highest, kind):
+    table = a_table(2)
+    table["neurons"] = [np.array([lowest, highest]), np.array([highest, lowest])]
+    content = table_bytes(table)
+    assert pd.read_parquet(io.BytesIO(content))["neurons"][0].dtype == kind
+    found, _ = table_from_bytes(content)
+    assert_same(found, table)
+    assert {each.dtype for each in found["neurons"]} == {np.dtype(np.int64)}
+
+
+def test_parts_of_other_widths_join(tmp_path):
+    """A neuron number that does not fit 16 bits occurs in the last part alone."""
+    table = a_table()
+    table["neurons"] = [np.array([row, 70_000 if row == 29 else 1]) for row in range(30)]
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, Counted(table)), table)
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, Counted(table)), table)
+
+
+def test_the_same_table_gives_the_same_bytes_and_notes_come_back():
+    table, notes = a_table(), {"rows": [0, 30], "b": None}
+    assert table_bytes(table, notes) == table_bytes(a_table(), dict(reversed(notes.items())))
+    assert table_from_bytes(table_bytes(table, notes))[1] == notes
+    assert table_from_bytes(table_bytes(table))[1] == {}
+    assert table_bytes(table) != table_bytes(a_table(seed=1))
+
+
+def test_fifty_neurons_a_block_of_a_large_model_take_two_bytes_each_at_most():
+    rng = np.random.default_rng(0)
+    table = a_table(500)
+    table["neurons"] = list(rng.integers(0, 3072, (500, 600)))  # incompressible
+    assert len(table_bytes(table)) * 100 < 200e6 / 3
+
+
+BAD_TABLES = {
+    "rows of other lengths": {"neurons": [np.arange(2), np.arange(3)]}, "numbers with a fraction": {"neurons": [np.array([0.5, 1])] * 2},
+    "no neurons": {"neurons": [np.array([], dtype=np.int64)] * 2}, "a neuron alone": {"neurons": [1, 2]}, "text for neurons": {"neurons": ["a", "b"]},
+    "text for a score": {"score": ["high", "low"]}, "a fraction of a step": {"steps": [1.5, 2]}, "a missing label": {"label": [None, 1]},
+}
+
+
+@pytest.mark.parametrize("column", BAD_TABLES.values(), ids=BAD_TABLES)
+def test_what_a_path_table_cannot_hold_is_refused(column):
+    with pytest.raises(ValueError, match="not a path table .*; accepted: numbers, and as neurons") as caught:
+        table_bytes(a_table(2).assign(**{name: pd.Series(values, dtype=object) for name, values in column.items()}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(ValueError, match="not a path table"):
+        table_bytes(a_table(2)[:0])
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", bytes(1000), table_bytes(a_table())[:-9], table_bytes(a_table())[9:]], ids=len)
+def test_bytes_that_are_no_table_are_refused(content):
+    with pytest.raises(ValueError, match="not a path table") as caught:
+        table_from_bytes(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_of_the_first_schema_are_still_read(tmp_path):
+    """Those were written by pandas, neurons as lists of int64."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    a_table().to_parquet(folder / TABLE, index=False)
+    digest = hashlib.sha256((folder / TABLE).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps({"schema": 1, "rows": 30, "sha256": digest, "computed_from": SETTINGS}))
+    before, compute = contents(folder), Counted(a_table(seed=1))
+    found = read_or_compute(folder, SETTINGS, compute)
+    assert_same(found, a_table())
+    assert {each.dtype for each in found["neurons"]} == {np.dtype(np.int64)}
+    assert compute.calls == 0
+    assert contents(folder) == before
+
+
+def test_rows_of_a_table_that_was_read_can_be_changed_alone(folder):
+    found = read_or_compute(folder, SETTINGS, Counted())
+    found["neurons"][0][:] = -1
+    found.loc[0, "score"] = 0.0
+    np.testing.assert_array_equal(np.stack(found["neurons"][1:]), np.stack(a_table()["neurons"][1:]))
 
 
 # --- what is wrong with a folder ---
@@ -199,7 +489,7 @@ DAMAGE = {
     "a flipped byte": (flip_a_byte, "table is damaged"),
     "a truncated table": (lambda folder: truncate(folder, TABLE), "table is damaged"),
     "an empty table": (lambda folder: (folder / TABLE).write_bytes(b""), "table is damaged"),
-    "another whole table": (lambda folder: a_table(seed=3).to_parquet(folder / TABLE, index=False), "table is damaged"),
+    "another whole table": (lambda folder: (folder / TABLE).write_bytes(table_bytes(a_table(seed=3))), "table is damaged"),
     "no table": (lambda folder: (folder / TABLE).unlink(), "table is damaged"),
     "a truncated manifest": (lambda folder: truncate(folder, MANIFEST), "manifest is damaged"),
     "an empty manifest": (lambda folder: (folder / MANIFEST).write_bytes(b""), "manifest is damaged"),
@@ -210,7 +500,8 @@ DAMAGE = {
     "a manifest without a digest": (lambda folder: drop_from_record(folder, "sha256"), "manifest is damaged"),
     "no manifest": (lambda folder: (folder / MANIFEST).unlink(), "unfinished"),
     "other settings": (lambda folder: write_table(folder, a_table(seed=3), OTHERS), "another model, data, setting"),
-    "another schema": (lambda folder: change_record(folder, schema=0), "schema 0, this version reads 1"),
+    "another schema": (lambda folder: change_record(folder, schema=0), "schema 0, this version reads 1 and 2"),
+    "a schema to come": (lambda folder: change_record(folder, schema=3), "schema 3, this version reads 1 and 2"),
 }
 
 
@@ -305,122 +596,26 @@ def test_checking_a_folder_leaves_no_trace(tmp_path):
     assert contents(tmp_path) == {}
 
 
-# --- several at once, and killed ---
+def test_another_number_of_images_is_another_table(folder):
+    with pytest.warns(StoreWarning, match="of 30 images, not of 12"):
+        assert_same(read_or_compute(folder, SETTINGS, Counted(a_table(12))), a_table(12))
 
 
-def test_two_threads_compute_once(tmp_path):
-    compute = Counted(delay=0.1)
-    with ThreadPoolExecutor(4) as pool:
-        tables = list(pool.map(lambda _: read_or_compute(tmp_path / "a", SETTINGS, compute), range(4)))
-    assert compute.calls == 1
-    for table in tables:
-        assert_same(table, a_table())
-
-
-def test_other_tables_are_not_waited_for(tmp_path):
-    def outer():
+def test_other_tables_can_be_computed_meanwhile(tmp_path):
+    def outer(pending):
         assert_same(read_or_compute(tmp_path / "b", OTHERS, Counted()), a_table())
-        return a_table(seed=1)
-    assert_same(read_or_compute(tmp_path / "a", SETTINGS, outer), a_table(seed=1))
+        yield from Counted(a_table(seed=1))(pending)
+    assert_same(store.read_or_compute(tmp_path / "a", SETTINGS, 30, outer, 4), a_table(seed=1))
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that start with everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def compute_in_a_process(folder, log):
-    def compute():
-        with open(log, "a") as stream:
-            stream.write("computed\n")
-        time.sleep(0.1)
-        return a_table()
-    assert_same(read_or_compute(folder, SETTINGS, compute), a_table())
-
-
-def test_two_processes_compute_once(tmp_path, processes):
-    both = [processes.Process(target=compute_in_a_process, args=(tmp_path / "a", tmp_path / "log")) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(60)
-    assert [process.exitcode for process in both] == [0, 0]
-    assert (tmp_path / "log").read_text() == "computed\n"
-
-
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def half_a_table_and_die(_self, path, **_):
-    Path(path).write_bytes(b"PAR1 and no more")
-    die()
-
-
-def write_and_die(folder, moment):
-    """Be killed at a certain moment of a write."""
-    replace = os.replace
-
-    def replace_and_die(source, goal):
-        if moment != f"before {Path(goal).name}":
-            replace(source, goal)
-        if moment in (f"before {Path(goal).name}", f"after {Path(goal).name}"):
-            die()
-
-    os.replace = replace_and_die
-    if moment == "to_parquet":
-        pd.DataFrame.to_parquet = half_a_table_and_die
-    read_or_compute(folder, SETTINGS, a_table)
-
-
-def write_until_killed(folder, started):
-    """Write tables without an end."""
-    started.set()
-    for turn in range(10_000):
-        # a folder that is used again, and one that is new
-        write_table(folder, a_table(seed=turn % 3), SETTINGS)
-        read_or_compute(folder.with_name("new"), {"turn": turn}, a_table)
-        (folder.with_name("new") / MANIFEST).unlink()
-        (folder.with_name("new") / TABLE).unlink()
-
-
-def assert_recovers(folder, manifest, accepted):
-    """What a killed process left is either a whole table or computed again, and then used."""
-    compute = Counted(a_table(seed=20))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StoreWarning)
-        found = read_or_compute(folder, manifest, compute)
-    if compute.calls:
-        assert_same(found, a_table(seed=20))
-    else:
-        assert any(np.array_equal(found["score"], a_table(seed=seed)["score"]) for seed in accepted)
-    again = read_or_compute(folder, manifest, Counted(a_table(seed=21)))
-    assert_same(again, found)
-    return compute.calls
-
-
-@pytest.mark.parametrize(("moment", "computed"), [
-    ("to_parquet", 1), (f"before {TABLE}", 1), (f"after {TABLE}", 1), (f"before {MANIFEST}", 1), (f"after {MANIFEST}", 0)])
-def test_killed_at_every_step_of_a_write(tmp_path, processes, moment, computed):
-    process = processes.Process(target=write_and_die, args=(tmp_path / "a", moment))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    assert assert_recovers(tmp_path / "a", SETTINGS, [0]) == computed
-
-
-@pytest.mark.parametrize("turn", range(5))
-def test_killed_at_some_moment(tmp_path, processes, turn):
-    started = processes.Event()
-    process = processes.Process(target=write_until_killed, args=(tmp_path / "a", started))
-    process.start()
-    assert started.wait(60)
-    time.sleep(random.Random(turn).uniform(0.005, 0.1))
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    assert_recovers(tmp_path / "a", SETTINGS, [0, 1, 2])
-    assert_recovers(tmp_path / "new", {"turn": -1}, [])
+def test_the_cost_of_the_store_is_measured(tmp_path):
+    arguments = ["--images", "90", "--blocks", "2", "--top", "5", "--search-seconds", "2", "--folder", str(tmp_path), "--out", str(tmp_path / "out.json")]
+    answer = CliRunner().invoke(store_benchmark.main, arguments, catch_exceptions=False)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["parts"] == 3
+    assert found["part_seconds"]["minimum"] <= found["part_share"] * 80 <= found["part_seconds"]["maximum"]
+    assert found["all_parts_seconds"] + found["merge_seconds"] == pytest.approx(found["whole_share"] * 180)
+    # 90 rows of ten neurons of two bytes and four columns of eight bytes or less
+    assert 90 * 10 < found["table_bytes"] < found["parts_bytes"]
+    assert "resume, finished" in answer.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
