@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from neuronpath_core import shapes
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int64
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Preprocessed images with their labels.
-
-    Attributes:
-        images: float64 ``(image, channel, height, width)``, normalised as the models expect.
-        labels: int64 ``(image,)``.
-        ids: int64 ``(image,)``, the position in the source data set; a path table refers to images by it.
-        class_names: one name per class.
-        pixels: uint8 ``(image, height, width)`` or ``(image, height, width, 3)``, the originals, for display.
-        taxonomy: axis -> its value for every class, such as ``{"outline": ("circle", …)}``; empty where classes have no parts.
-        masks: concept -> bool ``(image, height, width)``, the pixels that show it; empty where none are known.
-        captions: one sentence per image, or none at all.
-    """
-
-    images: Float[Tensor, "image channel height width"]
-    labels: Int64[Tensor, "image"]
-    ids: Int64[Tensor, "image"]
-    class_names: tuple[str, ...]
-    pixels: np.ndarray
-    taxonomy: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    masks: Mapping[str, Bool[np.ndarray, "image height width"]] = field(default_factory=dict)
-    captions: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def select(self, index: Tensor | np.ndarray) -> ImageSet:
-        """The images at the given positions, in that order, or those that a mask names."""
-        index = torch.as_tensor(index)
-        index = index.nonzero()[:, 0] if index.dtype == torch.bool else index.to(torch.int64)
-        return replace(self, images=self.images[index], labels=self.labels[index], ids=self.ids[index],
-                       pixels=self.pixels[index.numpy()], masks={name: mask[index.numpy()] for name, mask in self.masks.items()},
-                       captions=tuple(self.captions[place] for place in index.tolist()) if self.captions else ())
-
-    def balanced(self, count: int, seed: int = 0) -> ImageSet:
-        """``count`` images in all, as many of every class as of any other (give or take one), ordered by class and id.
-
-        A smaller count with the same seed gives a subset.
-
-        Raises:
-            ValueError: fewer images than classes, or more than the smallest class can give its share of.
-        """
-        classes = len(self.class_names)
-        available = int(np.bincount(self.labels.numpy(), minlength=classes).min())
-        if isinstance(count, bool) or not isinstance(count, int) or not classes <= count <= classes * available:
-            raise ValueError(f"the number of images cannot be {count!r}; accepted: a whole number from {classes} (one of each class) to {classes * available}")
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
-        rng, labels, chosen = np.random.default_rng(seed), self.labels.numpy(), []
-        share, extra = divmod(count, classes)
-        favoured = set(rng.permutation(classes)[:extra].tolist())
-        for label in range(classes):
-            members = rng.permutation(np.flatnonzero(labels == label))
-            chosen.append(np.sort(members[: share + (label in favoured)]))
-        return self.select(np.concatenate(chosen))
-
-    def sha256(self) -> str:
-        """Digest of images, labels and ids: what a path table was computed from."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.labels, self.ids):
-            digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-        return digest.hexdigest()
+from neuronpath_core.imagesets import ImageSet
+from neuronpath_core.pictures import FileImages as FileImages
+from neuronpath_core.pictures import check_classes as check_classes
+from neuronpath_core.pictures import load_files
 
 
 def load_digits(train_images: int, split_seed: int = 0, image_size: int = 16) -> tuple[ImageSet, ImageSet]:
@@ -159,13 +92,19 @@ def _shapes_part(part: str, train_images: int, held_out_images: int, **settings)
 
 
 PARTS = shapes.PARTS
-DATASETS = {"digits": _digits_part, "shapes": _shapes_part}
+DATASETS = {"digits": _digits_part, "shapes": _shapes_part, "files": load_files}
+PLACES = ("base", "index_folder", "threads")  # of files; not a profile's to say
 
 
-def load_part(spec: Mapping, part: str) -> ImageSet:
+def load_part(spec: Mapping, part: str, *, base: Path | None = None, index_folder: Path | None = None, threads: int | None = None) -> ImageSet:
     """One part, ``"train"`` or ``"held_out"``, of a profile's ``dataset`` entry: its ``name`` and that data set's settings.
 
     The other part is neither read nor rendered where that is possible.
+
+    Args:
+        base: the folder that a relative ``root`` of image files starts from; by default the working directory.
+        index_folder: where to keep what is known of image files; see :func:`~neuronpath_core.pictures.load_files`.
+        threads: that read image files side by side; by default as many as there are cores, up to 16.
 
     Raises:
         ValueError: an unknown data set or part, or settings that the data set refuses.
@@ -176,7 +115,12 @@ def load_part(spec: Mapping, part: str) -> ImageSet:
         raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(DATASETS)}")
     if part not in PARTS:
         raise ValueError(f"unknown part {part!r}; accepted: {', '.join(PARTS)}")
-    return DATASETS[name](part, **settings)
+    if name != "files":
+        return DATASETS[name](part, **settings)
+    known = [setting for setting, value in inspect.signature(load_files).parameters.items() if value.default is not value.empty and setting not in PLACES]
+    if unknown := set(settings) - set(known):
+        raise ValueError(f"unknown settings of image files: {', '.join(map(str, sorted(unknown)))}; accepted: {', '.join(known)}")
+    return load_files(part, **settings, base=base, index_folder=index_folder, threads=threads)
 
 
 def load_dataset(spec: Mapping) -> tuple[ImageSet, ImageSet]:

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits as load_scans
 
 from neuronpath_core import datasets, shapes
-from neuronpath_core.datasets import ImageSet, load_dataset, load_digits, load_part, load_shapes
+from neuronpath_core.datasets import ImageSet, check_classes, load_dataset, load_digits, load_part, load_shapes
 
 SCANS = load_scans()
 TRAIN, HELD_OUT = load_digits(400)
@@ -73,7 +73,7 @@ def test_training_images_that_leave_too_few(count):
 
 @pytest.mark.parametrize("name", ["mnist", "", None])
 def test_unknown_data_sets(name):
-    with pytest.raises(ValueError, match="unknown data set .*accepted: digits, shapes"):
+    with pytest.raises(ValueError, match="unknown data set .*accepted: digits, shapes, files"):
         load_dataset({"name": name, "train_images": 400})
     with pytest.raises(ValueError, match="unknown data set None"):
         load_dataset({"train_images": 400})
@@ -136,7 +136,7 @@ def test_bad_settings_of_scenes(changed, message):
 
 
 def test_every_data_set_has_both_parts():
-    assert set(datasets.DATASETS) == {"digits", "shapes"}
+    assert set(datasets.DATASETS) == {"digits", "shapes", "files"}
 
 
 # --- selecting ---
@@ -204,10 +204,32 @@ def test_balanced_says_what_it_accepts(count):
         small_set().balanced(count)
 
 
-def test_a_class_that_has_no_image():
-    rest = small_set().select([0, 1, 3, 4])  # no class c
-    with pytest.raises(ValueError, match="number of images"):
-        rest.balanced(3)
+def test_balanced_takes_the_classes_that_are_there():
+    rest = small_set().select([0, 1, 3, 4, 6])  # no class c
+    assert rest.balanced(3, seed=2).labels.bincount().max() == 2 and rest.balanced(4).labels.tolist() == [0, 0, 1, 1]
+    assert set(rest.balanced(2, seed=1).ids.tolist()) < set(rest.balanced(4, seed=1).ids.tolist())
+    with pytest.raises(ValueError, match=r"cannot be 5; accepted: a whole number from 2 \(one of each class\) to 4"):
+        rest.balanced(5)
+    with pytest.raises(ValueError, match="cannot be 0; accepted"):
+        small_set().select([]).balanced(0)
+
+
+def test_balanced_chooses_as_it_always_did():
+    """Positions that an earlier version chose: path tables refer to them."""
+    assert TRAIN.balanced(12, 3).ids.tolist() == [1153, 1737, 1783, 1160, 483, 910, 451, 680, 559, 508, 1324, 1412]
+
+
+def test_in_memory_a_set_is_checked_and_loaded_already():
+    whole = small_set()
+    assert whole.checked() is whole and whole.loaded({"input_size": [3, 8, 8]}) is whole
+    assert whole.appearance().shape == (12, 4) and (whole.appearance() == np.arange(12)[:, None]).all()
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_classes_must_be_as_many_as_outputs(outputs):
+    check_classes(small_set(), 3, "any")
+    with pytest.raises(ValueError, match=f"the images have 3 classes .* but any has {outputs} outputs; accepted: as many classes as outputs"):
+        check_classes(small_set(), outputs, "any")
 
 
 # --- digests ---
