@@ -1,0 +1,120 @@
+"""What a search costs in time, memory and disk: its counted passes times what one pass takes on this device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from neuronpath_core.attribution import quadrature_rule
+from neuronpath_core.imagesets import ImageSet
+from neuronpath_core.memory import copies_at_once, copy_bytes
+from neuronpath_core.neurons import TargetModel
+from neuronpath_core.passes import Passes, path_passes
+from neuronpath_core.paths import AUTO_STEPS, SEARCHED, complete_settings, integral
+from neuronpath_core.rates import measured_rates, stand_in
+from neuronpath_core.study import IMAGES_AT_ONCE, IMAGES_PER_PART
+
+PROCESS_BYTES = 500_000_000  # Python and the libraries themselves
+# a path table keeps a neuron as a whole number of 16 bits, compressed to 1.5 to 2 bytes, beside four numbers a row
+NEURON_BYTES, ROW_BYTES, TABLE_BYTES = 2.0, 24, 20_000
+IN_MEMORY_BYTES = 8  # of a neuron while a chapter works on its table
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What something costs; estimates add up, memory being needed one after the other.
+
+    Attributes:
+        seconds, memory_bytes, disk_bytes: of memory the most at once, on the device or, on a CPU, of the process.
+    """
+
+    seconds: float = 0.0
+    memory_bytes: float = 0.0
+    disk_bytes: float = 0.0
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.seconds + other.seconds, max(self.memory_bytes, other.memory_bytes), self.disk_bytes + other.disk_bytes)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model that costs are estimated for.
+
+    Attributes:
+        target: it, or its :func:`~neuronpath_core.rates.stand_in`.
+        rates: see :func:`~neuronpath_core.rates.measured_rates`.
+        weight_bytes: of all its weights.
+        reading: seconds to read and decode one image as it sees it; none for images that are in memory.
+    """
+
+    target: TargetModel
+    rates: Mapping[str, float]
+    weight_bytes: int
+    reading: float = 0.0
+
+
+def measure(spec: Mapping, device: str = "cpu", dtype: str = "float64", seconds: float = 1.0) -> Measured:
+    """A profile entry's :func:`~neuronpath_core.rates.stand_in` with its :func:`~neuronpath_core.rates.measured_rates`; errors are those of the two."""
+    target, weight_bytes = stand_in(spec, device, dtype)
+    return Measured(target, measured_rates(target, seconds), weight_bytes)
+
+
+def reading_seconds(images: ImageSet, preprocessing: Mapping | None, few: int = 32) -> float:
+    """Seconds to read, decode and preprocess one image, from a few that lie apart; none where they are in memory.
+
+    Raises:
+        ValueError: one of them that cannot be read, or a preprocessing that is none.
+    """
+    if type(images) is ImageSet:
+        return 0.0
+    chosen = images.select(torch.linspace(0, len(images) - 1, min(few, len(images))).round().long()).checked()
+    started = time.perf_counter()
+    chosen.loaded(preprocessing)
+    return (time.perf_counter() - started) / len(chosen)
+
+
+def estimate_paths(measured: Measured, count: int, settings: Mapping, stored: bool = True) -> Estimate:
+    """Of :meth:`~neuronpath_core.study.Study.paths`: the search for the paths of ``count`` images, and their table.
+
+    Memory is weights, one chunk (what autograd keeps of as many copies as it holds), a part's images with the next part's, and the table.  While a table is
+    put together from its parts, both are on disk.
+
+    Args:
+        measured: the model.
+        count: number of images.
+        settings: of :func:`~neuronpath_core.paths.find_paths`; its defaults are filled in.
+        stored: whether a table is kept.
+
+    Raises:
+        ValueError: settings that the model does not allow.
+    """
+    target, settings = measured.target, complete_settings(measured.target, **settings)
+    numbers = target.n_blocks * (settings["top"] or 1)
+    table = count * (NEURON_BYTES * numbers + ROW_BYTES) + TABLE_BYTES if stored else 0
+    return Estimate(count * (path_passes(target, settings).seconds(measured.rates) + measured.reading),
+                    _memory(measured, min(count, IMAGES_PER_PART), _copies(settings)) + count * IN_MEMORY_BYTES * numbers, table)
+
+
+def estimate_passes(measured: Measured, count: int, passes: Passes, copies: int = 1, readings: int = 1) -> Estimate:
+    """Of passes for each of ``count`` images, which are read so many times; nothing is stored."""
+    return Estimate(count * (passes.seconds(measured.rates) + readings * measured.reading), _memory(measured, min(count, IMAGES_AT_ONCE), copies))
+
+
+def _copies(settings: Mapping) -> int:
+    """Of an image, as many as the search holds at once if it can."""
+    steps = AUTO_STEPS[-1] if settings["steps"] == "auto" else settings["steps"]
+    if settings["method"] not in (*SEARCHED, "matched_random"):
+        return len(quadrature_rule(settings["quadrature"], steps, settings["nodes"])[0])
+    terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
+    most = max(len(term.nodes) for term in terms if not term.frozen or len(terms) == 1)
+    return most * (settings["width"] ** 2 if settings["search"] == "beam" else 1)
+
+
+def _memory(measured: Measured, images: int, copies: int) -> float:
+    target, patch = measured.target, measured.target.model.patch_embed.proj
+    pixels = (target.n_tokens - target.model.num_prefix_tokens) * patch.kernel_size[0] * patch.kernel_size[1]
+    together = min(copies_at_once(target), images * copies)
+    return PROCESS_BYTES + measured.weight_bytes + together * copy_bytes(target) + 2 * images * patch.in_channels * pixels * target.dtype.itemsize
