@@ -32,7 +32,7 @@ book: $(READY)
 
 test: lint
 	@echo "== unit tests"
-	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 tests
+	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup tests
 	@echo "== executing every notebook and comparing it with its stored outputs (minutes)"
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 		NEURONPATH_RESULTS="$$results" $(RUN_PYTEST) -v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import math
 import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.published import published_block, published_paths
 from neuronpath_core import metrics
 from neuronpath_core.attribution import knowledge_attribution, quadrature_rule
-from neuronpath_core.experiments import search_operations
+from neuronpath_core.experiments import cost_model, search_operations
 from neuronpath_core.models import DTYPES
 from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, read_activations
 from neuronpath_core.paths import find_paths
@@ -65,7 +65,7 @@ def search(study: Study, repeats: int, few: int, many: int) -> list[dict]:
     """
     rows, images = [], study.images(many)
     for model in study.model_names:
-        target, (pictures, labels) = study.target(model), study.batch(images)
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
         nodes, weights = _rule(target, EXACT)
         ways = {"exact, 20 left nodes": (EXACT, few), "default": ({}, many)} | (
             {"frozen, 20 left nodes": (FROZEN, many)} if target.scope == "cls" else {})
@@ -93,17 +93,8 @@ def search(study: Study, repeats: int, few: int, many: int) -> list[dict]:
     return rows
 
 
-def _growth_model(sizes: dict[str, int], device: str) -> tuple[TargetModel, Tensor, Tensor]:
-    side = math.isqrt(sizes["T"] - 1)
-    torch.manual_seed(0)
-    model = VisionTransformer(img_size=4 * side, patch_size=4, in_chans=1, num_classes=10, embed_dim=GROWTH_WIDTH, depth=sizes["L"], num_heads=2,
-                              mlp_ratio=sizes["n"] / GROWTH_WIDTH)
-    images = torch.randn(sizes["batch"], 1, 4 * side, 4 * side, dtype=torch.float64)
-    return TargetModel(model.to(device=device, dtype=torch.float64)), images.to(device), torch.zeros(sizes["batch"], dtype=torch.int64, device=device)
-
-
 def _growth_call(sizes: dict[str, int], way: str, device: str) -> Callable[[], object]:
-    target, images, labels = _growth_model(sizes, device)
+    target, images, labels = cost_model(sizes, GROWTH_WIDTH, torch.float64, device, count=sizes["batch"])
     settings = EXACT | {"steps": sizes["m"]}
     if way == "published":
         return lambda: published_paths(target, images, labels, *_rule(target, settings))
@@ -181,19 +172,29 @@ def architectures(device: str, dtype: str, repeats: int, nodes: int = 2, batch: 
     return rows
 
 
+@contextlib.contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """How products of float32 matrices are computed inside, ``"highest"`` or ``"high"`` (TF32); afterwards as before."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def precision(study: Study, count: int) -> list[dict]:
     """How often paths in lower precision equal those in double precision, default settings."""
     rows, images = [], study.images(count)
     names = ["float32", "bfloat16"] + (["tf32"] if study.device.startswith("cuda") else [])
     for model in study.model_names:
-        pictures, labels = study.batch(images)
+        pictures, labels = study.batch(images, model)
         reference = find_paths(study.target(model), pictures, labels)
         for name in names:
             dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
-            torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
             lower = Study(study.profile, study.device, "bfloat16" if name == "bfloat16" else "float32", root=study.root).target(model)
-            found = find_paths(lower, pictures.to(dtype), labels)
-            torch.set_float32_matmul_precision("highest")
+            with matmul_precision("high" if name == "tf32" else "highest"):
+                found = find_paths(lower, pictures.to(dtype), labels)
             same, whole = metrics.agreement(found.neurons.cpu(), reference.neurons.cpu())
             deviation = (found.score.double() - reference.score).abs() / reference.score.abs()
             rows.append({"model": model, "dtype": name, "neurons": same, "paths": whole, "score": deviation.median().item(), "images": count})
@@ -218,7 +219,7 @@ def captum(study: Study, repeats: int, count: int, steps: int = 8) -> list[dict]
     """Integrated gradients of every block's neurons: captum's, run on the whole model, and the library's; the same numbers."""
     rows, images = [], study.images(max(10, count)).select(torch.arange(max(10, count)) < count)
     for model in study.model_names:
-        target, (pictures, labels) = study.target(model), study.batch(images)
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
         clean = read_activations(target, pictures)
 
         theirs = functools.partial(_captum_attribution, target, pictures, labels, clean, steps)

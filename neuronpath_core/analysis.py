@@ -172,7 +172,10 @@ def concentration(table: pd.DataFrame, n_neurons: dict[str, int], seed: int = 0,
 
 
 def _modal_share(labels: np.ndarray, neurons: np.ndarray) -> float:
-    return float(np.mean([np.bincount(neurons[labels == label]).max() / (labels == label).sum() for label in np.unique(labels)]))
+    classes, of_class = np.unique(labels, return_inverse=True)
+    width = neurons.max() + 1
+    counts = np.bincount(of_class * width + neurons, minlength=len(classes) * width).reshape(len(classes), width)
+    return float(np.mean(counts.max(1) / counts.sum(1)))
 
 
 def concentration_summary(shares: pd.DataFrame) -> pd.DataFrame:
@@ -226,7 +229,8 @@ def look_correlation(similarity: np.ndarray, images: ImageSet, permutations: int
         one of the two matrices are permuted (Mantel, 1967).
     """
     labels = images.labels.numpy()
-    means = np.stack([images.images[images.labels == label].mean(0).flatten().numpy() for label in np.unique(labels)])
+    seen = images.appearance()
+    means = np.stack([seen[labels == label].mean(0) for label in np.unique(labels)])
     look = metrics.cosine_similarity((means - means.mean(0))[:, None])
     pairs, rng = np.triu_indices(len(look), 1), np.random.default_rng(seed)
     permuted = []

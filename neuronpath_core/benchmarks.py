@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
+LONG_RUNS = ("store", "scale")  # of other things than the search
+
+
+def devices(root: Path) -> list[str]:
+    """Kinds of device that there are measurements of the search for."""
+    return sorted(path.stem for path in (root / "benchmarks").glob("*.json") if path.stem not in LONG_RUNS)
+
 
 def read(root: Path, device: str = "cpu") -> dict:
     """The measurements stored for a kind of device.
@@ -15,14 +22,12 @@ def read(root: Path, device: str = "cpu") -> dict:
     Raises:
         ValueError: there are none.
     """
-    folder = root / "benchmarks"
-    stored = sorted(path.stem for path in folder.glob("*.json"))
-    if device not in stored:
-        raise ValueError(f"no measurements for {device!r}; accepted: {', '.join(stored) or 'nothing yet, make bench takes them'}")
-    return json.loads((folder / f"{device}.json").read_text())
+    if device not in devices(root):
+        raise ValueError(f"no measurements for {device!r}; accepted: {', '.join(devices(root)) or 'nothing yet, make bench takes them'}")
+    return json.loads((root / "benchmarks" / f"{device}.json").read_text())
 
 
-def _spread(values: Mapping[str, float], digits: int = 1) -> str:
+def spread_text(values: Mapping[str, float], digits: int = 1) -> str:
     return f"{values['median']:.{digits}f} [{values['minimum']:.{digits}f}, {values['maximum']:.{digits}f}]"
 
 
@@ -33,8 +38,8 @@ def _percent(value: float) -> str:
 def search_table(measured: dict) -> pd.DataFrame:
     """The trained models: seconds, ratio and agreement of each way."""
     return pd.DataFrame([{
-        "model": row["model"], "way": row["way"], "ms per image": _spread({name: 1000 * value for name, value in row["seconds"].items()}),
-        "times faster": _spread(row["ratio"]) if row["way"] != "published" else "", "neurons": _percent(row["neurons"]), "paths": _percent(row["paths"]),
+        "model": row["model"], "way": row["way"], "ms per image": spread_text({name: 1000 * value for name, value in row["seconds"].items()}),
+        "times faster": spread_text(row["ratio"]) if row["way"] != "published" else "", "neurons": _percent(row["neurons"]), "paths": _percent(row["paths"]),
         "identical": {True: "yes", False: "no", None: ""}[row["identical"]] if row["way"] != "published" else "",
     } for row in measured["search"]]).set_index(["model", "way"])
 
@@ -54,7 +59,7 @@ def growth_table(measured: dict) -> pd.DataFrame:
     table = growth(measured)
     return pd.DataFrame({
         "varied": table["varied"], "size": table["size"], "published, ms": (1000 * table["published"]).round(1), "exact, ms": (1000 * table["exact"]).round(1),
-        "times faster": [_spread({"median": row.ratio, "minimum": row.minimum, "maximum": row.maximum}) for row in table.itertuples()],
+        "times faster": [spread_text({"median": row.ratio, "minimum": row.minimum, "maximum": row.maximum}) for row in table.itertuples()],
         "published, MB": table["published_memory"].round(), "exact, MB": table["exact_memory"].round(),
     }).set_index(["varied", "size"])
 
@@ -65,8 +70,8 @@ def architecture_table(measured: dict) -> pd.DataFrame:
         "model": row["model"], "published, s": round(20 * row["published_seconds_per_node"], 1), "exact, s": round(20 * row["exact_seconds_per_node"], 1),
         "exact, times faster": round(row["exact_ratio"], 1),
         "default, s": round(row["default_seconds"], 1), "default, times faster": round(row["default_ratio"]),
-        "frozen 20, s": _spread(row["frozen_20_seconds"], 2), "frozen 20, times faster": _spread(row["frozen_20_ratio"], 0),
-        "frozen 4, s": _spread(row["frozen_4_seconds"], 2), "frozen 4, times faster": _spread(row["frozen_4_ratio"], 0),
+        "frozen 20, s": spread_text(row["frozen_20_seconds"], 2), "frozen 20, times faster": spread_text(row["frozen_20_ratio"], 0),
+        "frozen 4, s": spread_text(row["frozen_4_seconds"], 2), "frozen 4, times faster": spread_text(row["frozen_4_ratio"], 0),
     } for row in measured["architectures"]]).set_index("model").T
 
 
@@ -80,8 +85,8 @@ def precision_table(measured: dict) -> pd.DataFrame:
 def captum_table(measured: dict) -> pd.DataFrame:
     """Integrated gradients of every block's neurons, by captum and by the library."""
     return pd.DataFrame([{
-        "model": row["model"], "captum, ms": _spread({name: 1000 * value for name, value in row["captum"].items()}),
-        "library, ms": _spread({name: 1000 * value for name, value in row["library"].items()}), "times faster": _spread(row["ratio"]),
+        "model": row["model"], "captum, ms": spread_text({name: 1000 * value for name, value in row["captum"].items()}),
+        "library, ms": spread_text({name: 1000 * value for name, value in row["library"].items()}), "times faster": spread_text(row["ratio"]),
         "largest difference": f"{row['largest_difference']:.0e}",
     } for row in measured["captum"]]).set_index("model")
 

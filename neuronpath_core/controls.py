@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,27 +137,27 @@ def control_paths(
     target, labels = study.target(model), images.labels
     everyone, half = np.arange(len(images)), np.arange(0, len(images), 2)
     few, complete, rule = images.select(half), complete_settings(target, **settings), scoring_rule(target, **settings)
-    pictures, blocks = study.batch(images)[0], range(target.n_blocks)
+    pictures, blocks = study.batch(images, model)[0], range(target.n_blocks)
     count = min(target.n_neurons, budget * equal_budget(target))
     nodes = min(rule["steps"], complete["exact_steps"]) if complete["context"] == "mixed" else rule["steps"]
     own = study.paths(model, images, **settings).neurons
 
     def searched(other: TargetModel) -> Tensor:
-        return find_paths(other, *study.batch(few), **settings, memory_budget=study.memory_budget).neurons.cpu()
+        return find_paths(other, *study.batch(few, model), **settings, memory_budget=study.memory_budget).neurons.cpu()
 
     def best(candidates: Tensor) -> Tensor:
-        return best_path(target, *study.batch(few), candidates, rule["quadrature"], nodes).cpu()
+        return best_path(target, *study.batch(few, model), candidates, rule["quadrature"], nodes).cpu()
 
     find = {
         "random": lambda: random_paths(target, pictures, 1, seed)[..., 0].cpu(),
         "matched_random": lambda: study.paths(model, images, "matched_random", seed=seed, **rule).neurons,
         "same_class": lambda: own[donors(labels.numpy(), True, seed)],
         "other_class": lambda: own[donors(labels.numpy(), False, seed)],
-        "wrong_label": lambda: study.paths(model, replace(few, labels=wrong_labels(few.labels, target.n_classes, seed)), **settings).neurons,
+        "wrong_label": lambda: study.paths(model, few.relabelled(wrong_labels(few.labels, target.n_classes, seed)), **settings).neurons,
         "randomised": lambda: searched(randomised(target, blocks, seed)),
         "late_randomised": lambda: searched(randomised(target, blocks[target.n_blocks // 2:], seed)),
-        "best_random": lambda: best(random_paths(target, study.batch(few)[0], count, seed + 1)),
-        "best_active": lambda: best(activation_paths(target, study.batch(few)[0], count)),
+        "best_random": lambda: best(random_paths(target, study.batch(few, model)[0], count, seed + 1)),
+        "best_active": lambda: best(activation_paths(target, study.batch(few, model)[0], count)),
     }
     return {"own": (everyone, own)} | {name: (half if name in HALVED else everyone, find[name]()) for name in chosen}
 
@@ -172,7 +171,7 @@ def path_effects(
         ``image, label, correct, score`` and, for each operation, the deviations ``removal_accuracy, removal_probability,
         enhancement_accuracy, enhancement_probability``.
     """
-    target, (pictures, labels) = study.target(model), study.batch(images)
+    target, (pictures, labels) = study.target(model), study.batch(images, model)
     clean, truth = study.probabilities(model, images), images.labels.numpy()
     score = joint_attribution_score(target, pictures, labels, neurons.to(pictures.device), quadrature, steps)
     table = pd.DataFrame({"image": images.ids.numpy(), "label": truth, "correct": metrics.correct(clean, truth), "score": score.cpu().double().numpy()})
@@ -227,7 +226,7 @@ def label_effects(study: Study, names: Sequence[str], images: ImageSet, pool: Im
         for part, predicted in [*parts, (images, images.labels)]:
             before, row = study.probabilities(model, part), {"model": model, "image": part.ids.numpy(), "share": wrong.mean()}
             for name, labels in (("true_label", part.labels), ("predicted_label", predicted)):
-                paths = study.paths(model, replace(part, labels=labels), **settings)
+                paths = study.paths(model, part.relabelled(labels), **settings)
                 row[name] = metrics.accuracy_deviation(before, study.probabilities(model, part, paths, "enhance"), part.labels.numpy())
             table = pd.DataFrame(row).assign(wrong=predicted is not images.labels)
             tables.append(table if predicted is not images.labels else table[right])

@@ -24,7 +24,7 @@ from neuronpath_core.neurons import TargetModel
 from neuronpath_core.paths import AUTO_STEPS, METHODS, Paths, complete_settings, find_paths
 from neuronpath_core.refinement import exhaustive_paths, refine_paths
 from neuronpath_core.search import SEARCHES
-from neuronpath_core.study import Study
+from neuronpath_core.study import IMAGES_AT_ONCE, Study
 
 
 def knowledge_neurons(
@@ -39,13 +39,14 @@ def knowledge_neurons(
     """
     tables = []
     for model in study.check_models(list(names)):
-        target, (pictures, labels) = study.target(model), study.batch(images)
-        target = target if scope is None else TargetModel(target.model, scope)
+        target = study.target(model) if scope is None else TargetModel(study.target(model).model, scope)
         if not 1 <= top <= target.n_blocks * target.n_neurons:
             raise ValueError(f"top must lie in 1..{target.n_blocks * target.n_neurons}, got {top}")
-        parts = torch.arange(len(images)).split(images_at_once(target, steps))
-        best = [knowledge_attribution(target, pictures[part], labels[part], quadrature, steps).flatten(1).topk(top)
-                for part in tqdm(parts, desc=f"{model} knowledge", disable=not study.progress)]
+        best = []
+        with tqdm(total=len(images), desc=f"{model} knowledge", unit="image", disable=not study.progress) as bar:
+            for _, pictures, labels in study.batches(images, model, images_at_once(target, steps)):
+                best.append(knowledge_attribution(target, pictures, labels, quadrature, steps).flatten(1).topk(top))
+                bar.update(len(labels))
         index = torch.cat([part.indices for part in best]).cpu().numpy()
         tables.append(pd.DataFrame({
             "model": model, "image": np.repeat(images.ids.numpy(), top), "label": np.repeat(images.labels.numpy(), top),
@@ -83,7 +84,7 @@ def interventions(study: Study, names: Sequence[str], images: ImageSet, methods:
 
 
 def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: Mapping[str, dict], reference: dict) -> pd.DataFrame:
-    """How well the paths of several ways to search agree with those of a reference, and what each costs.
+    """How well the paths of several ways to search agree with those of a reference, and how many gradients each takes.
 
     Args:
         ways: settings of :func:`~neuronpath_core.paths.find_paths` by the name of the way; one that a model does not allow (such as
@@ -92,11 +93,11 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
 
     Returns:
         one row per model and way: ``model, way, evaluations`` (of the whole model's gradient per block by the joint search, mean over images; NaN for others),
-        ``neurons, paths`` (shares that agree), ``score`` (largest deviation of the score, of its mean size), ``seconds`` per image.
+        ``neurons, paths`` (shares that agree), ``score`` (largest deviation of the score, of its mean size).
     """
     rows = []
     for model in study.check_models(list(names)):
-        target, (pictures, labels) = study.target(model), study.batch(images)
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
         fine = find_paths(target, pictures, labels, **reference)
         for way, settings in ways.items():
             try:
@@ -106,12 +107,11 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
                     continue
                 raise
             complete = complete_settings(target, **settings)
-            started = time.perf_counter()
             found = find_paths(target, pictures, labels, **settings)
             same, whole = metrics.agreement(found.neurons.cpu(), fine.neurons.cpu())
             deviation = ((found.score - fine.score).abs().max() / fine.score.abs().mean()).item()
             rows.append({"model": model, "way": way, "evaluations": _evaluations(complete, found), "neurons": same, "paths": whole,
-                         "score": deviation, "seconds": (time.perf_counter() - started) / len(images)})
+                         "score": deviation})
     return pd.DataFrame(rows)
 
 
@@ -182,10 +182,10 @@ def pruning_grid(
         one row per kept kind, t, p, repeat and test image: ``model, kept, top, share, repeat, image, label, correct, probability``.
     """
     target, probe, test = study.target(model), images.select(probing), images.select(~probing)
-    pictures, labels, rows = study.batch(test)[0], test.labels.numpy(), []
+    labels, rows = test.labels.numpy(), []
     if max(tops) > target.n_neurons:
         raise ValueError(f"t must lie in 1..{target.n_neurons}, got {max(tops)}")
-    activation = activation_paths(target, study.batch(probe)[0], max(tops)).cpu()
+    activation = torch.cat([activation_paths(target, pictures, max(tops)).cpu() for _, pictures, _ in study.batches(probe, model, IMAGES_AT_ONCE)])
     bar = tqdm(total=len(tops) * len(shares) * repeats, desc=f"{model} pruning", disable=not study.progress)
     for top in tops:
         if top == 1:  # the class chapters' paths, which the store may hold for all the images
@@ -195,17 +195,21 @@ def pruning_grid(
         for share in shares:
             for repeat in range(repeats):
                 rng = np.random.default_rng([seed, top, round(1000 * share), repeat])
-                masks: dict[str, np.ndarray] = {kind: np.empty((len(labels), target.n_blocks, target.n_neurons), bool) for kind in KEPT}
+                masks: dict[str, dict[int, np.ndarray]] = {kind: {} for kind in KEPT}  # by class: one an image would not fit into memory
                 for label in np.unique(labels):
                     mine = probe.labels == label
                     drawn = [sorted(rng.choice(target.n_neurons, top, replace=False).tolist()) for _ in range(target.n_blocks)]
                     kept = (class_neurons(searched[mine], top, rule), class_neurons(activation[mine], top, "count"), drawn)
                     mask_seed = rng.integers(2**32)
                     for kind, neurons in zip(KEPT, kept, strict=True):
-                        masks[kind][labels == label] = pruning_mask(neurons, target.n_neurons, share, np.random.default_rng(mask_seed))
-                for kind, survives in masks.items():
-                    factors = torch.from_numpy(survives).to(pictures)
-                    probability = scaled_probabilities(target, pictures, factors).cpu().double().numpy()
+                        masks[kind][label] = pruning_mask(neurons, target.n_neurons, share, np.random.default_rng(mask_seed))
+                found: dict[str, list[np.ndarray]] = {kind: [] for kind in KEPT}
+                for place, pictures, _ in study.batches(test, model, IMAGES_AT_ONCE):
+                    for kind, survives in masks.items():
+                        own = np.stack([survives[label] for label in labels[place]])
+                        found[kind].append(scaled_probabilities(target, pictures, torch.from_numpy(own).to(pictures)).cpu().double().numpy())
+                for kind, probabilities in found.items():
+                    probability = np.concatenate(probabilities)
                     rows.append(pd.DataFrame({
                         "model": model, "kept": kind, "top": top, "share": share, "repeat": repeat, "image": test.ids.numpy(), "label": labels,
                         "correct": metrics.correct(probability, labels), "probability": probability[np.arange(len(labels)), labels],
@@ -221,15 +225,17 @@ COST_SIZES = {"L": (3, 6, 12, 24), "n": (64, 128, 256, 512), "m": (4, 8, 16, 32)
 COST_WIDTH = 32
 
 
-def _cost_model(sizes: dict[str, int], dtype: torch.dtype, device: torch.device, seed: int) -> tuple[TargetModel, torch.Tensor, torch.Tensor]:
-    """A ViT of the given sizes with random weights, one image and its label."""
+def cost_model(
+    sizes: Mapping[str, int], width: int, dtype: torch.dtype, device: torch.device | str, seed: int = 0, count: int = 1
+) -> tuple[TargetModel, torch.Tensor, torch.Tensor]:
+    """A ViT of L blocks, n neurons a block and T tokens of a ``width``, with random weights, and so many random images of class 0."""
     side = math.isqrt(sizes["T"] - 1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = VisionTransformer(img_size=4 * side, patch_size=4, in_chans=1, num_classes=10, embed_dim=COST_WIDTH, depth=sizes["L"], num_heads=2,
-                                  mlp_ratio=sizes["n"] / COST_WIDTH)
-        image = torch.randn(1, 1, 4 * side, 4 * side)
-    return TargetModel(model.to(device=device, dtype=dtype)), image.to(device=device, dtype=dtype), torch.zeros(1, dtype=torch.int64, device=device)
+        model = VisionTransformer(img_size=4 * side, patch_size=4, in_chans=1, num_classes=10, embed_dim=width, depth=sizes["L"], num_heads=2,
+                                  mlp_ratio=sizes["n"] / width)
+        images = torch.randn(count, 1, 4 * side, 4 * side)
+    return TargetModel(model.to(device=device, dtype=dtype)), images.to(device=device, dtype=dtype), torch.zeros(count, dtype=torch.int64, device=device)
 
 
 def search_operations(sizes: dict[str, int], width: int) -> float:
@@ -260,7 +266,7 @@ def search_cost(study: Study, repeats: int = 3, seed: int = 0, search: str = "jo
     for varied, sizes in COST_SIZES.items():
         for size in sizes:
             setting = COST_BASE | {varied: size}
-            target, image, label = _cost_model(setting, dtype, device, seed)
+            target, image, label = cost_model(setting, COST_WIDTH, dtype, device, seed)
             settings = {"search": search, "context": "full", "quadrature": "left", "steps": setting["m"]}
             find_paths(target, image, label, **settings)
             seconds = []
@@ -313,7 +319,7 @@ def score_gain(study: Study, names: Sequence[str], images: ImageSet, width: int 
     """
     rows, rule = [], {"quadrature": "gauss-legendre", "steps": 3}
     for model in study.check_models(list(names)):
-        target, (pictures, labels) = study.target(model), study.batch(images)
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
         joint = find_paths(target, pictures, labels, context="full", **rule)
         beam = find_paths(target, pictures, labels, search="beam", context="full", width=width, **rule)
         scores = {"joint": joint.score, "beam": beam.score, "joint, refined": refine_paths(target, pictures, labels, joint.neurons, **rule)[1],

@@ -61,7 +61,7 @@ def cell_paths(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     score, search = SAME_AS.get((score, search), (score, search))
-    target, (pictures, labels), known = study.target(model), study.batch(images), {} if known is None else known
+    target, (pictures, labels), known = study.target(model), study.batch(images, model), {} if known is None else known
     if score in ADDITIVE and score not in known:
         known[score] = neuron_scores(target, pictures, labels, score)
     if search == "random":
@@ -119,7 +119,7 @@ def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int =
     """
     labels, tables = images.labels.numpy(), []
     for model in study.check_models(list(names)):
-        target, (pictures, classes), clean, known = study.target(model), study.batch(images), study.probabilities(model, images), {}
+        target, (pictures, classes), clean, known = study.target(model), study.batch(images, model), study.probabilities(model, images), {}
         attributions: dict[str, Tensor] = {}
         for score in SCORES:
             for search in SEARCHES:
@@ -147,7 +147,7 @@ def removal_identity(study: Study, names: Sequence[str], images: ImageSet, steps
     """
     tables = []
     for model in study.check_models(list(names)):
-        target, (pictures, labels) = study.target(model), study.batch(images)
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
         neurons = study.paths(model, images).neurons.to(target.device)
         rows = torch.arange(len(pictures), device=target.device)
         tokens = target.embed(pictures[:1])[:, target.tokens].shape[1]

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronpath_core import models
-from neuronpath_core.attribution import QUADRATURES
-from neuronpath_core.contexts import CONTEXTS
-from neuronpath_core.datasets import load_part
-from neuronpath_core.paths import METHODS
+from neuronpath_core.inputs import inputs_sha256
+from neuronpath_core.parameters import check_parameters, own_parameters, parameter_checks, profile_parameters
+from neuronpath_core.profiles import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile
 from neuronpath_core.store import check_writable, write_atomically
-from neuronpath_core.study import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile, profile_names
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -72,95 +68,6 @@ def resolve_notebooks(root: Path, wanted: list[str]) -> list[str]:
     return list(dict.fromkeys(chosen)) or known
 
 
-def _whole(least: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and len(value) > 0 and all(check(entry) for entry in value)
-
-
-def _one_of(names: Sequence[str]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in names
-
-
-def _accepts(check: Callable[[str], object]) -> Callable[[Any], bool]:
-    def accepted(value: Any) -> bool:
-        try:
-            check(value)
-        except (ValueError, TypeError):
-            return False
-        return True
-    return accepted
-
-
-def _image_counts(profile: dict) -> tuple[Callable[[Any], bool], str]:
-    """Numbers of images that can be spread evenly over the held-out images' classes; the data are loaded when first asked."""
-    def accepted(value: Any) -> bool:
-        load_part(profile["dataset"], "held_out").balanced(value)  # says itself what it accepts
-        return True
-    return accepted, "a whole number"
-
-
-def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any], bool], str]]:
-    """For every parameter that a notebook may have: a test of its value, and what it accepts in words."""
-    names, share = list(profile["models"]), "numbers from 0 to 1"
-    model, images, positive = (_one_of(names), f"one of {', '.join(names)}"), _image_counts(profile), (_whole(1), "a whole number of at least 1")
-    several = (_list_of(model[0]), f"a list of one or more of {', '.join(names)}")
-    return {
-        "profile": (_one_of(profile_names(root)), f"one of {', '.join(profile_names(root))}"),
-        "profiles": (_list_of(_one_of(profile_names(root))), f"a list of one or more of {', '.join(profile_names(root))}"),
-        "model": model,
-        "models": several,
-        "pruning_models": several,
-        "methods": (_list_of(_one_of(METHODS)), f"a list of one or more of {', '.join(METHODS)}"),
-        "quadrature": (_one_of(QUADRATURES), f"one of {', '.join(QUADRATURES)}"),
-        "context": (_one_of(CONTEXTS), f"one of {', '.join(CONTEXTS)}"),
-        "steps": (lambda value: value in (None, "auto") or _whole(1)(value), "a whole number of at least 1, auto, or null for the rule's own number"),
-        "nodes": (lambda value: value is None or _whole(1)(value), "a whole number of at least 1, or null for as many as steps"),
-        **dict.fromkeys(("n_images", "agreement_images", "pool_images", "pruning_images"), images),
-        **dict.fromkeys(("top", "toys", "repeats", "width", "draws", "budget"), positive),
-        **dict.fromkeys(("splits", "networks"), (_whole(2), "a whole number of at least 2")),
-        "strength": (_positive, "a positive number"),
-        "strengths": (_list_of(_positive), "a list of positive numbers"),
-        "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
-        "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1), f"a list of {share}"),
-        "measurements": (_one_of(sorted(path.stem for path in (root / "benchmarks").glob("*.json"))), "the name of a file in benchmarks/, without .json"),
-        "seed": (_whole(0), "a whole number of at least 0"),
-        "device": (_accepts(models.parse_device), "a device that this machine has: cpu, cuda, cuda:1, …"),
-        "other_dtypes": (_list_of(_one_of(list(models.DTYPES))), f"a list of one or more of {', '.join(models.DTYPES)}"),
-        "dtype": (_one_of(list(models.DTYPES)), f"one of {', '.join(models.DTYPES)}"),
-        "progress": (lambda value: isinstance(value, bool), "true or false"),
-    }
-
-
-def known_parameters(root: Path, notebook: str) -> list[str]:
-    """Names of the parameters that a notebook declares."""
-    import papermill
-
-    return list(papermill.inspect_notebook(str(root / "notebooks" / f"{notebook}.ipynb")))
-
-
-def check_parameters(notebook: str, known: list[str], checks: Mapping[str, tuple[Callable[[Any], bool], str]], values: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for a parameter that the notebook does not have or a value that it does not accept."""
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"notebook {notebook} has no parameter {name!r}; accepted: {', '.join(known)}")
-        if name not in checks:
-            raise ValueError(f"parameter {name} of notebook {notebook} has no check, so no other value than its own; accepted: {', '.join(checks)}")
-        accepted, words = checks[name]
-        try:
-            fits = accepted(value)
-        except ValueError as error:
-            raise ValueError(f"parameter {name} of notebook {notebook}: {error}") from error
-        if not fits:
-            raise ValueError(f"parameter {name} of notebook {notebook} cannot be {value!r}; accepted: {words}")
-
-
 @dataclass(frozen=True)
 class Run:
     """One notebook of a run: its parameters, where its output goes, and what that output would be made from."""
@@ -181,8 +88,8 @@ class Run:
         return self.output.is_file() and self.record.is_file() and self.record.read_text() == self.made_from
 
 
-def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps([profile, dict(parameters)], sort_keys=True).encode())
+def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, Any], inputs: str) -> str:
+    digest = hashlib.sha256(json.dumps([profile, dict(parameters), inputs], sort_keys=True).encode())
     # all profiles: a notebook may take more than the one that it is run with
     sources = [*sorted((root / "profiles").glob("*.yml")), *sorted((root / "data").rglob("*.csv")), *sorted((root / "data").rglob("*.json")),
                *sorted((root / "benchmarks").glob("*.json")), *sorted((root / "neuronpath_core").glob("*.py"))]
@@ -191,6 +98,19 @@ def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, A
     cells = json.loads(notebook.read_text())["cells"]
     digest.update(json.dumps([cell["source"] for cell in cells]).encode())
     return digest.hexdigest()
+
+
+def not_run(root: Path, entries: Mapping) -> dict[str, str]:
+    """Notebooks that a profile lacks something for, each with what it lacks.
+
+    Raises:
+        ValueError: the profile's ``not_run`` is no mapping from notebooks to texts.
+    """
+    lacking = entries.get("not_run") or {}
+    known = notebook_names(root)
+    if not isinstance(lacking, Mapping) or any(name not in known or not isinstance(reason, str) for name, reason in lacking.items()):
+        raise ValueError(f"not_run of a profile cannot be {lacking!r}; accepted: a mapping from notebooks ({', '.join(known)}) to what they lack")
+    return dict(lacking)
 
 
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any], results: Path, store: bool = False) -> list[Run]:
@@ -207,36 +127,41 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
         raise ValueError(f"profile {profile!r} has parameters for unknown notebooks {', '.join(sorted(unknown))}; accepted: {', '.join(notebook_names(root))}")
     if store and (overrides or profile != DEFAULT_PROFILE):
         raise ValueError(f"only outputs of the notebooks' own parameters can be stored; accepted: --store with profile {DEFAULT_PROFILE} and no -p")
-    checks, known = parameter_checks(root, entries), {name: known_parameters(root, name) for name in resolve_notebooks(root, notebooks)}
+    lacking = not_run(root, entries)
+    chosen = resolve_notebooks(root, notebooks)
+    if notebooks and (refused := [name for name in chosen if name in lacking]):
+        raise ValueError(f"notebook {refused[0]} cannot be run with profile {profile!r}: {lacking[refused[0]]}; "
+                         f"accepted: {', '.join(name for name in notebook_names(root) if name not in lacking)}")
+    checks, inputs = parameter_checks(root, entries), inputs_sha256(root, entries)
+    known = {name: own_parameters(root, name) for name in chosen if name not in lacking}
     for name in overrides:
         if not any(name in names for names in known.values()):
             offered = list(dict.fromkeys(parameter for names in known.values() for parameter in names))
             raise ValueError(f"no chosen notebook has a parameter {name!r}; accepted: {', '.join(offered)}")
     for notebook, names in known.items():
-        # the notebooks' own defaults are those of a run with the default profile, so that they are only told of another one
-        parameters = dict(entries["notebooks"].get(notebook) or {})
-        # one without models and images of a profile is the same with every profile
-        if profile != DEFAULT_PROFILE and ({"profile", "profiles", "model", "models", "n_images"} & set(names)):
-            parameters |= {"profiles": [profile]} if "profiles" in names else {"profile": profile}
+        parameters = profile_parameters(profile, entries, notebook, names)
         parameters.update({name: value for name, value in overrides.items() if name in names})
-        check_parameters(notebook, names, checks, parameters)
-        made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters)
+        # its own values too: they need not fit another profile
+        check_parameters(notebook, list(names), checks, {name: value for name, value in names.items() if name in checks} | parameters)
+        made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters, inputs)
         runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb", made_from))
     check_writable(results / "notebooks")
     return runs
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """An environment variable for the kernels started inside."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def environment(values: Mapping[str, object]) -> Iterator[None]:
+    """Environment variables for what is read and started inside; those that are ``None`` stay as they are."""
+    wanted = {name: str(value) for name, value in values.items() if value is not None}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
@@ -254,7 +179,7 @@ def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
 
     def write(working: Path) -> None:
         try:
-            with _environment(RESULTS_VARIABLE, str(results)):
+            with environment({RESULTS_VARIABLE: results}):
                 _papermill(root, run, working, progress)
         except papermill.PapermillExecutionError as error:
             os.replace(working, failed)

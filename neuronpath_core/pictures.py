@@ -25,7 +25,7 @@ SAME_PART = ({"train", "training"}, {"val", "valid", "validation", "eval", "eval
 
 @cache
 def wordnet_classes(subset: str | None = None) -> tuple[dict[str, int], tuple[str, ...]]:
-    """WordNet id -> index, and the descriptions, of the classes that timm knows; two of the same description are told apart by their ids.
+    """WordNet id -> index, and a name each, of the classes that timm knows: the first of its description; two of the same name are told apart by their ids.
 
     Args:
         subset: which of timm's lists of classes; by default the first.
@@ -37,7 +37,7 @@ def wordnet_classes(subset: str | None = None) -> tuple[dict[str, int], tuple[st
         info = WordNetInfo(*([subset] if subset else []))
     except AssertionError as error:
         raise ValueError(f"timm has no classes {subset!r}; accepted: {TIMM_NAMES}, or {TIMM_NAMES}/ and one of timm's lists of classes") from error
-    ids, names = info.label_names(), info.label_descriptions()
+    ids, names = info.label_names(), [names.split(",")[0] for names in info.label_descriptions()]
     often = Counter(names)
     return ({each: index for index, each in enumerate(ids)},
             tuple(f"{name} ({each})" if often[name] > 1 else name for each, name in zip(ids, names, strict=True)))

@@ -197,12 +197,12 @@ def save_pruned(path: str | Path, pruned: VisionTransformer, kept: Kept, spec: M
         path: the file; its folder is created, an older file replaced.
         pruned: of :func:`prune_ffn`.
         kept: as given there.
-        spec: the unpruned model's entry, as in a profile: ``architecture`` or ``timm``.
+        spec: the unpruned model's entry, as in a profile: ``architecture``, or ``timm`` and ``arguments``.
 
     Raises:
         ValueError: a model that is not what entry and kept neurons give, an entry that JSON cannot hold, or a folder that cannot be written to.
     """
-    path, entry = Path(path), {name: spec[name] for name in ("architecture", "timm") if name in spec}
+    path, entry = Path(path), {name: spec[name] for name in ("architecture", "timm", "arguments") if name in spec}
     state = {name: value.detach().cpu().contiguous() for name, value in pruned.state_dict().items()}
     _rebuild(entry, kept, state)
     try:

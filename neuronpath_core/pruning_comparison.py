@@ -95,7 +95,7 @@ def pruning_comparison(
         one row per split, mask, tokens, criterion, t and test image: ``model, split, mask, tokens, kept, top, image, label, correct,
         probability``; and the unedited model's rows, ``kept`` ``"whole model"`` with t the number of neurons.
     """
-    target, (pictures, classes), rows = study.target(model), study.batch(images), []
+    target, (pictures, classes), rows = study.target(model), study.batch(images, model), []
     probings, searched, labels = _splits(images, splits, share, seed), _searched(study, model, images, tops, settings), images.labels.numpy()
     active = activation_paths(target, pictures, max(tops)).cpu()
     first, second = ffn_gradients(target, pictures, classes, torch.from_numpy(np.stack(probings)).to(pictures.device))
@@ -146,7 +146,7 @@ def foreign_masks(
     Returns:
         of :func:`mask_predictions`, for the scope and for all tokens, with ``model, split, tokens``.
     """
-    target, (pictures, _), labels, tables = study.target(model), study.batch(images), images.labels.numpy(), []
+    target, (pictures, _), labels, tables = study.target(model), study.batch(images, model), images.labels.numpy(), []
     searched, clean = _searched(study, model, images, [top], settings)[top], class_probabilities(target, pictures).cpu().numpy().argmax(1)
     for split, probing in enumerate(_splits(images, splits, share, seed)):
         masks = {int(label): survivors(class_neurons(searched[probing & (labels == label)], top), target.n_neurons) for label in np.unique(labels)}
@@ -183,7 +183,7 @@ def pruned_checkpoints(
     """
     target, searched = study.target(model), _searched(study, model, images, tops, settings)
     probing, rows = _splits(images, 2, share, seed)[0], []
-    pictures, labels = study.batch(images)[0][~probing], images.labels.numpy()[~probing]
+    pictures, labels = study.batch(images, model)[0][~probing], images.labels.numpy()[~probing]
     for top in (target.n_neurons, *tops):
         kept = [list(range(top))] * target.n_blocks if top == target.n_neurons else class_neurons(searched[top][probing], top)
         file = Path(folder) / f"{study.profile}_{model}_{top}.safetensors"

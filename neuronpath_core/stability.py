@@ -148,7 +148,7 @@ class Traits:
 @torch.no_grad()
 def path_traits(study: Study, model: str, images: ImageSet, **settings) -> Traits:
     """Paths of a model with what can be compared with another model's; settings and errors are those of :meth:`~neuronpath_core.study.Study.paths`."""
-    target, (pictures, labels), paths = study.target(model), study.batch(images), study.paths(model, images, **settings)
+    target, (pictures, labels), paths = study.target(model), study.batch(images, model), study.paths(model, images, **settings)
     rows, neurons = torch.arange(len(images), device=pictures.device), paths.neurons.to(pictures.device)
     before, effects = class_probabilities(target, pictures)[rows, labels], []
     for block in range(target.n_blocks):

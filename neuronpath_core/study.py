@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -13,88 +15,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from neuronpath_core import models, store
-from neuronpath_core.datasets import ImageSet, load_part
+from neuronpath_core import engines, models, store
+from neuronpath_core.datasets import FileImages, ImageSet, check_classes, load_part
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.memory import parse_memory
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.paths import Paths, complete_settings, find_paths
+from neuronpath_core.preprocessing import model_preprocessing
+from neuronpath_core.profiles import DEFAULT_PROFILE, ENGINE_VARIABLE, WORKERS_VARIABLE, load_profile, model_entries, project_root, results_folder
+from neuronpath_core.sites import SiteModel
 
 # what decides the numbers of a path table; a change in any of these files makes stored tables unusable
-NUMERIC_SOURCES = ("blocks.py", "neurons.py", "contexts.py", "memory.py", "attribution.py", "search.py", "ablation.py", "baselines.py", "paths.py")
-DEFAULT_PROFILE = "digits"
-RESULTS_VARIABLE = "NEURONPATH_RESULTS"
+NUMERIC_SOURCES = ("blocks.py", "towers.py", "architectures.py", "halves.py", "units.py", "neurons.py", "sites.py", "contexts.py", "memory.py",
+                   "attribution.py", "search.py", "ablation.py", "baselines.py", "paths.py", "preprocessing.py", "file_images.py")
+PACKAGES, PICTURE_PACKAGES = ("torch", "timm"), ("pillow", "torchvision")  # the second decide what an image file becomes
 IMAGES_PER_PART = 40
-
-
-def project_root() -> Path:
-    """The folder that holds ``profiles/``: the nearest one above the working directory, else the one of this package."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
-        if (folder / "profiles").is_dir() and (folder / "neuronpath_core").is_dir():
-            return folder
-    raise ValueError(f"no study found at or above {Path.cwd()}: a folder with profiles/ and neuronpath_core/ is needed")
-
-
-def profile_names(root: Path) -> list[str]:
-    """The profiles that can be run."""
-    return sorted(path.stem for path in (root / "profiles").glob("*.yml"))
-
-
-def load_profile(name: str, root: Path) -> dict:
-    """A profile's entries: ``dataset``, ``models``, ``notebooks`` and, where there are any, ``replicas`` and ``checkpoints`` of its models.
-
-    Raises:
-        ValueError: no such profile, or one that lacks an entry.
-    """
-    if name not in profile_names(root):
-        raise ValueError(f"unknown profile {name!r}; accepted: {', '.join(profile_names(root))}")
-    try:
-        profile = yaml.safe_load((root / "profiles" / f"{name}.yml").read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"profile {name!r} is not YAML: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(profile, dict):
-        raise ValueError(f"profile {name!r} is empty or a list; accepted: a mapping with dataset, models, notebooks")
-    if missing := {"dataset", "models", "notebooks"} - set(profile):
-        raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}")
-    if profile.get("replicas") or profile.get("checkpoints"):
-        try:
-            model_entries(profile)
-        except ValueError as error:
-            raise ValueError(f"profile {name!r}: {error}") from error
-    return profile
-
-
-def model_entries(profile: Mapping) -> dict[str, dict]:
-    """Every model of a profile and every variant of one, with its architecture, weights and training.
-
-    A replica differs in the seed of its training, a checkpoint is the same training stopped after an epoch.  Their weights lie beside those of the model:
-    ``"ViT-B-16 seed 11"`` in ``vit_b_16.seed-11.safetensors``, ``"ViT-B-32 epoch 40"`` in ``vit_b_32.epoch-40.safetensors``.
-
-    Raises:
-        ValueError: replicas or checkpoints that do not name a model and a list of whole numbers.
-    """
-    entries = dict(profile["models"])
-    for kind, (word, setting) in {"replicas": ("seed", "seed"), "checkpoints": ("epoch", "checkpoint")}.items():
-        listed = profile.get(kind) or {}
-        if not isinstance(listed, Mapping):
-            raise ValueError(f"{kind} cannot be {listed!r}; accepted: a mapping from a model to a list of whole numbers")
-        for model, numbers in listed.items():
-            if model not in profile["models"] or "weights" not in profile["models"][model]:
-                raise ValueError(f"{kind} name {model!r}; accepted: models with a weights file of {', '.join(profile['models'])}")
-            if not isinstance(numbers, list) or any(isinstance(number, bool) or not isinstance(number, int) or number < 0 for number in numbers):
-                raise ValueError(f"{kind} of {model} cannot be {numbers!r}; accepted: a list of whole numbers")
-            spec = profile["models"][model]
-            for number in numbers:
-                weights = Path(spec["weights"])
-                entries[f"{model} {word} {number}"] = {
-                    **spec, "weights": (weights.parent / f"{weights.stem}.{word}-{number}{weights.suffix}").as_posix(),
-                    "training": {**spec.get("training", {}), setting: number},
-                }
-    return entries
+IMAGES_AT_ONCE = 512  # decoded and held in memory for edited forward passes
 
 
 def code_fingerprint() -> str:
@@ -114,9 +53,50 @@ def weights_sha256(target: TargetModel) -> str:
     return digest.hexdigest()
 
 
-def results_folder(root: Path, profile: str, asked: str | Path | None = None) -> Path:
-    """Where results go: what was asked for, else what ``NEURONPATH_RESULTS`` names, else ``results/<profile>``."""
-    return Path(asked or os.environ.get(RESULTS_VARIABLE) or root / "results" / profile).resolve()
+def as_target(model: nn.Module, spec: Mapping) -> TargetModel:
+    """A model seen as its profile entry says: ``scope`` and, where neurons are not those of the FFN, ``sites`` of :class:`~neuronpath_core.sites.SiteModel`."""
+    scope = spec.get("scope", "auto")
+    return SiteModel(model, scope, spec["sites"]) if "sites" in spec else TargetModel(model, scope)
+
+
+def outline(spec: Mapping) -> TargetModel:
+    """A model entry without its weights, on no device: what it is made of, in no time and no memory."""
+    with torch.device("meta"):
+        return as_target(models.build_model(spec), spec)
+
+
+def chosen_engine(engine: str | None = None, workers: int | None = None, device: str = "cpu") -> tuple[str, dict]:
+    """Who searches and with what, for :func:`~neuronpath_core.engines.run`: what is given, else what the environment names.
+
+    Raises:
+        ValueError: an engine that cannot be used like that; see :func:`~neuronpath_core.engines.check`.
+    """
+    engine, said = engine or os.environ.get(ENGINE_VARIABLE) or "local", os.environ.get(WORKERS_VARIABLE)
+    if engine == "local":  # the variable is that of workers, some of whom it reaches
+        options = {"workers": workers}
+    elif workers is None and said and not (said.isdecimal() and int(said)):
+        raise ValueError(f"{WORKERS_VARIABLE} cannot be {said!r}; accepted: a whole number of at least 1")
+    else:
+        options = {"workers": int(said) if workers is None and said else workers, "gpus_per_worker": int(device.startswith("cuda"))}
+    engines.check(engine, **options)
+    return engine, options
+
+
+@dataclass(frozen=True)
+class SearchWorker:
+    """What another process needs to search parts of a path table; called there, it gives the function that does."""
+
+    study: dict
+    model: str
+    images: ImageSet
+    manifest: dict
+
+    def __call__(self) -> Callable[[range], pd.DataFrame]:
+        """Raise ``ValueError`` if the process has other weights than the table is for."""
+        study = Study(**self.study)
+        if weights_sha256(study.target(self.model)) != self.manifest["weights"]:
+            raise ValueError(f"this machine has other weights of {self.model} than the one that asks for the paths; accepted: the same files on both")
+        return lambda rows: study.found_paths(self.model, self.images.select(torch.arange(rows.start, rows.stop)), self.manifest["arguments"])
 
 
 @dataclass(frozen=True)
@@ -130,9 +110,11 @@ class Study:
         results: folder for path tables; by default ``results/<profile>`` or what ``NEURONPATH_RESULTS`` names.
         progress: show a progress bar while paths are searched.
         memory_budget: of :func:`~neuronpath_core.paths.find_paths`.
+        engine: ``"local"`` or ``"ray"``, see :mod:`~neuronpath_core.engines`; by default what ``NEURONPATH_ENGINE`` names, else local.
+        workers: of Ray; by default what ``NEURONPATH_WORKERS`` says, else as many as there is room for.
 
     Raises:
-        ValueError: unknown profile, device or dtype, or a budget that is no amount of memory.
+        ValueError: unknown profile, device, dtype or engine, or a budget that is no amount of memory.
     """
 
     profile: str = DEFAULT_PROFILE
@@ -141,6 +123,8 @@ class Study:
     results: str | Path | None = None
     progress: bool = False
     memory_budget: int | str | None = None
+    engine: str | None = None
+    workers: int | None = None
     root: Path = field(default_factory=project_root)
 
     def __post_init__(self) -> None:
@@ -149,6 +133,7 @@ class Study:
         models.parse_dtype(self.dtype)
         if self.memory_budget is not None:
             parse_memory(self.memory_budget)
+        self._engine()
 
     @cached_property
     def settings(self) -> dict:
@@ -163,12 +148,15 @@ class Study:
     @cached_property
     def train(self) -> ImageSet:
         """The images that the models were trained on; no experiment uses them."""
-        return load_part(self.settings["dataset"], "train")
+        return self._part("train")
 
     @cached_property
     def held_out(self) -> ImageSet:
         """The images that no model was trained on; the training images are not loaded for it."""
-        return load_part(self.settings["dataset"], "held_out")
+        return self._part("held_out")
+
+    def _part(self, part: str) -> ImageSet:
+        return load_part(self.settings["dataset"], part, base=self.root, index_folder=self.results_folder / "data")
 
     @property
     def data(self) -> tuple[ImageSet, ImageSet]:
@@ -209,7 +197,7 @@ class Study:
             raise ValueError(f"unknown model {model!r}; accepted: {', '.join(self.entries)}")
         if model not in self._targets:
             spec = self.entries[model]
-            self._targets[model] = TargetModel(models.load_model(spec, self.root, self.device, self.dtype), spec.get("scope", "auto"))
+            self._targets[model] = as_target(models.load_model(spec, self.root, self.device, self.dtype), spec)
         return self._targets[model]
 
     def check_models(self, names: list[str]) -> list[str]:
@@ -219,13 +207,40 @@ class Study:
         return list(names)
 
     def images(self, count: int, seed: int = 0) -> ImageSet:
-        """``count`` held-out images, spread evenly over the classes; errors are those of :meth:`~neuronpath_core.datasets.ImageSet.balanced`."""
-        return self.held_out.balanced(count, seed)
+        """``count`` held-out images, spread evenly over the classes; of files those that can be read, or an error, as the profile chooses.
 
-    def batch(self, images: ImageSet) -> tuple[Tensor, Tensor]:
-        """Images and labels on the study's device, in its precision."""
+        Errors are those of :meth:`~neuronpath_core.imagesets.ImageSet.balanced` and :meth:`~neuronpath_core.file_images.FileImages.checked`.
+        """
+        return self.held_out.balanced(count, seed).checked(self.progress)
+
+    def preprocessing(self, model: str) -> dict:
+        """What turns an image file into what this model sees: timm's data configuration of it, with the data set's own entries over it."""
+        own = self.entries[model].get("data_config") or {}
+        return model_preprocessing(self.target(model).model, {**own, **(self.settings["dataset"].get("preprocessing") or {})})
+
+    def loaded(self, images: ImageSet, model: str) -> ImageSet:
+        """The images in memory, as the model sees them; those of a data set in memory are so already."""
+        return images.loaded(self.preprocessing(model)) if isinstance(images, FileImages) else images
+
+    def batch(self, images: ImageSet, model: str) -> tuple[Tensor, Tensor]:
+        """Images, as the model sees them, and labels on the study's device, in its precision; all of them at once, see :meth:`batches`."""
         device, dtype = models.parse_device(self.device), models.parse_dtype(self.dtype)
-        return images.images.to(device=device, dtype=dtype), images.labels.to(device)
+        return self.loaded(images, model).images.to(device=device, dtype=dtype), images.labels.to(device)
+
+    def batches(self, images: ImageSet, model: str, size: int = IMAGES_PER_PART) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """``(places, images, labels)`` of as many images at a time, as of :meth:`batch`; files are read ahead by one."""
+        places = [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]
+        if isinstance(images, FileImages):
+            self.target(model)  # loaded here, not by two threads at once
+        with ThreadPoolExecutor(1) as reader:
+            ahead = None
+            for number, place in enumerate(places):
+                now = ahead or reader.submit(self._read, images, place, model)
+                ahead = reader.submit(self._read, images, places[number + 1], model) if number + 1 < len(places) else None
+                yield place, *self.batch(now.result(), model)
+
+    def _read(self, images: ImageSet, place: slice, model: str) -> ImageSet:
+        return self.loaded(images.select(torch.arange(place.start, place.stop)), model)
 
     def paths(self, model: str, images: ImageSet, method: str = "neuron_path", **settings) -> Paths:
         """Paths of these images, from the store if they were found before with exactly these settings, else searched.
@@ -233,37 +248,63 @@ class Study:
         Settings and errors are those of :func:`~neuronpath_core.paths.find_paths`; results are on the CPU.
         """
         target, top = self.target(model), settings.get("top")
+        if isinstance(images, FileImages):
+            check_classes(images, target.n_classes, model)
         arguments = complete_settings(target, method=method, **settings)
         manifest = {
             "profile": self.profile, "model": model, "built_from": self.entries[model], "weights": weights_sha256(target), "scope": target.scope,
-            "images": images.sha256(), "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
-            "code": code_fingerprint(), "torch": version("torch"), "timm": version("timm"),
+            "images": images.sha256(), "preprocessing": self.preprocessing(model) if isinstance(images, FileImages) else None,
+            "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
+            "code": code_fingerprint(), **{package: version(package) for package in (*PACKAGES, *(PICTURE_PACKAGES if isinstance(images, FileImages) else ()))},
         }
         folder = self.results_folder / "paths" / f"{model}_{method}_{store.manifest_key(manifest)}"
-        table = store.read_or_compute(folder, manifest, lambda: self._search(target, images, arguments, f"{model} {method}"))
+        table = store.read_or_compute(folder, manifest, len(images), lambda pending: self._search(model, images, manifest, pending),
+                                      IMAGES_PER_PART, self._facts())
         neurons = torch.from_numpy(np.stack(table["neurons"].to_numpy())).reshape(len(table), target.n_blocks, -1)
         return Paths(neurons if top is not None else neurons[..., 0], torch.from_numpy(table["score"].to_numpy(copy=True)),
                      torch.from_numpy(table["steps"].to_numpy(copy=True)))
 
-    def _search(self, target: TargetModel, images: ImageSet, arguments: dict, name: str) -> pd.DataFrame:
-        pictures, labels = self.batch(images)
-        found = []
-        with tqdm(total=len(images), desc=name, unit="image", disable=not self.progress) as bar:
-            for chosen in torch.arange(len(images)).split(IMAGES_PER_PART):
-                found.append(find_paths(target, pictures[chosen], labels[chosen], **arguments, memory_budget=self.memory_budget))
-                bar.update(len(chosen))
-        neurons = torch.cat([part.neurons for part in found]).flatten(1).cpu().numpy()
+    def _search(self, model: str, images: ImageSet, manifest: dict, pending: list[range]) -> Iterator[tuple[range, pd.DataFrame]]:
+        arguments, done = manifest["arguments"], len(images) - sum(map(len, pending))
+        engine, options = self._engine()
+        if engine == "local":
+            def make_worker():
+                return lambda rows: self.found_paths(model, images.select(torch.arange(rows.start, rows.stop)), arguments)
+        else:
+            there = {"progress": False, "engine": "local", "workers": None, "device": manifest["device"]}  # of which it sees its own alone
+            make_worker = SearchWorker({each.name: getattr(self, each.name) for each in fields(self)} | there, model, images, manifest)
+        with tqdm(total=len(images), initial=done, desc=f"{model} {arguments['method']}", unit="image", disable=not self.progress) as bar:
+            for rows, found in engines.run(engine, make_worker, pending, **options):
+                bar.update(len(rows))
+                yield rows, found
+
+    def _engine(self) -> tuple[str, dict]:
+        """Who searches, and with what."""
+        return chosen_engine(self.engine, self.workers, self.device)
+
+    def _facts(self) -> dict:
+        """What a path table does not depend on, for its record."""
+        device = models.parse_device(self.device)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+        return {"device": name, "python": platform.python_version(), "engine": self._engine()[0],
+                **{package: version(package) for package in ("numpy", "pandas", "pyarrow", "torch", "timm")}}
+
+    def found_paths(self, model: str, images: ImageSet, arguments: dict) -> pd.DataFrame:
+        """The table of these images' paths, searched now, with the complete settings of :func:`~neuronpath_core.paths.find_paths`."""
+        found = find_paths(self.target(model), *self.batch(images, model), **arguments, memory_budget=self.memory_budget)
         return pd.DataFrame({
-            "image": images.ids.numpy(), "label": images.labels.numpy(),
-            "score": torch.cat([part.score for part in found]).cpu().double().numpy(),
-            "steps": torch.cat([part.steps for part in found]).cpu().numpy(), "neurons": list(neurons),
+            "image": images.ids.numpy(), "label": images.labels.numpy(), "score": found.score.cpu().double().numpy(),
+            "steps": found.steps.cpu().numpy(), "neurons": list(found.neurons.flatten(1).cpu().numpy()),
         })
 
     def probabilities(self, model: str, images: ImageSet, paths: Paths | None = None, operation: str | float = "remove") -> np.ndarray:
         """Softmax probabilities ``(image, class)``: clean, or with each image's own path edited."""
-        target, (pictures, _) = self.target(model), self.batch(images)
-        if paths is None:
-            result = class_probabilities(target, pictures)
-        else:
-            result = edited_probabilities(target, pictures, paths.neurons.to(pictures.device), operation)
-        return result.cpu().double().numpy()
+        target, found = self.target(model), []
+        if paths is not None and len(paths) != len(images):
+            raise ValueError(f"paths are of {len(paths)} images, the set has {len(images)}; accepted: one path an image")
+        for place, pictures, _ in self.batches(images, model, IMAGES_AT_ONCE):
+            if paths is None:
+                found.append(class_probabilities(target, pictures))
+            else:
+                found.append(edited_probabilities(target, pictures, paths.neurons[place].to(pictures.device), operation))
+        return torch.cat(found).cpu().double().numpy()

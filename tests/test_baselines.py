@@ -105,6 +105,7 @@ def test_matched_random_neurons_are_near_in_activation_and_not_the_path(top):
     assert not (drawn[..., :, None] == path[..., None, :]).any()
     others = baselines.matched_random_paths(target, images, path, seed=1)
     assert not torch.equal(others, drawn)
+    assert torch.equal(npc.find_paths(target, images, labels, "matched_random", top=top, seed=1).neurons, others)
     alone = torch.cat([baselines.matched_random_paths(target, images[[row]], path[[row]]) for row in range(4)])
     assert torch.equal(alone, drawn)
 

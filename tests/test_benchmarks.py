@@ -11,7 +11,8 @@ from benchmarks import measure
 from benchmarks.__main__ import main
 from benchmarks.published import published_paths
 from neuronpath_core import benchmarks, figures
-from tests import helpers, twins
+from neuronpath_core.study import Study
+from tests import helpers, small_study, twins
 
 SPREAD = {"minimum": 2.0, "median": 3.0, "maximum": 5.0}
 MEASURED = {
@@ -29,13 +30,10 @@ MEASURED = {
 
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "avg-registers"])
 def test_the_transcription_equals_the_slow_twin(name):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(71, **arguments)
-    images, labels = helpers.small_batch(3, 72)
-    nodes, weights = npc.quadrature_rule("left", 5)
-    found = published_paths(npc.TargetModel(model, scope=scope), images, labels, nodes, weights)
+    target, images, labels = helpers.network(name, 71, batch=3)
+    found = published_paths(target, images, labels, *npc.quadrature_rule("left", 5))
     for image, label, path in zip(images, labels, found.tolist(), strict=True):
-        assert [[neuron] for neuron in path] == twins.published_search(model, scope, image, int(label), *twins.rule("left", 5))[0]
+        assert [[neuron] for neuron in path] == twins.published_search(target.model, target.scope, image, int(label), *twins.rule("left", 5))[0]
 
 
 def test_captum_computes_what_the_library_does():
@@ -69,6 +67,29 @@ def test_architectures_extrapolate_the_published_procedure(monkeypatch):
     assert row["published_seconds_per_node"] > 0
     assert row["exact_ratio"] == pytest.approx(row["published_seconds_per_node"] / row["exact_seconds_per_node"])
     assert row["frozen_20_ratio"]["median"] == pytest.approx(20 * row["published_seconds_per_node"] / row["frozen_20_seconds"]["median"])
+
+
+@pytest.mark.parametrize("before", ["medium", "high", "highest"])
+def test_the_precision_of_products_is_as_before(before, tmp_path, monkeypatch):
+    """Measured in full precision, whatever was set; also after an error."""
+    own, inside = torch.get_float32_matmul_precision(), []
+    study = Study("digits", root=small_study.make_study(tmp_path))
+
+    def find_paths(target, *batch):
+        inside.append((target.dtype, torch.get_float32_matmul_precision()))
+        if len(inside) == 6:
+            raise RuntimeError("no more")
+        return npc.find_paths(target, *batch)
+
+    monkeypatch.setattr(measure, "find_paths", find_paths)
+    try:
+        torch.set_float32_matmul_precision(before)
+        with pytest.raises(RuntimeError, match="no more"):
+            measure.precision(study, 10)
+        assert torch.get_float32_matmul_precision() == before
+    finally:
+        torch.set_float32_matmul_precision(own)
+    assert inside == 2 * [(torch.float64, before), (torch.float32, "highest"), (torch.bfloat16, "highest")]
 
 
 def test_the_command_writes_and_keeps_other_sections(tmp_path, monkeypatch):

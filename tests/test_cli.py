@@ -12,9 +12,11 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import cli, notebooks
+from neuronpath_core import cli, notebooks, parameters
 from neuronpath_core import study as study_module
 from neuronpath_core.notebooks import resolve_notebooks
+from neuronpath_core.profiles import RESULTS_VARIABLE, load_profile
+from neuronpath_core.study import Study
 from tests import small_study
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A made-up study, which is the working directory."""
-    monkeypatch.setenv(study_module.RESULTS_VARIABLE, "")  # what a run sets is undone afterwards
+    monkeypatch.setenv(RESULTS_VARIABLE, "")  # what a run sets is undone afterwards
     monkeypatch.chdir(small_study.make_study(tmp_path / "study"))
     return tmp_path / "study"
 
@@ -198,7 +200,7 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
     assert neuronpath(*arguments)[:2] == (0, output)
     assert files(root / "elsewhere") == before
     # what a notebook asks for is the same table
-    study = study_module.Study("digits", results=root / "elsewhere")
+    study = Study("digits", results=root / "elsewhere")
     assert study.paths("two", study.images(10), steps=2).neurons.shape == (10, 3)
 
 
@@ -209,10 +211,10 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
 def test_options_of_paths_are_settings_of_the_search(root, neuronpath, monkeypatch, arguments, settings):
     assert neuronpath("paths", "--model", "one", "--n-images", "10", *arguments)[0] == 0
     monkeypatch.setattr(study_module, "find_paths", None)  # nothing is searched again
-    study = study_module.Study("digits")
+    study = Study("digits")
     found = study.paths("one", study.images(10), **settings)
     monkeypatch.undo()
-    direct = npc.find_paths(study.target("one"), *study.batch(study.images(10)), **settings)
+    direct = npc.find_paths(study.target("one"), *study.batch(study.images(10), "one"), **settings)
     assert torch.equal(found.neurons, direct.neurons)
     assert torch.equal(found.steps, direct.steps)
 
@@ -314,7 +316,7 @@ def test_what_a_notebook_depends_on(root, neuronpath, executions):
 
 
 def test_the_variable_says_where_results_of_run_go(root, neuronpath, executions, monkeypatch):
-    monkeypatch.setenv(study_module.RESULTS_VARIABLE, str(root / "variable"))
+    monkeypatch.setenv(RESULTS_VARIABLE, str(root / "variable"))
     assert neuronpath("run", "01")[0] == 0
     assert executions[0].output == root / "variable" / "notebooks" / "01_sum.ipynb"
 
@@ -418,7 +420,7 @@ def test_fewer_images_than_classes_are_refused_before_a_notebook_starts(root, ne
 
 def start(root, *arguments):
     """The command as a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != study_module.RESULTS_VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != RESULTS_VARIABLE}
     return subprocess.Popen([sys.executable, "-m", "neuronpath_core.cli", *arguments], cwd=root, env=environment,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -456,9 +458,9 @@ def test_the_shipped_notebooks_accept_their_own_defaults():
     """Every parameter that a notebook declares is one that the command can check."""
     import papermill
 
-    checks = notebooks.parameter_checks(ROOT, study_module.load_profile("digits", ROOT))
+    checks = parameters.parameter_checks(ROOT, load_profile("digits", ROOT))
     for name in notebooks.notebook_names(ROOT):
         declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
         values = {parameter: ast.literal_eval(entry["default"]) for parameter, entry in declared.items()}
         assert values
-        notebooks.check_parameters(name, list(declared), checks, values)
+        parameters.check_parameters(name, list(declared), checks, values)

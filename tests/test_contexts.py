@@ -180,6 +180,16 @@ def test_the_clean_pass_is_the_networks(name):
             torch.testing.assert_close(found[row], expected, rtol=1e-12, atol=1e-12)
 
 
+def test_what_is_clean_holds_no_graph():
+    """Also of a network in training: whoever keeps a clean pass keeps no more than its tensors."""
+    target, images, _ = helpers.network("cls-layerscale-qknorm", 461)
+    assert all(parameter.requires_grad for parameter in target.model.parameters())
+    clean = CleanPass.of(target, images)
+    stream = clean.streams[1][:, :1]
+    moved = FrozenContext(clean).run_tangent(stream, torch.ones_like(stream), 1, clean.activations[1])
+    assert not any(value.requires_grad for value in [*clean.streams, *clean.activations, *sum(clean.keys_values, ()), *moved])
+
+
 @pytest.mark.parametrize("asked", [False, True], ids=["keys and values unknown", "known"])
 def test_rows_of_a_clean_pass(asked):
     target = npc.TargetModel(helpers.small_vit(461))

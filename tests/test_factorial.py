@@ -37,7 +37,7 @@ def table(study, images):
 @pytest.mark.parametrize("score", factorial.SCORES)
 @pytest.mark.parametrize("model", ["one", "two"])
 def test_scores_of_whole_paths(study, images, model, score):
-    target, (pictures, labels) = study.target(model), study.batch(images)
+    target, (pictures, labels) = study.target(model), study.batch(images, model)
     rng = np.random.default_rng(0)
     paths, rows = torch.from_numpy(rng.integers(target.n_neurons, size=(6, target.n_blocks))), torch.tensor([0, 0, 1, 2, 2, 9])
     found = factorial.path_scores(target, pictures, labels, paths, rows, score)
@@ -61,7 +61,7 @@ def test_scores_of_whole_paths(study, images, model, score):
 
 @pytest.mark.parametrize("score", factorial.SCORES)
 def test_random_cell_is_the_best_of_the_draws(study, images, score):
-    target, (pictures, labels) = study.target("one"), study.batch(images)
+    target, (pictures, labels) = study.target("one"), study.batch(images, "one")
     drawn = torch.stack([baselines.random_paths(target, pictures, seed=5 + draw)[..., 0] for draw in range(3)], 1)
     values = torch.stack([factorial.path_scores(target, pictures, labels, drawn[:, draw], torch.arange(10), score) for draw in range(3)], 1)
     assert torch.equal(factorial.cell_paths(study, "one", images, score, "random", draws=3, seed=5), drawn[torch.arange(10), values.argmax(1)])
@@ -69,7 +69,7 @@ def test_random_cell_is_the_best_of_the_draws(study, images, score):
 
 @pytest.mark.parametrize("model", ["one", "two"])
 def test_searched_cells(study, images, model):
-    target, (pictures, labels) = study.target(model), study.batch(images)
+    target, (pictures, labels) = study.target(model), study.batch(images, model)
     for score, method in (("joint", "neuron_path"), ("complete", "complete")):
         assert torch.equal(factorial.cell_paths(study, model, images, score, "progressive"), npc.find_paths(target, pictures, labels, method).neurons)
         beam = npc.find_paths(target, pictures, labels, method, search="beam", width=3)
@@ -82,7 +82,7 @@ def test_searched_cells(study, images, model):
 def test_cells_that_are_one_by_definition(study, images):
     """Alone on a path a neuron has no cross term: its joint, its complete and its single attribution are the same number."""
     for model in ("one", "two"):
-        target, (pictures, labels) = study.target(model), study.batch(images)
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
         rule = {"quadrature": "gauss-legendre", "steps": 3}
         single = npc.knowledge_attribution(target, pictures, labels, **rule)
         first = [npc.find_paths(target, pictures, labels, method, context="full", **rule).neurons[:, 0] for method in ("neuron_path", "complete")]
@@ -97,7 +97,7 @@ def test_cells_that_are_one_by_definition(study, images):
 def test_table(study, images, table):
     assert list(table.columns) == ["data", "model", "score", "search", "image", "removal", "enhancement", "removal_accuracy", "jas", "complete"]
     assert len(table) == 2 * 6 * 4 * 10 and table.notna().all(axis=None)
-    target, (pictures, labels) = study.target("two"), study.batch(images)
+    target, (pictures, labels) = study.target("two"), study.batch(images, "two")
     neurons = factorial.cell_paths(study, "two", images, "ablation", "progressive")
     clean = target(pictures).softmax(-1)[torch.arange(10), labels]
     own = table[(table["model"] == "two") & (table["score"] == "ablation") & (table["search"] == "progressive")]
@@ -192,13 +192,13 @@ def test_the_identity_holds_and_can_fail(study, images):
 
 def test_scores_of_patch_tokens_are_summed_like_the_attributions(study, images):
     table = factorial.removal_identity(study, ["two"], images)
-    target, (pictures, labels) = study.target("two"), study.batch(images)
+    target, (pictures, labels) = study.target("two"), study.batch(images, "two")
     mean = npc.joint_attribution_score(target, pictures, labels, study.paths("two", images).neurons, "gauss-legendre", 24)
     np.testing.assert_allclose(table["jas"], 4 * mean.numpy(), rtol=1e-12)  # four patches
 
 
 def test_identity_by_hand(study, images):
-    target, (pictures, labels) = study.target("one"), study.batch(images)
+    target, (pictures, labels) = study.target("one"), study.batch(images, "one")
     table = factorial.removal_identity(study, ["one"], images)
     path = [[int(neuron)] for neuron in study.paths("one", images).neurons[0]]
     arguments = (target.model, target.scope, pictures[0], int(labels[0]), path)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
+from neuronpath_core import baselines
 from neuronpath_core import paths as module
 from neuronpath_core.paths import AUTO_STEPS, complete_settings
 from tests import helpers, twins
@@ -191,6 +192,28 @@ def test_as_many_nodes_as_steps_find_the_same(settings):
     assert torch.equal(found.score, expected.score)
 
 
+@pytest.mark.parametrize("method", ["conductance", "influence_pattern", "influence_pattern_eq9", "activation"])
+def test_baselines_and_their_score_are_by_the_same_few_nodes(method):
+    target, images, labels = case("cls", 707)
+    rule = npc.quadrature_rule("left", 20, 2)
+    found = npc.find_paths(target, images, labels, method, quadrature="left", steps=20, nodes=2)
+    neurons = {"conductance": lambda: npc.attribution.top_neurons(baselines.conductance(target, images, labels, *rule), 1),
+               "influence_pattern": lambda: baselines.influence_pattern_paths(target, images, labels, *rule, 1),
+               "influence_pattern_eq9": lambda: baselines.influence_pattern_eq9_paths(target, images, labels, *rule, 1),
+               "activation": lambda: baselines.activation_paths(target, images, 1)}[method]()
+    assert torch.equal(found.neurons, neurons[..., 0])
+    close(found.score, npc.joint_attribution_score(target, images, labels, found.neurons, "left", 20, 2))
+    other = npc.joint_attribution_score(target, images, labels, found.neurons, "left", 20)
+    assert float(((other - found.score) / found.score).abs().max()) > 1e-6  # the control: all nodes give another number
+
+
+def test_paths_by_another_attribution_with_steps_added_are_scored_by_the_published_number():
+    target, images, labels = case("cls", 709)
+    found = npc.find_paths(target, images, labels, "complete", steps="auto", quadrature="left", context="full")
+    close(found.score, npc.joint_attribution_score(target, images, labels, found.neurons, "left", 20))
+    assert (found.steps != 20).any()
+
+
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_fewer_nodes_come_near(name):
     """The published rule's own score, bias included, and closer with more nodes."""
@@ -329,6 +352,14 @@ def test_a_beam_of_one_neuron_a_block(top):
     beam = npc.find_paths(target, images, labels, search="beam", top=top)
     assert beam.neurons.shape == ((3, 3) if top is None else (3, 3, 1))
     assert torch.equal(beam.neurons.reshape(3, 3), npc.find_paths(target, images, labels, search="beam").neurons)
+
+
+@pytest.mark.parametrize("search", ["joint", "beam"])
+def test_the_default_width_fits_blocks_of_fewer_neurons(search):
+    target, images, labels = case("cls", 711, mlp_ratio=2 / 16)
+    assert target.n_neurons == 2 < module.DEFAULT_WIDTH
+    found = npc.find_paths(target, images, labels, search=search)
+    assert torch.equal(found.neurons, npc.find_paths(target, images, labels, search=search, width=2).neurons)
 
 
 @pytest.mark.parametrize(("words", "settings"), [

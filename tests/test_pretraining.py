@@ -64,7 +64,7 @@ def test_knowledge_is_read_at_both_scopes(study):
     assert len(table) == 4 * 3 * 10 * 3 and (table["blocks"] == 3).all()
     assert table.groupby(["kind", "scope"])["own"].unique().map(list).to_dict() == {
         ("one", "cls"): [True], ("one", "patch"): [False], ("two", "cls"): [False], ("two", "patch"): [True]}
-    pictures, labels = study.batch(images)
+    pictures, labels = study.batch(images, "one")
     for model, scope in product(("one", "two seed 10"), ("cls", "patch")):
         direct = npc.knowledge_attribution(npc.TargetModel(study.target(model).model, scope), pictures, labels, "right", 2)
         own = table[(table["model"] == model) & (table["scope"] == scope)]
@@ -77,7 +77,7 @@ def test_knowledge_is_read_at_both_scopes(study):
 
 def test_last_block_is_empty_at_the_scope_that_the_logits_do_not_see(study):
     """What the last block writes to a token that is not pooled changes nothing."""
-    pictures, labels = study.batch(study.images(10))
+    pictures, labels = study.batch(study.images(10), "one")
     for model, unseen in (("one", "patch"), ("two", "cls")):
         direct = npc.knowledge_attribution(npc.TargetModel(study.target(model).model, unseen), pictures, labels, "right", 2)
         assert (direct[:, -1] == 0).all() and (direct[:, :-1].abs().amax((0, 2)) > 1e-9).all()

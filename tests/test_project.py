@@ -16,10 +16,16 @@ from neuronpath_core.notebooks import notebook_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # each module imports only from those before it
-ORDER = ["models", "shapes", "datasets", "blocks", "neurons", "contexts", "memory", "attribution", "search", "ablation", "refinement", "baselines", "paths",
-         "published", "interventions", "metrics", "planted", "recovery", "store", "study", "experiments", "benchmarks", "report", "analysis", "factorial",
-         "controls", "leads", "defects", "defect_table", "pretraining", "pruning", "pruning_comparison", "pruning_claims", "taxonomy", "stability", "figures",
-         "picker", "notebooks", "cli"]
+ORDER = ["clusters", "workers", "engines",
+         "files", "weight_files", "checkpoints", "preprocessing", "models", "shapes", "imagesets", "sources", "picture_index", "file_images",
+         "pictures", "datasets",
+         "blocks", "towers", "architectures", "halves", "units", "neurons", "sites", "contexts", "memory", "attribution", "search", "ablation", "refinement",
+         "baselines", "paths", "published", "interventions", "metrics", "planted", "recovery", "tables", "parts", "writers", "store", "profiles", "study",
+         "experiments", "passes", "rates", "estimate", "benchmarks", "long_runs", "report", "analysis", "factorial", "controls", "leads", "site_paths",
+         "defect_cases", "defects",
+         "defect_table", "pretraining", "pruning", "pruning_comparison", "pruning_claims", "taxonomy", "stability", "drawing",
+         "site_figures", "check_figures", "agreement_figures", "figures", "picker", "parameters", "inputs", "notebooks", "preflight", "new_profile",
+         "dry_run", "cli"]
 
 
 def normal(name: str) -> str:
@@ -109,6 +115,13 @@ def test_core_imports_without_the_notebook_tools():
 def test_only_one_module_touches_hooks():
     using = [path.name for path in (ROOT / "neuronpath_core").glob("*.py") if "register_forward" in path.read_text()]
     assert using == ["neurons.py"]
+
+
+def test_the_core_names_no_data_set_of_the_paper():
+    """It serves any images; only what repeats the published code, defects and all, names those that it was run on, and timm calls a class of its own so."""
+    naming = {path.name: [line for line in path.read_text().splitlines() if "imagenet" in line.lower()] for path in (ROOT / "neuronpath_core").glob("*.py")}
+    assert {name for name, lines in naming.items() if lines} == {"published.py", "defects.py", "pictures.py"}
+    assert naming["pictures.py"] == ["from timm.data import ImageNetInfo as WordNetInfo"]
 
 
 def test_readme_example_runs():

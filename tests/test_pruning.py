@@ -297,7 +297,7 @@ def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch, older):
 def test_what_cannot_be_saved(tmp_path):
     path, pruned = tmp_path / "pruned.safetensors", pruning.prune_ffn(helpers.small_vit(91), KEPT)
     for kept, spec, words in ((KEPT[::-1], SPEC, "do not fit"), (KEPT, {"architecture": {**helpers.SIZES, "embed_dim": 24}}, "do not fit"),
-                              (KEPT, {}, "needs 'architecture'"), (KEPT[:1], SPEC, "1 blocks"),
+                              (KEPT, {}, "names no model"), (KEPT[:1], SPEC, "1 blocks"),
                               (KEPT, {"architecture": {**helpers.SIZES, "act_layer": nn.GELU}}, "JSON")):
         with pytest.raises(ValueError, match=words) as caught:
             pruning.save_pruned(path, pruned, kept, spec)
@@ -366,7 +366,7 @@ def study_of(model, paths=None):
             return SimpleNamespace(neurons=paths(images, top))
         return npc.find_paths(target, images.images, images.labels, method=method, top=top, **settings)
 
-    return SimpleNamespace(target=lambda _: target, batch=lambda images: (images.images, images.labels), paths=search, progress=False)
+    return SimpleNamespace(target=lambda _: target, batch=lambda images, _: (images.images, images.labels), paths=search, progress=False)
 
 
 IMPORTANT = 5
@@ -628,7 +628,7 @@ def test_checkpoints_compute_what_the_masks_do(whole_study, tmp_path, model):
     test, target = images.select(~probing), whole_study.target(model)
     for row in table.to_dict("records"):
         loaded, kept = pruning.load_pruned(row["file"])
-        pictures, labels = whole_study.batch(test)
+        pictures, labels = whole_study.batch(test, model)
         with torch.no_grad():
             assert (loaded(pictures).argmax(1) == labels).double().mean().item() == row["accuracy"]
         assert row["bytes"] == row["file"].stat().st_size and row["multiply_adds"] == pruning.model_cost(loaded, pictures)["multiply_adds"]
@@ -659,7 +659,7 @@ def test_every_chapter_table_on_a_study(whole_study):
     tested = (~comparison.probe_mask(images, 0.8, 0)).sum() + (~comparison.probe_mask(images, 0.8, 1)).sum()
     assert len(foreign) == 2 * 10 * tested  # tokens, masks
     row = foreign[(foreign["split"] == 1) & (foreign["tokens"] == "all tokens")].iloc[7]
-    target, (pictures, _) = whole_study.target("two"), whole_study.batch(images)
+    target, (pictures, _) = whole_study.target("two"), whole_study.batch(images, "two")
     mine = comparison.probe_mask(images, 0.8, 1) & (images.labels == row["mask"]).numpy()
     kept = interventions.class_neurons(whole_study.paths("two", images, top=2, steps=1).neurons[mine], 2)
     place = images.ids.tolist().index(row["image"])

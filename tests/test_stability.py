@@ -192,7 +192,7 @@ def test_renumbered_neurons_leave_the_invariants_and_destroy_the_overlap(study, 
 
 def test_traits_against_single_passes(study, traits):
     images, found = traits
-    target, (pictures, labels) = study.target("one"), study.batch(images)
+    target, (pictures, labels) = study.target("one"), study.batch(images, "one")
     own, rows = found["one"], torch.arange(len(labels))
     before = target(pictures).softmax(-1)[rows, labels].detach()
     neurons = torch.from_numpy(own.neurons)

@@ -380,6 +380,8 @@ def test_killed_at_every_step(tmp_path, processes, moment, goal, number, there):
 
 def write_slowly(folder, ready, go, closed):
     """Finish two parts, then wait before the others until the file ``go`` is there; a process that is killed must hold nothing that others wait for."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits that it is ignored
+
     def compute(pending):
         try:
             for number, rows in enumerate(pending):

@@ -12,8 +12,9 @@ import neuronpath_core as npc
 from neuronpath_core import memory
 from neuronpath_core import study as study_module
 from neuronpath_core.models import build_model
+from neuronpath_core.profiles import RESULTS_VARIABLE, load_profile, profile_names, project_root
 from neuronpath_core.store import StoreWarning
-from neuronpath_core.study import Study, code_fingerprint, load_profile, profile_names, project_root, weights_sha256
+from neuronpath_core.study import Study, code_fingerprint, weights_sha256
 from tests import helpers, small_study
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,7 @@ def digits():
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A made-up study."""
-    monkeypatch.delenv(study_module.RESULTS_VARIABLE, raising=False)
+    monkeypatch.delenv(RESULTS_VARIABLE, raising=False)
     return Study("digits", root=small_study.make_study(tmp_path / "study"))
 
 
@@ -167,7 +168,7 @@ def test_malformed_variants(small, entries, words):
 
 def test_held_out_images_come_without_the_training_images(small, monkeypatch):
     loaded, load = [], study_module.load_part
-    monkeypatch.setattr(study_module, "load_part", lambda spec, part: loaded.append(part) or load(spec, part))
+    monkeypatch.setattr(study_module, "load_part", lambda spec, part, **places: loaded.append(part) or load(spec, part, **places))
     small.images(10), small.images(20)
     assert loaded == ["held_out"]
     assert small.data == (small.train, small.held_out)
@@ -216,7 +217,7 @@ def test_seeds_that_are_refused(digits, seed):
 def test_a_batch_has_the_study_s_precision(digits, small):
     for study, dtype in ((digits, torch.float32), (small, torch.float64)):
         images = study.images(10)
-        pictures, labels = study.batch(images)
+        pictures, labels = study.batch(images, study.model_names[0])
         assert pictures.dtype == dtype
         assert labels.dtype == torch.int64
         assert torch.equal(pictures, images.images.to(dtype))
@@ -340,7 +341,7 @@ def test_truncated_weights_are_refused(small):
 def test_paths_are_those_of_find_paths_and_are_kept(small, searches, monkeypatch, model, settings):
     monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
     images = small.images(12)
-    expected = npc.find_paths(small.target(model), *small.batch(images), **settings)
+    expected = npc.find_paths(small.target(model), *small.batch(images, model), **settings)
     found = small.paths(model, images, **settings)
     assert len(searches) == 3  # 5 + 5 + 2 images
     assert torch.equal(found.neurons, expected.neurons)
@@ -395,7 +396,7 @@ def test_the_memory_budget_is_that_of_the_search(small, searches):
     handle.remove()
     assert [call["memory_budget"] for call in searches] == [budget]
     assert sizes == [3, 3, 3, 1]
-    expected = npc.find_paths(small.target("two"), *small.batch(images), context="full", quadrature="left", steps=2)
+    expected = npc.find_paths(small.target("two"), *small.batch(images, "two"), context="full", quadrature="left", steps=2)
     assert torch.equal(found.neurons, expected.neurons)
 
 
@@ -456,7 +457,7 @@ def test_another_architecture_around_the_same_weights_is_a_new_search(small, sea
     small_study.write_profile(small.root, profile)
     changed = Study("digits", root=small.root)
     second = changed.paths("one", images, steps=2)
-    expected = npc.find_paths(changed.target("one"), *changed.batch(images), steps=2)
+    expected = npc.find_paths(changed.target("one"), *changed.batch(images, "one"), steps=2)
     assert not torch.allclose(expected.score, first.score)
     torch.testing.assert_close(second.score, expected.score)
     assert len(searches) == 2
@@ -496,7 +497,7 @@ def test_where_results_go(small, tmp_path, monkeypatch):
 
     small.paths("one", images, **BASE)
     assert tables(small.root / "results" / "digits") == 1
-    monkeypatch.setenv(study_module.RESULTS_VARIABLE, str(tmp_path / "variable"))
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "variable"))
     Study("digits", root=small.root).paths("one", images, **BASE)
     assert tables(tmp_path / "variable") == 1
     for given in (tmp_path / "argument", str(tmp_path / "text")):  # the argument goes before the variable

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from neuronpath_core.datasets import ImageSet, load_dataset
 from neuronpath_core.models import build_model, file_sha256
-from neuronpath_core.study import load_profile, model_entries
+from neuronpath_core.profiles import load_profile, model_entries
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, RATE, PRETRAIN_RATE, SHIFT = 50, 1e-3, 2e-3, 2
