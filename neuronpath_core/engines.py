@@ -4,7 +4,7 @@ An engine takes ``make_worker``, a picklable callable without arguments that ret
 yields ``(part, table)`` as parts are finished, in any order, each exactly once.  Only the process that iterates writes anything.
 
 On a named cluster this process runs on one of its machines (``ray start --address=HEAD:6379`` makes any machine one), and every machine has what this one has:
-the versions of :data:`~neuronpath_core.workers.SAME_EVERYWHERE` and the package's source, which is checked; images and weights under the same paths.
+the versions of ``SAME_EVERYWHERE`` in :mod:`neuronpath_core.workers` and the package's source, which is checked; images and weights under the same paths.
 Workers get the ``NEURONPATH_`` variables and, where they exist there, the working folder and import path of this process.
 """
 
@@ -52,7 +52,7 @@ def local(make_worker: Callable[[], Work], parts: Sequence[range]) -> Iterator[t
 
 
 def run(engine: str, make_worker: Callable[[], Work], parts: Sequence[range], **options) -> Iterator[tuple[range, pd.DataFrame]]:
-    """The parts by one of :data:`ENGINES`; ``options`` are those of :func:`on_ray`, and errors those of :func:`check` and of the engine."""
+    """The parts by one of ``ENGINES``; ``options`` are those of :func:`on_ray`, and errors those of :func:`check` and of the engine."""
     check(engine, **options)
     return local(make_worker, parts) if engine == "local" else on_ray(make_worker, parts, **options)
 
@@ -85,10 +85,10 @@ def on_ray(
     gpus_per_worker: int = 0,
     cpus_per_worker: int = 1,
 ) -> Iterator[tuple[range, pd.DataFrame]]:
-    """The parts by workers of a Ray cluster, each a process that builds its own worker once and has at most :data:`IN_FLIGHT` parts at a time.
+    """The parts by workers of a Ray cluster, each a process that builds its own worker once and has at most ``IN_FLIGHT`` parts at a time.
 
     A worker that dies is replaced and what it had is done again, with one :class:`EngineWarning` for each death.  A part that kills its worker
-    :data:`ATTEMPTS` times in a row is left out, the others are done, and then an error names it.  What the work itself raises is raised here as it is, and
+    ``ATTEMPTS`` times in a row is left out, the others are done, and then an error names it.  What the work itself raises is raised here as it is, and
     not tried again.  Warnings of the work are issued here.  When the iteration ends, however it ends, the workers end with it.
 
     Args:

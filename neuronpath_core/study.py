@@ -170,7 +170,7 @@ class Study:
 
     @cached_property
     def entries(self) -> dict[str, dict]:
-        """Every model and variant with what it is built from; see :func:`model_entries`."""
+        """Every model and variant with what it is built from; see :func:`~neuronpath_core.profiles.model_entries`."""
         return model_entries(self.settings)
 
     def variants(self, model: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import math
 import re
 import sys
 import threading
@@ -373,9 +374,21 @@ def test_when_one_copy_does_not_fit_the_error_is_raised(scope, settings, error, 
     with warnings.catch_warnings(), pytest.raises(type(ERRORS[error]())):
         warnings.simplefilter("ignore")
         npc.find_paths(target, images, labels, memory_budget=budget, **settings)
-    assert 1 <= len(attempts) <= 40
+    halvings = math.log2((budget or memory._automatic(target)) / memory.copy_bytes(target, frozen=True))  # to the least that is ever planned for
+    assert 1 <= len(attempts) <= halvings + 2
     spy.fail = lambda copies: None
     npc.find_paths(target, images, labels, **settings)
+
+
+@pytest.mark.parametrize("context", ["frozen", "mixed"])
+def test_copies_of_the_class_token_alone_are_halved_below_the_price_of_a_whole_one(context, spy):
+    target, (images, labels) = network("cls"), helpers.small_batch(3, 502)
+    assert 2 * memory.copy_bytes(target, frozen=True) < memory.copy_bytes(target)  # so that two of them still fit where no whole one does
+    expected = npc.find_paths(target, images, labels, context=context)
+    attempts = fail_above(spy, 1, ERRORS["torch"])
+    with pytest.warns(RuntimeWarning, match="out of memory"):
+        assert_same(npc.find_paths(target, images, labels, context=context), expected)
+    assert attempts
 
 
 # --- images side by side ---
