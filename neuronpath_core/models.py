@@ -72,7 +72,8 @@ def _create(spec: Mapping, file: Path | None) -> VisionTransformer:
         return timm.create_model(name, pretrained=file is not None, **overlay, **arguments)
     except Exception as error:  # what a wrong argument raises is up to the model
         if file is not None:
-            raise ValueError(f"weights {file.name} do not fit the model {spec['timm']}: {one_line(error)}; the file is {file}") from error
+            raise ValueError(f"weights {file.name} do not fit the model {spec['timm']}: {one_line(error)}; accepted: a whole file of that model's weights; "
+                             f"the file is {file}") from error
         raise ValueError(f"the model entry {spec.get('timm') or spec.get('architecture')} cannot be built: {one_line(error)}; "
                          "accepted: arguments of timm's VisionTransformer, or a name that timm.list_models() gives") from error
 
