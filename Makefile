@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: book test lint weights notebooks bench clean help
+.PHONY: book test install lint weights notebooks bench clean help
 
 help:
 	@echo "make book       execute the notebooks of a profile (PROFILE=digits) and build the book"
 	@echo "make test       lint, unit tests, and every notebook executed again and compared with its stored outputs"
+	@echo "make install    set up .venv, and nothing else"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
 	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
 	@echo "make weights    train the models of a profile again (PROFILE=digits)"
@@ -37,6 +38,9 @@ test: lint
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 		NEURONPATH_RESULTS="$$results" $(RUN_PYTEST) -v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks
 	@echo "== all checks passed; what they compare with is in notebooks/ and tests/"
+
+install: $(READY)
+	@echo "the command is $(BIN)/neuronpath"
 
 lint: $(READY)
 	@echo "== lint"

@@ -32,11 +32,11 @@ def store_table(measured: Mapping) -> pd.DataFrame:
     ms = {name: 1000 * value for name, value in measured["part_seconds"].items()}
     rows = {
         f"a part of {measured['part_size']} images written": f"{spread_text(ms)} ms",
-        "of the time its search takes (ViT-B/16, frozen context)": f"{measured['part_share']:.2%}",
+        "of the time its search takes (ViT-B/16, frozen context)": f"{measured['part_share']:.3%}",
         f"{measured['images']:,} images, {measured['blocks']} blocks, {measured['top']} neurons each: table": f"{measured['table_bytes'] / 1e6:.0f} MB",
         "the finished run resumed": f"{spread_text(measured['read_seconds'], 2)} s",
         "a run resumed that lacks its last step": f"{measured['merge_seconds']:.1f} s",
-        "all writing, of the time all searches take": f"{measured['whole_share']:.2%}",
+        "all writing, of the time all searches take": f"{measured['whole_share']:.3%}",
     }
     return pd.DataFrame({"": rows})
 
@@ -101,5 +101,5 @@ def numbers(counted: pd.DataFrame, store: Mapping, workers: Mapping) -> dict[str
             found |= {f"scale {row['model']} {key}": f"{row['each']:.2f}", f"scale {row['model']} {key} hours": f"{row[slowest]:.1f}"}
     whole = counted[counted["wanted"] == "Table 1"]
     return found | {"scale table hours": f"{whole[slowest].sum():.0f}", "scale table megabytes": f"{whole['megabytes'].sum():.0f}",
-                    "store share": f"{store['part_share']:.2%}", "store megabytes": f"{store['table_bytes'] / 1e6:.0f}",
+                    "store share": f"{store['part_share']:.3%}", "store megabytes": f"{store['table_bytes'] / 1e6:.0f}",
                     "store resume": f"{store['read_seconds']['median']:.1f}", "ray ratio": f"{workers['ratio']['median']:.2f}"}

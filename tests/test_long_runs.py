@@ -36,7 +36,7 @@ def test_measurements_are_read_and_missing_ones_refused(tmp_path):
 
 def test_tables_say_what_was_measured():
     stored = long_runs.store_table(STORE)[""]
-    assert stored.tolist() == ["2.0 [1.0, 100.0] ms", "0.12%", "46 MB", "1.50 [1.00, 2.00] s", "3.0 s", "0.20%"]
+    assert stored.tolist() == ["2.0 [1.0, 100.0] ms", "0.123%", "46 MB", "1.50 [1.00, 2.00] s", "3.0 s", "0.200%"]
     shared = long_runs.worker_table(SCALE)[""]
     assert shared["times faster"] == "1.75 [1.60, 1.90]" and shared["same table, bit for bit"] == "yes"
     assert long_runs.worker_table(SCALE | {"identical": False})[""]["same table, bit for bit"] == "no"
