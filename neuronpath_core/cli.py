@@ -146,7 +146,7 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
         return
     study = Study(profile, device, dtype, results, progress=True, memory_budget=memory_budget)
     names = study.check_models(list(models) or study.model_names)
-    demand(problems(study.root, profile, names, device, n_images))
+    demand(problems(study.root, profile, names, device, n_images, study))
     images = study.images(n_images, settings["seed"])
     with cluster() if chosen_engine(device=device)[0] == "ray" else nullcontext():  # one for all models
         for model in names:

@@ -11,7 +11,7 @@ from neuronpath_core.imagesets import ImageSet
 from neuronpath_core.notebooks import Run
 from neuronpath_core.parameters import own_parameters
 from neuronpath_core.profiles import load_profile, model_entries
-from neuronpath_core.study import as_target, chosen_engine, outline
+from neuronpath_core.study import Study, as_target, chosen_engine, outline
 
 
 def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
@@ -34,7 +34,7 @@ def run_problems(root: Path, runs: Iterable[Run]) -> Iterator[str]:
         yield from input_problems(root, profile, names)
 
 
-def problems(root: Path, profile: str, names: Iterable[str], device: str = "cpu", count: int | None = None) -> Iterator[str]:
+def problems(root: Path, profile: str, names: Iterable[str], device: str = "cpu", count: int | None = None, study: Study | None = None) -> Iterator[str]:
     """Whatever would stop a run, one line each: what is missing or does not fit, where it was looked for, how to get it.
 
     Args:
@@ -42,9 +42,10 @@ def problems(root: Path, profile: str, names: Iterable[str], device: str = "cpu"
         profile, names: models of a profile.
         device: that they run on.
         count: of held-out images; not looked at where there is none.
+        study: the profile, opened; what is read here is then kept there for the run.
     """
     yield from machine_problems([device])
-    yield from input_problems(root, profile, names, count)
+    yield from input_problems(root, profile, names, count, study)
 
 
 def machine_problems(devices: Iterable[str]) -> Iterator[str]:
@@ -60,28 +61,28 @@ def machine_problems(devices: Iterable[str]) -> Iterator[str]:
         yield str(error)
 
 
-def input_problems(root: Path, profile: str, names: Iterable[str], count: int | None = None) -> Iterator[str]:
+def input_problems(root: Path, profile: str, names: Iterable[str], count: int | None = None, study: Study | None = None) -> Iterator[str]:
     """Images and weights of a profile that are missing, damaged, not those that were recorded, or that do not fit each other; every file of weights is read."""
     entries, images = load_profile(profile, root), None
     try:
-        images = load_part(entries["dataset"], "held_out", base=root)
+        images = load_part(entries["dataset"], "held_out", base=root) if study is None else study.held_out
         if count is not None:
             images.balanced(count)
     except ValueError as error:
         yield f"images of profile {profile}: {error}"
     for name in names:
         try:
-            yield from _model_problems(name, model_entries(entries)[name], images, root, profile)
+            yield from _model_problems(name, model_entries(entries)[name], images, root, profile, study)
         except ValueError as error:
             yield f"model {name}: {error}"
 
 
-def _model_problems(name: str, spec: Mapping, images: ImageSet | None, root: Path, profile: str) -> Iterator[str]:
+def _model_problems(name: str, spec: Mapping, images: ImageSet | None, root: Path, profile: str, study: Study | None) -> Iterator[str]:
     if reason := checkpoints.missing(spec, root, profile):
         yield f"weights of {name}: {reason}"
         target = outline(spec)
     else:
-        target = as_target(models.load_model(spec, root, dtype="float32"), spec)
+        target = as_target(models.load_model(spec, root, dtype="float32"), spec) if study is None else study.target(name)
     if isinstance(images, FileImages):
         check_classes(images, target.n_classes, name)
 

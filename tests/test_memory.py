@@ -428,7 +428,16 @@ def test_two_threads_are_at_work(scope, spy):
     target, images, labels, expected = shared(scope, {})
     spy.threads.clear()
     spy.images.clear()
+    # each waits for the other once: one that is done before the other has begun would do the other's work too
+    meeting, there = threading.Barrier(2, timeout=60), set()
+
+    def meet(_copies):
+        if threading.get_ident() not in there:
+            there.add(threading.get_ident())
+            meeting.wait()
+    spy.fail = meet
     assert_same(npc.find_paths(target, images, labels), expected)
+    spy.fail = lambda copies: None
     assert len(spy.threads) == 2
     assert threading.get_ident() not in spy.threads
     assert sorted(spy.images) == [3, 4]
