@@ -22,11 +22,12 @@ from neuronpath_core.engines import ENGINES, EngineError
 from neuronpath_core.engines import check as check_engine
 from neuronpath_core.file_images import POLICIES
 from neuronpath_core.new_profile import write_profile
-from neuronpath_core.notebooks import NotebookError, environment, execute, not_run, plan, store_outputs
+from neuronpath_core.notebooks import NotebookError, execute, not_run, plan, store_outputs
 from neuronpath_core.pictures import DATA_VARIABLE
 from neuronpath_core.preflight import demand, problems, run_problems
 from neuronpath_core.profiles import DEFAULT_PROFILE, ENGINE_VARIABLE, WORKERS_VARIABLE, load_profile, model_entries, project_root, results_folder
 from neuronpath_core.study import Study, chosen_engine
+from neuronpath_core.variables import environment
 
 PLAIN_WARNING = warnings.formatwarning
 

@@ -10,10 +10,12 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import ModuleType
+
+from neuronpath_core.variables import environment
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 200_000_000  # of a cluster started here: only tables pass through it
@@ -22,6 +24,7 @@ ACCEPTED = "HOST:PORT of a head that 'ray start --head' started, or 'auto', on a
 # a death is told once, by the engine; Ray's own twenty lines about it are not printed
 QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed while executing"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # 127.0.0.1 is meant where it is said, and nothing listens elsewhere
+SET_BY_RAY = ("RAY_AUTH_MODE", "RAY_CLIENT_MODE")
 ALONE = {"RAY_USAGE_STATS_ENABLED": "0", **LOOPBACK}
 # one attempt and not twenty, of 40 s each, where something answers that is no Ray cluster
 BOUNDED = {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "10"}
@@ -76,7 +79,8 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Mod
     if named and _token.cache_info().currsize:  # Ray would go on using the password of that one
         raise ValueError(f"this process has started a Ray cluster of its own and cannot use that at {named} any more; accepted: a new process")
     with ExitStack() as stack:
-        stack.enter_context(_environment(QUIET | (ALONE | {"RAY_AUTH_TOKEN": _token()} if named is None else BOUNDED | (LOOPBACK if _is_here(named) else {}))))
+        own = ALONE | {"RAY_AUTH_TOKEN": _token()} if named is None else BOUNDED | (LOOPBACK if _is_here(named) else {})
+        stack.enter_context(environment(QUIET | own, restored=SET_BY_RAY))
         try:
             import ray  # which reads its environment now
         except ImportError as error:
@@ -114,20 +118,6 @@ def _folder_for_sockets() -> str:
     """A short one: a socket's path has about a hundred characters at most."""
     usual = tempfile.gettempdir()
     return usual if len(usual) < 30 or not os.path.isdir("/tmp") else "/tmp"
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Inside, these variables are set; afterwards they and those that Ray sets are as before."""
-    before = {name: os.environ.get(name) for name in {**settings, "RAY_AUTH_MODE": "", "RAY_CLIENT_MODE": ""}}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def one_line(error: BaseException) -> str:

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from neuronpath_core.inputs import inputs_sha256
 from neuronpath_core.parameters import check_parameters, own_parameters, parameter_checks, profile_parameters
 from neuronpath_core.profiles import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile
 from neuronpath_core.store import check_writable, write_atomically
+from neuronpath_core.variables import environment
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -147,21 +147,6 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
         runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb", made_from))
     check_writable(results / "notebooks")
     return runs
-
-
-@contextmanager
-def environment(values: Mapping[str, object]) -> Iterator[None]:
-    """Environment variables for what is read and started inside; those that are ``None`` stay as they are."""
-    wanted = {name: str(value) for name, value in values.items() if value is not None}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:

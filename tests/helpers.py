@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -244,3 +245,13 @@ class Snapshot:
             assert parameter.requires_grad == self.wanted[name], name
             assert parameter.grad is self.held[name], name
             assert self.grads[name] is None or torch.equal(parameter.grad, self.grads[name]), name
+
+
+def refused(call, *words):
+    """``call`` raises a ``ValueError`` of one line that holds every word."""
+    with pytest.raises(ValueError, match=".+") as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message

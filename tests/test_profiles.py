@@ -17,6 +17,7 @@ from neuronpath_core.preprocessing import model_preprocessing
 from neuronpath_core.profiles import load_profile, profile_names
 from neuronpath_core.study import outline
 from tests import rehearsal, small_study
+from tests.helpers import refused
 
 ROOT = Path(__file__).parents[1]
 PAPER = ("imagenet", "imagenet_as_published")
@@ -33,16 +34,6 @@ def write(tmp_path):
             (tmp_path / "profiles" / f"{name}.yml").write_text(yaml.safe_dump(entries, sort_keys=False))
         return load_profile(wanted, tmp_path)
     return read
-
-
-def refused(call, *words):
-    """``call`` raises a ``ValueError`` of one line that holds every word."""
-    with pytest.raises(ValueError, match=".+") as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 BASE = {"dataset": {"name": "digits", "image_size": 16}, "models": {"one": {"architecture": {"depth": 2, "embed_dim": 8}}, "two": {"timm": "test_vit"}},

@@ -16,7 +16,7 @@ from neuronpath_core.notebooks import notebook_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # each module imports only from those before it
-ORDER = ["clusters", "workers", "engines",
+ORDER = ["variables", "clusters", "workers", "engines",
          "files", "weight_files", "checkpoints", "preprocessing", "models", "shapes", "imagesets", "sources", "picture_index", "file_images",
          "pictures", "datasets",
          "blocks", "towers", "architectures", "halves", "units", "neurons", "sites", "contexts", "memory", "attribution", "search", "ablation", "refinement",

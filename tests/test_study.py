@@ -16,6 +16,7 @@ from neuronpath_core.profiles import RESULTS_VARIABLE, load_profile, profile_nam
 from neuronpath_core.store import StoreWarning
 from neuronpath_core.study import Study, code_fingerprint, weights_sha256
 from tests import helpers, small_study
+from tests.helpers import refused
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = {name: json.loads((ROOT / "data" / "weights" / name / "weights.json").read_text()) for name in ("digits", "shapes")}
@@ -46,16 +47,6 @@ def searches(monkeypatch):
 
     monkeypatch.setattr(study_module, "find_paths", counted)
     return calls
-
-
-def refused(call, *words):
-    """``call`` raises a ``ValueError`` of one line that holds every word."""
-    with pytest.raises(ValueError, match=".+") as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 # --- the profile ---
