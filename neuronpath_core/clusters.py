@@ -24,7 +24,7 @@ ACCEPTED = "HOST:PORT of a head that 'ray start --head' started, or 'auto', on a
 # a death is told once, by the engine; Ray's own twenty lines about it are not printed
 QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed while executing"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # 127.0.0.1 is meant where it is said, and nothing listens elsewhere
-SET_BY_RAY = ("RAY_AUTH_MODE", "RAY_CLIENT_MODE")
+SET_BY_RAY = ("RAY_AUTH_MODE", "RAY_CLIENT_MODE", "PYTHONBREAKPOINT")
 ALONE = {"RAY_USAGE_STATS_ENABLED": "0", **LOOPBACK}
 # one attempt and not twenty, of 40 s each, where something answers that is no Ray cluster
 BOUNDED = {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "10"}
