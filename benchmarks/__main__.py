@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,16 +16,17 @@ from neuronpath_core.models import parse_device
 from neuronpath_core.store import write_atomically
 from neuronpath_core.study import Study
 
-SECTIONS = ("search", "growth", "architectures", "precision", "captum", "ceiling")
+SECTIONS = ("search", "agreement", "growth", "architectures", "precision", "captum", "ceiling")
 
 
 @click.command()
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--section", "sections", multiple=True, type=click.Choice(SECTIONS), help="Only this one; repeatable.  [default: all that the device has]")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Repetitions of each timing.")
-@click.option("--images", default=30, show_default=True, type=click.IntRange(10), help="Images for the cheap ways and for agreement.")
+@click.option("--images", default=20, show_default=True, type=click.IntRange(10), help="Images for the cheap ways and for agreement.")
+@click.option("--agreement-images", default=48, show_default=True, type=click.IntRange(24), help="Images for agreement on the models of two profiles.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: benchmarks/<device>.json]")
-def main(device: str, sections: tuple[str, ...], repeats: int, images: int, out: Path | None) -> None:
+def main(device: str, sections: tuple[str, ...], repeats: int, images: int, agreement_images: int, out: Path | None) -> None:
     """Time the search against the published procedure, in one run on this machine; ratios travel, seconds do not."""
     try:
         parse_device(device)
@@ -34,10 +36,11 @@ def main(device: str, sections: tuple[str, ...], repeats: int, images: int, out:
     out = out or Path(__file__).parent / f"{parse_device(device).type}.json"
     calls = {
         "search": lambda: measure.search(study, repeats, few=4, many=images),
-        "growth": lambda: measure.growth(device, repeats),
+        "agreement": lambda: measure.agreement([study, Study("shapes", device)], agreement_images),
+        "growth": lambda: measure.growth(device, min(repeats, 2)),
         "architectures": lambda: measure.architectures(device, "float32", repeats),
         "precision": lambda: measure.precision(study, images),
-        "captum": lambda: measure.captum(study, repeats, count=4),
+        "captum": lambda: measure.captum(study, min(repeats, 2), count=4),
         "ceiling": lambda: measure.ceiling(device),
     }
     wanted = sections or [name for name in SECTIONS if gpu or name != "ceiling"]
@@ -48,7 +51,9 @@ def main(device: str, sections: tuple[str, ...], repeats: int, images: int, out:
     }
     for name in wanted:
         click.echo(f"== {name}")
+        started = time.perf_counter()
         found[name] = calls[name]()
+        click.echo(f"   {time.perf_counter() - started:.0f} s")
         text = json.dumps(found, indent=1) + "\n"
         write_atomically(out, lambda path, text=text: path.write_text(text))
     click.echo(f"measurements are in {out}")

@@ -17,15 +17,19 @@ from torch import Tensor
 from benchmarks.published import published_block, published_paths
 from neuronpath_core import metrics
 from neuronpath_core.attribution import knowledge_attribution, quadrature_rule
-from neuronpath_core.experiments import cost_model, search_operations
+from neuronpath_core.experiments import cost_model, path_agreement, search_operations
 from neuronpath_core.models import DTYPES
 from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, read_activations
 from neuronpath_core.paths import find_paths
 from neuronpath_core.study import Study
 
 EXACT = {"context": "full", "quadrature": "left", "steps": 20}
+DRAFTED = {"draft": "float32"}
 FROZEN = {"context": "frozen", "quadrature": "left", "steps": 20}
 CONVERGED = {"context": "full", "quadrature": "gauss-legendre", "steps": 16}
+# what the nodes of the first blocks must show, where F changes abruptly
+FINER = {"context": "full", "steps": [32, 16, 8]}
+SPARING = [8, 3, 2, 1]
 # growth of time and memory: one size is varied, the others stay
 GROWTH_BASE = {"L": 12, "T": 17, "n": 96, "m": 20, "batch": 2}
 GROWTH = {"L": (6, 12, 24), "T": (17, 37, 65), "n": (48, 96, 384), "m": (5, 20, 40), "batch": (1, 2, 8)}
@@ -67,7 +71,8 @@ def search(study: Study, repeats: int, few: int, many: int) -> list[dict]:
     for model in study.model_names:
         target, (pictures, labels) = study.target(model), study.batch(images, model)
         nodes, weights = _rule(target, EXACT)
-        ways = {"exact, 20 left nodes": (EXACT, few), "default": ({}, many)} | (
+        ways = {"exact, 20 left nodes": (EXACT, few), "default": ({}, many), "drafted default": (DRAFTED, many),
+                "by block, single at last": ({"context": "full", "steps": SPARING}, many)} | (
             {"frozen, 20 left nodes": (FROZEN, many)} if target.scope == "cls" else {})
         found, times = {}, {"published": []} | {way: [] for way in ways}
         for settings, _ in ways.values():  # the first call of each is not timed
@@ -80,8 +85,8 @@ def search(study: Study, repeats: int, few: int, many: int) -> list[dict]:
                 times[way].append(spent / count)
                 found[way] = paths.neurons
         identical = torch.equal(found["published"], found["exact, 20 left nodes"])
-        fine = find_paths(target, pictures, labels, **CONVERGED).neurons.cpu()
-        found["exact, 20 left nodes"] = find_paths(target, pictures, labels, **EXACT).neurons
+        fine = find_paths(target, pictures, labels, **CONVERGED, **DRAFTED).neurons.cpu()
+        found["exact, 20 left nodes"] = find_paths(target, pictures, labels, **EXACT, **DRAFTED).neurons
         for way in times:
             same, whole = metrics.agreement(found["exact, 20 left nodes" if way == "published" else way].cpu(), fine)
             rows.append({
@@ -90,6 +95,18 @@ def search(study: Study, repeats: int, few: int, many: int) -> list[dict]:
                 "neurons": same, "paths": whole, "agreement_images": many,
                 "identical": identical if way in ("published", "exact, 20 left nodes") else None,
             })
+    return rows
+
+
+def agreement(studies: list[Study], count: int) -> list[dict]:
+    """Every trained model of several profiles: agreement of the published rule, of the default and of three nodes throughout with a finer integral."""
+    rows = []
+    for study in studies:
+        images = study.images(count)
+        table = path_agreement(study, study.model_names, images, {
+            "published rule": EXACT | {"nodes": 8}, "default": {}, "by block, single at last": {"context": "full", "steps": SPARING},
+            "three nodes": {"context": "full", "steps": 3}}, FINER)
+        rows += [{"profile": study.profile, "images": len(images)} | row for row in table.drop(columns="score").to_dict("records")]
     return rows
 
 
@@ -158,8 +175,8 @@ def architectures(device: str, dtype: str, repeats: int, nodes: int = 2, batch: 
         every = torch.arange(blocks, dtype=torch.float64)
         published = (curve[0] + curve[1] * every + curve[2] * every**2).sum().item() / nodes
         exact = timed(device, find_paths, target, images, labels, **settings)[0] / nodes
-        frozen = {count: [timed(device, find_paths, target, many, classes, **settings)[0] / batch for _ in range(repeats)]
-                  for count, settings in (("frozen_20", FROZEN), ("frozen_4", {"context": "frozen"}))}
+        frozen = {count: [timed(device, find_paths, target, many, classes, **settings)[0] / batch for _ in range(min(repeats, 2))]
+                  for count, settings in (("frozen_20", FROZEN), ("frozen_4", {"context": "frozen", "steps": 4}))}
         default = timed(device, find_paths, target, images, labels)[0]
         operations = 2 * search_operations({"L": blocks, "T": target.model.patch_embed.num_patches + 1, "n": target.n_neurons, "m": 1}, arguments["embed_dim"])
         rows.append({
@@ -189,7 +206,7 @@ def precision(study: Study, count: int) -> list[dict]:
     names = ["float32", "bfloat16"] + (["tf32"] if study.device.startswith("cuda") else [])
     for model in study.model_names:
         pictures, labels = study.batch(images, model)
-        reference = find_paths(study.target(model), pictures, labels)
+        reference = find_paths(study.target(model), pictures, labels, **DRAFTED)
         for name in names:
             dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
             lower = Study(study.profile, study.device, "bfloat16" if name == "bfloat16" else "float32", root=study.root).target(model)

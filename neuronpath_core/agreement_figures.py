@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from neuronpath_core.drawing import spans, styled
+from neuronpath_core.analysis import SCOPE_LABELS
+from neuronpath_core.drawing import SMALL, block_ticks, legend_outside, spans, styled
 
 
 @styled
-def overlap_dots(summary: pd.DataFrame) -> Figure:
+def overlap_dots(summary: pd.DataFrame, models: Sequence[str] = ()) -> Figure:
     """Share of an image's path that each condition finds again, with intervals, beside the yardsticks; one row of panels per data set.
 
-    ``summary``: ``data, model, condition``, and the rest as of ``stability.overlap_summary``.
+    ``summary``: ``data, model, condition``, and the rest as of ``stability.overlap_summary``; ``models``: which come first, before the table's others.
     """
-    data, models, conditions = (list(dict.fromkeys(summary[name])) for name in ("data", "model", "condition"))
-    figure, axes = plt.subplots(len(data), len(models), figsize=(1.6 + 2.6 * len(models), 0.9 + 0.27 * len(conditions) * len(data)), squeeze=False,
+    data, own, conditions = (list(dict.fromkeys(summary[name])) for name in ("data", "model", "condition"))
+    models = [*(model for model in models if model in own), *(model for model in own if model not in models)]
+    figure, axes = plt.subplots(len(data), len(models), figsize=(1.8 + 2.4 * len(models), 0.9 + 0.27 * len(conditions) * len(data)), squeeze=False,
                                 sharex=True, sharey=True)
     marks = (("same_class", "o", "another image of the class"), ("other_class", "s", "an image of another class"), ("chance", "|", "1/n"))
     for row, name in zip(axes, data, strict=True):
@@ -29,10 +34,10 @@ def overlap_dots(summary: pd.DataFrame) -> Figure:
             for column, marker, label in marks:
                 axis.plot(own[column], positions, marker, markersize=4, color="0.35", fillstyle="none", label=label)
             axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03), ylim=(len(conditions) - 0.5, -0.5))
-            axis.set_yticks(range(len(conditions)), conditions, fontsize=7)
+            axis.set_yticks(range(len(conditions)), conditions, fontsize=SMALL)
     for axis in axes[-1]:
         axis.set_xlabel("share of equal neurons")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -51,11 +56,11 @@ def overlap_blocks(table: pd.DataFrame) -> Figure:
                 axis.plot(rows["block"], rows["own"], marker="o", markersize=2.5, linewidth=1, label=condition)
             for column, style, label in (("same_class", "--", "another image of the class"), ("other_class", ":", "an image of another class")):
                 axis.plot(own.groupby("block")[column].mean(), color="0.3", linestyle=style, linewidth=1, label=label)
-            axis.set(title=f"{name}, {model}", ylim=(-0.03, 1.03), xticks=range(2, int(own["block"].max()) + 1, 2))
+            axis.set(title=f"{name}, {model}", ylim=(-0.03, 1.03), xticks=block_ticks(int(own["block"].max())))
         row[0].set_ylabel("share of equal neurons")
     for axis in axes[-1]:
         axis.set_xlabel("block")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(3, 1 + len(models)), fontsize=7)
+    legend_outside(figure, axes[0, 0], ncols=min(3, 1 + len(models)))
     return figure
 
 
@@ -66,7 +71,7 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
     ``table``: the three columns named, ``value, low, high`` and, for the bands, ``permuted_low, permuted_high``.
     """
     panels, names, kinds = (list(dict.fromkeys(table[name])) for name in (panel, rows, colour))
-    figure, axes = plt.subplots(1, len(panels), figsize=(1.8 + 2.4 * len(panels), 1 + 0.13 * len(names) * (len(kinds) + 1)), squeeze=False,
+    figure, axes = plt.subplots(1, len(panels), figsize=(1.6 + 1.9 * len(panels), 1 + 0.13 * len(names) * (len(kinds) + 1)), squeeze=False,
                                 sharex=True, sharey=True)
     palette = sns.color_palette("colorblind", len(kinds))
     for axis, title in zip(axes[0], panels, strict=True):
@@ -80,7 +85,7 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
         axis.axvline(0, color="0.25", linewidth=0.8)
         axis.set(title=title, xlabel="rank correlation", ylim=(len(names) - 0.5, -0.5))
         axis.set_yticks(range(len(names)), names)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(kinds)), fontsize=7)
+    legend_outside(figure, axes[0, 0], ncols=min(4, len(kinds)))
     return figure
 
 
@@ -91,19 +96,20 @@ def block_correlations(table: pd.DataFrame) -> Figure:
     ``table``: ``model, relation``, and the rest as of ``taxonomy.block_mantel``; filled marks have ``p < 0.05``.
     """
     models, relations = (list(dict.fromkeys(table[name])) for name in ("model", "relation"))
-    figure, axes = plt.subplots(1, len(models), figsize=(3 * len(models), 2.8), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(models), figsize=(2.3 * len(models), 2.8), squeeze=False, sharey=True)
     palette = sns.color_palette("colorblind", len(relations))
     for axis, model in zip(axes[0], models, strict=True):
         for colour, relation in zip(palette, relations, strict=True):
             own = table[(table["model"] == model) & (table["relation"] == relation)]
+            blocks = int(own["block"].max())
             axis.fill_between(own["block"], own["permuted_low"], own["permuted_high"], color=colour, alpha=0.15, linewidth=0)
             axis.plot(own["block"], own["value"], color=colour, linewidth=1, label=relation)
             for fill, chosen in (("full", own["p"] < 0.05), ("none", own["p"] >= 0.05)):
                 axis.plot(own["block"][chosen], own["value"][chosen], "o", color=colour, markersize=4, fillstyle=fill)
         axis.axhline(0, color="0.25", linewidth=0.8)
-        axis.set(title=model, xlabel="block", xticks=range(2, int(table["block"].max()) + 1, max(2, int(table["block"].max()) // 6)))
+        axis.set(title=model, xlabel="block", xticks=block_ticks(blocks))
     axes[0, 0].set_ylabel("partial rank correlation")
-    axes[0, 0].legend(fontsize=7)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -127,7 +133,8 @@ def pair_correlations(pairs: pd.DataFrame) -> Figure:
 def replica_shares(shares: pd.DataFrame) -> Figure:
     """Fig. 2 for several training seeds: share of the knowledge neurons in each block, a line per model and a colour per kind.
 
-    A row of panels per data set, one panel per scope; broken lines are of models read where they do not classify from.  ``shares`` as of ``mean_shares``.
+    A row of panels per data set, one panel per scope; solid lines are of models read where they classify from, broken ones of models read elsewhere.
+    ``shares`` as of ``mean_shares``.
     """
     sets, scopes, kinds = (list(dict.fromkeys(shares[column])) for column in ("data", "scope", "kind"))
     figure, axes = plt.subplots(len(sets), len(scopes), figsize=(4.6 * len(scopes), 2.6 * len(sets)), squeeze=False, sharey="row")
@@ -135,10 +142,13 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
         for axis, scope in zip(row, scopes, strict=True):
             for colour, kind in zip(sns.color_palette("colorblind"), kinds, strict=False):
                 own = shares[(shares["data"] == data) & (shares["scope"] == scope) & (shares["kind"] == kind)]
-                for number, (_, rows) in enumerate(own.groupby("model", sort=False)):
-                    axis.plot(rows["block"], rows["value"], color=colour, linewidth=1, marker="o", markersize=2.5, label=kind if number == 0 else None,
+                for _, rows in own.groupby("model", sort=False):
+                    axis.plot(rows["block"], rows["value"], color=colour, linewidth=1, marker="o", markersize=2.5,
                               linestyle="-" if rows["own"].iloc[0] else "--")
-            axis.set(title=f"{data}, scope {scope}", xlabel="block" if data == sets[-1] else "", xticks=np.arange(1, shares["block"].max() + 1))
+            axis.set(title=f"{data}, {SCOPE_LABELS[scope]}", xlabel="block" if data == sets[-1] else "", xticks=np.arange(1, shares["block"].max() + 1))
         row[0].set_ylabel("share of knowledge neurons")
-    axes[0, -1].legend(fontsize=7)
+    # a colour says the kind and a line its scope, which no line of the panels says by itself
+    keys = [Line2D([], [], color=colour, linewidth=3, label=kind) for colour, kind in zip(sns.color_palette("colorblind"), kinds, strict=False)]
+    keys += [Line2D([], [], color="0.3", linewidth=1, linestyle=style, label=label) for style, label in (("-", "own scope"), ("--", "the other's scope"))]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=SMALL)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,18 +11,26 @@ from scipy import stats
 
 from neuronpath_core import metrics, report
 from neuronpath_core.datasets import ImageSet
+from neuronpath_core.taxonomy import mantel
 
 METHOD_LABELS = {
     "activation": "Activation", "influence_pattern": "Influence Pattern", "neuron_path": "Neuron Path", "random": "Random",
     "influence_pattern_eq9": "Influence Pattern (Eq. 9)", "complete": "Complete", "ablation": "Ablation", "knowledge": "Integrated Gradients",
     "gradient_activation": "Gradient × Activation", "conductance": "Conductance", "matched_random": "Matched Random",
 }
+SCOPE_LABELS = {"cls": "class token", "patch": "patch tokens"}
 TABLE1_METRICS = {
     "joint_attribution_score": "Joint attribution score",
     "removal_accuracy_deviation_percent": "Removal accuracy deviation (points)",
     "enhancement_accuracy_deviation_percent": "Enhancement accuracy deviation (points)",
 }
 TABLE1_DIGITS = {"joint_attribution_score": 4, "removal_accuracy_deviation_percent": 1, "enhancement_accuracy_deviation_percent": 1}
+
+
+def method_label(name: str) -> str:
+    """A method's title; ``"neuron_path as published"`` is ``"Neuron Path, as published"``."""
+    base, _, variant = name.partition(" ")
+    return METHOD_LABELS[base] + (f", {variant}" if variant else "")
 
 
 def interval_row(values: np.ndarray, statistic: str = "mean", seed: int = 0) -> dict[str, float]:
@@ -81,8 +90,7 @@ def with_paper(measured: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """Measured numbers with their intervals beside the paper's, as text: rows metric and method, two columns a model."""
     text = measured.copy()
     digits = text["metric"].map(TABLE1_DIGITS)
-    text["here"] = [f"{value:+.{d}f} [{low:+.{d}f}, {high:+.{d}f}]" for value, low, high, d in
-                    zip(text["value"], text["low"], text["high"], digits, strict=True)]
+    text["here"] = [report.interval_text(row, places) for row, places in zip(text.to_dict("records"), digits, strict=True)]
     published = paper.melt(["metric", "method"], var_name="model", value_name="paper")
     merged = text.merge(published, how="left", on=["metric", "method", "model"])
     merged["paper"] = ["–" if np.isnan(value) else f"{value:+.4f}" if metric == "joint_attribution_score" else f"{value:+.2f}"
@@ -124,7 +132,7 @@ def table1_summary(differences: pd.DataFrame, against: Sequence[str]) -> pd.Data
     for metric, claim in zip(TABLE1_METRICS, claims, strict=True):
         own = differences[(differences["column"] == metric) & differences["method"].isin(against)]
         digits, unit = TABLE1_DIGITS[metric], "" if metric == "joint_attribution_score" else " points"
-        rows.append({"claim": claim, "text": f"ahead by {own['value'].min():+.{digits}f} to {own['value'].max():+.{digits}f}{unit}",
+        rows.append({"claim": claim, "text": f"ahead by {report.span_text(own['value'], digits)}{unit}",
                      "tally": report.tally(list(own["verdict"]))})
     return pd.DataFrame(rows)
 
@@ -148,7 +156,7 @@ def deviation_checks(table: pd.DataFrame, models: Sequence[str], against: Sequen
         found = [paired_difference(table.assign(ahead=sign * table[column]), "ahead", model, "neuron_path", other, "median", seed)
                  for model in models for other in against]
         values = [row["value"] for row in found]
-        rows.append({"claim": claim, "text": f"median lead {min(values):+.3f} to {max(values):+.3f} of the clean probability",
+        rows.append({"claim": claim, "text": f"median lead {report.span_text(values)} of the clean probability",
                      "tally": report.tally([report.verdict(row) for row in found])})
     return pd.DataFrame(rows)
 
@@ -226,19 +234,18 @@ def look_correlation(similarity: np.ndarray, images: ImageSet, permutations: int
 
     Returns:
         ``correlation`` (Spearman) and ``permuted_low``, ``permuted_high``, the 2.5 and 97.5 % quantiles when the classes of
-        one of the two matrices are permuted (Mantel, 1967).
+        one of the two matrices are permuted, of :func:`~neuronpath_core.taxonomy.mantel`; NaN for fewer than three classes and for
+        similarities that do not vary.
     """
     labels = images.labels.numpy()
     seen = images.appearance()
     means = np.stack([seen[labels == label].mean(0) for label in np.unique(labels)])
     look = metrics.cosine_similarity((means - means.mean(0))[:, None])
-    pairs, rng = np.triu_indices(len(look), 1), np.random.default_rng(seed)
-    permuted = []
-    for _ in range(permutations):
-        order = rng.permutation(len(look))
-        permuted.append(stats.spearmanr(similarity[pairs], look[np.ix_(order, order)][pairs]).statistic)
-    low, high = np.quantile(permuted, [0.025, 0.975])
-    return {"correlation": float(stats.spearmanr(similarity[pairs], look[pairs]).statistic), "permuted_low": float(low), "permuted_high": float(high)}
+    pairs = similarity[np.triu_indices(len(look), 1)]
+    if len(pairs) < 2 or np.ptp(pairs) < 1e-9:
+        return dict.fromkeys(("correlation", "permuted_low", "permuted_high"), math.nan)
+    found = mantel(look, similarity, permutations=permutations, seed=seed)
+    return {"correlation": found["value"], "permuted_low": found["permuted_low"], "permuted_high": found["permuted_high"]}
 
 
 def extremes(similarity: np.ndarray, class_names: Sequence[str], share: float = 0.05) -> pd.DataFrame:

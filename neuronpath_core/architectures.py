@@ -37,7 +37,8 @@ def check_supported(model: nn.Module) -> None:
     """Raise ``ValueError``, in a line that names the part and what is accepted, unless the model is of a supported kind; looks at no weight."""
     kind = family(model)
     if kind is None:
-        raise ValueError(f"TargetModel needs a timm VisionTransformer or Eva, got {type(model).__name__}")
+        raise ValueError(f"a model of pre-norm blocks is needed, got {type(model).__name__}; accepted: timm's VisionTransformer, "
+                         "VisionTransformerDistilled and Eva")
     for name in ("forward", "forward_features"):
         if getattr(type(model), name) is not getattr(kind, name):
             raise ValueError(f"{type(model).__name__} has a {name} of its own; accepted: timm's VisionTransformer, VisionTransformerDistilled and Eva")
@@ -50,8 +51,8 @@ def check_supported(model: nn.Module) -> None:
         raise ValueError("global_pool='' gives logits per token; accepted: a model that pools, such as 'token' or 'avg'")
     for index, block in enumerate(model.blocks):
         _check_block(index, block, FAMILIES[kind])
-    if len({block.mlp.fc2.in_features for block in model.blocks}) != 1:
-        raise ValueError("all blocks must have the same number of FFN neurons")
+    if len(widths := sorted({block.mlp.fc2.in_features for block in model.blocks})) != 1:
+        raise ValueError(f"blocks have {', '.join(map(str, widths))} FFN neurons; accepted: the same number of FFN neurons in all blocks")
     if class_count(model) is None:
         raise ValueError("the model has no classification head; accepted: a model with num_classes >= 1, or one inside neuronpath_core.zero_shot(...)")
 
@@ -88,7 +89,7 @@ def resolve_scope(model: nn.Module, scope: str) -> str:
     if scope == "auto":
         scope = POOLED_SCOPES.get(model.global_pool, "")
         if not scope:
-            raise ValueError(f"scope 'auto' does not know global_pool={model.global_pool!r}; give scope='cls' or scope='patch'")
+            raise ValueError(f"scope 'auto' does not know global_pool={model.global_pool!r}; accepted for it: scope='cls', scope='patch'")
     if scope not in ("cls", "patch"):
         raise ValueError(f"unknown scope {scope!r}; accepted: auto, cls, patch")
     if scope == "cls" and model.cls_token is None:

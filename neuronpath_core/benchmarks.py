@@ -44,6 +44,13 @@ def search_table(measured: dict) -> pd.DataFrame:
     } for row in measured["search"]]).set_index(["model", "way"])
 
 
+def agreement_table(measured: dict) -> pd.DataFrame:
+    """Neurons and whole paths equal to those of the finer integral, in percent, of every model of every profile; and the evaluations of each way."""
+    rows = pd.DataFrame(measured["agreement"])
+    rows["text"] = [f"{100 * row.neurons:.1f} / {100 * row.paths:.0f}" for row in rows.itertuples()]
+    return rows.pivot_table(index=["profile", "model"], columns="way", values="text", aggfunc="first", sort=False).fillna("–")
+
+
 def growth(measured: dict) -> pd.DataFrame:
     """Times, peak memory and ratio against each size: ``varied, size, published, exact`` (seconds per image), ``ratio, minimum, maximum`` and, in MB,
     ``published_memory, exact_memory``."""
@@ -96,6 +103,12 @@ def numbers(measured: dict) -> dict[str, str]:
     found = {}
     for row in measured["search"]:
         found[f"{row['way'].split(',')[0]} {row['model']}"] = f"{row['ratio']['median']:.1f}"
+    agreement = pd.DataFrame(measured["agreement"])
+    for way, rows in agreement.groupby("way"):
+        found |= {f"least {way}": _percent(rows["neurons"].min()), f"least {way} paths": _percent(rows["paths"].min())}
+    ours, theirs = (agreement[agreement["way"] == way].set_index(["profile", "model"])[["neurons", "paths"]] for way in ("default", "published rule"))
+    close = (ours >= theirs).all(axis=1)
+    found |= {"at least as close": f"{close.sum()} of {len(close)}", "agreement images": str(agreement["images"].iloc[0])}
     for row in measured["architectures"]:
         found |= {f"exact {row['model']}": f"{row['exact_ratio']:.1f}", f"default {row['model']}": f"{row['default_ratio']:.0f}",
                   f"frozen {row['model']}": f"{row['frozen_20_ratio']['median']:.0f}"}

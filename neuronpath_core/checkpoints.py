@@ -16,13 +16,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import timm
 import torch
 
 from neuronpath_core.files import write_atomically
-from neuronpath_core.weight_files import one_line, pin, read_state, verify
+from neuronpath_core.messages import one_line
+from neuronpath_core.weight_files import pin, read_state, verify
 
 WEIGHTS_VARIABLE = "NEURONPATH_WEIGHTS"
 HUB = "hf-hub:"
@@ -53,6 +55,8 @@ def check_entry(spec: Mapping) -> None:
         raise ValueError(f"weights: {spec['weights']!r} are not accepted; accepted: a file name, without pretrained: true and a name on the hub")
     if {"format", "url"} & set(spec) and ("weights" not in spec or spec.get("format", "timm") not in FORMATS):
         raise ValueError(f"format: {spec.get('format')!r} or a url is not accepted; accepted: beside 'weights', format: {' or '.join(FORMATS)}")
+    if not re.match("(https?|ftp|file)://", str(spec.get("url") or "https://")):
+        raise ValueError(f"url: {spec['url']!r} is not accepted; accepted: one that begins with https://, http://, ftp:// or file://")
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
             (target.parent if source.url else target).mkdir(parents=True, exist_ok=True)
             path = _fetch_url(source.url, target, spec, progress) if source.url else _fetch_files(source, target)
         pin(path, spec, verify(path, spec))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise ValueError(f"weights {source.name} could not be fetched from {source.url or source.repository} into {folder}: {one_line(error, 200)}; "
                          "accepted: a network connection and a folder with write permission, or the file put there by hand") from error
     return path

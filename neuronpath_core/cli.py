@@ -21,6 +21,7 @@ from neuronpath_core.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.engines import ENGINES, EngineError
 from neuronpath_core.engines import check as check_engine
 from neuronpath_core.file_images import POLICIES
+from neuronpath_core.messages import one_line
 from neuronpath_core.new_profile import write_profile
 from neuronpath_core.notebooks import NotebookError, execute, not_run, plan, store_outputs
 from neuronpath_core.pictures import DATA_VARIABLE
@@ -42,7 +43,7 @@ def _parameter(_context, _option, pairs: tuple[tuple[str, str], ...]) -> dict:
     try:
         return {name: yaml.safe_load(value) for name, value in pairs}
     except yaml.YAMLError as error:
-        raise ValueError(f"a parameter's value must be YAML (a number, a word, a list): {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(f"a parameter's value must be YAML (a number, a word, a list): {one_line(error, 200)}") from error
 
 
 def _places(command):
@@ -76,7 +77,7 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
     except ValueError as error:
         if not found:
             raise
-        more = "" if any(str(error) in problem for problem in found) else f": {' '.join(str(error).split())}"
+        more = "" if any(str(error) in problem for problem in found) else f": {one_line(error)}"
         click.echo(f"until then nothing can be estimated{more}")
     if found:
         raise ValueError(f"{len(found)} of the things that this run needs are missing or wrong; accepted: what the lines above name")
@@ -118,6 +119,14 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     click.echo(f"executed notebooks are in {folder / 'notebooks'}")
 
 
+def _steps(text: str | None) -> int | list[int] | str | None:
+    """``"20"`` and ``"8,4,2"`` as numbers; anything else as it is."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        return text
+    return int(text) if len(parts) == 1 else [int(part) for part in parts]
+
+
 @cli.command()
 @click.option("--model", "models", multiple=True, help="A model of the profile; repeatable.  [default: all]")
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
@@ -125,7 +134,7 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
 @click.option("--search", default="joint", show_default=True)
 @click.option("--context", default="auto", show_default=True, help="auto, full, frozen or mixed.")
 @click.option("--quadrature", default="gauss-legendre", show_default=True)
-@click.option("--steps", help="Of the rule, or auto.  [default: 20, of gauss-legendre 3 or 4]")
+@click.option("--steps", help="Of the rule, several (8,4,2) for one block after the other, or auto.  [default: 20, of gauss-legendre 8,4 or 8,4,3,2]")
 @click.option("--nodes", type=int, help="Evaluate the rule at so many places only.  [default: all]")
 @click.option("--top", type=int, help="Neurons per block.  [default: one]")
 @click.option("--n-images", default=100, show_default=True, help="Held-out images, spread evenly over the classes.")
@@ -138,7 +147,7 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
 @click.option("--check", is_flag=True, help="Only say what is missing, and what the search would cost in time, memory and disk.")
 def paths(models, profile, n_images, device, dtype, results, memory_budget, check, **settings) -> None:
     """Find paths and store them; found once, they are used again by every notebook with the same settings."""
-    settings["steps"] = int(settings["steps"]) if (settings["steps"] or "").isdecimal() else settings["steps"]
+    settings["steps"] = _steps(settings["steps"])
     if check:
         study = Study(profile, dtype=dtype, memory_budget=memory_budget)
         names = study.check_models(list(models) or study.model_names)

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import ModuleType
 
+from neuronpath_core.messages import one_line
 from neuronpath_core.variables import environment
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -118,8 +119,3 @@ def _folder_for_sockets() -> str:
     """A short one: a socket's path has about a hundred characters at most."""
     usual = tempfile.gettempdir()
     return usual if len(usual) < 30 or not os.path.isdir("/tmp") else "/tmp"
-
-
-def one_line(error: BaseException) -> str:
-    """What an exception says, as one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

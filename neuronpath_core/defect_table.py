@@ -77,7 +77,7 @@ def effect_text(table: pd.DataFrame) -> pd.DataFrame:
     many = np.where(table["unit"] == "class", "classes", "images")
     return pd.DataFrame({
         "defect": table["defect"], "number": [NUMBERS[number][0] for number in table["number"]], "data": table["data"], "model": table["model"],
-        "as published": table["published"].map("{:+.4f}".format), "corrected": table["corrected"].map("{:+.4f}".format),
+        "as published": table["published"].map("{:+z.4f}".format), "corrected": table["corrected"].map("{:+z.4f}".format),
         "difference": [report.interval_text(row, 4) for row in table.to_dict("records")],
         "over": [f"{count} {unit}" for count, unit in zip(table["count"], many, strict=True)],
         "verdict": [f"{verdict}, by more than {MATERIAL:.0%}" if material else verdict
@@ -93,7 +93,8 @@ def effect_summary(table: pd.DataFrame) -> pd.DataFrame:
                      "changes": int((group["verdict"] == CHANGES).sum()), "material": int(group["material"].sum()),
                      "smallest": group["value"].min(), "largest": group["value"].max()})
     table = pd.DataFrame(rows)
-    return table.assign(text=[f"{row.smallest:+.3f} to {row.largest:+.3f}, changed in {row.changes} of {row.models} models" for row in table.itertuples()])
+    return table.assign(text=[
+        f"{report.span_text(row[['smallest', 'largest']])}, changed in {row['changes']} of {row['models']} models" for _, row in table.iterrows()])
 
 
 def defect_conclusions(summary: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +103,8 @@ def defect_conclusions(summary: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, group in summary.groupby("defect", sort=False):
         moved, changed = group[group["material"] > 0], group[group["changes"] > 0]
-        texts = [f"{row.title}: {row.smallest:+.3f} to {row.largest:+.3f}, material in {row.material} of {row.models} models" for row in moved.itertuples()]
+        texts = [f"{row['title']}: {report.span_text(row[['smallest', 'largest']])}, material in {row['material']} of {row['models']} models"
+                 for _, row in moved.iterrows()]
         short = f"{len(moved)} of {len(group)} numbers by more than {MATERIAL:.0%} in some model, {len(changed)} at all"
         claim = name if name != part_of[name] else f"{name}: {DEFECTS[name].published}"
         rows.append({"defect": name, "claim": claim, "text": "; ".join(texts) or short, "short": short, "verdict": CHANGES if len(changed) else NOT_SHOWN})
@@ -114,5 +116,5 @@ def rows_of(summary: pd.DataFrame, defects: Sequence[str]) -> pd.DataFrame:
     own = summary[summary["defect"].isin(defects)]
     return pd.DataFrame({
         "defect": own["defect"], "number": own["title"], "changes in": [f"{row.changes} of {row.models} models" for row in own.itertuples()],
-        f"by more than {MATERIAL:.0%}": own["material"], "difference": [f"{row.smallest:+.4f} to {row.largest:+.4f}" for row in own.itertuples()],
+        f"by more than {MATERIAL:.0%}": own["material"], "difference": [report.span_text(row, 4) for row in own[["smallest", "largest"]].to_numpy()],
     }).set_index(["defect", "number"])

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from neuronpath_core.analysis import METHOD_LABELS
 
 DPI = 150
+SMALL = 8.5  # points; on a page a figure is as wide as the text, so that in the widest figures less could not be read
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -30,6 +31,17 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
                 for number in set(plt.get_fignums()) - set(before):
                     plt.close(number)
     return drawn
+
+
+def block_ticks(blocks: int) -> list[int]:
+    """Which blocks, counted from 1, a narrow panel names: all of a few, every second or fewer of many; always whole numbers."""
+    step = max(2, blocks // 6)
+    return list(range(1, blocks + 1)) if blocks <= 6 else list(range(step, blocks + 1, step))
+
+
+def legend_outside(figure: Figure, axis: Axes, place: str = "lower", ncols: int = 4, **settings) -> None:
+    """One legend for all panels, of what ``axis`` shows, above (``"upper"``) or below them."""
+    figure.legend(*axis.get_legend_handles_labels(), loc=f"outside {place} center", ncols=ncols, **{"fontsize": SMALL, **settings})
 
 
 def method_colours() -> dict[str, tuple]:

@@ -23,7 +23,8 @@ from types import ModuleType
 
 import pandas as pd
 
-from neuronpath_core.clusters import check_cluster, cluster, one_line
+from neuronpath_core.clusters import check_cluster, cluster
+from neuronpath_core.messages import one_line
 from neuronpath_core.workers import definitions
 
 Work = Callable[[range], pd.DataFrame]
@@ -187,8 +188,8 @@ def _spread(ray: ModuleType, make_worker: Callable[[], Work], parts: list, count
                                    "accepted: workers that their machine has memory for")
             pending.remove(had)
             lethal.append(had)
-            if len(lethal) == ATTEMPTS:
-                pending.clear()
+        if len(lethal) >= ATTEMPTS:  # also of a worker that was still at something when that number was reached
+            pending.clear()
         pool.remove(worker)
         if pending:
             pool.append(hired(worker.number))
@@ -232,7 +233,7 @@ def _spread(ray: ModuleType, make_worker: Callable[[], Work], parts: list, count
                     yield parts[call], pickle.loads(answered(worker, reply))
         if lethal:
             names = ", ".join(_name(parts[index]) for index in lethal)
-            rest = "nothing more was tried" if len(lethal) == ATTEMPTS else "all other parts are done"
+            rest = "nothing more was tried" if len(lethal) >= ATTEMPTS else "all other parts are done"
             raise EngineError(f"{names} killed {'its' if len(lethal) == 1 else 'their'} worker {ATTEMPTS} times in a row; {rest}; "
                                "accepted: parts that the machine has memory for")
     finally:

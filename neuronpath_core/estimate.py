@@ -13,13 +13,15 @@ from neuronpath_core.imagesets import ImageSet
 from neuronpath_core.memory import copies_at_once, copy_bytes
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.passes import Passes, path_passes
-from neuronpath_core.paths import AUTO_STEPS, SEARCHED, complete_settings, integral
+from neuronpath_core.paths import AUTO_STEPS, DRAFTS, SEARCHED, complete_settings, integral
 from neuronpath_core.rates import measured_rates, stand_in
 from neuronpath_core.study import IMAGES_AT_ONCE, IMAGES_PER_PART
 
 PROCESS_BYTES = 500_000_000  # Python and the libraries themselves
 # a path table keeps a neuron as a whole number of 16 bits, compressed to 1.5 to 2 bytes, beside four numbers a row
 NEURON_BYTES, ROW_BYTES, TABLE_BYTES = 2.0, 24, 20_000
+# the precision of a draft, and the share of its images that are searched again in double (notebook 7)
+DRAFT, SEARCHED_AGAIN = next(iter(DRAFTS)), 0.05
 IN_MEMORY_BYTES = 8  # of a neuron while a chapter works on its table
 
 
@@ -48,18 +50,28 @@ class Measured:
         rates: see :func:`~neuronpath_core.rates.measured_rates`.
         weight_bytes: of all its weights.
         reading: seconds to read and decode one image as it sees it; none for images that are in memory.
+        draft_rates: of the same model in the precision of a ``draft``, if its own is double.
     """
 
     target: TargetModel
     rates: Mapping[str, float]
     weight_bytes: int
     reading: float = 0.0
+    draft_rates: Mapping[str, float] | None = None
+
+    def path_seconds(self, settings: Mapping) -> float:
+        """The search for one image's path, with complete settings; a draft and what is searched again in double precision."""
+        passes = path_passes(self.target, settings)
+        if settings["draft"] is None or self.draft_rates is None:
+            return passes.seconds(self.rates)
+        return passes.seconds(self.draft_rates) + SEARCHED_AGAIN * passes.seconds(self.rates)
 
 
 def measure(spec: Mapping, device: str = "cpu", dtype: str = "float64", seconds: float = 1.0) -> Measured:
     """A profile entry's :func:`~neuronpath_core.rates.stand_in` with its :func:`~neuronpath_core.rates.measured_rates`; errors are those of the two."""
     target, weight_bytes = stand_in(spec, device, dtype)
-    return Measured(target, measured_rates(target, seconds), weight_bytes)
+    drafts = measured_rates(stand_in(spec, device, DRAFT)[0], seconds) if target.dtype == torch.float64 else None
+    return Measured(target, measured_rates(target, seconds), weight_bytes, draft_rates=drafts)
 
 
 def reading_seconds(images: ImageSet, preprocessing: Mapping | None, few: int = 32) -> float:
@@ -91,10 +103,10 @@ def estimate_paths(measured: Measured, count: int, settings: Mapping, stored: bo
     Raises:
         ValueError: settings that the model does not allow.
     """
-    target, settings = measured.target, complete_settings(measured.target, **settings)
+    target, settings = measured.target, complete_settings(measured.target, **{"draft": DRAFT} | settings)
     numbers = target.n_blocks * (settings["top"] or 1)
     table = count * (NEURON_BYTES * numbers + ROW_BYTES) + TABLE_BYTES if stored else 0
-    return Estimate(count * (path_passes(target, settings).seconds(measured.rates) + measured.reading),
+    return Estimate(count * (measured.path_seconds(settings) + measured.reading),
                     _memory(measured, min(count, IMAGES_PER_PART), _copies(settings)) + count * IN_MEMORY_BYTES * numbers, table)
 
 
@@ -109,7 +121,8 @@ def _copies(settings: Mapping) -> int:
     if settings["method"] not in (*SEARCHED, "matched_random"):
         return len(quadrature_rule(settings["quadrature"], steps, settings["nodes"])[0])
     terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
-    most = max(len(term.nodes) for term in terms if not term.frozen or len(terms) == 1)
+    exact = [term for term in terms if not term.frozen]
+    most = max(len(term.nodes) for term in exact or terms)
     return most * (settings["width"] ** 2 if settings["search"] == "beam" else 1)
 
 

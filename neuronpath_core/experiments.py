@@ -92,13 +92,14 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
         reference: the settings to compare with.
 
     Returns:
-        one row per model and way: ``model, way, evaluations`` (of the whole model's gradient per block by the joint search, mean over images; NaN for others),
-        ``neurons, paths`` (shares that agree), ``score`` (largest deviation of the score, of its mean size).
+        one row per model and way, its paths found by a draft in single precision where nothing else is said: ``model, way, evaluations`` (of the whole
+            model's gradient at a block by the joint search, mean over blocks and images; NaN for others), ``neurons, paths`` (shares that agree),
+            ``score`` (largest deviation of the score, of its mean size).
     """
     rows = []
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(images, model)
-        fine = find_paths(target, pictures, labels, **reference)
+        fine = find_paths(target, pictures, labels, **{"draft": study.draft} | reference)
         for way, settings in ways.items():
             try:
                 resolve_context(target, settings.get("context", "auto"))
@@ -106,16 +107,16 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
                 if settings["context"] in CONTEXTS:
                     continue
                 raise
-            complete = complete_settings(target, **settings)
-            found = find_paths(target, pictures, labels, **settings)
+            complete = complete_settings(target, **{"draft": study.draft} | settings)
+            found = find_paths(target, pictures, labels, **complete)
             same, whole = metrics.agreement(found.neurons.cpu(), fine.neurons.cpu())
             deviation = ((found.score - fine.score).abs().max() / fine.score.abs().mean()).item()
-            rows.append({"model": model, "way": way, "evaluations": _evaluations(complete, found), "neurons": same, "paths": whole,
+            rows.append({"model": model, "way": way, "evaluations": _evaluations(complete, found, target.n_blocks), "neurons": same, "paths": whole,
                          "score": deviation})
     return pd.DataFrame(rows)
 
 
-def _evaluations(settings: dict, found: Paths) -> float:
+def _evaluations(settings: dict, found: Paths, blocks: int) -> float:
     if settings["method"] != "neuron_path" or settings["search"] != "joint":
         return math.nan
     if settings["context"] == "frozen":
@@ -123,9 +124,15 @@ def _evaluations(settings: dict, found: Paths) -> float:
     if settings["steps"] == "auto":
         # every number of steps up to the one that settled was tried
         tried = torch.tensor([sum(steps for steps in AUTO_STEPS if steps <= taken) for taken in found.steps.tolist()], dtype=torch.float64)
-        return tried.mean().item() if settings["context"] == "full" else float(settings["exact_steps"]) * sum(
+        return tried.mean().item() if settings["context"] == "full" else _mean_by_block(settings["exact_steps"], blocks) * sum(
             steps <= taken for taken in found.steps.tolist() for steps in AUTO_STEPS) / len(found)
-    return float(settings["exact_steps"] if settings["context"] == "mixed" else settings["nodes"] or settings["steps"])
+    return _mean_by_block(settings["exact_steps"] if settings["context"] == "mixed" else settings["nodes"] or settings["steps"], blocks)
+
+
+def _mean_by_block(counts: int | Sequence[int], blocks: int) -> float:
+    """Of numbers of which the last holds for all blocks that follow."""
+    counts = [counts] if isinstance(counts, int) else counts
+    return (sum(counts) + counts[-1] * (blocks - len(counts))) / blocks
 
 
 def path_table(model: str, images: ImageSet, paths: Paths) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from neuronpath_core.agreement_figures import block_correlations, correlation_do
 from neuronpath_core.analysis import METHOD_LABELS, TABLE1_METRICS
 from neuronpath_core.check_figures import decoy_curves, defect_effects, factorial_map, lead_forest, mask_leak, pruning_criteria, recovery_map
 from neuronpath_core.datasets import ImageSet
-from neuronpath_core.drawing import method_colours, styled, whiskers
+from neuronpath_core.drawing import block_ticks, legend_outside, method_colours, styled, whiskers
 
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves", "correlation_dots", "cost_curves", "decoy_curves",
@@ -111,16 +111,16 @@ def class_violins(table: pd.DataFrame, label: int, class_name: str, n_neurons: d
 def concentration_curves(table: pd.DataFrame) -> Figure:
     """Share of a class's images that pass through each block's most frequent neuron, beside shuffled labels."""
     models = list(dict.fromkeys(table["model"]))
-    figure, axes = plt.subplots(1, len(models), figsize=(2.7 * len(models), 2.9), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(models), figsize=(2.3 * len(models), 2.9), sharey=True, squeeze=False)
     for axis, model in zip(axes[0], models, strict=True):
         rows = table[table["model"] == model]
         axis.plot(rows["block"], rows["share"], marker="o", markersize=3, label="class labels")
         axis.plot(rows["block"], rows["shuffled"], marker="s", markersize=3, label="shuffled labels")
         axis.fill_between(rows["block"], rows["shuffled"], rows["shuffled_high"], alpha=0.25, color=sns.color_palette("colorblind")[1])
         axis.axhline(rows["uniform"].iloc[0], color="0.4", linestyle=":", linewidth=1, label="1/n")
-        axis.set(title=model, xlabel="block", ylim=(0, 1))
+        axis.set(title=model, xlabel="block", ylim=(0, 1), xticks=block_ticks(int(rows["block"].max())))
     axes[0, 0].set_ylabel("share through modal neuron")
-    axes[0, -1].legend(fontsize=7)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -140,15 +140,24 @@ def utilisation_maps(matrices: dict[str, np.ndarray], labels: Sequence[int], cla
 
 @styled
 def similarity_matrices(matrices: dict[str, np.ndarray], class_names: Sequence[str]) -> Figure:
-    """Cosine similarity of the classes' utilisation matrices, one panel per model."""
-    figure, axes = plt.subplots(1, len(matrices), figsize=(4.6 * len(matrices), 3.9), squeeze=False)
+    """Cosine similarity of the classes' utilisation matrices, one panel per model, all on one scale; the diagonal of ones is blank."""
+    across, down = min(2, len(matrices)), -(-len(matrices) // 2)
     ticks = class_names if len(class_names) <= 40 else False
-    for axis, (model, similarity) in zip(axes[0], matrices.items(), strict=True):
-        sns.heatmap(similarity, mask=np.eye(len(similarity), dtype=bool), annot=len(similarity) <= 12, fmt=".2f", annot_kws={"fontsize": 6.5},
-                    cmap="viridis", square=True, xticklabels=ticks, yticklabels=ticks, ax=axis, cbar_kws={"shrink": 0.8})
+    below = 0.06 * max(map(len, class_names)) if ticks else 0  # names stand upright below the last panels
+    figure, axes = plt.subplots(down, across, figsize=(0.8 + 4 * across, 0.2 + 3.7 * down + below), squeeze=False)
+    others = np.concatenate([similarity[~np.eye(len(similarity), dtype=bool)] for similarity in matrices.values()])
+    for axis, (model, similarity) in zip(axes.flat, matrices.items(), strict=False):
+        sns.heatmap(similarity, mask=np.eye(len(similarity), dtype=bool), annot=len(similarity) <= 12, fmt=".2f", annot_kws={"fontsize": 7.5},
+                    cmap="viridis", vmin=others.min(), vmax=others.max(), square=True, xticklabels=ticks, yticklabels=ticks, ax=axis, cbar=False)
+        axis.grid(False)
         axis.set(title=model, xlabel="class", ylabel="class")
         if len(similarity) > 12:
-            axis.tick_params(labelsize=6)
+            axis.tick_params(labelsize=7)
+        if len(matrices) == across * down:  # else a panel that is not at the edge has nothing below it
+            axis.label_outer()
+    for axis in list(axes.flat)[len(matrices):]:
+        axis.set_visible(False)
+    figure.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.8, label="cosine similarity")
     return figure
 
 
@@ -187,7 +196,8 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
     ``summary``: ``model, kept, top, share, value, low, high``.
     """
     models, shares = list(dict.fromkeys(summary["model"])), sorted(summary["share"].unique())
-    figure, axes = plt.subplots(len(models), len(shares), figsize=(2.6 * len(shares), 2.5 * len(models)), sharey="row", sharex=True, squeeze=False)
+    figure, axes = plt.subplots(len(models), len(shares), figsize=(0.3 + 2.25 * len(shares), 0.4 + 2.4 * len(models)), sharey="row", sharex=True,
+                                squeeze=False)
     for row, model in zip(axes, models, strict=True):
         is_last = model == models[-1]
         for axis, share in zip(row, shares, strict=True):
@@ -198,7 +208,7 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
             axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1, label="whole model")
             axis.set(title=f"{model}, p = {share:.0%}", xlabel="kept per block (t)" if is_last else "")
         row[0].set_ylabel(measure)
-    axes[0, -1].legend(fontsize=7)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -206,7 +216,7 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
 def cost_curves(table: pd.DataFrame) -> Figure:
     """App. A: measured time against each size, on logarithmic axes, beside two counts, as of ``scaled_formula``."""
     names = {"L": "blocks L", "n": "neurons per block n", "m": "steps m", "T": "tokens T"}
-    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.9), squeeze=False)
+    figure, axes = plt.subplots(1, len(names), figsize=(2.3 * len(names), 2.9), squeeze=False)
     for axis, (varied, title) in zip(axes[0], names.items(), strict=True):
         rows = table[table["varied"] == varied]
         axis.plot(rows["size"], rows["seconds"], marker="o", label="measured")
@@ -216,7 +226,21 @@ def cost_curves(table: pd.DataFrame) -> Figure:
         axis.set_xticks(rows["size"], [str(size) for size in rows["size"]])
         axis.minorticks_off()
     axes[0, 0].set_ylabel("seconds per image")
-    axes[0, 0].legend(fontsize=7)
+    legend_outside(figure, axes[0, 0])
+    return figure
+
+
+@styled
+def integrand_curves(table: pd.DataFrame) -> Figure:
+    """How far the integrand of a path neuron varies, against its block: median over images, with the middle half; ``table`` as of
+    ``integrands.integrand_variation``."""
+    figure, axis = plt.subplots(figsize=(6.2, 3.2))
+    for (model, rows), colour in zip(table.groupby("model", sort=False), sns.color_palette("colorblind"), strict=False):
+        quartiles = rows.groupby("block")["variation"].quantile([0.25, 0.5, 0.75]).unstack()
+        axis.plot(quartiles.index, quartiles[0.5], marker="o", markersize=3, label=model, color=colour)
+        axis.fill_between(quartiles.index, quartiles[0.25], quartiles[0.75], color=colour, alpha=0.15, linewidth=0)
+    axis.set(yscale="log", xlabel="block", ylabel="variation of the integrand", xticks=block_ticks(int(table["block"].max())))
+    legend_outside(figure, axis)
     return figure
 
 

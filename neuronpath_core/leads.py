@@ -70,7 +70,7 @@ def lead_summary(table: pd.DataFrame, measures: Sequence[str] = ("removal", "enh
         rows[CONTROLS[control]] = {}
         for measure in measures:
             own = group[group["measure"] == measure]
-            rows[CONTROLS[control]][measure] = f"{own['value'].min():+.3f} to {own['value'].max():+.3f}; {report.tally(list(own['verdict']))}"
+            rows[CONTROLS[control]][measure] = f"{report.span_text(own['value'])}; {report.tally(list(own['verdict']))}"
     return pd.DataFrame(rows).T.rename_axis("own path against")
 
 

@@ -55,7 +55,7 @@ def bootstrap_interval(
 
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError(f"an interval needs a one-dimensional array of at least two finite values, got shape {values.shape}")
+        raise ValueError(f"no interval can be had of an array of shape {values.shape}; accepted: one dimension of at least two finite values")
     if statistic not in ("mean", "median"):
         raise ValueError(f"unknown statistic {statistic!r}; accepted: mean, median")
     function = {"mean": np.mean, "median": np.median}[statistic]

@@ -12,9 +12,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from neuronpath_core.checkpoints import HUB, check_entry, locate
+from neuronpath_core.messages import one_line
 from neuronpath_core.preprocessing import KEYS, model_preprocessing
 from neuronpath_core.weight_files import file_sha256 as file_sha256  # one name for all that record digests
-from neuronpath_core.weight_files import one_line, pin, read_state, verify
+from neuronpath_core.weight_files import pin, read_state, verify
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -123,7 +124,8 @@ def _with_file(spec: Mapping, path: Path) -> VisionTransformer:
         _check_state(state, model, spec.get("format", "timm"))
         model.load_state_dict(convert(state, model) if convert else state, strict=True)
     except Exception as error:  # timm's conversions assert and index
-        raise ValueError(f"weights {spec['weights']} do not fit the model: {one_line(error)}") from error
+        accepted = "" if "accepted:" in str(error) else "; accepted: a file of that model's weights"
+        raise ValueError(f"weights {spec['weights']} do not fit the model: {one_line(error)}{accepted}") from error
     return model
 
 

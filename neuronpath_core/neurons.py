@@ -7,6 +7,7 @@ after the FFN's own norm where it has one.  It is read and edited at the *token 
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
@@ -80,6 +81,12 @@ class TargetModel(PathUnits):
     def device(self) -> torch.device:
         """Device of weights, images and results."""
         return self.model.patch_embed.proj.weight.device
+
+    def in_dtype(self, dtype: torch.dtype) -> TargetModel:
+        """The same, over a copy of the model in another floating-point type."""
+        other = copy.copy(self)
+        other.model, other._plain = copy.deepcopy(self.model).to(dtype), {}
+        return other
 
     def __call__(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
         """Logits, with whatever edits are in force."""
@@ -157,7 +164,8 @@ class TargetModel(PathUnits):
         Of a distilled model, which has two heads, the softmax of the mean of their logits: timm's answer in eval mode.
         """
         logits = self.model.forward_head(self.model.norm(stream))
-        return logits.softmax(-1).gather(1, labels[:, None])[:, 0]
+        # in double precision: where F is almost 1 its gradient is that of 1 - F, of which single precision would keep nothing
+        return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0].to(logits.dtype)
 
     def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
         """What one unit of each neuron adds to its token's residual stream: the columns of ``fc2``, LayerScale included.
@@ -172,7 +180,7 @@ class TargetModel(PathUnits):
         """Raise ``ValueError`` naming the first parameter that is not finite, or if the head has become one of another kind or number of classes."""
         for name, parameter in self.model.named_parameters():
             if not parameter.is_meta and not torch.isfinite(parameter).all():
-                raise ValueError(f"the model's weights are not finite: {name}")
+                raise ValueError(f"the model's weights are not finite: {name}; accepted: finite weights")
         if architectures.head_of(self.model) != self._head:
             raise ValueError("the model's head is no longer the one with which the TargetModel was made; accepted: a head of the same kind and number of "
                              "classes, of a zero-shot tower inside its zero_shot(...)")
@@ -215,7 +223,7 @@ class TargetModel(PathUnits):
             found = f"{neurons.dtype} {tuple(neurons.shape)}" if isinstance(neurons, Tensor) else type(neurons).__name__
             raise ValueError(f"neurons must be an int64 tensor (batch, {self.n_blocks}) or (batch, {self.n_blocks}, rank), got {found}")
         if batch is not None and len(neurons) != batch:
-            raise ValueError(f"neurons hold paths of {len(neurons)} images, the batch has {batch}")
+            raise ValueError(f"neurons hold paths of {len(neurons)} images, the batch has {batch}; accepted: one path an image")
         if neurons.numel() == 0 or neurons.min() < 0 or neurons.max() >= self.n_neurons:
             raise ValueError(f"neuron indices must lie in 0..{self.n_neurons - 1}")
         ranked = neurons.to(self.device).reshape(len(neurons), self.n_blocks, -1)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from neuronpath_core import checkpoints
 from neuronpath_core.datasets import check_classes, load_part
+from neuronpath_core.messages import one_line
 from neuronpath_core.notebooks import notebook_names
 from neuronpath_core.parameters import COMPARING, own_parameters
 from neuronpath_core.profiles import DEFAULT_PROFILE, load_profile, profile_names
@@ -42,7 +43,7 @@ def model_entry(text: str) -> tuple[str, dict]:
         with safe_open(path, "pt") as weights:
             classes = weights.get_slice("head.weight").get_shape()[0]
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"weights {file} cannot be used ({' '.join(str(error).split())[:200]}); accepted: TIMM_NAME=FILE, a safetensors file "
+        raise ValueError(f"weights {file} cannot be used ({one_line(error, 200)}); accepted: TIMM_NAME=FILE, a safetensors file "
                          "with a linear classification head") from error
     return path.stem, {"timm": architecture, "pretrained": False, "arguments": {"num_classes": classes}, "weights": str(path)}
 
@@ -67,7 +68,8 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
     """Write ``profiles/<name>.yml`` with these models (see :func:`model_entry`) and a dataset entry of kind ``files``.
 
     Raises:
-        ValueError: a name that is taken or is no file name, no, unknown or repeated models, images that cannot be found, or classes that do not fit a model.
+        ValueError: a name that is taken or is no file name, no, unknown or repeated models, images that cannot be found, classes that do not fit a model,
+            or a file that cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in profile_names(root):
         raise ValueError(f"a profile cannot be called {name!r}; accepted: small letters, digits, - and _, and not one of {', '.join(profile_names(root))}")
@@ -82,5 +84,8 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
     profile = {"dataset": dict(dataset), "models": entries, "notebooks": image_counts(root, len(present), int(each.min())),
                "not_run": lacking(root, len(entries))}
     path = root / "profiles" / f"{name}.yml"
-    write_atomically(path, lambda file: file.write_text(yaml.safe_dump(profile, sort_keys=False, width=150)))
+    try:
+        write_atomically(path, lambda file: file.write_text(yaml.safe_dump(profile, sort_keys=False, width=150)))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written ({error.strerror or error}); accepted: a folder with write permission and room, a shorter name") from error
     return path

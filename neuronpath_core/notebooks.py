@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuronpath_core.files import plain_errors
 from neuronpath_core.inputs import inputs_sha256
+from neuronpath_core.messages import one_line
 from neuronpath_core.parameters import check_parameters, own_parameters, parameter_checks, profile_parameters
 from neuronpath_core.profiles import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile
 from neuronpath_core.store import check_writable, write_atomically
@@ -157,6 +159,7 @@ def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
 
     Raises:
         NotebookError: a cell failed, or the kernel died.
+        ValueError: the results folder cannot be written to, or the disk is full.
     """
     import papermill
 
@@ -172,12 +175,13 @@ def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
             cell = error.cell_index + (0 if run.parameters else 1)
             raise NotebookError(f"notebook {run.notebook}, cell {cell}: {error.ename}: {' '.join(str(error.evalue).split())[:300]}; see {failed}") from error
         except RuntimeError as error:  # the kernel died or could not start
-            raise NotebookError(f"notebook {run.notebook}: {' '.join(str(error).split())[:300]}") from error
+            raise NotebookError(f"notebook {run.notebook}: {one_line(error)}") from error
         run.record.unlink(missing_ok=True)
 
-    write_atomically(run.output, write)
-    run.record.write_text(run.made_from)
-    failed.unlink(missing_ok=True)
+    with plain_errors(results):
+        write_atomically(run.output, write)
+        write_atomically(run.record, lambda path: path.write_text(run.made_from))
+        failed.unlink(missing_ok=True)
 
 
 def _papermill(root: Path, run: Run, working: Path, progress: bool) -> None:
@@ -198,5 +202,5 @@ def store_outputs(root: Path, run: Run) -> None:
 
     executed = normalise_notebook(nbformat.read(run.output, as_version=4))
     if any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells):
-        raise ValueError(f"notebook {run.notebook} ran with other parameters than its own; only a run with none can be stored")
+        raise ValueError(f"notebook {run.notebook} ran with other parameters than its own; accepted: a run with none")
     write_atomically(root / "notebooks" / f"{run.notebook}.ipynb", lambda path: nbformat.write(executed, path))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from neuronpath_core.attribution import quadrature_rule
 from neuronpath_core.memory import copies_at_once
 from neuronpath_core.neurons import TargetModel
+from neuronpath_core.partial_paths import Integrand
 from neuronpath_core.paths import ABLATION_PROPOSALS, AUTO_STEPS, PUBLISHED_STEPS, SEARCHED, complete_settings, integral
 
 # steps="auto" mostly settles as soon as it can, with the second rule that it tries (the mean of 5 evaluations of notebook 7)
@@ -77,7 +78,7 @@ def multiply_adds(target: TargetModel) -> dict[str, float]:
             "frozen_gradient": 2 * one + attention, "frozen_tangent": 2 * own + 3 * attention, "keys_values": tokens * 2 * width**2}
 
 
-def search_passes(target: TargetModel, steps: int, settings: Mapping, again: bool | None = None) -> Passes:
+def search_passes(target: TargetModel, steps: int | Sequence[int], settings: Mapping, again: bool | None = None) -> Passes:
     r"""Of the layer-progressive search by one rule, for one image: with L blocks, a term of m nodes and the class token in scope
 
     .. math:: m\,\Big[\tfrac12 L(L-1)\ \text{there and back} + (L-1)\ \text{with a tangent}\Big] + L\ \text{of the clean pass}
@@ -88,7 +89,8 @@ def search_passes(target: TargetModel, steps: int, settings: Mapping, again: boo
 
     Args:
         target: gives L, n, the scope, and whether the class token alone is needed of the last block.
-        steps: of the rule.
+        steps: of the rule, or of one block after the other; then the nodes of a block count there, and what is carried, up to the last block that
+            they are for.
         settings: as :func:`~neuronpath_core.paths.complete_settings` gives them.
         again: whether every way back through the carried stream also runs it again, because the nodes of a term do not fit into memory together; ``None``
             asks :func:`~neuronpath_core.memory.copies_at_once`.
@@ -97,27 +99,28 @@ def search_passes(target: TargetModel, steps: int, settings: Mapping, again: boo
     terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
     for term in terms:
         redone = copies_at_once(target) < len(term.nodes) * hypotheses if again is None else again
-        total += len(term.nodes) * _of_a_node(target, settings["search"], settings["width"], term.frozen, redone)
+        total += len(term.nodes) * _of_a_node(target, settings["search"], settings["width"], term, redone)
     return total + Passes(keys_values=target.n_blocks * any(term.frozen for term in terms))
 
 
-def _of_a_node(target: TargetModel, search: str, width: int, frozen: bool, again: bool) -> Passes:
-    total, held, patch, last = Passes(), 1, target.scope == "patch", target.n_blocks - 1
+def _of_a_node(target: TargetModel, search: str, width: int, term: Integrand, again: bool) -> Passes:
+    total, held, patch, last, frozen = Passes(), 1, target.scope == "patch", target.n_blocks - 1, term.frozen
     back = Passes(held_forward=again, held_backward=1) if patch else Passes()
-    for block in range(target.n_blocks):
+    for block in range(target.n_blocks if term.stop is None else term.stop):
         if block > 0:
             tangent = Passes(frozen_tangent=1) if frozen else Passes(last_tangent=1) if block == last and target.classifies_alone else Passes(tangent=1)
             total += held * (Passes(held_forward=1) if patch else tangent)
         slope = _after(target, block, "frozen_gradient" if frozen else "gradient") + block * back
         if search != "beam":
-            total += (target.layer_neurons[block] if search == "literal" else 1) * slope
+            total += term.holds(block) * (target.layer_neurons[block] if search == "literal" else 1) * slope
             continue
         tried = held * min(width, target.layer_neurons[block])
         kept = min(width, tried)
         # partial paths that share a history are run anew where the stream keeps its graph
-        total += (held + tried) * slope + (tried + kept) * block * Passes(held_forward=patch)
+        # a partial path's score, with its neuron of this block, is by the rule of the next
+        total += (held * term.holds(block) + tried * term.holds(block + 1)) * slope + (tried + kept) * block * Passes(held_forward=patch)
         held = kept
-    return total if search == "beam" else total + last * back  # the score of the whole path
+    return total if search == "beam" or not term.holds(target.n_blocks) else total + last * back  # the score of the whole path
 
 
 def _after(target: TargetModel, block: int, kind: str) -> Passes:
@@ -173,7 +176,8 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
             total += search_passes(target, tried, settings, again)
     if method == "neuron_path":
         return total
-    nodes = len(quadrature_rule(settings["quadrature"], PUBLISHED_STEPS if steps == "auto" else steps, settings["nodes"])[0])
+    nodes = PUBLISHED_STEPS if steps == "auto" else steps if isinstance(steps, int) else max(steps)
+    nodes = len(quadrature_rule(settings["quadrature"], nodes, settings["nodes"])[0])
     if method == "ablation":
         total += ablation_passes(target, min(max(settings["top"] or 1, ABLATION_PROPOSALS), *target.layer_neurons))
     elif method == "knowledge":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,10 +13,12 @@ from torch import Tensor
 from neuronpath_core import baselines
 from neuronpath_core.ablation import ablation_paths
 from neuronpath_core.attribution import Quadrature, check_quadrature, joint_attribution_score, knowledge_attribution, layer_tops, placed_rule, quadrature_rule
+from neuronpath_core.blocks import is_touched
 from neuronpath_core.contexts import Context, resolve_context
 from neuronpath_core.memory import memory_limit
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.search import SEARCHES, Integrand, Search, search_paths
+from neuronpath_core.partial_paths import Integrand
+from neuronpath_core.search import SEARCHES, Found, Search, search_paths
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -24,11 +27,18 @@ METHODS = ("neuron_path", "complete", "ablation", "knowledge", "gradient_activat
            "influence_pattern_eq9", "random", "matched_random")
 SEARCHED = ("neuron_path", "complete")  # by layer-progressive search over an integral, with all its settings
 FOR_SINGLE_NEURONS = ("influence_pattern", "influence_pattern_eq9")  # by a gradient alone, which a group of neurons has not
-# the published number, and the fewest that are at least as close to the converged integral on every trained model (notebook 7)
 PUBLISHED_STEPS = 20
 ABLATION_PROPOSALS = 12
 DEFAULT_WIDTH = 4
 GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
+# Of a search, block by block, the last for all that follow: while the first block's neurons fade out together F may change abruptly, with those of later
+# blocks it changes smoothly.  Few nodes that find about as many of the converged integral's paths as the published rule, or more, on every trained model
+# (notebook 8).
+STEPS_BY_BLOCK = {"full": [8, 4, 3, 2], "frozen": [8, 4], "mixed": [8, 4]}
+EXACT_BY_BLOCK = [6, 4, 2, 1]
+# a draft's path stands where no choice is closer than this many units of its precision; rounding moves them by less than 3 (notebook 7)
+ROUNDING_UNITS = 20
+DRAFTS = {"float32": torch.float32}
 # what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
 AUTO_STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
 
@@ -40,7 +50,7 @@ class Paths:
     Attributes:
         neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` if several neurons a block were asked for.
         score: ``(batch,)`` joint attribution score of the path, by the rule and in the context it was found with.
-        steps: int64 ``(batch,)`` steps of the rule it was found with; of ``steps="auto"`` how many it took.
+        steps: int64 ``(batch,)`` steps of the rule it was found with; of ``steps="auto"`` how many it took, of steps by block the last, which the score is by.
     """
 
     neurons: Int64[Tensor, "batch layer"]
@@ -51,9 +61,9 @@ class Paths:
         return len(self.neurons)
 
 
-def _check_count(name: str, value: object, least: int, most: int | None = None) -> None:
+def _check_count(name: str, value: object, least: int, most: int | None = None, or_else: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        raise ValueError(f"{name} must be a whole number {f'of at least {least}' if most is None else f'in {least}..{most}'}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number {f'of at least {least}' if most is None else f'in {least}..{most}'}{or_else}, got {value!r}")
 
 
 def complete_settings(target: TargetModel, **settings) -> dict:
@@ -74,16 +84,33 @@ def complete_settings(target: TargetModel, **settings) -> dict:
         accepted = ", ".join(name for name in METHODS if name not in FOR_SINGLE_NEURONS)
         raise ValueError(f"method {settings['method']!r} ranks single neurons, the sites are {target.sites!r}; accepted: {accepted}")
     settings["context"] = resolve_context(target, settings["context"])
-    if settings["steps"] is None:
-        settings["steps"] = GAUSS_STEPS[settings["context"]] if settings["quadrature"] == "gauss-legendre" else PUBLISHED_STEPS
+    if settings["draft"] is not None:
+        if settings["draft"] not in DRAFTS:
+            raise ValueError(f"unknown draft {settings['draft']!r}; accepted: None, {', '.join(DRAFTS)}")
+        if target.dtype != torch.float64 or settings["search"] == "beam":
+            settings["draft"] = None
+    searched = settings["method"] in (*SEARCHED, "matched_random")
+    if settings["steps"] is None and settings["quadrature"] == "gauss-legendre":
+        by_block = searched and settings["nodes"] is None
+        settings["steps"] = STEPS_BY_BLOCK[settings["context"]] if by_block else GAUSS_STEPS[settings["context"]]
+    elif settings["steps"] is None:
+        settings["steps"] = PUBLISHED_STEPS
+    if settings["exact_steps"] is None:
+        settings["exact_steps"] = EXACT_BY_BLOCK
     if isinstance(settings["steps"], str):
         if settings["steps"] != "auto" or settings["method"] not in SEARCHED or settings["nodes"] is not None:
             raise ValueError(f"steps must be a whole number of at least 1, or 'auto' for methods {' and '.join(map(repr, SEARCHED))} without nodes, "
                              f"got {settings['steps']!r}")
         check_quadrature(settings["quadrature"], 1)
+    elif isinstance(settings["steps"], (list, tuple)):
+        if not searched or settings["nodes"] is not None:
+            raise ValueError(f"steps by block are for methods {', '.join(map(repr, (*SEARCHED, 'matched_random')))} without nodes; accepted here: a whole "
+                             f"number of at least 1, got {settings['steps']!r}")
+        check_quadrature(settings["quadrature"], 1)
+        settings["steps"] = _by_block(target, "steps", settings["steps"])
     else:
         check_quadrature(settings["quadrature"], settings["steps"], settings["nodes"])
-    _check_count("exact_steps", settings["exact_steps"], 1)
+    settings["exact_steps"] = _by_block(target, "exact_steps", settings["exact_steps"])
     _check_count("width", settings["width"], 1, max(target.n_neurons, DEFAULT_WIDTH))
     _check_count("seed", settings["seed"], 0)
     if settings["top"] is not None:
@@ -93,18 +120,39 @@ def complete_settings(target: TargetModel, **settings) -> dict:
     return settings
 
 
-def integral(context: Context, quadrature: Quadrature, steps: int, nodes: int | None = None, exact_steps: int = 2) -> list[Integrand]:
+def _by_block(target: TargetModel, name: str, value: object) -> int | list[int]:
+    """Numbers of nodes block by block, of which the last holds for all that follow; those for blocks that the model does not have are left out."""
+    if isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in value):
+        return list(value[:target.n_blocks])
+    _check_count(name, value, 1, or_else=", or several of them, for one block after the other")
+    return value
+
+
+def integral(context: Context, quadrature: Quadrature, steps: int | Sequence[int], nodes: int | None = None,
+             exact_steps: int | Sequence[int] = 1) -> list[Integrand]:
     r"""The terms that :func:`find_paths` sums.
 
     ``"mixed"`` is :math:`\sum_k q_k Z(\alpha_k) + \sum_r c_r\,(E - Z)(\beta_r)`: the integrand Z of the frozen context by the rule,
     corrected by what the exact one E differs from it, the rule's own sum of that evaluated at ``exact_steps`` nodes
     (:func:`~neuronpath_core.attribution.quadrature_rule`; for Gauss-Legendre these are its nodes of that number).
+
+    Args:
+        context, quadrature, steps, nodes, exact_steps: of :func:`find_paths`; steps by block give terms of their own to some blocks.
     """
-    rule = quadrature_rule(quadrature, steps, nodes)
-    if context != "mixed":
-        return [Integrand(*rule, frozen=context == "frozen")]
-    few = quadrature_rule(quadrature, steps, min(exact_steps, steps))
-    return [Integrand(*few), Integrand(torch.cat([rule[0], few[0]]), torch.cat([rule[1], -few[1]]), frozen=True)]
+    every, exact = ([value] if isinstance(value, int) else list(value) for value in (steps, exact_steps if context == "mixed" else 1))
+    longest, terms = max(len(every), len(exact)), []
+    pairs = [(every[min(block, len(every) - 1)], exact[min(block, len(exact) - 1)]) for block in range(longest)]
+    starts = [block for block in range(longest) if block == 0 or pairs[block] != pairs[block - 1]]
+    for first, stop in zip(starts, [*starts[1:], None], strict=True):
+        count, few = pairs[first]
+        rule = quadrature_rule(quadrature, count, nodes)
+        if context != "mixed":
+            terms.append(Integrand(*rule, context == "frozen", first, stop))
+            continue
+        few = quadrature_rule(quadrature, count, min(few, count))
+        terms.append(Integrand(*few, False, first, stop))
+        terms.append(Integrand(torch.cat([rule[0], few[0]]), torch.cat([rule[1], -few[1]]), True, first, stop))
+    return terms
 
 
 def find_paths(
@@ -115,9 +163,10 @@ def find_paths(
     search: Search = "joint",
     context: Context = "auto",
     quadrature: Quadrature = "gauss-legendre",
-    steps: int | Literal["auto"] | None = None,
+    steps: int | Sequence[int] | Literal["auto"] | None = None,
     nodes: int | None = None,
-    exact_steps: int = 2,
+    exact_steps: int | Sequence[int] | None = None,
+    draft: str | None = None,
     top: int | None = None,
     width: int = DEFAULT_WIDTH,
     seed: int = 0,
@@ -126,7 +175,7 @@ def find_paths(
     """The most influential neuron of every block, for every image.
 
     The published procedure is ``context="full", quadrature="left"``; the default finds paths closer to those of the converged
-    integral with 2 or 3 evaluations of the whole model's gradient instead of 20.
+    integral with one to three evaluations of the whole model's gradient a block, in the mean, instead of 20.
 
     Args:
         target: the model; a :class:`~neuronpath_core.sites.SiteModel` for paths over attention neurons, heads or both halves of every block.
@@ -141,10 +190,15 @@ def find_paths(
             keep their clean keys and values; ``"mixed"``, the frozen integrand corrected by the exact one at ``exact_steps`` nodes;
             ``"auto"``, mixed where the model classifies from its class token and consists of timm's plain blocks, else full.
         quadrature: rule of all integrals, those of the score included.
-        steps: of the rule; ``None`` for 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of ``"gauss-legendre"`` 3 in full
-            context, else 4; ``"auto"`` adds steps, image by image, until two rules in a row give the same path.
+        steps: of the rule; several are of one block after the other, the last of all that follow; ``None`` for 20 of ``"left"``, ``"right"`` and
+            ``"midpoint"``, and of ``"gauss-legendre"`` for 8, 4, 3 and 2 in full context, else 8 and 4; ``"auto"`` adds steps, image by image, until two
+            rules in a row give the same path.  The score is by the rule of the last block.  Methods that do not search take one number, 3 or 4 by default.
         nodes: evaluate the rule's own sum at so many places only, see :func:`~neuronpath_core.attribution.quadrature_rule`.
-        exact_steps: see ``context``.
+        exact_steps: see ``context``; several as for ``steps``; ``None`` for 6, 4, 2 and 1.
+        draft: ``"float32"``: of a model in double precision the paths are searched in single precision first, and again in double where a choice is
+            closer than rounding could turn.  The neurons are those of double precision (of several in a block, whose scores are equal
+            to rounding, the order may differ); scores have the draft's accuracy, about six digits.  No effect on a model in less
+            than double precision or with hooks, nor on ``"beam"``.
         top: neurons per block, best first; ``None`` for one.  All of them are scaled together.
         width: partial paths kept by ``"beam"``.
         seed: of ``"random"`` and ``"matched_random"``.
@@ -158,7 +212,7 @@ def find_paths(
         ValueError: any argument that does not fit; the message says what is accepted.
     """
     settings = complete_settings(target, method=method, search=search, context=context, quadrature=quadrature, steps=steps, nodes=nodes,
-                                 exact_steps=exact_steps, top=top, width=width, seed=seed)
+                                 exact_steps=exact_steps, draft=draft, top=top, width=width, seed=seed)
     target.check_batch(images, labels)
     images, count = images.detach(), 1 if top is None else top
     with memory_limit(target, memory_budget):
@@ -172,37 +226,57 @@ def find_paths(
 
 
 def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    def search(steps: int, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+    def search(steps: int | Sequence[int], rows: Tensor) -> Found:
         terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
-        terms = [Integrand(term.nodes.to(target.device), term.weights.to(target.device), term.frozen) for term in terms]
+        terms = [term.on(target.device) for term in terms]
         attribution = "complete" if settings["method"] == "complete" else "joint"
-        return search_paths(target, images[rows], labels[rows], terms, count, settings["search"], settings["width"], attribution)
 
-    if settings["steps"] != "auto":
-        neurons, score = search(settings["steps"], slice(None))
-        return neurons, score, torch.full((len(images),), settings["steps"], device=target.device)
-    neurons, score = search(AUTO_STEPS[0], slice(None))
-    taken = torch.full((len(images),), AUTO_STEPS[0], device=target.device)
-    open_rows = torch.arange(len(images), device=target.device)
-    for steps in AUTO_STEPS[1:]:
-        found, value = search(steps, open_rows)
-        changed = (found != neurons[open_rows]).flatten(1).any(1)
-        neurons[open_rows], score[open_rows], taken[open_rows] = found, value, steps
-        open_rows = open_rows[changed]
-        if not len(open_rows):
+        def found(model: TargetModel, rows: Tensor) -> Found:
+            return search_paths(model, images[rows].to(model.dtype), labels[rows], terms, count, settings["search"], settings["width"], attribution)
+
+        if drafted is None:
+            return found(target, rows)
+        draft = found(drafted, rows)
+        # a comparison with NaN is false: what overflowed is searched again, too
+        close = torch.nonzero(~(draft.gap >= ROUNDING_UNITS * torch.finfo(drafted.dtype).eps))[:, 0]
+        return draft.replaced(close, found(target, rows[close])) if len(close) else draft
+
+    drafted, rows = _drafted(target, settings), torch.arange(len(images), device=target.device)
+    steps = AUTO_STEPS[0] if settings["steps"] == "auto" else settings["steps"]
+    first = search(steps, rows)
+    neurons, score = first.neurons.clone(), first.score.to(_wide(target))
+    taken = torch.full((len(images),), steps if isinstance(steps, int) else steps[-1], device=target.device)
+    for more in AUTO_STEPS[1:] if settings["steps"] == "auto" else ():
+        found = search(more, rows)
+        changed = (found.neurons != neurons[rows]).flatten(1).any(1)
+        neurons[rows], score[rows], taken[rows] = found.neurons, found.score.to(score.dtype), more
+        rows = rows[changed]
+        if not len(rows):
             break
     return neurons, score, taken
 
 
+def _drafted(target: TargetModel, settings: dict) -> TargetModel | None:
+    """The model in the draft's precision, if one is to be made; not where hooks may hold values of the model's own."""
+    return None if settings["draft"] is None or is_touched(target.model.modules()) else target.in_dtype(DRAFTS[settings["draft"]])
+
+
+def _wide(target: TargetModel) -> torch.dtype:
+    """Of scores."""
+    return torch.promote_types(target.dtype, torch.float32)
+
+
 def _score(target: TargetModel, images: Tensor, labels: Tensor, neurons: Tensor, settings: dict) -> Tensor:
     """Joint attribution score in full context."""
-    steps = PUBLISHED_STEPS if settings["steps"] == "auto" else settings["steps"]
-    return joint_attribution_score(target, images, labels, neurons, settings["quadrature"], steps, settings["nodes"])
+    steps, model = PUBLISHED_STEPS if settings["steps"] == "auto" else settings["steps"], _drafted(target, settings) or target
+    steps = steps if isinstance(steps, int) else max(steps)
+    score = joint_attribution_score(model, images.to(model.dtype), labels, neurons, settings["quadrature"], steps, settings["nodes"])
+    return score.to(_wide(target))
 
 
 def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
     quadrature, steps, method, seed = settings["quadrature"], settings["steps"], settings["method"], settings["seed"]
-    rule = placed_rule(target, quadrature, steps, settings["nodes"])
+    rule = placed_rule(target, quadrature, steps if isinstance(steps, int) else max(steps), settings["nodes"])
     if method == "activation":
         neurons = baselines.activation_paths(target, images, count)
     elif method == "ablation":
@@ -222,4 +296,5 @@ def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dic
         neurons = baselines.matched_random_paths(target, images, path, seed)
     else:
         neurons = baselines.random_paths(target, images, count, seed)
+    steps = steps if isinstance(steps, int) else steps[-1]
     return neurons, _score(target, images, labels, neurons, settings), torch.full((len(images),), steps, device=target.device)

@@ -64,7 +64,7 @@ def pick(figures: Mapping[str, Figure], label: str, alt: str, key: str) -> None:
     from IPython.display import display
 
     if not figures:
-        raise ValueError("nothing to choose from: at least one figure is needed")
+        raise ValueError("nothing to choose from; accepted: at least one figure")
     frames = {name: _png(figure) for name, figure in figures.items()}
     bundle = {"text/plain": f"a choice of {len(frames)} figures by {label}", "text/html": frames_html(frames, label, alt, key)}
     bundle[WIDGET] = _widget(frames, label)._repr_mimebundle_()[WIDGET]

@@ -16,6 +16,7 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 
 from neuronpath_core.files import write_atomically
+from neuronpath_core.messages import one_line
 from neuronpath_core.sources import NO_STAMP
 
 THUMBNAIL = 32
@@ -71,8 +72,8 @@ def examine(name: str, stamp: tuple[int, int], data: bytes) -> Entry:
     except MemoryError as error:
         raise ValueError(f"not enough memory to open image {name}; accepted: fewer threads, or a smaller image") from error
     except Exception as error:  # Pillow's decoders raise what they like
-        said = " ".join(str(error).split()) or type(error).__name__
-        return known._replace(error="not an image that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else said[:200])
+        said = one_line(error, 200)
+        return known._replace(error="not an image that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else said)
     return known._replace(width=width, height=height, mode=mode, thumbnail=small)
 
 
@@ -97,7 +98,7 @@ def read_index(file: Path, thumbnails: bool = False) -> dict[str, Entry]:
     try:
         return _stored(file, thumbnails) if file.is_file() else {}
     except (OSError, ValueError) as error:  # pyarrow's errors are among these
-        said = " ".join(str(error).split())[:120]
+        said = one_line(error, 120)
         warnings.warn(f"the image index {file} cannot be used ({said}); the images are opened again", PictureWarning, stacklevel=2)
         return {}
 

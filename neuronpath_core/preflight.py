@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,14 +17,29 @@ from neuronpath_core.study import Study, as_target, chosen_engine, outline
 
 
 def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
-    """Profile -> its models that a run's notebooks name, all of them where a notebook names none; variants apart."""
+    """Profile -> its models that a run's notebooks name, all of them where a notebook names none; variants apart.
+
+    A notebook that declares a profile and reads it nowhere, such as one that shows stored measurements, needs nothing of it.
+    """
     named: dict[str, list[str]] = {}
     for run in runs:
         values = own_parameters(root, run.notebook) | run.parameters
+        if not _reads_profile(root, run.notebook):
+            continue
         for profile in dict.fromkeys([values["profile"]] if "profile" in values else values.get("profiles", [])):
             own = [*values.get("models", []), *values.get("pruning_models", []), *([values["model"]] if "model" in values else [])]
             named.setdefault(profile, []).extend(own or load_profile(profile, root)["models"])
     return {profile: [model for model in load_profile(profile, root)["models"] if model in names] for profile, names in named.items()}
+
+
+def _reads_profile(root: Path, notebook: str) -> bool:
+    cells = json.loads((root / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    try:
+        names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    except SyntaxError:  # a line that IPython alone understands
+        return True
+    return bool({"profile", "profiles"} & names)
 
 
 def run_problems(root: Path, runs: Iterable[Run]) -> Iterator[str]:

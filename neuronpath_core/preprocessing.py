@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from PIL import Image
@@ -58,8 +59,8 @@ def check_preprocessing(config: Mapping) -> dict:
     size, mean, std = (list(config[key]) if isinstance(config[key], (list, tuple)) else [] for key in ("input_size", "mean", "std"))
     if len(size) != 3 or any(isinstance(number, bool) or not isinstance(number, int) or number < 1 for number in size) or size[0] not in (1, 3):
         raise ValueError(f"input_size cannot be {config['input_size']!r}; accepted: channels (1 or 3), height and width")
-    if len(mean) != size[0] or len(std) != size[0] or any(not isinstance(number, (int, float)) for number in mean + std) or min(std) <= 0:
-        raise ValueError(f"mean and std cannot be {config['mean']!r} and {config['std']!r}; accepted: {size[0]} numbers each, std above 0")
+    if len(mean) != size[0] or len(std) != size[0] or not all(map(_finite, mean + std)) or min(std) <= 0:
+        raise ValueError(f"mean and std cannot be {config['mean']!r} and {config['std']!r}; accepted: {size[0]} finite numbers each, std above 0")
     if config["interpolation"] not in INTERPOLATIONS:
         raise ValueError(f"interpolation cannot be {config['interpolation']!r}; accepted: {', '.join(INTERPOLATIONS)}")
     if config["crop_mode"] not in CROPS:
@@ -69,6 +70,10 @@ def check_preprocessing(config: Mapping) -> dict:
         raise ValueError(f"crop_pct cannot be {share!r}; accepted: a number above 0, up to 1")
     return {"input_size": size, "interpolation": config["interpolation"], "mean": [float(number) for number in mean],
             "std": [float(number) for number in std], "crop_pct": float(share), "crop_mode": config["crop_mode"]}
+
+
+def _finite(number: object) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
 
 
 def transform(config: Mapping) -> Callable[[Image.Image], Tensor]:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from neuronpath_core import experiments, report
+from neuronpath_core.analysis import SCOPE_LABELS
 from neuronpath_core.datasets import ImageSet
 from neuronpath_core.study import Study
 
@@ -84,17 +85,18 @@ def model_pairs(shares: pd.DataFrame) -> pd.DataFrame:
     """Correlation of block shares for every two models of a data set, each at its own scope.
 
     Returns:
-        ``data, first, second, relation, value``; relation is ``"between"`` or ``"within <kind>"``.
+        ``data, first, second, relation, value``; relation is ``"within <kind>"`` or, in the last rows of a data set, ``"between"``.
     """
-    rows = []
+    tables = []
     for data, group in shares[shares["own"]].groupby("data", sort=False):
         models, vectors = _vectors(group)
-        correlation = np.corrcoef(vectors)
+        correlation, rows = np.corrcoef(vectors), []
         for first, second in combinations(range(len(models)), 2):
             kinds = models["kind"][first], models["kind"][second]
             rows.append({"data": data, "first": models["model"][first], "second": models["model"][second],
                          "relation": f"within {kinds[0]}" if kinds[0] == kinds[1] else "between", "value": correlation[first, second]})
-    return pd.DataFrame(rows)
+        tables.append(pd.DataFrame(rows).sort_values("relation", key=lambda names: names == "between", kind="stable"))
+    return pd.concat(tables, ignore_index=True)
 
 
 def kind_contrast(correlation: Float[np.ndarray, "model model"], is_first: np.ndarray) -> float:
@@ -218,7 +220,8 @@ def cell_correlations(shares: pd.DataFrame) -> pd.DataFrame:
                 row = jackknife_row(lambda rows, columns, table=table: float(table[np.ix_(rows, columns)].mean()), table.shape)
             row = {name: float(np.clip(value, -1, 1)) for name, value in row.items()}
             differ = " and ".join(word for word, is_same in (("kind", one[0] == two[0]), ("scope", one[1] == two[1])) if not is_same)
-            rows.append({"data": data, "first": f"{one[0]}, {one[1]}", "second": f"{two[0]}, {two[1]}", "differ": differ, "own": one[2] and two[2],
+            titles = [f"{kind}, {SCOPE_LABELS[scope]}" for kind, scope, _ in (one, two)]
+            rows.append({"data": data, "first": titles[0], "second": titles[1], "differ": differ, "own": one[2] and two[2],
                          "models": f"{len(first)}, {len(second)}", **row, "verdict": report.verdict(row, expected=-1)})
     return pd.DataFrame(rows)
 

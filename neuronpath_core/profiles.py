@@ -8,11 +8,14 @@ from pathlib import Path
 
 import yaml
 
+from neuronpath_core.messages import one_line
+
 DEFAULT_PROFILE = "digits"
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, written in C where PyYAML was built with it
 RESULTS_VARIABLE = "NEURONPATH_RESULTS"
 ENGINE_VARIABLE = "NEURONPATH_ENGINE"
 WORKERS_VARIABLE = "NEURONPATH_WORKERS"
+NEEDED = ("dataset", "models", "notebooks")
 
 
 def project_root() -> Path:
@@ -20,7 +23,7 @@ def project_root() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
         if (folder / "profiles").is_dir() and (folder / "neuronpath_core").is_dir():
             return folder
-    raise ValueError(f"no study found at or above {Path.cwd()}: a folder with profiles/ and neuronpath_core/ is needed")
+    raise ValueError(f"no study found at or above {Path.cwd()}; accepted: a folder with profiles/ and neuronpath_core/, or one below it")
 
 
 def profile_names(root: Path) -> list[str]:
@@ -51,17 +54,17 @@ def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
     try:
         profile = yaml.load((root / "profiles" / f"{name}.yml").read_text(), SAFE_LOADER)
     except yaml.YAMLError as error:
-        raise ValueError(f"profile {name!r} is not YAML: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"profile {name!r} is not YAML: {one_line(error)}; accepted: a mapping with {', '.join(NEEDED)}") from error
     if not isinstance(profile, dict):
-        raise ValueError(f"profile {name!r} is empty or a list; accepted: a mapping with dataset, models, notebooks")
+        raise ValueError(f"profile {name!r} is empty or a list; accepted: a mapping with {', '.join(NEEDED)}")
     if "extends" in profile:
         parent = profile.pop("extends")
         if parent == name or parent in above:
             raise ValueError(f"profile {name!r} extends itself; accepted: another profile")
         profile = _merged(load_profile(parent, root, (*above, name)), profile)
-    if missing := {"dataset", "models", "notebooks"} - set(profile):
-        raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}")
-    for entry in ("dataset", "models", "notebooks"):
+    if missing := set(NEEDED) - set(profile):
+        raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}; accepted: a mapping with {', '.join(NEEDED)}")
+    for entry in NEEDED:
         if not isinstance(profile[entry], Mapping) or entry == "models" and not profile[entry]:
             raise ValueError(f"{entry} of profile {name!r} cannot be {profile[entry]!r}; accepted: a mapping, of models at least one")
     for entry, optional in (("models", False), ("notebooks", True)):

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from neuronpath_core.blocks import is_touched
 from neuronpath_core.memory import images_at_once, in_chunks
+from neuronpath_core.messages import one_line
 from neuronpath_core.models import build_model
 from neuronpath_core.neurons import TargetModel, hooked
 from neuronpath_core.store import check_writable, write_atomically
@@ -233,7 +234,8 @@ def _rebuild(entry: Mapping, kept: Kept, state: Mapping[str, Tensor]) -> VisionT
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"weights do not fit the model entry and its kept neurons: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"weights do not fit the model entry and its kept neurons: {one_line(error)}; "
+                         "accepted: a file that save_pruned wrote") from error
     return model
 
 

@@ -42,7 +42,7 @@ def leak_rates(table: pd.DataFrame) -> pd.DataFrame:
     """
     classes = table["mask"].nunique()
     if classes < 3:
-        raise ValueError(f"a leak needs masks of at least three classes, got {classes}")
+        raise ValueError(f"no leak can be told from masks of {classes} classes; accepted: at least three classes")
     own, told = table["mask"] == table["label"], table["mask"] == table["whole"]
     right, follows = (table["predicted"] == table[name] for name in ("label", "mask"))
     values = pd.DataFrame({
@@ -72,7 +72,7 @@ def split_interval(values: Float[np.ndarray, "split"], share: float = PUBLISHED_
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"an interval over splits needs at least two of them, got shape {values.shape}")
+        raise ValueError(f"no interval over splits can be had of shape {values.shape}; accepted: one value a split, at least two splits")
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 / len(values) + (1 - share) / share)
     return float(values.mean() - half), float(values.mean() + half)
 

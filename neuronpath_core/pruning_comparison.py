@@ -12,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from neuronpath_core import metrics
+from neuronpath_core.analysis import SCOPE_LABELS
 from neuronpath_core.baselines import activation_paths
 from neuronpath_core.datasets import ImageSet
 from neuronpath_core.experiments import probe_mask
@@ -43,7 +44,7 @@ PUBLISHED_SHARE = 0.8
 
 def scope_name(target: TargetModel) -> str:
     """The tokens at which the model's neurons are read, in words."""
-    return {"cls": "class token", "patch": "patch tokens"}[target.scope]
+    return SCOPE_LABELS[target.scope]
 
 
 def _splits(images: ImageSet, splits: int, share: float, seed: int) -> list[np.ndarray]:

@@ -16,8 +16,8 @@ from neuronpath_core.contexts import CleanPass
 from neuronpath_core.datasets import ImageSet
 from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.partial_paths import PartialPaths
 from neuronpath_core.paths import complete_settings, integral
-from neuronpath_core.search import Integrand, _Chunk
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -104,14 +104,14 @@ def skipping_influence_paths(
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(points)), chunk))
 
 
-class _LastOfRank(_Chunk):
+class _LastOfRank(PartialPaths):
     """Of the neurons chosen in a block all are scaled, but only the last one's gradient and activation are counted."""
 
     def write(self, block: int, neurons: Int64[Tensor, "batch rank"]) -> None:
         """Put neurons of a block on the paths."""
         own, vectors = select_neurons(self.clean.activations[block], neurons), self.target.value_vectors(block)[neurons]
         self.total = self.total + own[..., -1]
-        for prefix in self.prefixes:
+        for _, prefix in self.carried:
             prefix.write(prefix.fade * (own @ vectors)[:, None], vectors[:, -1, None, None])
 
 
@@ -130,8 +130,7 @@ def published_top_paths(
     """
     target.check_batch(images, labels)
     complete = complete_settings(target, top=top, **settings)
-    rule = [Integrand(term.nodes.to(target.device), term.weights.to(target.device), term.frozen)
-            for term in integral(complete["context"], complete["quadrature"], complete["steps"])]
+    rule = [term.on(target.device) for term in integral(*(complete[name] for name in ("context", "quadrature", "steps", "nodes", "exact_steps")))]
 
     def chunk(chosen: Tensor) -> tuple[Tensor, Tensor]:
         partial, neurons = _LastOfRank(target, images[chosen], labels[chosen], rule), []

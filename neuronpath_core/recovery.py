@@ -181,7 +181,7 @@ def paired_recovery(table: pd.DataFrame, column: str, first: str, second: str, s
     cell = [name for name in (*CELL, "method", "network", "image", "block") if name != column]
     wide = table[table[column].isin([first, second])].pivot(index=cell, columns=column, values="found").reindex(columns=[first, second]).dropna()
     if wide.empty:
-        raise ValueError(f"no cell of the table has both {first!r} and {second!r} of {column!r}")
+        raise ValueError(f"no cell of the table has both {first!r} and {second!r} of {column!r}; accepted: two values measured in the same cells")
     differences = (wide[first].astype(float) - wide[second].astype(float)).groupby("network").mean().to_numpy()
     low, high = metrics.bootstrap_interval(differences, seed=seed)
     return {"value": float(differences.mean()), "low": low, "high": high, "networks": len(differences)}

@@ -59,7 +59,7 @@ def refine_paths(
     target.check_batch(images, labels)
     ranked, images = target.check_neurons(neurons, len(images)), images.detach()
     if ranked.shape[2] != 1:
-        raise ValueError(f"refine_paths takes one neuron a block, got {ranked.shape[2]}")
+        raise ValueError(f"paths to refine must have one neuron a block, got {ranked.shape[2]}")
     for name, value, most in (("proposals", proposals, target.n_neurons), ("sweeps", sweeps, 1000)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise ValueError(f"{name} must be a whole number in 1..{most}, got {value!r}")
@@ -132,7 +132,7 @@ def exhaustive_paths(
     target.check_batch(images, labels)
     count = math.prod(target.layer_neurons)
     if count > MOST_PATHS:
-        raise ValueError(f"the model has {target.n_neurons}^{target.n_blocks} paths; exhaustive_paths accepts toy models of at most {MOST_PATHS:,}")
+        raise ValueError(f"the model has {count:,} paths; accepted: toy models of at most {MOST_PATHS:,}")
     every = torch.tensor(list(itertools.product(*map(range, target.layer_neurons))), device=target.device)
     neurons, scores = [], []
     for image, label in zip(images, labels, strict=True):

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neuronpath_core.drawing import styled, whiskers
+from neuronpath_core.drawing import block_ticks, legend_outside, styled, whiskers
 
 
 @styled
@@ -22,7 +22,7 @@ def half_curves(summary: pd.DataFrame) -> Figure:
             rows = summary[(summary["model"] == model) & (summary["half"] == half)]
             whiskers(axis, rows["block"] + 0.2 * (number - (len(halves) - 1) / 2), rows, fmt="o-", markersize=3, linewidth=1, ecolor=None, label=half)
         axis.axhline(0, color="0.25", linewidth=0.8)
-        axis.set(title=model, xlabel="block")
+        axis.set(title=model, xlabel="block", xticks=block_ticks(int(summary["block"].max())))
     axes[0, 0].set_ylabel("loss of probability")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(halves), fontsize=7)
+    legend_outside(figure, axes[0, 0], "upper", ncols=len(halves))
     return figure

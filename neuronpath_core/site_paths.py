@@ -105,13 +105,16 @@ def site_leads(table: pd.DataFrame, pairs: Sequence[tuple[str, str]] = (("attent
                seed: int = 0) -> pd.DataFrame:
     """How far the neuron path over some sites is ahead of that over others, paired over images; positive where the first does more.
 
+    Of the pairs those that the table has both sites of; a table that has none of them gives no row.
+
     Their numbers of neurons differ (``"mixed"`` has twice as many), and so do the units in which they score: probability and accuracy compare.
 
     Returns:
         ``model, first, second, measure, value, low, high, p, adjusted`` (Holm, over models and pairs of a measure) and ``verdict``.
     """
     rows, own = [], table[table["method"] == "neuron_path"].set_index(["sites", "model"])
-    for first, second in pairs:
+    found = set(own.index.get_level_values("sites"))
+    for first, second in [pair for pair in pairs if set(pair) <= found]:
         for model in dict.fromkeys(table["model"]):
             ahead, other = (own.loc[[(sites, model)]].set_index("image") for sites in (first, second))
             for measure in MEASURES:
@@ -119,7 +122,7 @@ def site_leads(table: pd.DataFrame, pairs: Sequence[tuple[str, str]] = (("attent
                 lead = factor * (ahead[column] - other.loc[ahead.index, column]).to_numpy()
                 rows.append({"model": model, "first": SITE_TITLES[first], "second": SITE_TITLES[second], "measure": measure,
                              **analysis.interval_row(lead, statistic, seed), "p": metrics.sign_test(lead)})
-    leads_table = pd.DataFrame(rows)
+    leads_table = pd.DataFrame(rows, columns=["model", "first", "second", "measure", "value", "low", "high", "p"])
     leads_table["adjusted"] = leads_table.groupby("measure", sort=False)["p"].transform(metrics.holm)
     leads_table["verdict"] = [report.verdict(row) if row["adjusted"] < level else "not shown" for row in leads_table.to_dict("records")]
     return leads_table

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +18,8 @@ import numpy as np
 import timm.data
 from PIL import Image
 from timm.data.readers import class_map as timm_class_map
+
+from neuronpath_core.messages import one_line
 
 DATA_VARIABLE = "NEURONPATH_DATA"
 PACKAGES = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset", "tfds": "tensorflow_datasets"}
@@ -171,14 +173,14 @@ class StreamSource(Source):
                 yield from ((place, lambda data=data: data) for place in places)
             if not wanted:
                 return
-        raise ValueError(f"the stream {self.arguments['reader']} ended before image {min(wanted)}, which it had when its labels were read")
-
+        raise ValueError(f"the stream {self.arguments['reader']} ended before image {min(wanted)}, which it had when its labels were read; "
+                         "accepted: a stream that stays as it is while it is used")
 
     def _pictures(self) -> Iterator[tuple[Image.Image, int]]:
         try:
             yield from self.dataset
         except (OSError, RuntimeError, Image.DecompressionBombError) as error:
-            raise ValueError(f"the stream {self.arguments['reader']} cannot be read ({' '.join(str(error).split())[:300]}); "
+            raise ValueError(f"the stream {self.arguments['reader']} cannot be read ({one_line(error)}); "
                              "accepted: one without damage, or the same images as a folder, a tar file or an hfds/ data set") from error
 
 
@@ -259,7 +261,7 @@ def open_source(reader: str = "", root: str | None = None, split: str = "validat
         kind = StreamSource if prefix in STREAMS else {"hfds": HubSource, "torch": TorchSource}.get(prefix, TarSource if archive else FolderSource)
         source = kind(arguments, dataset)
     except Exception as error:  # whatever a reader raises
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        said = one_line(error)
         accepted = "a data set and a split that timm's reader can open" if prefix else layout(root)
         raise ValueError(f"no images could be read from {reader or root}: {said}; accepted: {accepted}; {obtain}".rstrip("; ")) from error
     if not prefix:
@@ -274,10 +276,14 @@ def layout(root: str | Path | None) -> str:
 
 
 def _check_layout(source: Source, root: str) -> None:
-    """Refuse images outside class folders, and a folder whose parts have other names than the one that was asked for: all of them would be mixed."""
+    """Refuse images outside class folders, two of one name in a tar file, and a folder whose parts have other names than the one that was asked for:
+    all of them would be mixed."""
     if "" in source.classes and (source.targets == source.classes[""]).any():
         count = int((source.targets == source.classes[""]).sum())
         raise ValueError(f"{count} images lie in {source.dataset.reader.root} itself, in no folder that names their class; accepted: {layout(root)}")
+    if isinstance(source, TarSource) and len(names := Counter(map(source.name, range(len(source))))) < len(source):
+        twice = next(name for name, count in names.items() if count > 1)
+        raise ValueError(f"{root} holds {twice} more than once; accepted: a tar file that was made anew, not one that files were appended to")
     if isinstance(source, FolderSource) and os.path.samefile(source.dataset.reader.root, root):
         below = [entry.name for entry in os.scandir(root) if entry.name.lower() in SPLIT_FOLDERS and entry.is_dir()]
         if parts := sorted(name for name in below if any(entry.is_dir() for entry in os.scandir(os.path.join(root, name)))):

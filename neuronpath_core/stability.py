@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 # the rules that are compared with a converged one; all of them integrate the same function, the dear ones at as many places as that one
-CONVERGED = {"context": "full", "quadrature": "gauss-legendre", "steps": 12}
+CONVERGED = {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8]}
 RULES = {
     "default": {}, "Gauss-Legendre, 4 steps": {"context": "full", "quadrature": "gauss-legendre", "steps": 4},
     **{f"left, {steps} steps": {"context": "full", "quadrature": "left", "steps": steps, "nodes": min(steps, 12)} for steps in (10, 20, 40)},
@@ -119,6 +119,15 @@ def overlap_summary(table: pd.DataFrame, by: Sequence[str], chance: float, seed:
                      "same_class": means["same_class"].mean(), "other_class": means["other_class"].mean(), "chance": chance,
                      "lead": lead["value"], "lead_low": lead["low"], "lead_high": lead["high"], "verdict": report.verdict(lead)})
     return pd.DataFrame(rows)
+
+
+def overlap_text(summary: pd.DataFrame, by: Sequence[str] = ("data", "model", "condition"), more: Sequence[str] = ()) -> pd.DataFrame:
+    """:func:`overlap_summary` for reading, a row each: intervals in brackets behind their values, and before the verdict the columns ``more``."""
+    leads = summary[["lead", "lead_low", "lead_high"]].set_axis(["value", "low", "high"], axis=1).to_dict("records")
+    return summary.assign(**{
+        "found again": [report.interval_text(row, signed=False) for row in summary.to_dict("records")], "lead": [report.interval_text(row) for row in leads]
+    }).rename(columns={"paths": "whole paths", "same_class": "another image of the class", "other_class": "another class"}).set_index(list(by))[[
+        "found again", "whole paths", "another image of the class", "another class", "lead", *more, "verdict"]].round(2)
 
 
 def block_overlaps(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

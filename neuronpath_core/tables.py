@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neuronpath_core.messages import one_line
+
 TYPES = {"image": pa.int64(), "label": pa.int64(), "score": pa.float64(), "steps": pa.int64()}
 COLUMNS = (*TYPES, "neurons")
 NOTES = b"neuronpath"  # the entry of Parquet's metadata that holds a table's notes
@@ -26,7 +28,7 @@ def table_bytes(table: pd.DataFrame, notes: dict | None = None) -> bytes:
         ValueError: other columns, or values that such a table cannot hold.
     """
     if tuple(table.columns) != COLUMNS:
-        raise ValueError(f"a path table has the columns {', '.join(COLUMNS)}, got {', '.join(map(str, table.columns))}")
+        raise ValueError(f"a path table must have the columns {', '.join(COLUMNS)}, got {', '.join(map(str, table.columns))}")
     try:
         neurons = np.stack(table["neurons"].to_numpy())
         if neurons.ndim != 2 or not neurons.size or neurons.dtype.kind not in "iu":
@@ -36,7 +38,7 @@ def table_bytes(table: pd.DataFrame, notes: dict | None = None) -> bytes:
         if any(column.null_count for column in columns):
             raise ValueError("an entry is missing")
     except (ValueError, TypeError, pa.ArrowException) as error:
-        raise ValueError(f"not a path table ({' '.join(str(error).split())}); accepted: numbers, and as neurons equally many whole numbers a row") from error
+        raise ValueError(f"not a path table ({one_line(error)}); accepted: numbers, and as neurons equally many whole numbers a row") from error
     columns.append(pa.FixedSizeListArray.from_arrays(pa.array(neurons.astype(narrow).ravel()), neurons.shape[1]))
     # without pandas' own metadata, which names its version
     rows = pa.Table.from_arrays(columns, names=list(COLUMNS)).replace_schema_metadata({NOTES: json.dumps(notes or {}, sort_keys=True)})
@@ -60,4 +62,4 @@ def table_from_bytes(content: bytes) -> tuple[pd.DataFrame, dict]:
         table = pd.DataFrame({name: rows[name].to_numpy() for name in TYPES} | {"neurons": list(neurons)})
         return table, dict(json.loads((rows.schema.metadata or {}).get(NOTES, b"{}")))
     except (ValueError, TypeError, AttributeError, OSError, pa.ArrowException) as error:  # a truncated file is an OSError of pyarrow's
-        raise ValueError(f"not a path table ({' '.join(str(error).split())[:200]})") from error
+        raise ValueError(f"not a path table ({one_line(error, 200)}); accepted: a whole file of table_bytes") from error

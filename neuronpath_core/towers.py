@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def zero_shot_head(
     Args and errors are those of :func:`zero_shot`.
     """
     head = getattr(model, "head", None)
-    if isinstance(model, VisionTransformerDistilled) or not isinstance(head, (nn.Linear, nn.Identity)):
+    kinds = (VisionTransformer, Eva)
+    if not isinstance(model, kinds) or isinstance(model, VisionTransformerDistilled) or not isinstance(head, (nn.Linear, nn.Identity)):
         raise ValueError(f"zero_shot needs an image tower with one head, got {type(model).__name__} with head {type(head).__name__}; accepted: a timm "
                          "VisionTransformer or Eva whose head is its projection, or num_classes=0")
     width = head.out_features if isinstance(head, nn.Linear) else model.embed_dim
@@ -62,8 +65,12 @@ def zero_shot_head(
         raise ValueError("class_embeddings hold NaN, infinite values or a row of zeros; accepted: finite rows with a direction")
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale) or scale <= 0:
         raise ValueError(f"scale must be a positive finite number, got {scale!r}")
-    shift = None if bias is None else torch.as_tensor(bias)
-    if shift is not None and (shift.shape not in ((), (len(class_embeddings),)) or not torch.isfinite(shift).all()):
+    try:
+        shift = torch.zeros(()) if bias is None else torch.as_tensor(bias)
+        fits = shift.shape in ((), (len(class_embeddings),)) and torch.isfinite(shift).all()
+    except (TypeError, ValueError, RuntimeError):  # of what is no number
+        fits = False
+    if not fits:
         raise ValueError(f"bias must be a finite number or a tensor ({len(class_embeddings)},), got {bias!r}".replace("\n", " "))
     return ZeroShotHead(head, class_embeddings, scale, bias)
 

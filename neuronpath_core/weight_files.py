@@ -16,15 +16,11 @@ from timm.models import clean_state_dict
 from torch import Tensor
 
 from neuronpath_core.files import write_atomically
+from neuronpath_core.messages import one_line
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 # what training scripts wrap a state dict in; averaged weights first, as timm chooses
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-
-
-def one_line(error: Exception, length: int = 300) -> str:
-    """An exception's text without line breaks, cut to a length."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:length]
 
 
 def file_sha256(path: Path) -> str:
@@ -42,7 +38,8 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
             known = json.loads(listed.read_text())
             records["weights.json"] = known[path.name]["sha256"]
         except (KeyError, TypeError) as error:
-            raise ValueError(f"weights {spec['weights']} are not listed in {listed}; accepted: {', '.join(map(str, known))}") from error
+            names = ", ".join(map(str, known)) if isinstance(known, Mapping) else "file name -> {sha256: …}"
+            raise ValueError(f"weights {spec['weights']} are not listed in {listed}; accepted: {names}") from error
         except ValueError as error:
             raise ValueError(f"{listed} is not JSON: {one_line(error)}; accepted: file name -> {{sha256: …}}") from error
     if pinned.is_file():
@@ -62,9 +59,12 @@ def verify(path: Path, spec: Mapping) -> str:
     ``FILE.sha256`` beside it, as :func:`pin` and ``sha256sum`` write it; the Hugging Face cache's own name for it.
 
     Raises:
-        ValueError: another digest, with the beginnings of both, or a record that is none.
+        ValueError: another digest, with the beginnings of both, a record that is none, or a file that cannot be read.
     """
-    records, digest = _records(path, spec), file_sha256(path)
+    try:
+        records, digest = _records(path, spec), file_sha256(path)
+    except OSError as error:
+        raise ValueError(f"weights {path.name} cannot be read: {one_line(error, 200)}; accepted: a file with read permission on a sound disk") from error
     for who, known in records.items():
         if not digest.startswith(known):
             raise ValueError(f"weights {path.name} have the SHA-256 {digest[:12]}…, but {who} says {known[:12]}…; accepted: the recorded file, "

@@ -23,6 +23,12 @@ def shares(blocks=4):
                                        "value": values.ravel()}))
 
 
+def variation():
+    """Of the integrands of two models of three blocks, five images."""
+    return pd.DataFrame([{"model": model, "image": image, "block": block, "variation": (1 + image) * (1 + number) / 4**block}
+                         for number, model in enumerate(MODELS) for image in range(5) for block in (1, 2, 3)])
+
+
 def measured():
     rows = [{"metric": metric, "method": method, "model": model}
             for model in MODELS for method in METHODS for metric in analysis.TABLE1_METRICS]
@@ -145,7 +151,7 @@ def correlations():
 def correlations_of_blocks(blocks=5):
     rows = [{"model": model, "relation": relation, "block": block} for model in MODELS for relation in ("outline", "fill") for block in range(1, blocks + 1)]
     return pd.DataFrame(rows).assign(value=np.random.default_rng(9).uniform(-0.5, 0.5, len(rows)), permuted_low=-0.3, permuted_high=0.2,
-                                     p=[0.01, 0.04, 0.05, 0.2, 1.0] * (len(rows) // 5))
+                                     p=np.resize([0.01, 0.04, 0.05, 0.2, 1.0], len(rows)))
 
 
 def cells_of_factorial():

@@ -1,5 +1,6 @@
 """Every analysis on tables with a planted effect, a planted null and, where there is one, a planted reversal."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from neuronpath_core import analysis, metrics, report
 from neuronpath_core.datasets import ImageSet
@@ -391,6 +393,25 @@ def test_look_correlation_does_not_see_the_diagonal_or_what_all_images_share():
     assert analysis.look_correlation(similarity + 5 * np.eye(5), images, permutations=50) == expected
     found = analysis.look_correlation(similarity, brighter, permutations=50)
     assert found["correlation"] == pytest.approx(expected["correlation"])
+
+
+def test_look_correlation_is_that_of_a_loop_over_permutations():
+    """Also with ties, and with as many permutations as there are in all."""
+    rng = np.random.default_rng(5)
+    images, similarity = coloured(rng.standard_normal((6, 3, 3)), np.arange(30) % 6, 0), np.round(metrics.cosine_similarity(rng.random((6, 2, 3))), 2)
+    seen, pairs = images.appearance(), np.triu_indices(6, 1)
+    means = np.stack([seen[images.labels.numpy() == label].mean(0) for label in range(6)])
+    look = metrics.cosine_similarity((means - means.mean(0))[:, None])
+    every = [stats.spearmanr(similarity[pairs], look[np.ix_(order, order)][pairs]).statistic for order in map(list, itertools.permutations(range(6)))]
+    found = analysis.look_correlation(similarity, images, permutations=720)
+    assert found == pytest.approx({"correlation": every[0], "permuted_low": np.quantile(every, 0.025), "permuted_high": np.quantile(every, 0.975)}, abs=1e-9)
+
+
+@pytest.mark.parametrize(("classes", "similarity"), [(2, 0.4), (4, 0.0), (4, 0.1)])
+def test_nothing_correlates_where_the_similarity_of_classes_does_not_vary(classes, similarity):
+    images = coloured(np.random.default_rng(6).standard_normal((classes, 3, 3)), np.arange(3 * classes) % classes, 0)
+    found = analysis.look_correlation(np.where(np.eye(classes) > 0, 1, similarity), images)
+    assert all(np.isnan(value) for value in found.values()) and list(found) == ["correlation", "permuted_low", "permuted_high"]
 
 
 # --- most and least similar classes ---

@@ -1,13 +1,14 @@
 """Quadrature rules and the three attributions, against closed forms, slow twins and the fundamental theorem of calculus."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import attribution, baselines, memory, refinement, search
+from neuronpath_core import attribution, memory
 from tests import helpers, twins
 
 RULES = ("left", "right", "midpoint", "gauss-legendre")
@@ -37,8 +38,9 @@ def test_a_narrow_dtype_does_not_round_the_weights(compute, monkeypatch):
         sums.append(weights.double().sum().item() if weights.dtype == torch.float64 or weights.dtype == torch.float32 else math.nan)
         return original(values, weights)
 
-    for module in (attribution, baselines, refinement, search):
-        monkeypatch.setattr(module, "integrated", integrated)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("neuronpath_core.") and hasattr(module, "integrated"):
+            monkeypatch.setattr(module, "integrated", integrated)
     target = npc.TargetModel(helpers.small_vit().to(torch.bfloat16))
     images, labels = helpers.small_batch(2)
     with memory.memory_limit(target, "1GB"):  # all nodes at once
@@ -92,6 +94,14 @@ def test_degree_of_exactness(steps):
     assert abs(integrate("midpoint", steps, 1) - 1 / 2) < 1e-14
     assert abs(integrate("left", steps, 1) - (steps - 1) / (2 * steps)) < 1e-14
     assert abs(integrate("right", steps, 1) - (steps + 1) / (2 * steps)) < 1e-14
+
+
+def test_of_equal_scores_the_smaller_index_comes_first():
+    scores = torch.tensor([[1.0, 2.0, 2.0, 0.0, 2.0], [3.0, 3.0, 3.0, 3.0, 3.0]], dtype=torch.float64)
+    assert npc.attribution.top_neurons(scores, 4).tolist() == [[1, 2, 4, 0], [0, 1, 2, 3]]
+    many = torch.zeros(3072, dtype=torch.float64)
+    many[[7, 2000, 3071]] = 1.0
+    assert npc.attribution.top_neurons(many, 6).tolist() == [7, 2000, 3071, 0, 1, 2]
 
 
 # --- closed forms ---
@@ -291,11 +301,12 @@ def test_joint_score_of_the_planted_path(scope):
 # --- how the work is divided ---
 
 
-def everything(target, images, labels):
-    neurons = random_neurons(target, len(images), 2, seed=1)
+def everything(target, images, labels, neurons=None):
+    neurons = random_neurons(target, len(images), 2, seed=1) if neurons is None else neurons
     return {
         "joint": npc.joint_attribution_score(target, images, labels, neurons, steps=3),
         "complete": npc.complete_attribution(target, images, labels, neurons),
+        "complete-rule": npc.complete_attribution(target, images, labels, neurons, "left", 3),
         "knowledge": npc.knowledge_attribution(target, images, labels, steps=2),
         "knowledge-neuron": npc.knowledge_attribution(target, images, labels, steps=1, scaling="neuron"),
     }
@@ -309,13 +320,7 @@ def test_a_batch_gives_the_answers_of_its_images(scope):
     together = everything(target, images, labels)
     neurons = random_neurons(target, 3, 2, seed=1)
     for i in range(3):
-        one, its = images[i:i + 1], labels[i:i + 1]
-        alone = {
-            "joint": npc.joint_attribution_score(target, one, its, neurons[i:i + 1], steps=3),
-            "complete": npc.complete_attribution(target, one, its, neurons[i:i + 1]),
-            "knowledge": npc.knowledge_attribution(target, one, its, steps=2),
-            "knowledge-neuron": npc.knowledge_attribution(target, one, its, steps=1, scaling="neuron"),
-        }
+        alone = everything(target, images[i:i + 1], labels[i:i + 1], neurons[i:i + 1])
         for key, value in alone.items():
             torch.testing.assert_close(together[key][i:i + 1], value, rtol=1e-11, atol=1e-14)
 
@@ -343,13 +348,41 @@ def test_chunks_bound_the_copies_that_run_at_once(hooked, monkeypatch):
     if hooked:  # a listener, so that the blocks run as modules
         model.blocks[0].register_forward_pre_hook(lambda *_: None)
     assert (target.plain(0) is None) == hooked
-    everything(target, images, labels)
+    whole = everything(target, images, labels)
     assert max(sizes) == 9  # all images times three nodes
     sizes.clear()
     with memory.memory_limit(target, memory.copy_bytes(target)):
         assert memory.images_at_once(target, 3) == 1
-        everything(target, images, labels)
+        divided = everything(target, images, labels)
     assert max(sizes) == 1  # one image, one of its three nodes
+    for key, value in divided.items():
+        torch.testing.assert_close(value, whole[key], rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize(("copies", "images", "parts"), [(1, 1, [1] * 5), (2, 1, [2, 2, 1]), (6, 3, [2, 2, 1]), (2, 3, [1] * 5), (15, 3, [5])])
+def test_nodes_are_divided_by_the_images_that_share_them(copies, images, parts):
+    target, rule = npc.TargetModel(helpers.small_vit(13)), npc.quadrature_rule("gauss-legendre", 5)
+    with memory.memory_limit(target, copies * memory.copy_bytes(target)):
+        found = list(attribution.node_parts(target, images, *rule))
+    assert [len(nodes) for nodes, _ in found] == [len(weights) for _, weights in found] == parts
+    for pieces, whole in zip(zip(*found, strict=True), rule, strict=True):
+        assert torch.equal(torch.cat(pieces), whole)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 4])
+def test_images_and_nodes_stay_within_the_budget_of_each_call(copies, monkeypatch):
+    """Apart, so that one call's copies do not hide another's."""
+    model = helpers.small_vit(13)
+    target, sizes, (images, labels) = npc.TargetModel(model), helpers.watch_copies(monkeypatch, model, 2), helpers.small_batch(3, 14)
+    neurons = random_neurons(target, 3)
+    for call in (lambda: npc.joint_attribution_score(target, images, labels, neurons, steps=3),
+                 lambda: npc.complete_attribution(target, images, labels, neurons),
+                 lambda: npc.complete_attribution(target, images, labels, neurons, "left", 3),
+                 lambda: npc.knowledge_attribution(target, images, labels, steps=3)):
+        sizes.clear()
+        with memory.memory_limit(target, copies * memory.copy_bytes(target)):
+            call()
+        assert 1 <= max(sizes) <= copies
 
 
 @pytest.mark.parametrize("scope", ["cls", "patch"])

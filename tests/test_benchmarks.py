@@ -18,6 +18,8 @@ SPREAD = {"minimum": 2.0, "median": 3.0, "maximum": 5.0}
 MEASURED = {
     "search": [{"model": "ViT-B-16", "blocks": 12, "way": way, "images": 4, "seconds": SPREAD, "ratio": SPREAD, "neurons": 0.5, "paths": 0.25,
                 "agreement_images": 10, "identical": True if way.startswith("exact") else None} for way in ("published", "exact, 20 left nodes", "default")],
+    "agreement": [{"profile": profile, "images": 48, "model": "ViT-B-16", "way": way, "evaluations": 2.0, "neurons": neurons, "paths": 0.75}
+                  for profile in ("digits", "shapes") for way, neurons in (("published rule", 0.9), ("default", 0.987))],
     "growth": [{"varied": varied, "size": size, "ratio": SPREAD, "published": {"seconds": SPREAD, "peak_bytes": 3_000_000},
                 "exact": {"seconds": SPREAD, "peak_bytes": 1_000_000}} for varied in ("L", "T", "n", "m", "batch") for size in (1, 2)],
     "architectures": [{"model": "ViT-B/16", "published_seconds_per_node": 2.0, "exact_seconds_per_node": 0.5, "exact_ratio": 4.0, "default_seconds": 1.0,
@@ -75,11 +77,11 @@ def test_the_precision_of_products_is_as_before(before, tmp_path, monkeypatch):
     own, inside = torch.get_float32_matmul_precision(), []
     study = Study("digits", root=small_study.make_study(tmp_path))
 
-    def find_paths(target, *batch):
+    def find_paths(target, *batch, **settings):
         inside.append((target.dtype, torch.get_float32_matmul_precision()))
         if len(inside) == 6:
             raise RuntimeError("no more")
-        return npc.find_paths(target, *batch)
+        return npc.find_paths(target, *batch, **settings)
 
     monkeypatch.setattr(measure, "find_paths", find_paths)
     try:
@@ -107,6 +109,20 @@ def test_the_command_writes_and_keeps_other_sections(tmp_path, monkeypatch):
     assert "accepted" in refused.output
 
 
+def test_agreement_on_every_model_of_several_profiles(tmp_path):
+    """The same numbers as by direct searches, in double precision."""
+    study = Study(root=small_study.make_study(tmp_path))
+    rows = measure.agreement([study, study], 20)
+    assert len(rows) == 2 * 2 * 4 and {row["images"] for row in rows} == {20}
+    images = study.images(20)
+    for row in rows[:8]:
+        target, batch = study.target(row["model"]), study.batch(images, row["model"])
+        settings = {"published rule": measure.EXACT, "default": {}, "three nodes": {"context": "full", "steps": 3},
+                    "by block, single at last": {"context": "full", "steps": [8, 3, 2]}}[row["way"]]
+        found, fine = npc.find_paths(target, *batch, **settings), npc.find_paths(target, *batch, context="full", steps=48)
+        assert row["neurons"] == pytest.approx((found.neurons == fine.neurons).double().mean().item(), abs=1e-12)
+
+
 def test_spread():
     assert measure.spread([4.0, 1.0, 2.0]) == {"minimum": 1.0, "median": 2.0, "maximum": 4.0}
 
@@ -124,6 +140,8 @@ def test_tables_of_what_was_measured(tmp_path):
     assert exact.to_dict() == {"ms per image": "3000.0 [2000.0, 5000.0]", "times faster": "3.0 [2.0, 5.0]", "neurons": "50.0 %", "paths": "25.0 %",
                                "identical": "yes"}
     assert table.loc[("ViT-B-16", "published"), "times faster"] == ""
+    agreement = benchmarks.agreement_table(measured)
+    assert agreement.loc[("shapes", "ViT-B-16")].to_dict() == {"published rule": "90.0 / 75", "default": "98.7 / 75"}
     growth = benchmarks.growth_table(measured).loc[("T", 2)]
     assert growth.to_dict() == {"published, ms": 3000.0, "exact, ms": 3000.0, "times faster": "3.0 [2.0, 5.0]", "published, MB": 3.0, "exact, MB": 1.0}
     real = benchmarks.architecture_table(measured)["ViT-B/16"]
@@ -132,6 +150,8 @@ def test_tables_of_what_was_measured(tmp_path):
     assert benchmarks.captum_table(measured).loc["ViT-B-16", "largest difference"] == "2e-09"
     numbers = benchmarks.numbers(measured)
     assert numbers["exact ViT-B-16"] == numbers["default ViT-B-16"] == "3.0"
+    assert (numbers["least published rule"], numbers["least default paths"], numbers["agreement images"]) == ("90.0 %", "75.0 %", "48")
+    assert numbers["at least as close"] == "2 of 2"
     assert (numbers["exact ViT-B/16"], numbers["frozen ViT-B/16"], numbers["float32 paths"]) == ("4.0", "3", "97.5 %")
     axes = figures.benchmark_ratios(benchmarks.growth(measured)).axes
     assert [axis.get_xlabel() for axis in axes] == ["blocks L", "tokens T", "neurons per block n", "steps m", "images in a batch"]

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from neuronpath_core import figures
@@ -27,6 +28,11 @@ def test_overlap_dots():
             np.testing.assert_allclose([segment[:, 0] for segment in bars[0].get_segments()], own[["low", "high"]], rtol=0, atol=1e-12)
             shown = {line.get_label(): line.get_xdata().tolist() for line in axis.lines}
             assert shown["another image of the class"] == [0.3] * 3 and shown["an image of another class"] == [0.2] * 3 and shown["1/n"] == [0.01] * 3
+
+
+def test_overlap_dots_in_the_order_of_other_figures():
+    table = small.overlap_rows()
+    assert [axis.get_title() for axis in figures.overlap_dots(table, ["absent", MODELS[1]]).axes[:2]] == [f"one, {model}" for model in MODELS[::-1]]
 
 
 def test_overlap_blocks():
@@ -63,6 +69,11 @@ def test_block_correlations():
             assert line.get_ydata().tolist() == own["value"].tolist()
         filled = [place for each in axis.lines if each.get_marker() == "o" and each.get_fillstyle() == "full" for place in each.get_xdata()]
         assert filled == [1, 2, 1, 2]  # p below 0.05
+    deep, flat = small.correlations_of_blocks(24), small.correlations_of_blocks(12)
+    both = pd.concat([deep[deep["model"] == MODELS[0]], flat[flat["model"] == MODELS[1]]])
+    first, second = panels(figures.block_correlations(both))
+    assert first.get_xticks().tolist() == [4, 8, 12, 16, 20, 24] and second.get_xticks().tolist() == [2, 4, 6, 8, 10, 12]
+    assert second.get_xlim()[1] < 13  # not as far as the deeper model's
 
 
 def test_lead_forest():
@@ -82,18 +93,38 @@ def test_lead_forest():
     assert figure.axes[0].yaxis_inverted()
 
 
+def test_a_row_of_leads_names_the_controls_that_it_has():
+    table = small.leads_of_controls()
+    table = table[(table["data"] == "second") | (table["control"] == "another image")]
+    figure = figures.lead_forest(table, "neuron path's lead")
+    shown = {"first": ["another image"], "second": ["random", "another image"]}
+    for axis in figure.axes:
+        data, measure = axis.get_title().split(", ")
+        assert axis.get_ylim() == (len(shown[data]) - 0.5, -0.5)
+        for container, model in zip(axis.containers, MODELS, strict=True):
+            rows = table[(table["data"] == data) & (table["measure"] == measure) & (table["model"] == model)]
+            assert container.lines[0].get_xdata().tolist() == rows["value"].tolist()
+            assert np.round(container.lines[0].get_ydata().astype(float)).tolist() == list(range(len(shown[data])))
+    assert [[label.get_text() for label in axis.get_yticklabels()] for axis in figure.axes[::3]] == list(shown.values())  # of the first panels, for their rows
+    assert [axis.get_xlabel() for axis in figure.axes] == [""] * 3 + ["neuron path's lead"] * 3
+
+
 def test_replica_shares():
     table = small.shares_of_replicas()
     figure = figures.replica_shares(table)
-    assert [axis.get_title() for axis in figure.axes] == [f"{data}, scope {scope}" for data in ("first", "second") for scope in ("cls", "patch")]
-    for axis in figure.axes:
-        data, scope = axis.get_title().split(", scope ")
+    cells = [(data, scope) for data in ("first", "second") for scope in ("cls", "patch")]
+    assert [axis.get_title() for axis in figure.axes] == [f"{data}, {'class token' if scope == 'cls' else 'patch tokens'}" for data, scope in cells]
+    for axis, (data, scope) in zip(figure.axes, cells, strict=True):
         own = table[(table["data"] == data) & (table["scope"] == scope)]
         for line, (_, rows) in zip(axis.lines, own.groupby("model", sort=False), strict=True):
             np.testing.assert_array_equal(line.get_ydata(), rows["value"])
             assert line.get_linestyle() == ("-" if rows["own"].all() else "--")
         assert len({line.get_color() for line in axis.lines}) == 2
-    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == list(MODELS)
+    legend, drawn = figure.legends[0], {line.get_color() for line in figure.axes[0].lines}
+    assert [text.get_text() for text in legend.get_texts()] == [*MODELS, "own scope", "the other's scope"]
+    keys = legend.get_lines()
+    assert {key.get_color() for key in keys[:2]} == drawn and {key.get_linestyle() for key in keys[:2]} == {"-"}
+    assert [key.get_linestyle() for key in keys[2:]] == ["-", "--"] and not {key.get_color() for key in keys[2:]} & drawn  # of neither kind
 
 
 def test_pair_correlations():
@@ -130,7 +161,7 @@ def test_decoy_curves():
         np.testing.assert_allclose(whiskers(axis), rows[["low", "high"]])
         ideal = next(line for line in axis.lines if line.get_linestyle() == "--")
         np.testing.assert_array_equal(ideal.get_ydata(), [0.5] * 3)
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["closed form", "measured"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["closed form", "measured"]
 
 
 def test_pruning_criteria():
@@ -165,10 +196,21 @@ def test_defect_effects():
     left, right = figures.defect_effects(table, {"score": "score", "neurons": "neurons"}).axes
     assert (left.get_title(), right.get_title()) == ("score", "neurons")
     assert [label.get_text() for label in left.get_yticklabels()] == ["one", "two", "three"]
+    assert left.get_xlabel() == right.get_xlabel() == "published − corrected,\n% of the corrected value's size" and left.get_xscale() == "linear"
     own = table[(table["number"] == "neurons") & (table["data"] == "second") & (table["model"] == MODELS[0]) & (table["corrected"] != 0)]
     line = right.containers[len(MODELS)].lines[0]  # containers go by data set, then by model
     drawn = np.asarray(line.get_xdata(), float)
     np.testing.assert_allclose(drawn[~np.isnan(drawn)], 100 * own["value"] / own["corrected"])  # no point where the corrected value is zero
+
+
+def test_a_defect_that_lowers_a_negative_number_lies_left_of_zero_and_a_logarithmic_axis_says_so():
+    table = small.effects_of_defects().assign(corrected=-0.05, low=-0.3, value=-0.2, high=-0.1)
+    axis, = figures.defect_effects(table, {"score": "score"}).axes
+    assert axis.get_xscale() == "symlog" and axis.xaxis.get_transform().linthresh == 100 and axis.get_xlabel().endswith("(logarithmic beyond ±100)")
+    for container in axis.containers:
+        line, _, (bars,) = container.lines
+        np.testing.assert_allclose(np.asarray(line.get_xdata(), float), -400)
+        np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()], [[-600, -200]] * 3)
 
 
 def test_factorial_map_writes_every_cell_into_its_place():

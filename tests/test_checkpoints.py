@@ -153,7 +153,7 @@ def test_a_folder_of_weights_that_is_not_there(places, monkeypatch):
     ({"timm": NAME, "pretrained": "yes"}, ["'yes'"]), ({"architecture": {}, "pretrained": True}, ["timm name"]),
     ({**PRETRAINED, "weights": "a.safetensors"}, ["a.safetensors"]), ({**HUB, "weights": "a.safetensors"}, ["hub"]), ({"timm": NAME, "weights": 3}, ["3"]),
     ({**LOCAL, "format": "jax"}, ["'jax'", "timm or mae"]), ({"timm": NAME, "format": "mae"}, ["beside 'weights'"]),
-    ({"timm": NAME, "url": "x"}, ["beside 'weights'"]),
+    ({"timm": NAME, "url": "x"}, ["beside 'weights'"]), ({**LOCAL, "url": "example.org/a.pth"}, ["example.org/a.pth", "begins with https://"]),
 ], ids=str)
 def test_entries_that_contradict_themselves(spec, words):
     for call in (check_entry, lambda spec: missing(spec, Path()), lambda spec: load_model(spec, Path())):
@@ -237,13 +237,21 @@ def test_a_record_that_is_none(places, content):
 
 
 @pytest.mark.parametrize(("content", "word"), [
-    ("{", "not JSON"), ("{}", "not listed"), ('["small.safetensors"]', "not listed"), ('{"small.safetensors": {}}', "not listed")])
+    ("{", "not JSON"), ("{}", "not listed"), ('["small.safetensors"]', "not listed"), ('{"small.safetensors": {}}', "not listed"), ("5", "not listed")])
 def test_a_list_of_digests_that_is_none(places, content, word):
     root, folder, _ = places
     small_file(folder / "small.safetensors")
     (folder / "weights.json").write_text(content)
     message = message_of(lambda: load_model(LOCAL, root))
     assert word in message and "weights.json" in message
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="needs Linux")
+def test_a_file_that_the_disk_does_not_give(places):
+    root, folder, _ = places
+    (folder / "small.safetensors").symlink_to("/proc/self/mem")  # whose first bytes are an input/output error
+    message = message_of(lambda: load_model(LOCAL, root))
+    assert "small.safetensors cannot be read" in message and "accepted" in message
 
 
 @pytest.mark.skipif(not Path("/proc/sys/kernel/ostype").is_file(), reason="needs Linux")
@@ -381,6 +389,7 @@ def test_downloads_that_cannot_be(places, tmp_path):
     assert "could not be fetched" in message and spec["url"] in message and "network" in message
     assert list((folder / "deep").iterdir()) == []
     assert "a url in the model entry" in message_of(lambda: download(LOCAL, root, folder))
+    assert "could not be fetched" in message_of(lambda: download({**spec, "url": "http://no host/net.pth"}, root, folder, progress=False))
     (tmp_path / "taken").write_text("")
     assert "could not be fetched" in message_of(lambda: download(served(tmp_path)[1], root, tmp_path / "taken", progress=False))
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from neuronpath_core.notebooks import resolve_notebooks
 from neuronpath_core.profiles import RESULTS_VARIABLE, load_profile
 from neuronpath_core.study import Study
 from tests import small_study
+from tests.test_store_faults import mount
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,7 +60,8 @@ def executions(monkeypatch):
 
 def said_by_the_command(errors):
     """Standard error without what a kernel that is being shut down may log there."""
-    return "".join(line for line in errors.splitlines(keepends=True) if not line.startswith("[IPKernelApp]"))
+    # the second is libzmq's, when a kernel's process ends while its sockets are still polled
+    return "".join(line for line in errors.splitlines(keepends=True) if not line.startswith(("[IPKernelApp]", "Assertion failed: pfd.revents")))
 
 
 def assert_refused(answer, *words):
@@ -414,8 +417,41 @@ def test_a_kernel_that_dies(root, neuronpath):
     assert files(root) == before
 
 
+def test_a_disk_that_is_full_when_a_notebook_ends(root, neuronpath, tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    if not shutil.which("mount") or not mount(place, "size=16k"):
+        pytest.skip("no file system may be mounted here")
+    try:
+        for left in (0, 4096):  # for nothing, for the notebook but not for the record beside it
+            (place / "filler").write_bytes(bytes(16384 - left))
+            status, said, errors = neuronpath("run", "01", "--quiet", "--results", place / "r")
+            assert (status, said) == (2, "")
+            errors = said_by_the_command(errors)
+            assert errors.count("\n") == 1 and "No space left on device" in errors and "accepted" in errors
+            assert not list(place.rglob("*.made_from"))
+        (place / "filler").unlink()
+        assert neuronpath("run", "01", "--quiet", "--results", place / "r")[0] == 0
+        assert {path.suffix for path in (place / "r" / "notebooks").iterdir()} == {".ipynb", ".made_from"}
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 def test_fewer_images_than_classes_are_refused_before_a_notebook_starts(root, neuronpath, executions):
     assert_refused(neuronpath("run", "02", "-p", "n_images", "5"), "n_images", "10")
+
+
+def test_weights_are_asked_for_by_notebooks_that_read_the_profile_alone(root, neuronpath, executions):
+    for name in small_study.PROFILE["models"]:
+        (root / "data" / "weights" / f"{name}.safetensors").unlink()
+    small_study.write_notebook(root, "01_sum", 'profile = "digits"\nsteps = 20', "# whatever profile", "steps")
+    assert neuronpath("run", "01")[0] == 0 and [run.notebook for run in executions] == ["01_sum"]
+    status, said, _ = neuronpath("run", "01", "--check", "--force")
+    assert status == 0 and "nothing is missing" in said
+    for source in ("print(profile)", "%time profile"):
+        small_study.write_notebook(root, "01_sum", 'profile = "digits"\nsteps = 20', source)
+        assert_refused(neuronpath("run", "01"), "weights of one", "accepted")
+    assert len(executions) == 1
 
 
 def start(root, *arguments):

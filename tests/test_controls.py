@@ -302,7 +302,10 @@ def test_effects_are_those_of_the_table_experiment(tmp_path):
     columns = ["image", "label", "correct", "score", "removal_accuracy", "removal_probability", "enhancement_accuracy", "enhancement_probability"]
     for control, method in (("own", "neuron_path"), ("random", "random")):
         own, other = found[found["control"] == control], direct[direct["method"] == method]
-        pd.testing.assert_frame_equal(own[columns].reset_index(drop=True), other[columns].reset_index(drop=True), rtol=1e-12)
+        # the scores of the second are a draft's, in single precision
+        pd.testing.assert_frame_equal(own[columns].reset_index(drop=True), other[columns].reset_index(drop=True), rtol=1e-4)
+        exact = [name for name in columns if name != "score"]
+        pd.testing.assert_frame_equal(own[exact].reset_index(drop=True), other[exact].reset_index(drop=True), rtol=1e-12)
     assert (found.loc[found["control"] == "own", ["overlap", "early", "late"]] == 1).all(axis=None)
     assert found.groupby("control").size().to_dict() == {"own": 24, "random": 24, "best_active": 12, "late_randomised": 12}
     assert found.loc[found["control"] == "best_active", "image"].tolist() == images.ids[::2].tolist()

@@ -205,6 +205,24 @@ def test_a_part_that_always_kills_is_named_after_the_others_are_done(two):
     assert [str(each.message).split(", ")[1] for each in told] == ["attempt 1 of 3", "attempt 2 of 3", "attempt 3 of 3"]
 
 
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
+def test_where_every_part_kills_its_worker_it_is_said_that_the_others_were_not_tried(two, tmp_path, monkeypatch):
+    """The second worker is at another part when the last attempt is spent; what it had is not tried again either."""
+    def act(part):
+        (tmp_path / str(os.getpid())).write_text("")
+        for _ in range(80):  # no worker dies alone, unless it is the only one left
+            if any(path.name != str(os.getpid()) and Path(f"/proc/{path.name}").exists() for path in tmp_path.iterdir()):
+                break
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(engines, "ATTEMPTS", 2)
+    with pytest.warns(engines.EngineWarning, match="died while it did part") as told, \
+            pytest.raises(RuntimeError, match=r"^part .* killed their worker 2 times in a row; nothing more was tried; accepted: .*$"):
+        list(engines.on_ray(squares(act=act), PARTS, workers=2))
+    assert len(told) < len(PARTS)
+
+
 def test_workers_that_die_before_they_are_ready_end_it(two):
     with pytest.warns(engines.EngineWarning, match="before it was ready"), pytest.raises(RuntimeError, match="died 3 times in a row before it was ready"):
         list(engines.on_ray(lambda: os._exit(1), PARTS, workers=1))

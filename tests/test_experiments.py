@@ -91,7 +91,7 @@ def test_interventions_by_a_direct_computation(study, images):
     moved = {"removal": 0, "enhancement": 0}
     for (name, method), own in table.groupby(["model", "method"], sort=False):
         target, (pictures, labels) = study.target(name), study.batch(images, name)
-        found = npc.find_paths(target, pictures, labels, method, steps=1, seed=3)
+        found = npc.find_paths(target, pictures, labels, method, steps=1, seed=3, draft="float32")  # as a study does
         assert own["image"].tolist() == images.ids.tolist() and own["label"].tolist() == labels.tolist()
         np.testing.assert_allclose(own["score"], found.score, rtol=0, atol=1e-12)
         with torch.no_grad():
@@ -156,10 +156,12 @@ def test_path_agreement(study, images):
         same = found.neurons == fine.neurons
         assert row["neurons"] == pytest.approx(same.double().mean().item(), abs=1e-15)
         assert row["paths"] == same.all(1).double().mean().item()
-        assert row["score"] == pytest.approx(((found.score - fine.score).abs().max() / fine.score.abs().mean()).item(), abs=1e-15)
+        # by drafts in single precision
+        assert row["score"] == pytest.approx(((found.score - fine.score).abs().max() / fine.score.abs().mean()).item(), abs=1e-5)
         tried = [[steps for steps in TRIED if steps <= taken] for taken in found.steps.tolist()]
-        expected = {"one left node": 1, "the reference": 6, "two right nodes": 2, "fewer nodes": 3, "automatic": np.mean([sum(steps) for steps in tried]),
-                    "frozen": 0, "mixed": 3, "mixed, automatic": np.mean([2 * len(steps) for steps in tried]), "default": 2 if row["model"] == "small" else 3}
+        expected = {"one left node": 1, "the reference": 6, "two right nodes": 2, "fewer nodes": 3, "frozen": 0, "mixed": 3,
+                    "automatic": np.mean([sum(steps) for steps in tried]), "mixed, automatic": np.mean([4 * len(steps) for steps in tried]),
+                    "default": (6 + 4 + 2) / 3 if row["model"] == "small" else (8 + 4 + 3 + 2) / 4}
         assert row["evaluations"] == pytest.approx(expected[row["way"]], abs=1e-12), row["way"]
 
 

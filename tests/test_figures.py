@@ -35,6 +35,7 @@ CALLS = {
     "similar_classes": lambda: figures.similar_classes(small.extremes(), small.pictures(), ["a", "d"]),
     "pruning_curves": lambda: figures.pruning_curves(small.pruning(), dict.fromkeys(MODELS, 0.9), "test accuracy"),
     "cost_curves": lambda: figures.cost_curves(small.cost()),
+    "integrand_curves": lambda: figures.integrand_curves(small.variation()),
     "benchmark_ratios": lambda: figures.benchmark_ratios(small.ratios()),
     "overlap_dots": lambda: figures.overlap_dots(small.overlap_rows()),
     "overlap_blocks": lambda: figures.overlap_blocks(small.overlap_of_blocks()),
@@ -181,6 +182,7 @@ def test_concentration_curves():
         assert shuffled.get_ydata().tolist() == own["shuffled"].tolist() and shuffled.get_label() == "shuffled labels"
         assert share.get_xdata().tolist() == own["block"].tolist()
         assert set(uniform.get_ydata()) == set(own["uniform"])
+        assert axis.get_xticks().tolist() == [1, 2, 3, 4]
         band = axis.collections[0].get_paths()[0].vertices[:, 1]
         assert band.max() == 0.3 and band.min() == own["shuffled"].min()
 
@@ -201,6 +203,18 @@ def test_similarity_matrices():
         np.testing.assert_array_equal(drawn.compressed(), found[model][~np.eye(4, dtype=bool)])
         assert [text.get_text() for text in axis.texts] == [f"{value:.2f}" for value in drawn.compressed()]
         assert [label.get_text() for label in axis.get_xticklabels()] == list("abcd")
+
+
+@pytest.mark.parametrize("models", ["ab", "abc", "abcd"])
+def test_similarity_matrices_have_one_scale(models):
+    found = {model: np.corrcoef(np.random.default_rng(number).random((4, 9))) / (number + 1) for number, model in enumerate(models)}
+    figure, off = figures.similarity_matrices(found, "wxyz"), ~np.eye(4, dtype=bool)
+    ends = (min(each[off].min() for each in found.values()), max(each[off].max() for each in found.values()))
+    shown = panels(figure)
+    assert [axis.get_title() for axis in shown] == list(models)
+    assert all(axis.collections[0].get_clim() == ends for axis in shown)
+    assert sum(axis.get_label() == "<colorbar>" for axis in figure.axes) == 1
+    assert all(not any(line.get_visible() for line in axis.get_xgridlines()) for axis in shown)  # no crosses in the blank cells
 
 
 def test_large_similarity_matrices_are_not_annotated():
@@ -254,12 +268,29 @@ def test_pruning_curves():
         assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "5", "50"]
 
 
+def test_the_legend_of_the_pruning_curves_covers_none_of_them():
+    figure = figures.pruning_curves(small.pruning(), dict.fromkeys(MODELS, 0.9), "test accuracy")
+    figure.draw_without_rendering()
+    legend, = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["whole model", "neuron path", "activation", "random"]
+    assert not any(axis.get_legend() or axis.get_window_extent().overlaps(legend.get_window_extent()) for axis in figure.axes)
+
+
 def test_benchmark_ratios():
     for axis in panels(figures.benchmark_ratios(small.ratios())):
         assert axis.lines[0].get_xdata().tolist() == [1, 2, 4]
         assert axis.lines[0].get_ydata().tolist() == [3.0, 4.0, 6.0]
         np.testing.assert_allclose(whiskers(axis), [[2, 5], [3, 6], [5, 8]])
         assert axis.get_ylim()[0] == 0
+
+
+def test_integrand_curves_are_medians_of_images():
+    table = small.variation()
+    axis, = panels(figures.integrand_curves(table))
+    assert axis.get_yscale() == "log" and axis.get_xlabel() == "block"
+    for line, model in zip(axis.lines, dict.fromkeys(table["model"]), strict=True):
+        expected = table[table["model"] == model].groupby("block")["variation"].median()
+        assert list(line.get_xdata()) == [1, 2, 3] and np.allclose(line.get_ydata(), expected)
 
 
 def test_cost_curves():

@@ -12,11 +12,11 @@ from collections import Counter
 
 import pytest
 import torch
-from timm.layers import RmsNorm
+from timm.layers import RmsNorm, SwiGLU
 from timm.models.vision_transformer import Block
 
 import neuronpath_core as npc
-from neuronpath_core import attribution, blocks, contexts, interventions, memory, search
+from neuronpath_core import attribution, blocks, contexts, interventions, memory, prefixes, search
 from tests import helpers
 
 SETTINGS = {
@@ -84,7 +84,7 @@ class Spy:
             return clean(target, images)
         monkeypatch.setattr(contexts.CleanPass, "of", staticmethod(of))
 
-        prefix, literal = search._Prefix.__init__, search._Prefix.literal_slopes
+        prefix, literal = prefixes.Prefix.__init__, prefixes.Prefix.literal_slopes
 
         def enter(self, context, labels, nodes, weights):
             spy.nodes.append(len(nodes))
@@ -93,15 +93,15 @@ class Spy:
         def slopes(self, block, vectors, candidates):
             spy.candidates.append(len(candidates))
             return literal(self, block, vectors, candidates)
-        monkeypatch.setattr(search._Prefix, "__init__", enter)
-        monkeypatch.setattr(search._Prefix, "literal_slopes", slopes)
+        monkeypatch.setattr(prefixes.Prefix, "__init__", enter)
+        monkeypatch.setattr(prefixes.Prefix, "literal_slopes", slopes)
 
-        recompute = search.checkpoint
+        recompute = prefixes.checkpoint
 
         def checkpointed(*arguments, **named):
             spy.recomputed.append(1)
             return recompute(*arguments, **named)
-        monkeypatch.setattr(search, "checkpoint", checkpointed)
+        monkeypatch.setattr(prefixes, "checkpoint", checkpointed)
 
 
 @pytest.fixture
@@ -226,6 +226,31 @@ def test_a_frozen_copy_takes_less():
     assert memory.copy_bytes(network("cls")) == 2 * memory.copy_bytes(npc.TargetModel(network("cls").model.float()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_the_price_of_a_copy_covers_what_autograd_keeps_of_it(scope, hooked, dtype):
+    """Bytes and not numbers, of the costliest block: gated, with every norm and scale."""
+    parts = {"mlp_layer": SwiGLU, "act_layer": torch.nn.SiLU, "scale_mlp_norm": True, "init_values": 0.3, "qk_norm": True}
+    model = helpers.small_vit(501, global_pool="token" if scope == "cls" else "avg", **parts).to(dtype).requires_grad_(False)
+    target, (images, labels), kept = npc.TargetModel(model, scope=scope), helpers.small_batch(1, 502), {}
+    if hooked:
+        for block in model.blocks:
+            block.register_forward_pre_hook(lambda *_: None)
+    assert (target.plain(0) is None) == hooked
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def keep(saved):
+        kept[saved.untyped_storage().data_ptr()] = saved.untyped_storage()
+        return saved
+    stream = target.embed(images.to(dtype)).detach().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        probability = target.probability(target.run(stream, 0, target.n_blocks, pooled=True), labels)
+    assert torch.autograd.grad(probability.sum(), stream)[0].any()
+    needed = sum(storage.nbytes() for place, storage in kept.items() if place not in parameters)
+    assert memory.copy_bytes(target) / 3 < needed <= memory.copy_bytes(target)
+
+
 @pytest.mark.parametrize("sizes", [{}, {"embed_dim": 64, "img_size": 32, "mlp_ratio": 4.0}, {"embed_dim": 96, "img_size": 48, "depth": 4}])
 def test_the_least_budget_that_is_named_is_accepted(sizes):
     target = npc.TargetModel(helpers.small_vit(503, **sizes))
@@ -316,7 +341,7 @@ def test_the_limit_that_was_found_stays_for_the_call(spy):
     for _ in range(2):
         attempts.clear()
         with pytest.warns(RuntimeWarning, match="out of memory"):
-            npc.find_paths(target, images, labels, context="full", memory_budget=24 * memory.copy_bytes(target))
+            npc.find_paths(target, images, labels, context="full", steps=3, memory_budget=24 * memory.copy_bytes(target))
         assert attempts == [18, 12]  # all six images, then four; two fit
 
 
@@ -333,6 +358,24 @@ def test_other_calls_go_on_too(call, spy):
     assert attempts
     assert len(warned_of_memory(caught)) == 1
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_what_was_computed_is_not_computed_again_when_the_limit_fell_within():
+    """A computation that divides its own part further, and runs out of memory there, is done with all that it was given."""
+    target, given = network("cls"), []
+
+    def inner(chosen):
+        if len(chosen) > 2:
+            raise torch.OutOfMemoryError
+        return chosen
+
+    def outer(chosen):
+        given.append(chosen.tolist())
+        return chosen[torch.cat(memory.in_chunks(target, len(chosen), lambda: memory.images_at_once(target, 1), inner))]
+    with memory.memory_limit(target, 4 * memory.copy_bytes(target)), pytest.warns(RuntimeWarning, match="out of memory"):
+        found = memory.in_chunks(target, 7, lambda: memory.images_at_once(target, 1), outer)
+    assert given == [[0, 1, 2, 3], [4, 5], [6]]
+    assert torch.cat(found).tolist() == list(range(7))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("no"), KeyError("no")])
@@ -487,6 +530,14 @@ def test_threads_that_others_start_later_have_their_share():
     assert seen == [2]
 
 
+@pytest.mark.parametrize(("threads", "images", "spans", "each"), [(2, 9, [5, 4], 1), (5, 2, [1, 1], 2), (4, 8, [2, 2, 2, 2], 1), (9, 9, [3, 2, 2, 2], 2)])
+def test_spans_share_the_threads_and_are_four_at_most(threads, images, spans, each):
+    target = network("cls")
+    with helpers.threads(threads):
+        found = memory.in_chunks(target, images, lambda: images, lambda chosen: (len(chosen), torch.get_num_threads()), side_by_side=True)
+    assert found == [(span, each) for span in spans]
+
+
 @pytest.mark.usefixtures("two_threads")
 def test_grad_mode_is_the_callers_in_every_thread(monkeypatch, spy):
     """Without gradients complete attribution keeps no graph; with them the others work under a caller's ``no_grad``."""
@@ -597,7 +648,7 @@ class Alive:
             alive.passes.add(made)
             return made
         monkeypatch.setattr(contexts.CleanPass, "of", staticmethod(of))
-        for kind in (search._TangentPrefix, search._GraphPrefix):
+        for kind in (prefixes.TangentPrefix, prefixes.GraphPrefix):
             def enter(self, *arguments, native=kind.__init__, **named):
                 native(self, *arguments, **named)
                 alive.prefixes.add(self)
@@ -619,7 +670,7 @@ class Alive:
 def test_chunks_are_freed_one_after_another(search_name, scope, copies, monkeypatch):
     """When a chunk begins nothing of the last one is left."""
     alive, target, (images, labels) = Alive(monkeypatch), network(scope), helpers.small_batch(4, 502)
-    npc.find_paths(target, images, labels, search=search_name, width=2, context="full", memory_budget=copies * memory.copy_bytes(target))
+    npc.find_paths(target, images, labels, search=search_name, width=2, context="full", steps=3, memory_budget=copies * memory.copy_bytes(target))
     assert alive.when_a_chunk_began == [(0, 0, 0)] * (4 if copies == 2 or search_name == "beam" else 1)
     assert alive.leaves
     assert (len(alive.passes), len(alive.prefixes), alive.live_leaves()) == (0, 0, 0)

@@ -95,6 +95,13 @@ PATCHES = ["avg", "avg-registers", "patch-of-class-token", "patch-attention-pool
 
 
 @pytest.mark.parametrize("name", CLASS_TOKEN + PATCHES)
+@pytest.mark.parametrize("search", [
+    {"steps": [4, 1]}, {"steps": [1, 3, 2]}, {"steps": [3, 2], "search": "literal"}, {"steps": [3, 2, 1], "search": "beam", "width": 2}])
+def test_steps_by_block_are_counted_where_they_are_taken(monkeypatch, name, search):
+    check(monkeypatch, name, context="full", **search)
+
+
+@pytest.mark.parametrize("name", CLASS_TOKEN + PATCHES)
 @pytest.mark.parametrize("search", [{}, {"search": "literal", "steps": 2}, {"search": "beam", "width": 3, "steps": 2}, {"top": 3},
                                     {"quadrature": "left", "steps": 20, "nodes": 8}, {"quadrature": "right", "steps": 5}])
 def test_the_search_passes_the_blocks_as_often_as_the_formula_says(monkeypatch, name, search):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import baselines
+from neuronpath_core import baselines, memory
 from neuronpath_core import paths as module
 from neuronpath_core.paths import AUTO_STEPS, complete_settings
+from neuronpath_core.search import Found
 from tests import helpers, twins
 
 RULES = ("left", "right", "midpoint", "gauss-legendre")
@@ -89,7 +90,8 @@ def test_what_never_settles_ends_with_the_last_rule(monkeypatch):
 
     def restless(target, images, labels, terms, count, *_):
         steps = len(terms[0].nodes)
-        return torch.full((len(images), 3, count), AUTO_STEPS.index(steps)), torch.full((len(images),), float(steps), dtype=torch.float64)
+        scores = torch.full((len(images),), float(steps), dtype=torch.float64)
+        return Found(torch.full((len(images), 3, count), AUTO_STEPS.index(steps)), scores, scores)
     monkeypatch.setattr(module, "search_paths", restless)
     found = npc.find_paths(target, images, labels, context="full", quadrature="left", steps="auto")
     assert found.steps.tolist() == [48, 48]
@@ -98,7 +100,8 @@ def test_what_never_settles_ends_with_the_last_rule(monkeypatch):
 
 
 @pytest.mark.parametrize(("scope", "settings", "steps"), [
-    ("cls", {}, 4), ("patch", {}, 3), ("cls", {"context": "full"}, 3), ("cls", {"context": "frozen"}, 4), ("cls", {"context": "mixed"}, 4),
+    ("cls", {}, [8, 4]), ("patch", {}, [8, 4, 3]), ("cls", {"context": "full"}, [8, 4, 3]), ("cls", {"context": "frozen"}, [8, 4]),
+    ("cls", {"search": "literal", "context": "mixed"}, [8, 4]), ("patch", {"search": "beam"}, [8, 4, 3]), ("patch", {"nodes": 2}, 3),
     ("cls", {"quadrature": "left"}, 20), ("cls", {"quadrature": "right", "context": "full"}, 20), ("patch", {"quadrature": "midpoint"}, 20),
     ("cls", {"method": "activation"}, 4), ("patch", {"method": "influence_pattern"}, 3), ("cls", {"method": "random", "quadrature": "left"}, 20),
 ])
@@ -106,7 +109,7 @@ def test_steps_that_nobody_gave(scope, settings, steps):
     target = npc.TargetModel(helpers.small_vit(705), scope=scope)
     images, labels = helpers.small_batch(2, 706)
     found, written = npc.find_paths(target, images, labels, **settings), npc.find_paths(target, images, labels, steps=steps, **settings)
-    assert found.steps.tolist() == [steps] * 2
+    assert found.steps.tolist() == [steps if isinstance(steps, int) else steps[-1]] * 2
     assert found.steps.dtype == torch.int64
     assert torch.equal(found.neurons, written.neurons)
     assert torch.equal(found.score, written.score)
@@ -116,6 +119,198 @@ def test_steps_that_nobody_gave(scope, settings, steps):
 def test_baselines_report_their_steps(method):
     target, images, labels = case("cls", 705, batch=2)
     assert npc.find_paths(target, images, labels, method=method, steps=7).steps.tolist() == [7, 7]
+
+
+# --- how close choices are; steps by block ---
+
+
+def test_gap_against_slow_scores():
+    for name in ("cls", "avg", "avg-registers", "patch-of-class-token"):
+        target, images, labels = case(name, 706)
+        nodes, weights = npc.quadrature_rule("gauss-legendre", 2)
+        found = module.search_paths(target, images, labels, [module.Integrand(nodes, weights)])
+        for image, label, path, gap in zip(images, labels, found.neurons[..., 0].tolist(), found.gap.tolist(), strict=True):
+            gaps = []
+            for block in range(len(path)):
+                scores = relaxed(target.model, target.scope, image, int(label), path[:block], nodes.tolist(), weights.tolist())
+                first, second = scores.sort(descending=True).values[:2]
+                gaps.append(float((first - second) / scores.abs().max().clamp_min(1e-300)))
+            assert gap == pytest.approx(min(gaps), rel=1e-7)
+
+
+def test_the_gap_lies_at_the_border_of_what_is_taken():
+    """Of several neurons a block only the last and the first left out decide; where all are taken nothing does."""
+    target, images, labels = case("avg", 706)
+    rule = [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))]
+    one, three, every = (module.search_paths(target, images, labels, rule, top) for top in (1, 3, target.n_neurons))
+    assert every.gap.isinf().all()
+    assert not torch.equal(three.gap, one.gap) and (three.gap > 0).all() and three.gap.isfinite().all()
+    assert (module.search_paths(target, images, labels, rule, search="beam", width=2).gap == 0).all()
+
+
+def by_block_by_hand(target, image, label, every, literal=False):
+    """One block after the other by its own rule, with the slow scores; the path's score by the last."""
+    path = []
+    for block in range(target.n_blocks):
+        rule = twins.rule("gauss-legendre", every[min(block, len(every) - 1)])
+        score = literally if literal else relaxed
+        path.append(twins.best_first(score(target.model, target.scope, image, int(label), path, *rule), 1)[0])
+    rule = twins.rule("gauss-legendre", every[-1])
+    return path, twins.joint_attribution_score(target.model, target.scope, image, int(label), [[neuron] for neuron in path], *rule)
+
+
+def literally(model, scope, image, label, path, nodes, weights):
+    """Of every neuron of the next block the score of the path with it."""
+    clean = twins.clean_activations(model, scope, image)[len(path)]
+    return torch.tensor([twins.joint_attribution_score(model, scope, image, label, [[neuron] for neuron in [*path, number]], nodes, weights)
+                         for number in range(clean.shape[-1])], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("every", [[3, 1], [1, 4], [5, 2, 1], [2, 2, 3]], ids=str)
+@pytest.mark.parametrize("name", ["cls", "cls-of-averaging", "avg", "avg-registers", "patch-attention-pool"])
+def test_steps_by_block_against_slow_scores(name, every):
+    target, images, labels = case(name, 718)
+    found = npc.find_paths(target, images, labels, context="full", steps=every)
+    assert found.steps.tolist() == [every[-1]] * len(images)
+    for image, label, path, score in zip(images, labels, found.neurons.tolist(), found.score.tolist(), strict=True):
+        expected, value = by_block_by_hand(target, image, label, every)
+        assert path == expected
+        assert abs(score - value) <= 1e-9 * max(1e-3, abs(value))
+
+
+def test_literal_search_by_block_against_slow_scores():
+    for name in ("cls", "avg"):
+        target, images, labels = case(name, 719, mlp_ratio=0.5)
+        found = npc.find_paths(target, images, labels, search="literal", context="full", steps=[3, 1])
+        assert found.neurons.tolist() == [by_block_by_hand(target, image, label, [3, 1], literal=True)[0] for image, label in zip(images, labels, strict=True)]
+
+
+@pytest.mark.parametrize("settings", [
+    {"context": "full"}, {"context": "frozen"}, {"context": "mixed", "exact_steps": 2}, {"context": "full", "search": "literal"},
+    {"context": "full", "search": "beam", "width": 2}, {"context": "full", "method": "complete"}, {"context": "full", "quadrature": "left"},
+    {"context": "full", "top": 3}], ids=lambda settings: "-".join(map(str, settings.values())))
+def test_equal_steps_by_block_are_those_steps(settings):
+    for name in ("cls", "avg") if settings["context"] == "full" else ("cls",):
+        target, images, labels = case(name, 720)
+        whole, each = (npc.find_paths(target, images, labels, steps=steps, **settings) for steps in (4, [4, 4, 4]))
+        assert torch.equal(each.neurons, whole.neurons) and torch.equal(each.score, whole.score)
+
+
+def test_mixed_context_by_block_is_a_sum_of_terms_at_each():
+    """With as many exact as frozen nodes the frozen ones cancel, at every block."""
+    target, images, labels = case("cls", 721, batch=5)
+    exact = npc.find_paths(target, images, labels, context="full", steps=[4, 2, 1])
+    mixed = npc.find_paths(target, images, labels, context="mixed", steps=[4, 2, 1], exact_steps=[4, 2, 1])
+    assert torch.equal(mixed.neurons, exact.neurons)
+    close(mixed.score, exact.score)
+    terms = module.integral("mixed", "gauss-legendre", [8, 4], None, [4, 2, 1])
+    assert [(len(term.nodes), term.frozen, term.first, term.stop) for term in terms] == [
+        (4, False, 0, 1), (12, True, 0, 1), (2, False, 1, 2), (6, True, 1, 2), (1, False, 2, None), (5, True, 2, None)]
+    assert [(len(term.nodes), term.first, term.stop) for term in module.integral("full", "gauss-legendre", [3, 3, 2])] == [(3, 0, 2), (2, 2, None)]
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_steps_by_block_do_not_depend_on_the_budget_or_the_batch(name):
+    target, images, labels = case(name, 722, batch=6)
+    settings = {"context": "full", "steps": [8, 4, 2]}
+    whole = npc.find_paths(target, images, labels, **settings)
+    frugal = npc.find_paths(target, images, labels, memory_budget=3 * memory.copy_bytes(target), **settings)
+    alone = [npc.find_paths(target, images[[row]], labels[[row]], **settings) for row in range(6)]
+    assert torch.equal(frugal.neurons, whole.neurons) and torch.equal(torch.cat([each.neurons for each in alone]), whole.neurons)
+    close(frugal.score, whole.score)
+    close(torch.cat([each.score for each in alone]), whole.score)
+
+
+@pytest.mark.parametrize("name", ["cls", "avg", "patch-attention-pool"])
+def test_the_default_goes_block_by_block(name):
+    target, images, labels = case(name, 708, batch=6)
+    written = {"context": "mixed", "steps": [8, 4], "exact_steps": [6, 4, 2]} if name == "cls" else {"context": "full", "steps": [8, 4, 3]}
+    found, expected = npc.find_paths(target, images, labels), npc.find_paths(target, images, labels, quadrature="gauss-legendre", **written)
+    assert torch.equal(found.neurons, expected.neurons) and torch.equal(found.score, expected.score) and torch.equal(found.steps, expected.steps)
+
+
+# --- drafts in single precision ---
+
+
+DRAFTED = [{}, {"context": "full"}, {"context": "frozen"}, {"search": "literal"}, {"method": "complete"}, {"top": 3}, {"steps": "auto"},
+           {"method": "activation"}, {"method": "matched_random"}, {"search": "beam"}]
+
+
+@pytest.mark.parametrize("settings", DRAFTED, ids=lambda settings: "-".join(map(str, settings.values())) or "default")
+def test_a_draft_finds_the_paths_of_double_precision(settings):
+    for seed in (709, 710):
+        target, images, labels = case("cls", seed, batch=6)
+        exact, drafted = npc.find_paths(target, images, labels, **settings), npc.find_paths(target, images, labels, draft="float32", **settings)
+        assert torch.equal(drafted.neurons.sort(-1).values if "top" in settings else drafted.neurons,
+                           exact.neurons.sort(-1).values if "top" in settings else exact.neurons)
+        assert torch.equal(drafted.steps, exact.steps)
+        assert drafted.score.dtype == torch.float64 and target.dtype == torch.float64
+        torch.testing.assert_close(drafted.score, exact.score, rtol=2e-4, atol=1e-9)
+        assert torch.equal(drafted.score, exact.score) == (settings == {"search": "beam"})  # which makes no draft
+
+
+def twin_neurons(seed: int, apart: float):
+    """A network in which every neuron of the second half of a block is one of the first, a little stronger."""
+    target, images, labels = case("cls", seed, batch=6)
+    with torch.no_grad():
+        for block in target.model.blocks:
+            half = target.n_neurons // 2
+            block.mlp.fc1.weight[half:], block.mlp.fc1.bias[half:] = block.mlp.fc1.weight[:half], block.mlp.fc1.bias[:half]
+            block.mlp.fc2.weight[:, half:] = block.mlp.fc2.weight[:, :half] * (1 + apart)
+    return target, images, labels
+
+
+def test_choices_closer_than_single_precision_can_tell_are_made_in_double(monkeypatch):
+    """Twin neurons whose scores differ by 1e-9: single precision alone chooses the wrong one of some pair."""
+    target, images, labels = twin_neurons(712, 1e-9)
+    exact = npc.find_paths(target, images, labels)
+    lower = npc.find_paths(target.in_dtype(torch.float32), images.float(), labels)
+    assert not torch.equal(lower.neurons, exact.neurons)
+    drafted = npc.find_paths(target, images, labels, draft="float32")
+    assert torch.equal(drafted.neurons, exact.neurons)
+    close(drafted.score, exact.score)  # every image was searched again
+    monkeypatch.setattr(module, "ROUNDING_UNITS", 0)
+    assert not torch.equal(npc.find_paths(target, images, labels, draft="float32").neurons, exact.neurons)
+
+
+def test_what_overflows_in_single_precision_is_searched_in_double():
+    target, images, labels = case("cls", 713)
+    with torch.no_grad():
+        target.model.patch_embed.proj.weight[0] *= 1e25  # its square, in the norm, is beyond single precision
+    exact = npc.find_paths(target, images, labels)
+    assert not npc.find_paths(target.in_dtype(torch.float32), images.float(), labels).score.isfinite().all()
+    assert exact.score.isfinite().all()
+    drafted = npc.find_paths(target, images, labels, draft="float32")
+    assert torch.equal(drafted.neurons, exact.neurons)
+    close(drafted.score, exact.score)
+
+
+@pytest.mark.parametrize("context", ["full", "mixed"])
+def test_a_draft_sees_what_is_left_of_a_saturated_probability(context):
+    """Of 1 - F = 1e-12 nothing is left in single precision; its gradient still ranks the neurons."""
+    target, images, labels = case("cls", 715, batch=6)
+    with torch.no_grad():
+        labels, margin = target(images).argmax(1), target(images).topk(2).values
+        for part in (target.model.head.weight, target.model.head.bias):
+            part *= 28 / (margin[:, 0] - margin[:, 1]).max()
+        assert ((target(images).softmax(-1).amax(1) < 1) & (target(images).float().softmax(-1).amax(1) == 1)).any()
+    lower, exact = target.in_dtype(torch.float32), npc.find_paths(target, images, labels, context=context)
+    rule = ("gauss-legendre", 3)
+    torch.testing.assert_close(npc.joint_attribution_score(lower, images.float(), labels, exact.neurons, *rule).double(),
+                               npc.joint_attribution_score(target, images, labels, exact.neurons, *rule), rtol=1e-3, atol=0)
+    assert torch.equal(npc.find_paths(target, images, labels, context=context, draft="float32").neurons, exact.neurons)
+
+
+def test_a_draft_leaves_the_model_alone_and_is_not_made_of_one_with_hooks():
+    target, images, labels = case("cls", 714)
+    before = helpers.Snapshot(target.model)
+    npc.find_paths(target, images, labels, draft="float32")
+    before.check()
+    with npc.edit(target, torch.zeros(1, 3, dtype=torch.int64), "enhance"):
+        exact, drafted = npc.find_paths(target, images, labels), npc.find_paths(target, images, labels, draft="float32")
+    assert torch.equal(drafted.neurons, exact.neurons) and torch.equal(drafted.score, exact.score)
+    lower = target.in_dtype(torch.float32)
+    assert lower.dtype == torch.float32 and complete_settings(lower, draft="float32")["draft"] is None
 
 
 # --- fewer nodes than steps ---
@@ -242,7 +437,8 @@ def test_fewer_nodes_come_near(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_beam_of_one_is_the_joint_search(name, settings):
     target, images, labels = case(name, 711)
-    joint, beam = npc.find_paths(target, images, labels, **settings), npc.find_paths(target, images, labels, search="beam", width=1, **settings)
+    joint = npc.find_paths(target, images, labels, **settings)
+    beam = npc.find_paths(target, images, labels, search="beam", width=1, **settings)
     assert torch.equal(beam.neurons, joint.neurons)
     close(beam.score, joint.score)
 
@@ -436,11 +632,17 @@ def test_deterministic_algorithms_suffice(pool, settings, request):
 
 def test_settings_are_completed():
     target, averaging = case("cls", 791)[0], case("avg", 791)[0]
-    everything = {"method": "neuron_path", "search": "joint", "context": "mixed", "quadrature": "gauss-legendre", "steps": 4, "nodes": None, "exact_steps": 2,
-                  "top": None, "width": 4, "seed": 0}
+    everything = {"method": "neuron_path", "search": "joint", "context": "mixed", "quadrature": "gauss-legendre", "steps": [8, 4], "nodes": None,
+                  "exact_steps": [6, 4, 2], "draft": None, "top": None, "width": 4, "seed": 0}
     assert complete_settings(target) == everything
-    assert complete_settings(averaging) == everything | {"context": "full", "steps": 3}
-    assert complete_settings(target, context="full") == everything | {"context": "full", "steps": 3}
+    full = everything | {"context": "full", "steps": [8, 4, 3]}  # of three blocks
+    assert complete_settings(averaging) == complete_settings(target, context="full") == full
+    assert complete_settings(averaging, method="activation") == full | {"method": "activation", "steps": 3}
+    assert complete_settings(averaging, nodes=2) == full | {"steps": 3, "nodes": 2}
+    assert complete_settings(averaging, steps=(5, 2)) == full | {"steps": [5, 2]}
+    assert complete_settings(averaging, steps=(5, 4, 3, 2, 1)) == full | {"steps": [5, 4, 3]}
+    assert complete_settings(target, draft="float32", exact_steps=(3,)) == everything | {"draft": "float32", "exact_steps": [3]}
+    assert complete_settings(target, draft="float32", search="beam") == everything | {"search": "beam"}
     assert complete_settings(target, quadrature="left") == everything | {"quadrature": "left", "steps": 20}
     assert complete_settings(target, steps="auto") == everything | {"steps": "auto"}
     given = {"search": "literal", "steps": 7, "nodes": 3, "top": 2, "seed": 5, "context": "frozen"}
@@ -458,7 +660,16 @@ def test_every_setting_of_find_paths_is_known():
 
 
 @pytest.mark.parametrize(("words", "settings"), [
-    ("unknown settings stepz; accepted: method, search, context, quadrature, steps, nodes, exact_steps, top, width, seed", {"stepz": 3}),
+    ("unknown settings stepz; accepted: method, search, context, quadrature, steps, nodes, exact_steps, draft, top, width, seed",
+     {"stepz": 3}),
+    (r"steps must be a whole number of at least 1, or several of them, .*, got \[\]", {"steps": []}),
+    (r"steps must be a whole number of at least 1, or several of them, .*, got \[2, 0\]", {"steps": [2, 0]}),
+    (r"steps must be a whole number of at least 1, or several of them, .*, got \[2, True\]", {"steps": [2, True]}),
+    (r"steps by block are for methods .* accepted here: a whole number of at least 1, got \[2\]", {"steps": [2], "method": "activation"}),
+    (r"steps by block are for methods .* without nodes", {"steps": [3, 2], "nodes": 2}),
+    (r"exact_steps must be a whole number of at least 1, or several of them, .*, got \[\]", {"exact_steps": []}),
+    ("unknown quadrature 'simpson'; accepted: left", {"quadrature": "simpson", "steps": [2, 1]}),
+    ("unknown draft 'float16'; accepted: None, float32", {"draft": "float16"}),
     ("unknown settings a, b; accepted", {"b": 1, "a": 2}),
     ("unknown settings memory_budget; accepted", {"memory_budget": "6GB"}),
     ("unknown method 'best'; accepted: neuron_path, complete", {"method": "best"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import pickle
 import resource
@@ -574,7 +575,8 @@ def test_preprocessing_of_a_model():
 
 @pytest.mark.parametrize(("changed", "message"), [
     ({"input_size": 32}, "input_size cannot be 32; accepted: channels"), ({"input_size": [2, 8, 8]}, "input_size cannot be"), ({"mean": [0.5]}, "mean and std"),
-    ({"std": [1, 1, 0]}, "std above 0"), ({"interpolation": "random"}, "interpolation cannot be 'random'; accepted: nearest"),
+    ({"std": [1, 1, 0]}, "std above 0"), ({"std": [1, 1, math.nan]}, "3 finite numbers each"), ({"mean": [0, 0, math.inf]}, "3 finite numbers each"),
+    ({"interpolation": "random"}, "interpolation cannot be 'random'; accepted: nearest"),
     ({"crop_mode": "corner"}, "crop_mode cannot be 'corner'; accepted: center, squash, border"), ({"crop_pct": 0}, "crop_pct cannot be 0"),
     ({"zoom": 1}, "unknown preprocessing zoom"),
 ], ids=str)
@@ -620,6 +622,11 @@ def test_a_tar_file_without_folders_or_images(made, tmp_path):
         archive.add(files_of(made)[0], "ILSVRC2012_val_00000001.JPEG")
     with pytest.raises(ValueError, match="1 images lie in .*flat.tar itself"):
         held_out(tmp_path / "flat.tar")
+    with tarfile.open(tmp_path / "twice.tar", "w") as archive:
+        for _ in range(2):
+            archive.add(made, arcname=".")
+    with pytest.raises(ValueError, match="twice.tar holds .* more than once; accepted: a tar file that was made anew"):
+        held_out(tmp_path / "twice.tar")
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
     with pytest.raises(ValueError, match="no images could be read from .*empty.tar") as error:

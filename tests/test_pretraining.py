@@ -135,6 +135,7 @@ def test_what_inverts_is_told_apart(inverted):
         is_turned = {"kind": kind == "b", "scope": scope == "patch", "nothing": False}[inverted]
         rows.append(shares_of({kind: RISING[::-1] if is_turned else RISING}, scope=scope, own=(kind, scope) in (("a", "cls"), ("b", "patch")), seed=len(rows)))
     found = pretraining.cell_correlations(pd.concat(rows))
+    assert found["first"].iloc[0] == "a, class token" and found["second"].iloc[0] == "a, patch tokens"
     assert len(found) == 6 and found["own"].sum() == 1 and found.loc[found["own"], "differ"].item() == "kind and scope"
     paper = found.loc[found["own"], "verdict"].item()
     by_cause = {cause: set(found.loc[found["differ"] == cause, "verdict"]) for cause in ("kind", "scope")}
@@ -175,6 +176,7 @@ def test_depth_difference(shift, expected):
 def test_model_pairs_are_correlations():
     shares = shares_of({"a": RISING, "b": RISING[::-1]}, seeds=3, noise=0.05)
     pairs = pretraining.model_pairs(shares)
+    assert list(dict.fromkeys(pairs["relation"])) == ["within a", "within b", "between"]
     assert pairs["relation"].value_counts().to_dict() == {"between": 9, "within a": 3, "within b": 3}
     for row in pairs.to_dict("records"):
         first, second = (shares.loc[shares["model"] == row[name], "value"] for name in ("first", "second"))

@@ -16,16 +16,14 @@ from neuronpath_core.notebooks import notebook_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # each module imports only from those before it
-ORDER = ["variables", "clusters", "workers", "engines",
-         "files", "weight_files", "checkpoints", "preprocessing", "models", "shapes", "imagesets", "sources", "picture_index", "file_images",
-         "pictures", "datasets",
-         "blocks", "towers", "architectures", "halves", "units", "neurons", "sites", "contexts", "memory", "attribution", "search", "ablation", "refinement",
-         "baselines", "paths", "published", "interventions", "metrics", "planted", "recovery", "tables", "parts", "writers", "store", "profiles", "study",
-         "experiments", "passes", "rates", "estimate", "benchmarks", "long_runs", "report", "analysis", "factorial", "controls", "leads", "site_paths",
-         "defect_cases", "defects",
-         "defect_table", "pretraining", "pruning", "pruning_comparison", "pruning_claims", "taxonomy", "stability", "drawing",
-         "site_figures", "check_figures", "agreement_figures", "figures", "picker", "parameters", "inputs", "notebooks", "preflight", "new_profile",
-         "dry_run", "cli"]
+ORDER = ["variables", "messages", "clusters", "workers", "engines", "files", "weight_files", "checkpoints", "preprocessing", "models", "shapes",
+         "imagesets", "sources", "picture_index", "file_images", "pictures", "datasets", "blocks", "towers", "architectures", "halves", "units",
+         "neurons", "sites", "contexts", "memory", "attribution", "prefixes", "partial_paths", "search", "ablation", "refinement", "baselines",
+         "paths", "published", "interventions", "metrics", "planted", "recovery", "tables", "parts", "writers", "store", "profiles", "study",
+         "drafts", "integrands", "experiments", "passes", "rates", "estimate", "benchmarks", "long_runs", "report", "taxonomy", "analysis",
+         "factorial", "controls", "leads", "site_paths", "defect_cases", "defects", "defect_table", "pretraining", "pruning",
+         "pruning_comparison", "pruning_claims", "stability", "drawing", "site_figures", "check_figures", "agreement_figures", "figures",
+         "picker", "parameters", "inputs", "notebooks", "preflight", "new_profile", "dry_run", "cli"]
 
 
 def normal(name: str) -> str:
@@ -110,6 +108,26 @@ def test_core_imports_without_the_notebook_tools():
     code = (f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
             "import neuronpath_core\nfrom neuronpath_core import study, experiments, analysis, figures, picker, notebooks\n")
     subprocess.run([__import__("sys").executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)
+
+
+# reasons that whoever catches them puts into a message of its own, or that are such messages already
+REASONS = {("parts.py", "read_part"), ("parts.py", "whole_parts"), ("picture_index.py", "_stored"), ("tables.py", "table_bytes"),
+           ("tables.py", "table_from_bytes"), ("preflight.py", "demand")}
+SAYING = ("accepted", " must ", "MISSING", ': {error}"')
+
+
+def test_every_refusal_says_what_is_accepted():
+    for path in (ROOT / "neuronpath_core").glob("*.py"):
+        source = path.read_text()
+        for function in ast.walk(ast.parse(source)):
+            for node in ast.walk(function) if isinstance(function, ast.FunctionDef) else ():
+                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) in ("ValueError", "WeightsMissing"):
+                    said = ast.get_source_segment(source, node)
+                    assert any(words in said for words in SAYING) or (path.name, function.name) in REASONS, f"{path.name}: {said}"
+
+
+def test_one_module_makes_a_line_of_an_exception():
+    assert [path.name for path in (ROOT / "neuronpath_core").glob("*.py") if '" ".join(str(error)' in path.read_text().replace("'", '"')] == ["messages.py"]
 
 
 def test_only_one_module_touches_hooks():

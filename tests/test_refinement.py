@@ -289,13 +289,13 @@ def test_greedy_search_does_miss_the_best_path_somewhere():
 def test_exhaustive_search_refuses_a_large_network(monkeypatch):
     images, labels = helpers.small_batch(1, 672)
     deep = npc.TargetModel(helpers.small_vit(671, depth=6))
-    with pytest.raises(ValueError, match=r"16\^6 paths; .*accepts .*1,000,000") as caught:
+    with pytest.raises(ValueError, match=r"16,777,216 paths; accepted: .*1,000,000") as caught:
         npc.exhaustive_paths(deep, images, labels)
     assert "\n" not in str(caught.value)
     target = npc.TargetModel(helpers.small_vit(671, depth=2))
     for most, refused in ((16 ** 2, False), (16 ** 2 - 1, True)):  # the bound itself is still accepted
         monkeypatch.setattr(refinement, "MOST_PATHS", most)
-        with pytest.raises(ValueError, match=r"16\^2 paths") if refused else contextlib.nullcontext():
+        with pytest.raises(ValueError, match="256 paths") if refused else contextlib.nullcontext():
             npc.exhaustive_paths(target, images, labels)
 
 

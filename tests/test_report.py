@@ -14,11 +14,19 @@ from neuronpath_core import report
     ((-0.5, -1.0, 0.04), {"digits": 1}, "-0.5 [-1.0, +0.0]"),
     ((0.91249, 0.9, 1.0), {"digits": 3, "signed": False}, "0.912 [0.900, 1.000]"),
     ((-0.91249, -1.0, -0.9), {"digits": 3, "signed": False}, "-0.912 [-1.000, -0.900]"),
+    ((0.0014, -0.0004, 0.0032), {"digits": 3}, "+0.001 [-0.000, +0.003]"),  # this interval does not exclude zero
+    ((math.nan, math.nan, math.nan), {"unit": "points"}, "–"),
     ((12.0, 3.0, 20.0), {"digits": 0, "unit": "%"}, "+12 % [+3, +20]")])
 def test_interval_text(row, settings, text):
     named = dict(zip(("value", "low", "high"), row, strict=True))
     assert report.interval_text(named, **settings) == text
     assert report.interval_text(pd.Series(named), **settings) == text
+
+
+@pytest.mark.parametrize(("values", "digits", "text"), [
+    ([0.2, -0.31, 0.05], 2, "-0.31 to +0.20"), ([-0.0004, 0.0101], 3, "+0.000 to +0.010"), ([2.0], 1, "+2.0 to +2.0")])
+def test_span_text(values, digits, text):
+    assert report.span_text(values, digits) == report.span_text(pd.Series(values, index=range(5, 5 + len(values))), digits) == text
 
 
 @pytest.mark.parametrize(("low", "high", "positive", "negative"), [
@@ -52,4 +60,6 @@ def test_conclusion():
     found = report.conclusion(rows)
     assert found.index.name == "The paper" and list(found.columns) == ["Measured here", "Agreement"]
     assert list(found.itertuples(name=None)) == rows
+    titled = report.conclusion(rows, "The question")
+    assert titled.index.name == "The question" and list(titled.itertuples(name=None)) == rows and list(titled.columns) == list(found.columns)
     assert report.conclusion(pd.DataFrame(rows).itertuples(index=False)).equals(found)

@@ -398,6 +398,7 @@ REFUSED = {
     "a folder without pictures": (["mine", "--model", "test_vit={weights}", "--data", "{folder}/empty"], ["empty", "accepted"]),
     "no folder": (["mine", "--model", "test_vit={weights}", "--data", None], ["no images", "accepted"]),
     "a reader that there is not": (["mine", "--model", "test_vit={weights}", "--reader", "nobody/knows"], ["nobody", "accepted"]),
+    "a name too long for a file": (["m" * 300], ["mmm.yml cannot be written (File name too long)", "accepted"]),
     "no class map": (["mine", "--model", "test_vit={weights}", "--class-map", "{folder}/none.txt"], ["none.txt", "accepted"]),
 }
 

@@ -72,7 +72,8 @@ def test_search_by_complete_attribution_has_no_cross_terms(name, top, search):
     arguments, scope = helpers.NETWORKS[name]
     model, (images, labels) = helpers.small_vit(25, **arguments), helpers.small_batch(2, 26)
     integrand = [Integrand(*npc.quadrature_rule("midpoint", 3))]
-    neurons, scores = search_paths(npc.TargetModel(model, scope=scope), images, labels, integrand, top or 1, search, attribution="complete")
+    found = search_paths(npc.TargetModel(model, scope=scope), images, labels, integrand, top or 1, search, attribution="complete")
+    neurons, scores = found.neurons, found.score
     twin = {"joint": twins.published_search, "literal": twins.literal_search}[search]
     for image, label, found, score in zip(images, labels, neurons.tolist(), scores.tolist(), strict=True):
         path, value = twin(model, scope, image, int(label), *twins.rule("midpoint", 3), top or 1, cross=False)
@@ -88,8 +89,9 @@ def test_beam_by_complete_attribution_loses_nothing(name):
     target, (images, labels) = npc.TargetModel(helpers.small_vit(27, **arguments), scope=scope), helpers.small_batch(4, 28)
     rule = [Integrand(*npc.quadrature_rule("gauss-legendre", 12))]
     greedy = search_paths(target, images, labels, rule, attribution="complete")
-    neurons, scores = search_paths(target, images, labels, rule, search="beam", width=3, attribution="complete")
-    assert (scores >= greedy[1] - 1e-12).all() and (scores > greedy[1] + 1e-6).any()
+    found = search_paths(target, images, labels, rule, search="beam", width=3, attribution="complete")
+    neurons, scores = found.neurons, found.score
+    assert (scores >= greedy.score - 1e-12).all() and (scores > greedy.score + 1e-6).any()
     torch.testing.assert_close(scores, npc.complete_attribution(target, images, labels, neurons), rtol=0, atol=1e-9)  # of degree 23: converged
 
 
@@ -169,8 +171,8 @@ def test_the_score_is_that_of_the_path(search, scope, top):
 
 @pytest.mark.parametrize(("scope", "short", "settings"), [
     ("cls", {"context": "full", "quadrature": "left"}, {"context": "full", "quadrature": "left", "steps": 20}),
-    ("cls", {}, {"context": "mixed", "quadrature": "gauss-legendre", "steps": 4, "exact_steps": 2}),
-    ("patch", {}, {"context": "full", "quadrature": "gauss-legendre", "steps": 3}),
+    ("cls", {}, {"context": "mixed", "quadrature": "gauss-legendre", "steps": [8, 4], "exact_steps": [6, 4, 2]}),
+    ("patch", {}, {"context": "full", "quadrature": "gauss-legendre", "steps": [8, 4, 3]}),
 ])
 def test_defaults(scope, short, settings):
     target = npc.TargetModel(helpers.small_vit(53), scope=scope)

@@ -32,7 +32,8 @@ def test_every_row_is_what_its_path_does(measured):
         paths = npc.find_paths(target, pictures, labels, context="full")
         rows = table[(table["sites"] == sites) & (table["method"] == "neuron_path")]
         assert rows["image"].tolist() == images.ids.tolist()
-        np.testing.assert_allclose(rows["score"], paths.score, rtol=1e-9)
+        score = npc.joint_attribution_score(target, pictures, labels, paths.neurons, "gauss-legendre", 3)  # all paths by one rule
+        np.testing.assert_allclose(rows["score"], score, rtol=1e-9)
         np.testing.assert_allclose(rows["complete"], npc.complete_attribution(target, pictures, labels, paths.neurons), rtol=1e-9, atol=1e-15)
         removed = interventions.edited_probabilities(target, pictures, paths.neurons, "remove").gather(1, labels[:, None])[:, 0]
         np.testing.assert_allclose(rows["removal_probability"], ((removed - clean) / clean).detach(), rtol=1e-9, atol=1e-12)
@@ -96,6 +97,14 @@ def test_planted_leads_between_methods_and_sites_are_reported_and_nulls_are_not(
     assert between["value"].tolist() == pytest.approx([0.1, 0.1, 0.0], abs=0.002)
     reverse = site_paths.site_leads(planted_table({"ffn": 0.1, "attention": 0.0}), [("attention", "ffn")])
     assert reverse[reverse["measure"] == "removal"]["verdict"].tolist() == ["contradicts"]
+
+
+def test_pairs_of_sites_that_were_not_measured_are_left_out():
+    every = site_paths.site_leads(planted_table({"ffn": 0.0, "attention": 0.1, "mixed": 0.1}), [("attention", "ffn")])
+    some = site_paths.site_leads(planted_table({"ffn": 0.0, "attention": 0.1}))
+    pd.testing.assert_frame_equal(some, every)
+    none = site_paths.site_leads(planted_table({"ffn": 0.0}))
+    assert len(none) == 0 and list(none.columns) == list(every.columns)
 
 
 def test_summaries_hold_the_plain_statistics(measured):

@@ -190,10 +190,10 @@ def test_several_units_both_attributions_and_algorithm_1(name, sites, top, cross
     images, labels = helpers.small_batch(1, 81)
     rule = twins.rule("gauss-legendre", 2)
     integral = [Integrand(*(torch.tensor(values, dtype=torch.float64) for values in rule))]
-    found, score = search_paths(SiteModel(model, scope, sites), images, labels, integral, top, search, attribution="joint" if cross else "complete")
+    found = search_paths(SiteModel(model, scope, sites), images, labels, integral, top, search, attribution="joint" if cross else "complete")
     expected, value = Twin(model, scope, images[0], int(labels[0]), sites).search(*rule, top, cross, search == "literal")
-    assert found[0].tolist() == expected
-    assert_equal(score.item(), value)
+    assert found.neurons[0].tolist() == expected
+    assert_equal(found.score.item(), value)
 
 
 @pytest.mark.parametrize("scope", ["cls", "patch"])

@@ -114,6 +114,12 @@ def test_overlap_summary_by_hand():
     found = stability.overlap_summary(table, ["condition"], 0.1).set_index("condition")
     assert found.loc["same", ["value", "low", "high", "paths", "chance"]].tolist() == [1, 1, 1, 1, 0.1]
     assert found.loc["near", ["value", "paths"]].tolist() == [7 / 8, 3 / 4]
+    read = stability.overlap_text(found.reset_index().assign(accuracy=0.256), ["condition"], ["accuracy"])
+    assert list(read.columns) == ["found again", "whole paths", "another image of the class", "another class", "lead", "accuracy", "verdict"]
+    near = found.loc["near"]
+    assert read.loc["same", "found again"] == "1.00 [1.00, 1.00]" and read.loc["near", ["whole paths", "accuracy"]].tolist() == [0.75, 0.26]
+    assert read.loc["near", "lead"] == f"{near['lead']:+.2f} [{near['lead_low']:+.2f}, {near['lead_high']:+.2f}]"
+    assert read["verdict"].tolist() == found["verdict"].tolist()
     blocks = stability.block_overlaps(table, ["condition"])
     assert blocks.loc[blocks["condition"] == "near", "own"].tolist() == [1, 0.75]
 
@@ -176,8 +182,8 @@ def traits(study):
 def test_renumbered_neurons_leave_the_invariants_and_destroy_the_overlap(study, traits):
     images, found = traits
     assert not np.array_equal(found["one"].neurons, found["other order"].neurons)
-    for name in ("score", "removal", "effects"):
-        assert getattr(found["one"], name) == pytest.approx(getattr(found["other order"], name), abs=1e-10)
+    for name in ("score", "removal", "effects"):  # scores are those of drafts in single precision
+        assert getattr(found["one"], name) == pytest.approx(getattr(found["other order"], name), rel=1e-4 if name == "score" else 0, abs=1e-10)
     pair = {name: found[name] for name in ("one", "other order")}
     table = stability.seed_agreement(pair, images, permutations=199, resamples=20).set_index("measure")
     for measure in ("class similarity", "effect per block", "score per image", "removal per image"):

@@ -337,11 +337,11 @@ def test_paths_are_those_of_find_paths_and_are_kept(small, searches, monkeypatch
     assert len(searches) == 3  # 5 + 5 + 2 images
     assert torch.equal(found.neurons, expected.neurons)
     assert torch.equal(found.steps, expected.steps)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-4, atol=1e-9)  # a draft's, in single precision
     for study in (small, small, Study("digits", root=small.root)):
         again = study.paths(model, images, **settings)
         assert torch.equal(again.neurons, expected.neurons)
         assert torch.equal(again.steps, expected.steps)
-        torch.testing.assert_close(again.score, expected.score, rtol=1e-12, atol=1e-15)
         assert torch.equal(again.score, found.score)  # to the last bit, whether computed or read
     assert len(searches) == 3
 
@@ -351,7 +351,7 @@ BASE = {"steps": 2, "method": "random"}
 
 @pytest.mark.parametrize("change", [
     {"steps": 3}, {"quadrature": "right"}, {"search": "literal"}, {"method": "activation"}, {"top": 1}, {"seed": 1}, {"context": "full"}, {"nodes": 1},
-    {"exact_steps": 1}, {"width": 2}], ids=str)
+    {"exact_steps": 1}, {"width": 2}, {"draft": None}], ids=str)
 def test_a_change_of_any_setting_is_a_new_search(small, searches, change):
     images = small.images(10)
     small.paths("one", images, **BASE)
@@ -450,7 +450,7 @@ def test_another_architecture_around_the_same_weights_is_a_new_search(small, sea
     second = changed.paths("one", images, steps=2)
     expected = npc.find_paths(changed.target("one"), *changed.batch(images, "one"), steps=2)
     assert not torch.allclose(expected.score, first.score)
-    torch.testing.assert_close(second.score, expected.score)
+    torch.testing.assert_close(second.score, expected.score, rtol=1e-4, atol=1e-9)
     assert len(searches) == 2
 
 

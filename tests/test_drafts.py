@@ -1,0 +1,87 @@
+"""What single precision does to the choices of a search, on a small study and on neurons that it cannot tell apart."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core import drafts, paths
+from neuronpath_core.search import Integrand, search_paths
+from neuronpath_core.study import Study
+from tests import helpers, small_study
+
+NAMES = ["one", "two"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    return Study(root=small_study.make_study(tmp_path_factory.mktemp("drafts")), results=tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="module")
+def images(study):
+    return study.images(20)
+
+
+def searched(study, model, images, dtype):
+    """Paths and gaps by one rule of three nodes, everything in one precision."""
+    target, (pictures, labels) = study.target(model).in_dtype(dtype), study.batch(images, model)
+    return search_paths(target, pictures.to(dtype), labels, [Integrand(*npc.quadrature_rule("gauss-legendre", 3))])
+
+
+def test_the_table_of_a_study(study, images):
+    table = drafts.draft_agreement(study, NAMES, images, context="full", steps=3).set_index("model")
+    assert list(table.columns) == ["images", "single", "draft", "again", "units", "score"] and list(table.index) == NAMES
+    for model, row in table.iterrows():
+        double, single = (searched(study, model, images, dtype) for dtype in (torch.float64, torch.float32))
+        same = (double.neurons == single.neurons).flatten(1).all(1)
+        assert row["images"] == 20 and row["single"] == same.double().mean().item()
+        assert row["units"] == pytest.approx(((single.gap.double() - double.gap).abs()[same].max() / torch.finfo(torch.float32).eps).item(), rel=1e-6)
+        assert row["again"] == (single.gap < paths.ROUNDING_UNITS * torch.finfo(torch.float32).eps).double().mean().item()
+        assert row["draft"] == 1
+        assert 0 < row["units"] < paths.ROUNDING_UNITS and 0 < row["score"] < 1e-4
+
+
+def test_neurons_that_single_precision_cannot_tell_apart(study, images):
+    """Every neuron has a twin whose vector is longer by 1e-9: all images are searched again, and single precision alone is wrong."""
+    target = study.target("one")
+    twins = copy.copy(target)
+    twins.model, twins._plain, half = copy.deepcopy(target.model), {}, target.n_neurons // 2
+    with torch.no_grad():
+        for block in twins.model.blocks:
+            block.mlp.fc1.weight[half:], block.mlp.fc1.bias[half:] = block.mlp.fc1.weight[:half], block.mlp.fc1.bias[:half]
+            block.mlp.fc2.weight[:, half:] = block.mlp.fc2.weight[:, :half] * (1 + 1e-9)
+    other = replace(study)
+    other._targets["one"] = twins
+    row = drafts.draft_agreement(other, ["one"], images).iloc[0]
+    assert row["again"] == 1 and row["draft"] == 1
+    assert row["single"] < 1
+
+
+def test_several_neurons_a_block_are_compared_as_sets(study, images):
+    row = drafts.draft_agreement(study, ["one"], images, top=5).iloc[0]
+    assert row["draft"] == 1 and row["images"] == 20
+
+
+def test_a_study_searches_by_a_draft_and_keeps_its_paths(study, images, tmp_path):
+    """The table's paths are those of double precision, its record names the draft, and without one it is another table."""
+    drafted, plain = study.paths("one", images), replace(study, draft=None, results=tmp_path).paths("one", images)
+    assert torch.equal(drafted.neurons, plain.neurons)
+    assert not torch.equal(drafted.score, plain.score)
+    torch.testing.assert_close(drafted.score, plain.score, rtol=1e-4, atol=1e-12)
+    target, batch = study.target("one"), study.batch(images, "one")
+    assert torch.equal(plain.score, npc.find_paths(target, *batch).score)
+    def tables() -> int:
+        return len(list((study.results_folder / "paths").glob("*/paths.parquet")))
+    before = tables()
+    assert torch.equal(study.paths("one", images, draft=None).score, plain.score)
+    assert tables() == before + 1
+
+
+def test_refusals(study, images):
+    helpers.refused(lambda: drafts.draft_agreement(replace(study, dtype="float32"), ["one"], images), "float32", "accepted: a study with dtype 'float64'")
+    helpers.refused(lambda: drafts.draft_agreement(study, ["three"], images), "accepted: one or more of one, two")
+    helpers.refused(lambda: drafts.draft_agreement(study, ["one"], images, steps=0), "steps must be a whole number of at least 1")
+    helpers.refused(lambda: replace(study, draft="float16").paths("one", images), "unknown draft 'float16'; accepted: None, float32")

@@ -1,0 +1,62 @@
+"""What the search integrates for a path's own neurons, against slow scores at single nodes."""
+
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core import integrands
+from neuronpath_core.study import Study
+from tests import helpers, small_study
+from tests.test_paths import relaxed
+
+
+@pytest.mark.parametrize("name", ["cls", "cls-of-averaging", "avg", "avg-registers"])
+def test_the_integrand_against_slow_scores(name):
+    target, images, labels = helpers.network(name, 731, batch=2)
+    paths, alphas = npc.find_paths(target, images, labels, context="full", steps=2).neurons, torch.tensor([0.0, 0.3, 0.9], dtype=torch.float64)
+    found = integrands.path_integrand(target, images, labels, paths, alphas)
+    assert found.shape == (2, target.n_blocks, 3)
+    for image, label, path, values in zip(images, labels, paths.tolist(), found, strict=True):
+        for block, neuron in enumerate(path):
+            for alpha, value in zip(alphas.tolist(), values[block].tolist(), strict=True):
+                expected = float(relaxed(target.model, target.scope, image, int(label), path[:block], [alpha], [1.0])[neuron])
+                assert abs(value - expected) <= 1e-9 * max(1e-3, abs(expected))
+
+
+def test_its_integral_is_what_the_search_ranks_by():
+    """Summed with a rule's weights, the last block's is the joint relaxation of the path's last neuron: the largest there is."""
+    target, images, labels = helpers.network("cls", 732, batch=3)
+    alphas, weights = npc.quadrature_rule("gauss-legendre", 5)
+    paths = npc.find_paths(target, images, labels, context="full", steps=5).neurons
+    own = integrands.path_integrand(target, images, labels, paths, alphas) @ weights
+    for neuron in range(target.n_neurons):
+        other = paths.clone()
+        other[:, -1] = neuron
+        assert (integrands.path_integrand(target, images, labels, other, alphas)[:, -1] @ weights <= own[:, -1] + 1e-12).all()
+
+
+def test_the_table_of_a_study(tmp_path):
+    study = Study(root=small_study.make_study(tmp_path))
+    images = study.images(20)
+    table = integrands.integrand_variation(study, ["one", "two"], images, steps=6)
+    assert list(table.columns) == ["model", "image", "block", "variation"] and len(table) == 2 * 20 * 3
+    alphas, weights = npc.quadrature_rule("gauss-legendre", 6)
+    for model in ("one", "two"):
+        target, batch = study.target(model), study.batch(images, model)
+        values = integrands.path_integrand(target, *batch, study.paths(model, images, context="full").neurons, alphas)
+        rows = table[table["model"] == model].reset_index(drop=True)
+        assert rows["image"].tolist() == [number for number in images.ids.tolist() for _ in range(3)] and rows["block"].tolist() == 20 * [1, 2, 3]
+        for place in (0, 4, 59):
+            own = values.flatten(0, 1)[place]
+            mean = sum(weight * value for weight, value in zip(weights, own, strict=True))
+            spread = sum(weight * (value - mean) ** 2 for weight, value in zip(weights, own, strict=True)) ** 0.5
+            assert rows["variation"][place] == pytest.approx(float(spread / sum(weight * abs(value) for weight, value in zip(weights, own, strict=True))))
+
+
+def test_refusals(tmp_path):
+    target, images, labels = helpers.network("cls", 733, batch=2)
+    alphas = torch.tensor([0.5])
+    wrong = torch.zeros(3, 3, dtype=torch.int64)
+    helpers.refused(lambda: integrands.path_integrand(target, images, labels, wrong, alphas), "paths of 3 images, the batch has 2")
+    study = Study(root=small_study.make_study(tmp_path))
+    helpers.refused(lambda: integrands.integrand_variation(study, ["three"], study.images(10)), "accepted: one or more of one, two")
