@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -21,7 +22,7 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet, **sett
     r"""Paths searched in single precision alone, and by a draft in it that is checked, beside those of double precision.
 
     Args:
-        study: in double precision.
+        study: its models and device; whatever its precision is, double is what is compared with.
         names, images: models and images.
         settings: of :func:`~neuronpath_core.paths.find_paths`, for a joint search.
 
@@ -31,10 +32,9 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet, **sett
         most, in units of the single precision; ``score``, the largest deviation of the score, of its size.
 
     Raises:
-        ValueError: a study in less than double precision, unknown models, or settings that do not fit.
+        ValueError: unknown models, or settings that do not fit.
     """
-    if study.dtype != "float64":
-        raise ValueError(f"drafts are compared with double precision, the study is in {study.dtype!r}; accepted: a study with dtype 'float64'")
+    study = study if study.dtype == "float64" else replace(study, dtype="float64")
     rows, unit = [], torch.finfo(DRAFTS[DRAFT]).eps
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(images, model)

@@ -70,7 +70,7 @@ def _interventions(values: Mapping[str, Any]) -> Work:
 
 def _class_paths(values: Mapping[str, Any]) -> Work:
     settings, compared = _search_settings(values), values.get("agreement_images")
-    ways = [settings, {"context": "full", "quadrature": "gauss-legendre", "steps": 12}] if compared else []
+    ways = [settings, {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8]}] if compared else []
     return Work([(values["n_images"], "all", settings)], searches=[(compared, way) for way in ways])
 
 

@@ -21,7 +21,7 @@ from neuronpath_core.drawing import block_ticks, legend_outside, method_colours,
 
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves", "correlation_dots", "cost_curves", "decoy_curves",
-    "defect_effects", "deviation_boxes", "factorial_map", "knowledge_blocks", "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots",
+    "defect_effects", "deviation_boxes", "factorial_map", "integrand_curves", "knowledge_blocks", "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots",
     "pair_correlations", "pruning_criteria", "pruning_curves", "recovery_map", "replica_shares", "similar_classes", "similarity_matrices",
     "table1_intervals", "utilisation_maps",
 ]

@@ -65,7 +65,7 @@ def path_integrand(
 
 
 def integrand_variation(study: Study, names: Sequence[str], images: ImageSet, steps: int = 12) -> pd.DataFrame:
-    r"""How far the integrand of every path neuron varies over Gauss-Legendre nodes, of its mean size.
+    r"""How far the integrand of every path neuron varies over Gauss-Legendre nodes, of its mean size; computed in single precision.
 
     Returns:
         one row per model, image and block, counted from 1: ``model, image, block, variation``,
@@ -75,7 +75,8 @@ def integrand_variation(study: Study, names: Sequence[str], images: ImageSet, st
     for model in study.check_models(list(names)):
         target, (pictures, labels), neurons = study.target(model), study.batch(images, model), study.paths(model, images, context="full").neurons
         with memory_limit(target, study.memory_budget):
-            values = path_integrand(target, pictures, labels, neurons.to(target.device), alphas).cpu().double()
+            lower = target.in_dtype(torch.float32)
+            values = path_integrand(lower, pictures.to(lower.dtype), labels, neurons.to(target.device), alphas).cpu().double()
         spread = ((values - (values @ weights)[..., None]).square() @ weights).sqrt() / (values.abs() @ weights)
         tables.append(pd.DataFrame({"model": model, "image": np.repeat(images.ids.numpy(), target.n_blocks),
                                     "block": np.tile(np.arange(1, target.n_blocks + 1), len(images)), "variation": spread.flatten().numpy()}))

@@ -33,7 +33,7 @@ NUMERIC_SOURCES = ("blocks.py", "towers.py", "architectures.py", "halves.py", "u
                    "attribution.py", "prefixes.py", "partial_paths.py", "search.py", "ablation.py", "baselines.py", "paths.py", "preprocessing.py",
                    "file_images.py")
 PACKAGES, PICTURE_PACKAGES = ("torch", "timm"), ("pillow", "torchvision")  # the second decide what an image file becomes
-IMAGES_PER_PART = 40
+IMAGES_PER_PART = 80
 IMAGES_AT_ONCE = 512  # decoded and held in memory for edited forward passes
 
 

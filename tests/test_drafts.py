@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -60,6 +61,10 @@ def test_neurons_that_single_precision_cannot_tell_apart(study, images):
     assert row["single"] < 1
 
 
+def test_a_study_in_single_precision_is_compared_with_double_all_the_same(study, images):
+    pd.testing.assert_frame_equal(drafts.draft_agreement(replace(study, dtype="float32"), ["two"], images), drafts.draft_agreement(study, ["two"], images))
+
+
 def test_several_neurons_a_block_are_compared_as_sets(study, images):
     row = drafts.draft_agreement(study, ["one"], images, top=5).iloc[0]
     assert row["draft"] == 1 and row["images"] == 20
@@ -81,7 +86,6 @@ def test_a_study_searches_by_a_draft_and_keeps_its_paths(study, images, tmp_path
 
 
 def test_refusals(study, images):
-    helpers.refused(lambda: drafts.draft_agreement(replace(study, dtype="float32"), ["one"], images), "float32", "accepted: a study with dtype 'float64'")
     helpers.refused(lambda: drafts.draft_agreement(study, ["three"], images), "accepted: one or more of one, two")
     helpers.refused(lambda: drafts.draft_agreement(study, ["one"], images, steps=0), "steps must be a whole number of at least 1")
     helpers.refused(lambda: replace(study, draft="float16").paths("one", images), "unknown draft 'float16'; accepted: None, float32")
