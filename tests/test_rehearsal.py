@@ -122,7 +122,7 @@ def test_a_stored_table_is_what_timm_pillow_and_the_library_give_by_hand(root, m
     assert torch.equal(labels, torch.from_numpy(table["label"].to_numpy(copy=True))) and labels.unique(return_counts=True)[1].tolist() == [5] * 4
     found = npc.find_paths(target, pictures, labels, context="full", quadrature="left", steps=2)
     assert found.neurons.tolist() == [list(each) for each in table["neurons"]]
-    assert found.score.tolist() == table["score"].tolist()
+    assert found.score.tolist() == pytest.approx(table["score"].tolist(), rel=1e-4, abs=1e-9)  # the table's are a draft's, in single precision
 
 
 def test_a_second_run_keeps_everything(root):
@@ -155,7 +155,7 @@ def test_as_published_the_pictures_and_with_them_the_tables_are_others(root):
             target, pictures, labels = direct(root, model, table["image"], published=True)
             found = npc.find_paths(target, pictures, labels, context="full", quadrature="left", steps=2)
             assert found.neurons.tolist() == [list(each) for each in table["neurons"]]
-            assert found.score.tolist() == table["score"].tolist()
+            assert found.score.tolist() == pytest.approx(table["score"].tolist(), rel=1e-4, abs=1e-9)
     finally:
         (root / "profiles" / "squashed.yml").unlink()
 

@@ -22,15 +22,15 @@ from safetensors.torch import save_file
 import neuronpath_core as npc
 from neuronpath_core.file_images import PictureWarning
 from neuronpath_core.profiles import load_profile, profile_names
-from neuronpath_core.study import Study
+from neuronpath_core.study import IMAGES_PER_PART, Study
 from tests import helpers, rehearsal
 
 ROOT = Path(__file__).parents[1]
 INPUTS = ("--data", "data-set", "--weights", "w")
-PER_CLASS = 80  # of four classes: eight parts
+PER_CLASS = 160  # of four classes: eight parts
 SLOW = ("paths", "--profile", "rehearsal", *INPUTS, "--model", "ViT-B-16", "--n-images", 4 * PER_CLASS, "--context", "full", "--quadrature", "left",
         "--steps", 40)
-PARTS = 8
+PARTS = 4 * PER_CLASS // IMAGES_PER_PART
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_stopped_and_nobody_else_wri
 
     status, output, errors = rehearsal.command(root, *SLOW, "--results", tmp_path)
     assert status == 0 and f"{4 * PER_CLASS} paths" in output, errors
-    assert f"{40 * len(left)}/{4 * PER_CLASS} " in errors  # the bar starts there
+    assert f"{IMAGES_PER_PART * len(left)}/{4 * PER_CLASS} " in errors  # the bar starts there
     content, record = table(tmp_path)
     assert content == whole[0]
     assert [session["parts"] for session in record["sessions"]] == [len(left), PARTS - len(left)]
@@ -305,7 +305,7 @@ def test_the_memory_budget_changes_no_path(root, tmp_path):
         for (name, table), (same, again) in zip(found[0], other, strict=True):
             assert name == same  # found with one budget, it is used with another
             assert [list(each) for each in table["neurons"]] == [list(each) for each in again["neurons"]]
-            np.testing.assert_allclose(again["score"], table["score"], rtol=1e-11, atol=1e-13)
+            np.testing.assert_allclose(again["score"], table["score"], rtol=1e-4, atol=1e-9)  # a draft's, in single precision
     assert_one_line(rehearsal.command(root, "paths", "--memory-budget", "much", "--profile", "rehearsal", *INPUTS), "memory_budget", "'much'")
 
 
@@ -358,7 +358,7 @@ def test_a_profile_of_ones_own_model_and_pictures(root, mine, tmp_path, clean):
     direct = npc.find_paths(target, *study.batch(images, "pets"))
     assert study.batch(images, "pets")[0].shape == (6, 3, 160, 160)
     assert direct.neurons.tolist() == [list(each) for each in found["neurons"]]
-    assert torch.equal(direct.score, torch.from_numpy(found["score"].to_numpy(copy=True)))
+    torch.testing.assert_close(direct.score, torch.from_numpy(found["score"].to_numpy(copy=True)), rtol=1e-4, atol=1e-9)  # a draft's
 
 
 def test_names_of_timm_and_the_hub_become_entries_that_need_their_weights(root, mine, tmp_path, clean):

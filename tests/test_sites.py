@@ -213,7 +213,7 @@ def test_joint_and_complete_attribution_rank_heads_alike(scope):
 def test_beam_finds_at_least_the_score_of_the_joint_search(sites, scope):
     target = SiteModel(helpers.small_vit(84), scope, sites)
     images, labels = helpers.small_batch(4, 85)
-    joint, beam = (npc.find_paths(target, images, labels, search=search, width=3) for search in ("joint", "beam"))
+    joint, beam = (npc.find_paths(target, images, labels, search=search, width=3, steps=3) for search in ("joint", "beam"))
     assert (beam.score >= joint.score - 1e-12).all()
     torch.testing.assert_close(beam.score, npc.joint_attribution_score(target, images, labels, beam.neurons, "gauss-legendre", 3), rtol=1e-9, atol=1e-15)
 
@@ -440,7 +440,7 @@ def test_coordinate_ascent_reaches_the_exhaustive_optimum_or_stays_below(sites):
     model = helpers.small_vit(108, depth=1 if sites == "mixed" else 2, embed_dim=8, mlp_ratio=1.5)
     images, labels = helpers.small_batch(2, 109)
     target = SiteModel(model, "cls", sites)
-    start = npc.find_paths(target, images, labels)
+    start = npc.find_paths(target, images, labels, steps=3)
     refined, score = refinement.refine_paths(target, images, labels, start.neurons, proposals=min(target.layer_neurons))
     best, optimum = refinement.exhaustive_paths(target, images, labels)
     assert (score >= start.score - 1e-12).all() and (score <= optimum + 1e-12).all()
