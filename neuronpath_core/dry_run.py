@@ -25,11 +25,11 @@ from neuronpath_core.profiles import load_profile, model_entries
 # a notebook's kernel, imports, tables and figures
 NOTEBOOK_SECONDS = 10.0
 # chapters whose searches are not counted one by one: the seconds that they took with their own parameters on two CPU cores, and those that one default
-# search took there for every model and image that their parameters name (of the trained models 0.042, 0.011, 0.057 and 0.076 s an image)
+# search, with its draft, was estimated to take there for every model and image that their parameters name
 REFERENCE = {
-    "07_search_cost": (120, 1.9), "08_benchmarks": (12, None), "09_planted_paths": (100, None), "10_score_or_search": (290, 9.0), "11_controls": (146, 80.9),
-    "12_as_published": (92, 29.4), "13_stability": (122, 31.2), "14_similarity_in_numbers": (89, 35.9), "15_pruning_honest": (134, 18.1),
-    "16_mae_against_supervised": (67, 7.1), "17_attention_paths": (50, 3.5),
+    "07_search_cost": (94, 1.2), "08_benchmarks": (8, None), "09_planted_paths": (97, None), "10_score_or_search": (254, 6.3), "11_controls": (116, 56.7),
+    "12_as_published": (66, 20.4), "13_stability": (74, 24.5), "14_similarity_in_numbers": (56, 27.0), "15_pruning_honest": (106, 16.8),
+    "16_mae_against_supervised": (64, 5.6), "17_attention_paths": (38, 2.0),
 }
 STORED_TABLES = 6  # of every model and image that such a chapter names
 IMAGE_COUNTS = ("n_images", "agreement_images", "pool_images", "pruning_images")
