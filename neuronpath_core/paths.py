@@ -36,7 +36,7 @@ GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # (notebook 8).
 STEPS_BY_BLOCK = {"full": [8, 4, 3, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
-# a draft's path stands where no choice is closer than this many units of its precision; rounding moves them by less than 3 (notebook 7)
+# a draft's path stands where no choice is closer than this many units of its precision; rounding moves them by less than 5 (notebook 7)
 ROUNDING_UNITS = 20
 DRAFTS = {"float32": torch.float32}
 # what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
