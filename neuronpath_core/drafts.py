@@ -11,11 +11,9 @@ from torch import Tensor
 
 from neuronpath_core.imagesets import ImageSet
 from neuronpath_core.memory import memory_limit
-from neuronpath_core.paths import DRAFTS, ROUNDING_UNITS, complete_settings, find_paths, integral
+from neuronpath_core.paths import DRAFT, DRAFTS, ROUNDING_UNITS, complete_settings, find_paths, integral
 from neuronpath_core.search import search_paths
 from neuronpath_core.study import Study
-
-DRAFT = next(iter(DRAFTS))
 
 
 def draft_agreement(study: Study, names: Sequence[str], images: ImageSet, **settings) -> pd.DataFrame:

@@ -13,15 +13,14 @@ from neuronpath_core.imagesets import ImageSet
 from neuronpath_core.memory import copies_at_once, copy_bytes
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.passes import Passes, path_passes
-from neuronpath_core.paths import AUTO_STEPS, DRAFTS, SEARCHED, complete_settings, integral
+from neuronpath_core.paths import AUTO_STEPS, DRAFT, WITH_SEARCH, complete_settings, integral
 from neuronpath_core.rates import measured_rates, stand_in
 from neuronpath_core.study import IMAGES_AT_ONCE, IMAGES_PER_PART
 
 PROCESS_BYTES = 500_000_000  # Python and the libraries themselves
 # a path table keeps a neuron as a whole number of 16 bits, compressed to 1.5 to 2 bytes, beside four numbers a row
 NEURON_BYTES, ROW_BYTES, TABLE_BYTES = 2.0, 24, 20_000
-# the precision of a draft, and the share of its images that are searched again in double (notebook 7)
-DRAFT, SEARCHED_AGAIN = next(iter(DRAFTS)), 0.05
+SEARCHED_AGAIN = 0.05  # of a draft's images, in double precision: a guess; hardly any with one neuron a block (notebook 7), more with many
 IN_MEMORY_BYTES = 8  # of a neuron while a chapter works on its table
 
 
@@ -118,7 +117,7 @@ def estimate_passes(measured: Measured, count: int, passes: Passes, copies: int 
 def _copies(settings: Mapping) -> int:
     """Of an image, as many as the search holds at once if it can."""
     steps = AUTO_STEPS[-1] if settings["steps"] == "auto" else settings["steps"]
-    if settings["method"] not in (*SEARCHED, "matched_random"):
+    if settings["method"] not in WITH_SEARCH:
         return len(quadrature_rule(settings["quadrature"], steps, settings["nodes"])[0])
     terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
     exact = [term for term in terms if not term.frozen]

@@ -9,7 +9,7 @@ from neuronpath_core.attribution import quadrature_rule
 from neuronpath_core.memory import copies_at_once
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.partial_paths import Integrand
-from neuronpath_core.paths import ABLATION_PROPOSALS, AUTO_STEPS, PUBLISHED_STEPS, SEARCHED, complete_settings, integral
+from neuronpath_core.paths import ABLATION_PROPOSALS, AUTO_STEPS, PUBLISHED_STEPS, WITH_SEARCH, complete_settings, integral
 
 # steps="auto" mostly settles as soon as it can, with the second rule that it tries (the mean of 5 evaluations of notebook 7)
 AUTO_ROUNDS = 2
@@ -171,7 +171,7 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
     if not 2 <= rounds <= len(AUTO_STEPS):
         raise ValueError(f"rounds of steps='auto' must lie in 2..{len(AUTO_STEPS)}, got {rounds!r}")
     total = Passes()
-    if method in (*SEARCHED, "matched_random"):
+    if method in WITH_SEARCH:
         for tried in AUTO_STEPS[:rounds] if steps == "auto" else (steps,):
             total += search_passes(target, tried, settings, again)
     if method == "neuron_path":

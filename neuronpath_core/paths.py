@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 METHODS = ("neuron_path", "complete", "ablation", "knowledge", "gradient_activation", "conductance", "activation", "influence_pattern",
            "influence_pattern_eq9", "random", "matched_random")
 SEARCHED = ("neuron_path", "complete")  # by layer-progressive search over an integral, with all its settings
+WITH_SEARCH = (*SEARCHED, "matched_random")  # in which such a search is made
 FOR_SINGLE_NEURONS = ("influence_pattern", "influence_pattern_eq9")  # by a gradient alone, which a group of neurons has not
 PUBLISHED_STEPS = 20
 ABLATION_PROPOSALS = 12
@@ -39,6 +40,7 @@ EXACT_BY_BLOCK = [6, 4, 2, 1]
 # a draft's path stands where no choice is closer than this many units of its precision; rounding moves them by less than 5 (notebook 7)
 ROUNDING_UNITS = 20
 DRAFTS = {"float32": torch.float32}
+DRAFT = "float32"
 # what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
 AUTO_STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48)
 
@@ -89,7 +91,7 @@ def complete_settings(target: TargetModel, **settings) -> dict:
             raise ValueError(f"unknown draft {settings['draft']!r}; accepted: None, {', '.join(DRAFTS)}")
         if target.dtype != torch.float64 or settings["search"] == "beam":
             settings["draft"] = None
-    searched = settings["method"] in (*SEARCHED, "matched_random")
+    searched = settings["method"] in WITH_SEARCH
     if settings["steps"] is None and settings["quadrature"] == "gauss-legendre":
         by_block = searched and settings["nodes"] is None
         settings["steps"] = STEPS_BY_BLOCK[settings["context"]] if by_block else GAUSS_STEPS[settings["context"]]
@@ -104,7 +106,7 @@ def complete_settings(target: TargetModel, **settings) -> dict:
         check_quadrature(settings["quadrature"], 1)
     elif isinstance(settings["steps"], (list, tuple)):
         if not searched or settings["nodes"] is not None:
-            raise ValueError(f"steps by block are for methods {', '.join(map(repr, (*SEARCHED, 'matched_random')))} without nodes; accepted here: a whole "
+            raise ValueError(f"steps by block are for methods {', '.join(map(repr, WITH_SEARCH))} without nodes; accepted here: a whole "
                              f"number of at least 1, got {settings['steps']!r}")
         check_quadrature(settings["quadrature"], 1)
         settings["steps"] = _by_block(target, "steps", settings["steps"])

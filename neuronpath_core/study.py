@@ -23,7 +23,7 @@ from neuronpath_core.datasets import FileImages, ImageSet, check_classes, load_p
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.memory import parse_memory
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import Paths, complete_settings, find_paths
+from neuronpath_core.paths import DRAFT, Paths, complete_settings, find_paths
 from neuronpath_core.preprocessing import model_preprocessing
 from neuronpath_core.profiles import DEFAULT_PROFILE, ENGINE_VARIABLE, WORKERS_VARIABLE, load_profile, model_entries, project_root, results_folder
 from neuronpath_core.sites import SiteModel
@@ -128,7 +128,7 @@ class Study:
     memory_budget: int | str | None = None
     engine: str | None = None
     workers: int | None = None
-    draft: str | None = "float32"
+    draft: str | None = DRAFT
     root: Path = field(default_factory=project_root)
 
     def __post_init__(self) -> None:
