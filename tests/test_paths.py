@@ -148,15 +148,14 @@ def test_the_gap_lies_at_the_border_of_what_is_taken():
     assert (module.search_paths(target, images, labels, rule, search="beam", width=2).gap == 0).all()
 
 
-def by_block_by_hand(target, image, label, every, literal=False):
+def by_block_by_hand(target, image, label, every, literal=False, rule="gauss-legendre"):
     """One block after the other by its own rule, with the slow scores; the path's score by the last."""
     path = []
     for block in range(target.n_blocks):
-        rule = twins.rule("gauss-legendre", every[min(block, len(every) - 1)])
+        own = twins.rule(rule, every[min(block, len(every) - 1)])
         score = literally if literal else relaxed
-        path.append(twins.best_first(score(target.model, target.scope, image, int(label), path, *rule), 1)[0])
-    rule = twins.rule("gauss-legendre", every[-1])
-    return path, twins.joint_attribution_score(target.model, target.scope, image, int(label), [[neuron] for neuron in path], *rule)
+        path.append(twins.best_first(score(target.model, target.scope, image, int(label), path, *own), 1)[0])
+    return path, twins.joint_attribution_score(target.model, target.scope, image, int(label), [[neuron] for neuron in path], *twins.rule(rule, every[-1]))
 
 
 def literally(model, scope, image, label, path, nodes, weights):
@@ -492,6 +491,31 @@ def relaxed(model, scope, image, label, path, nodes, weights):
     *earlier, own = twins.integrated_gradients(function, values, nodes, weights)
     height = clean[block] + sum(clean[number][:, [neuron]] for number, neuron in enumerate(path))
     return ((own + sum(earlier)) * height).sum(0)
+
+
+def test_beam_by_block_against_slow_scores():
+    """A neuron is proposed by its block's rule; the partial path with it is scored by the rule of the block that comes next, the whole one by the last."""
+    decisive = 0
+    for every in ([3, 1, 2], [1, 5, 2]):
+        for seed in (741, 742):
+            target, images, labels = case("cls", seed, batch=6, mlp_ratio=0.5)
+            found = npc.find_paths(target, images, labels, search="beam", width=2, context="full", quadrature="left", steps=every)
+            once = npc.find_paths(target, images, labels, search="beam", width=2, context="full", quadrature="left", steps=every[-1])
+            decisive += int((found.neurons != once.neurons).any(1).sum())
+            for image, label, path, score in zip(images, labels, found.neurons.tolist(), found.score.tolist(), strict=True):
+                about, held = (target.model, target.scope, image, int(label)), [[]]
+                greedy = by_block_by_hand(target, image, label, every, rule="left")[0]
+                for block in range(target.n_blocks):
+                    own, following = (twins.rule("left", every[min(number, len(every) - 1)]) for number in (block, block + 1))
+                    tried = [[*partial, neuron] for partial in held for neuron in twins.best_first(relaxed(*about, partial, *own), 2)]
+                    scores = [twins.joint_attribution_score(*about, [[neuron] for neuron in partial], *following) for partial in tried]
+                    if block < target.n_blocks - 1:
+                        scores[tried.index(greedy[:block + 1])] = float("inf")
+                    kept = twins.best_first(scores, 2)
+                    held, best = [tried[number] for number in kept], scores[kept[0]]
+                assert path == held[0]
+                assert abs(score - best) <= 1e-9 * max(1e-3, abs(best))
+    assert decisive > 0
 
 
 @pytest.mark.parametrize("width", [2, 3])
