@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, GELU, GELUTanh, QuickGELU)
 NORMS = (nn.LayerNorm, LayerNorm)  # not those that compute in another precision
 FFNS = {Mlp: ("fc1",), GluMlp: ("fc1",), SwiGLU: ("fc1_g", "fc1_x")}  # and the linear layers that they begin with
-# up to here a CPU is faster with the attention matrix written out than with the fused kernel (measured: 1.7x at 65 tokens)
-WRITTEN_OUT_TOKENS = 128
 
 
 @contextmanager
@@ -149,7 +147,7 @@ class PlainBlock:
     def activations(self, stream: Float[Tensor, "copy token embed"]) -> tuple[Tensor, Tensor]:
         """The stream after the block and the FFN activations of the scope."""
         query, key, value = self._query_key_value(self.block.norm1(stream), None)
-        stream = stream + self._project(_attend(self.block.attn.q_norm(query), self.block.attn.k_norm(key), value, self.scale))
+        stream = stream + self._project(F.scaled_dot_product_attention(self.block.attn.q_norm(query), self.block.attn.k_norm(key), value, scale=self.scale))
         active = self._neurons(self.block.norm2(stream))
         return stream + self.block.ls2(self.block.mlp.fc2(active)), active[:, self.tokens]
 
@@ -166,7 +164,7 @@ class PlainBlock:
         if only is not None:
             stream = stream[:, only]
             held = None if self.tokens.start >= only.stop else held  # of a scope that is not wanted nothing can be held
-        stream = stream + self._project(_attend(query, key, value, self.scale))
+        stream = stream + self._project(F.scaled_dot_product_attention(query, key, value, scale=self.scale))
         return stream + self._ffn(stream, held)
 
     def tangent(
@@ -226,12 +224,6 @@ class PlainBlock:
         d_attended = d_weight[..., :1] * value + weight[..., :1] * d_value + d_weight[..., 1:] @ context[1]
         stream, tangent = stream + self._project(attended), tangent + self._project(d_attended, bias=False)
         return stream + self._held(held, len(stream)), tangent
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    if query.device.type == "cpu" and key.shape[2] <= WRITTEN_OUT_TOKENS:
-        return torch.softmax((query * scale) @ key.mT, -1) @ value
-    return F.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
 def _norm_tangent(norm: nn.Module, value: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from neuronpath_core.blocks import PlainBlock, _attend, _norm_tangent, _softmax_tangent
+from neuronpath_core.blocks import PlainBlock, _norm_tangent, _softmax_tangent
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -89,7 +90,7 @@ class PlainHalves(PlainBlock):
     def _attended(self, normed: Tensor, only: slice | None = None, rest: int | None = None) -> Tensor:
         """What the wanted tokens, or all but the ``rest`` many of the scope, gather from all, ``(copy, head, token, head width)``."""
         (query,), (key, value) = self._heads(self._others(normed, only, rest), 0, 1), self._heads(normed, 1, 3)
-        return _attend(self.block.attn.q_norm(query), self.block.attn.k_norm(key), value, self.scale)
+        return F.scaled_dot_product_attention(self.block.attn.q_norm(query), self.block.attn.k_norm(key), value, scale=self.scale)
 
     def _others(self, value: Tensor, only: slice | None, scoped: int | None) -> Tensor:
         """The wanted tokens, or all but the scope's, or all."""

@@ -81,18 +81,11 @@ def case(request):
     return Case(*request.param)
 
 
-@pytest.fixture(params=[128, 0], ids=["written out", "fused kernel"])
-def attention(request, monkeypatch):
-    """Both ways in which attention is computed, whatever the number of tokens."""
-    monkeypatch.setattr(blocks, "WRITTEN_OUT_TOKENS", request.param)
-
-
 def test_every_kind_is_plain(case):
     assert blocks.is_plain(case.block)
     assert type(case.plain) is blocks.PlainBlock
 
 
-@pytest.mark.usefixtures("attention")
 def test_forward_equals_the_module(case):
     close(case.plain(case.stream), case.module(case.stream))
     close(case.plain(case.stream), case.block(case.stream))
@@ -100,7 +93,6 @@ def test_forward_equals_the_module(case):
     assert not torch.allclose(case.plain(case.stream, case.held), case.plain(case.stream))
 
 
-@pytest.mark.usefixtures("attention")
 def test_forward_for_some_tokens_only(case):
     for only in (slice(0, 1), slice(1, 4)):
         close(case.plain(case.stream, only=only), case.module(case.stream)[:, only])
@@ -123,7 +115,6 @@ def test_held_once_a_copy_or_once_an_image(case):
     close(case.plain(case.stream, varied), case.module(case.stream, varied))
 
 
-@pytest.mark.usefixtures("attention")
 def test_gradients_equal_those_through_the_module(case):
     for wanted in (None, slice(0, 1)) if case.target.scope == "cls" else (None,):
         stream, held = case.stream.clone().requires_grad_(), case.held.clone().requires_grad_()
@@ -165,7 +156,6 @@ def test_tangent_is_linear(case):
     assert not case.plain.tangent(case.stream, torch.zeros_like(one), case.held)[1].any()
 
 
-@pytest.mark.usefixtures("attention")
 def test_activations_are_what_enters_fc2(case):
     seen = []
     handle = case.block.mlp.fc2.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
