@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PROFILE ?= digits
 DEVICE ?= cpu
+# notebooks executed at a time, each with its share of the cores; on a GPU rather JOBS=1
+JOBS ?= 2
+THREADS = $(shell $(PYTHON) -c 'import os; print(max(1, (os.cpu_count() or 1) // $(JOBS)))')
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -27,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 
 book: $(READY)
 	@echo "== executing the notebooks of profile $(PROFILE)"
-	@$(BIN)/neuronpath run --profile $(PROFILE)
+	@$(BIN)/neuronpath run --profile $(PROFILE) --jobs $(JOBS)
 	@echo "== building the book"
 	@$(BIN)/python book/build.py --profile $(PROFILE)
 
@@ -36,7 +39,8 @@ test: lint
 	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup tests
 	@echo "== executing every notebook and comparing it with its stored outputs (minutes)"
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
-		NEURONPATH_RESULTS="$$results" $(RUN_PYTEST) -v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks
+		NEURONPATH_RESULTS="$$results" NEURONPATH_WAIT=1 OMP_NUM_THREADS=$(THREADS) $(RUN_PYTEST) -n $(JOBS) --dist loadfile \
+		-v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks
 	@echo "== all checks passed; what they compare with is in notebooks/ and tests/"
 
 install: $(READY)

@@ -23,7 +23,7 @@ SECTIONS = ("search", "agreement", "growth", "architectures", "precision", "capt
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--section", "sections", multiple=True, type=click.Choice(SECTIONS), help="Only this one; repeatable.  [default: all that the device has]")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Repetitions of each timing.")
-@click.option("--images", default=20, show_default=True, type=click.IntRange(10), help="Images for the cheap ways and for agreement.")
+@click.option("--images", default=60, show_default=True, type=click.IntRange(10), help="Images for the cheap ways; 20 of them for agreement.")
 @click.option("--agreement-images", default=48, show_default=True, type=click.IntRange(24), help="Images for agreement on the models of two profiles.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: benchmarks/<device>.json]")
 def main(device: str, sections: tuple[str, ...], repeats: int, images: int, agreement_images: int, out: Path | None) -> None:
@@ -35,11 +35,11 @@ def main(device: str, sections: tuple[str, ...], repeats: int, images: int, agre
     study, gpu = Study(device=device), device.startswith("cuda")
     out = out or Path(__file__).parent / f"{parse_device(device).type}.json"
     calls = {
-        "search": lambda: measure.search(study, repeats, few=4, many=images),
+        "search": lambda: measure.search(study, repeats, few=4, many=images, compared=min(images, 20)),
         "agreement": lambda: measure.agreement([study, Study("shapes", device)], agreement_images),
         "growth": lambda: measure.growth(device, min(repeats, 2)),
-        "architectures": lambda: measure.architectures(device, "float32", repeats),
-        "precision": lambda: measure.precision(study, images),
+        "architectures": lambda: measure.architectures(device, "float32"),
+        "precision": lambda: measure.precision(study, min(images, 20)),
         "captum": lambda: measure.captum(study, min(repeats, 2), count=4),
         "ceiling": lambda: measure.ceiling(device),
     }

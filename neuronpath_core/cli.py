@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import click
@@ -20,10 +20,11 @@ from neuronpath_core.clusters import cluster
 from neuronpath_core.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.engines import ENGINES, EngineError
 from neuronpath_core.engines import check as check_engine
+from neuronpath_core.executions import executed
 from neuronpath_core.file_images import POLICIES
 from neuronpath_core.messages import one_line
 from neuronpath_core.new_profile import write_profile
-from neuronpath_core.notebooks import NotebookError, execute, not_run, plan, store_outputs
+from neuronpath_core.notebooks import NotebookError, not_run, plan, store_outputs
 from neuronpath_core.pictures import DATA_VARIABLE
 from neuronpath_core.preflight import demand, problems, run_problems
 from neuronpath_core.profiles import DEFAULT_PROFILE, ENGINE_VARIABLE, WORKERS_VARIABLE, load_profile, model_entries, project_root, results_folder
@@ -94,8 +95,10 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
 @click.option("--check", is_flag=True, help="Only say what is missing, and what the run would cost in time, memory and disk.")
 @click.option("--force", is_flag=True, help="Run notebooks again even if nothing has changed since their last run.")
 @click.option("--store", is_flag=True, help="Also put the outputs into notebooks/: they become the reference that nbval checks against.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Notebooks at a time, each with its share of the CPU's cores.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Path | None, check: bool, force: bool, store: bool, quiet: bool) -> None:
+def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Path | None, check: bool, force: bool, store: bool, jobs: int,
+        quiet: bool) -> None:
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
     root = project_root()
     folder = results_folder(root, profile, results)
@@ -106,16 +109,21 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     if not notebooks:
         for name, reason in not_run(root, load_profile(profile, root)).items():
             click.echo(f"{name}: not run with profile {profile}: {reason}")
+    if jobs > 1 and os.environ.get(ENGINE_VARIABLE) == "ray":
+        raise ValueError(f"engine 'ray' spreads every notebook's work by itself, got --jobs {jobs}; accepted: --jobs 1 with it")
     if check:
         _check(found, lambda: estimate_run(root, runs, force=force))
         return
+    pending = [each for each in runs if force or not each.is_current]
     for each in runs:
-        if each.is_current and not force:
+        if each not in pending:
             click.echo(f"{each.notebook}: nothing has changed since its last run, kept")
-        else:
-            execute(root, each, folder, progress=not quiet)
-        if store:
-            store_outputs(root, each)
+            if store:
+                store_outputs(root, each)
+    with closing(executed(root, pending, folder, jobs, progress=not quiet)) as finished:
+        for each in finished:
+            if store:
+                store_outputs(root, each)
     click.echo(f"executed notebooks are in {folder / 'notebooks'}")
 
 

@@ -145,7 +145,7 @@ def control_paths(
     own = study.paths(model, images, **settings).neurons
 
     def searched(other: TargetModel) -> Tensor:
-        return find_paths(other, *study.batch(few, model), **settings, memory_budget=study.memory_budget).neurons.cpu()
+        return find_paths(other, *study.batch(few, model), **{"draft": study.draft} | settings, memory_budget=study.memory_budget).neurons.cpu()
 
     def best(candidates: Tensor) -> Tensor:
         return best_path(target, *study.batch(few, model), candidates, rule["quadrature"], nodes).cpu()

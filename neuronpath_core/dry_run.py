@@ -43,12 +43,10 @@ class Work:
     Attributes:
         tables: ``(images, which of the data's, settings)`` of path tables, each searched once however many chapters want it.
         passes: ``(images, copies at once, passes for one image, how often it is read)``.
-        searches: ``(images, settings)`` of paths that are not stored.
     """
 
     tables: list[tuple[int, str, dict]] = field(default_factory=list)
     passes: list[tuple[int, int, Callable[[TargetModel], Passes], int]] = field(default_factory=list)
-    searches: list[tuple[int, dict]] = field(default_factory=list)
 
 
 def _forwards(count: int) -> Callable[[TargetModel], Passes]:
@@ -71,7 +69,7 @@ def _interventions(values: Mapping[str, Any]) -> Work:
 def _class_paths(values: Mapping[str, Any]) -> Work:
     settings, compared = _search_settings(values), values.get("agreement_images")
     ways = [settings, {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8]}] if compared else []
-    return Work([(values["n_images"], "all", settings)], searches=[(compared, way) for way in ways])
+    return Work([(values["n_images"], "all", settings), *((compared, "all", way) for way in ways)])
 
 
 def _pruning(values: Mapping[str, Any]) -> Work:
@@ -193,8 +191,6 @@ def _counted(measured: Measured, work: Work, identity: tuple, searched: set) -> 
         key = (identity, count, which, str(sorted(complete_settings(measured.target, **settings).items())))
         cost += Estimate(memory_bytes=own.memory_bytes) if key in searched else own
         searched.add(key)
-    for count, settings in work.searches:
-        cost += estimate_paths(measured, count, settings, stored=False)
     for count, copies, passes, readings in work.passes:
         cost += estimate_passes(measured, count, passes(measured.target), copies, readings)
     return cost

@@ -87,7 +87,7 @@ def reading_seconds(images: ImageSet, preprocessing: Mapping | None, few: int = 
     return (time.perf_counter() - started) / len(chosen)
 
 
-def estimate_paths(measured: Measured, count: int, settings: Mapping, stored: bool = True) -> Estimate:
+def estimate_paths(measured: Measured, count: int, settings: Mapping) -> Estimate:
     """Of :meth:`~neuronpath_core.study.Study.paths`: the search for the paths of ``count`` images, and their table.
 
     Memory is weights, one chunk (what autograd keeps of as many copies as it holds), a part's images with the next part's, and the table.  While a table is
@@ -97,14 +97,13 @@ def estimate_paths(measured: Measured, count: int, settings: Mapping, stored: bo
         measured: the model.
         count: number of images.
         settings: of :func:`~neuronpath_core.paths.find_paths`; its defaults are filled in.
-        stored: whether a table is kept.
 
     Raises:
         ValueError: settings that the model does not allow.
     """
     target, settings = measured.target, complete_settings(measured.target, **{"draft": DRAFT} | settings)
     numbers = target.n_blocks * (settings["top"] or 1)
-    table = count * (NEURON_BYTES * numbers + ROW_BYTES) + TABLE_BYTES if stored else 0
+    table = count * (NEURON_BYTES * numbers + ROW_BYTES) + TABLE_BYTES
     return Estimate(count * (measured.path_seconds(settings) + measured.reading),
                     _memory(measured, min(count, IMAGES_PER_PART), _copies(settings)) + count * IN_MEMORY_BYTES * numbers, table)
 

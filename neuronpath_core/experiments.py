@@ -92,14 +92,13 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
         reference: the settings to compare with.
 
     Returns:
-        one row per model and way, its paths found by a draft in single precision where nothing else is said: ``model, way, evaluations`` (of the whole
-            model's gradient at a block by the joint search, mean over blocks and images; NaN for others), ``neurons, paths`` (shares that agree),
-            ``score`` (largest deviation of the score, of its mean size).
+        one row per model and way, its paths those of :meth:`Study.paths`: ``model, way, evaluations`` (of the whole model's gradient at a block by the
+            joint search, mean over blocks and images; NaN for others), ``neurons, paths`` (shares that agree), ``score`` (largest deviation of the score,
+            of its mean size).
     """
     rows = []
     for model in study.check_models(list(names)):
-        target, (pictures, labels) = study.target(model), study.batch(images, model)
-        fine = find_paths(target, pictures, labels, **{"draft": study.draft} | reference)
+        target, fine = study.target(model), study.paths(model, images, **reference)
         for way, settings in ways.items():
             try:
                 resolve_context(target, settings.get("context", "auto"))
@@ -107,12 +106,11 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
                 if settings["context"] in CONTEXTS:
                     continue
                 raise
-            complete = complete_settings(target, **{"draft": study.draft} | settings)
-            found = find_paths(target, pictures, labels, **complete)
-            same, whole = metrics.agreement(found.neurons.cpu(), fine.neurons.cpu())
+            found = study.paths(model, images, **settings)
+            same, whole = metrics.agreement(found.neurons, fine.neurons)
             deviation = ((found.score - fine.score).abs().max() / fine.score.abs().mean()).item()
-            rows.append({"model": model, "way": way, "evaluations": _evaluations(complete, found, target.n_blocks), "neurons": same, "paths": whole,
-                         "score": deviation})
+            evaluations = _evaluations(complete_settings(target, **settings), found, target.n_blocks)
+            rows.append({"model": model, "way": way, "evaluations": evaluations, "neurons": same, "paths": whole, "score": deviation})
     return pd.DataFrame(rows)
 
 

@@ -233,13 +233,13 @@ def cost_curves(table: pd.DataFrame) -> Figure:
 @styled
 def integrand_curves(table: pd.DataFrame) -> Figure:
     """How far the integrand of a path neuron varies, against its block: median over images, with the middle half; ``table`` as of
-    ``integrands.integrand_variation``."""
+    ``integrands.integrand_curvature``."""
     figure, axis = plt.subplots(figsize=(6.2, 3.2))
     for (model, rows), colour in zip(table.groupby("model", sort=False), sns.color_palette("colorblind"), strict=False):
-        quartiles = rows.groupby("block")["variation"].quantile([0.25, 0.5, 0.75]).unstack()
+        quartiles = rows.groupby("block")["curvature"].quantile([0.25, 0.5, 0.75]).unstack()
         axis.plot(quartiles.index, quartiles[0.5], marker="o", markersize=3, label=model, color=colour)
         axis.fill_between(quartiles.index, quartiles[0.25], quartiles[0.75], color=colour, alpha=0.15, linewidth=0)
-    axis.set(yscale="log", xlabel="block", ylabel="variation of the integrand", xticks=block_ticks(int(table["block"].max())))
+    axis.set(yscale="log", xlabel="block", ylabel="distance from a straight line", xticks=block_ticks(int(table["block"].max())))
     legend_outside(figure, axis)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,11 +47,9 @@ def sync_folder(folder: Path) -> None:
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """``write(temporary path)``, flushed to disk, then renamed; on any failure no trace is left."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    os.umask(mask := os.umask(0))
-    temporary.chmod(0o666 & ~mask)  # as any other new file; mkstemp's are for their owner alone
+    # not tempfile's, which are for their owner alone: this one is to be as any other new file
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         write(temporary)
         with open(temporary, "rb+") as stream:

@@ -1,4 +1,4 @@
-"""How the integrand of a path neuron's score varies as its block fades out: where a rule needs its nodes."""
+"""How far from a straight line the integrand of a path neuron's score is as its block fades out: where a rule needs its nodes."""
 
 from __future__ import annotations
 
@@ -64,20 +64,23 @@ def path_integrand(
                                    lambda chosen: torch.stack([at(alpha, chosen) for alpha in alphas], 2), side_by_side=True))
 
 
-def integrand_variation(study: Study, names: Sequence[str], images: ImageSet, steps: int = 12) -> pd.DataFrame:
-    r"""How far the integrand of every path neuron varies over Gauss-Legendre nodes, of its mean size; computed in single precision.
+def integrand_curvature(study: Study, names: Sequence[str], images: ImageSet, steps: int = 8) -> pd.DataFrame:
+    r"""How far the integrand of every path neuron is from a straight line, which one Gauss-Legendre node integrates exactly; computed in single precision.
 
     Returns:
-        one row per model, image and block, counted from 1: ``model, image, block, variation``,
-        :math:`\sqrt{\sum_k q_k (f(\alpha_k) - \bar f)^2} \big/ \sum_k q_k |f(\alpha_k)|`.
+        one row per model, image and block, counted from 1: ``model, image, block, curvature``,
+        :math:`\sqrt{\sum_k q_k (f(\alpha_k) - g(\alpha_k))^2} \big/ \sum_k q_k |f(\alpha_k)|` over so many Gauss-Legendre nodes, :math:`g` the straight line
+        that makes the numerator smallest.
     """
     tables, (alphas, weights) = [], quadrature_rule("gauss-legendre", steps)
+    line = (2 * alphas - 1) * 3**0.5  # beside the constant the other orthonormal straight line on [0, 1]
     for model in study.check_models(list(names)):
         target, (pictures, labels), neurons = study.target(model), study.batch(images, model), study.paths(model, images, context="full").neurons
         with memory_limit(target, study.memory_budget):
             lower = target.in_dtype(torch.float32)
             values = path_integrand(lower, pictures.to(lower.dtype), labels, neurons.to(target.device), alphas).cpu().double()
-        spread = ((values - (values @ weights)[..., None]).square() @ weights).sqrt() / (values.abs() @ weights)
+        rest = values - (values @ weights)[..., None] - (values @ (weights * line))[..., None] * line
+        share = (rest.square() @ weights).sqrt() / (values.abs() @ weights)
         tables.append(pd.DataFrame({"model": model, "image": np.repeat(images.ids.numpy(), target.n_blocks),
-                                    "block": np.tile(np.arange(1, target.n_blocks + 1), len(images)), "variation": spread.flatten().numpy()}))
+                                    "block": np.tile(np.arange(1, target.n_blocks + 1), len(images)), "curvature": share.flatten().numpy()}))
     return pd.concat(tables, ignore_index=True)

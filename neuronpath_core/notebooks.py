@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from neuronpath_core.files import plain_errors
 from neuronpath_core.inputs import inputs_sha256
 from neuronpath_core.messages import one_line
+from neuronpath_core.papermill_process import through_papermill
 from neuronpath_core.parameters import check_parameters, own_parameters, parameter_checks, profile_parameters
-from neuronpath_core.profiles import DEFAULT_PROFILE, RESULTS_VARIABLE, load_profile
+from neuronpath_core.profiles import DEFAULT_PROFILE, load_profile
 from neuronpath_core.store import check_writable, write_atomically
-from neuronpath_core.variables import environment
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -151,11 +151,16 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     return runs
 
 
-def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
+def execute(root: Path, run: Run, results: Path, progress: bool = True, through: Callable[..., None] = through_papermill) -> None:
     """Run one notebook through papermill; its output appears only when it is whole.
 
-    The notebook keeps its path tables under ``results`` too.  A failed notebook's cells are kept beside the outputs as
-    ``<name>.failed.ipynb``; what an earlier run left stays.
+    A failed notebook's cells are kept beside the outputs as ``<name>.failed.ipynb``; what an earlier run left stays.
+
+    Args:
+        root, results: folders of the study and of what it finds.
+        run: of :func:`plan`.
+        progress: show a bar of cells.
+        through: what executes it.
 
     Raises:
         NotebookError: a cell failed, or the kernel died.
@@ -167,8 +172,9 @@ def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
 
     def write(working: Path) -> None:
         try:
-            with environment({RESULTS_VARIABLE: results}):
-                _papermill(root, run, working, progress)
+            with tempfile.TemporaryDirectory(prefix="np-") as sockets:
+                through(str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working), run.parameters, str(root / "notebooks"), KERNEL["name"], sockets,
+                        run.notebook if progress else None)
         except papermill.PapermillExecutionError as error:
             os.replace(working, failed)
             # papermill puts the cell of overridden parameters after the notebook's own
@@ -182,18 +188,6 @@ def execute(root: Path, run: Run, results: Path, progress: bool = True) -> None:
         write_atomically(run.output, write)
         write_atomically(run.record, lambda path: path.write_text(run.made_from))
         failed.unlink(missing_ok=True)
-
-
-def _papermill(root: Path, run: Run, working: Path, progress: bool) -> None:
-    import papermill
-    from traitlets.config import Config
-
-    # sockets in a folder of their own: no port is opened, no kernel warns of one, and two runs do not meet
-    with tempfile.TemporaryDirectory(prefix="np-") as sockets:
-        papermill.execute_notebook(
-            str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working), parameters=run.parameters or None, cwd=str(root / "notebooks"),
-            progress_bar={"desc": run.notebook} if progress else False, kernel_name=KERNEL["name"], log_output=False,
-            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}))
 
 
 def store_outputs(root: Path, run: Run) -> None:

@@ -64,7 +64,8 @@ def multiply_adds(target: TargetModel) -> dict[str, float]:
 
     With T tokens, width d and n neurons a native block costs :math:`T(4d^2 + 2nd) + 2T^2d`.  The way back costs as much in products with weights, which need no
     gradient, and twice that in the two attention products, and so does a tangent.  Of the last block, keys and values are all that is
-    computed of the tokens but the class token.  Left out: embedding, norms, activation functions and the head.
+    computed of the tokens but the class token.  Left out: embedding, norms, activation functions and the head, and what a fused attention kernel computes
+    again on the way back, :math:`T^2 d`.
     """
     tokens, width, neurons, outside = target.n_tokens, target.model.embed_dim, target.n_neurons, target.model.num_prefix_tokens
     own, ffn, attention = 4 * width**2, 2 * neurons * width, 2 * tokens * width

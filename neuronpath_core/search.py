@@ -48,8 +48,8 @@ class Found:
         neurons: int64 ``(batch, layer, rank)``, best first.
         score: ``(batch,)``, the joint attribution score or the complete attribution of the paths.
         gap: ``(batch,)``, the smallest over the blocks of :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`, between the last neuron that was taken and
-            the first that was not: what rounding would have to bridge to change the path.  Infinite where every neuron is taken, 0 for ``"beam"``,
-            which compares more than that.
+            the first that was not: what rounding would have to bridge to change the path.  Infinite where every neuron is taken.  Of ``"beam"`` the
+            smallest of all that it compares: proposed neurons, kept partial paths and final scores with those that were not.
     """
 
     neurons: Int64[Tensor, "batch layer rank"]
@@ -144,21 +144,27 @@ def _beam(chunk: PartialPaths, width: int) -> Found:
     """Hypotheses of one image follow one another, that of the joint search first."""
     images, target = len(chunk.total), chunk.target
     device, held = target.device, 1
-    paths = torch.empty(images, 0, dtype=torch.int64, device=device)
+    paths, gaps = torch.empty(images, 0, dtype=torch.int64, device=device), []
     for block in range(target.n_blocks):
         if block > 0:
             chunk.advance(block)
-        proposed = top_neurons(chunk.joint_scores(block), min(width, target.n_neurons))
+        scores = chunk.joint_scores(block)
+        ranked = top_neurons(scores, width + 1)  # as many as there are
+        proposed = ranked[:, :width]
+        # which neurons are proposed, and which of them goes on with the joint search's own path
+        gaps += [_gap(scores, ranked[:, first:first + 2]).reshape(images, -1) for first in (0, width - 1)]
         parents = torch.arange(images * held, device=device).repeat_interleave(proposed.shape[1])
         paths = torch.cat([paths[parents], proposed.reshape(-1, 1)], 1)
         chunk = chunk.take(parents)
         chunk.write(block, paths[:, -1:])
-        scores = chunk.score(block + 1).reshape(images, -1)
+        scores, last = chunk.score(block + 1).reshape(images, -1), block == target.n_blocks - 1
         # the joint search's own path comes first among the proposals of the first hypothesis, and stays whatever its score
-        scores = scores.index_fill(1, torch.zeros(1, dtype=torch.int64, device=device), torch.inf) if block < target.n_blocks - 1 else scores
+        ranking = scores if last else scores.index_fill(1, torch.zeros(1, dtype=torch.int64, device=device), torch.inf)
         held = min(width, scores.shape[1])
-        kept = top_neurons(scores, held)
+        kept = top_neurons(ranking, held + 1)
+        gaps.append(_gap(scores, kept[:, :2] if last else kept[:, held - 1:])[:, None])
+        kept = kept[:, :held]
         rows = (kept + torch.arange(images, device=device)[:, None] * scores.shape[1]).flatten()
         chunk, paths = chunk.take(rows), paths[rows]
     best = torch.arange(images, device=device) * held
-    return Found(paths[best, :, None], scores.gather(1, kept[:, :1])[:, 0], torch.zeros_like(scores[:, 0]))
+    return Found(paths[best, :, None], scores.gather(1, kept[:, :1])[:, 0], torch.cat(gaps, 1).amin(1))

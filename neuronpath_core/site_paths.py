@@ -54,8 +54,8 @@ def site_effects(
             targets = {site: SiteModel(own.model, own.scope, site) for site in sites}
             for site, target in targets.items():
                 for method in methods:
-                    found[site, method] = find_paths(target, pictures, labels, method, context=context, seed=seed, **settings,
-                                                     memory_budget=study.memory_budget).neurons
+                    found[site, method] = find_paths(target, pictures, labels, method, context=context, seed=seed, memory_budget=study.memory_budget,
+                                                     **{"draft": study.draft} | settings).neurons
             if "mixed" in targets and {(half, "neuron_path") for half in HALVES} <= set(found):
                 found["mixed", APART] = torch.stack([found[half, "neuron_path"] for half in HALVES], 2).flatten(1)
             for (site, method), neurons in sorted(found.items(), key=lambda each: sites.index(each[0][0])):

@@ -194,8 +194,8 @@ def read_or_compute(folder: Path, manifest: dict, count: int, compute: Callable[
         The table, every row's ``neurons`` an int64 array.
 
     Raises:
-        ValueError: another process is computing this table (it is not waited for); the folder cannot be written to or the disk is full (what is finished
-            stays); parts that were not asked for, or too few.
+        ValueError: another process is computing this table (it is waited for only if ``NEURONPATH_WAIT`` is set); the folder cannot be written to or the
+            disk is full (what is finished stays); parts that were not asked for, or too few.
     """
     if count < 1 or part_size < 1:
         raise ValueError(f"a table of {count} rows in parts of {part_size} cannot be; accepted: at least 1 of both")

@@ -1,4 +1,4 @@
-"""One writer at a time: a second one is told who the first is, and not made to wait."""
+"""One writer at a time: a second one is told who the first is, and waits only if it was started to do so."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from neuronpath_core.files import plain_errors
 
+WAIT_VARIABLE = "NEURONPATH_WAIT"  # set to anything for processes that were started together and want the same tables
 ATTEMPTS, PAUSE = 10, 0.1  # a writer names itself just after it has the lock and unnames itself just before it lets go; until then, seconds between looks
 
 
@@ -40,13 +41,13 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Inside, nobody else writes this folder.  A lock ends with its process, however that ends.
 
     Raises:
-        ValueError: another one is writing it, or the folder around it cannot be written to.
+        ValueError: another one is writing it and ``NEURONPATH_WAIT`` is not set, or the folder around it cannot be written to.
     """
     lock, owner = FileLock(folder.with_name(f".{folder.name}.lock")), folder.with_name(f".{folder.name}.writer")
     with plain_errors(folder.parent):
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=-1 if os.environ.get(WAIT_VARIABLE) else 0)
                 break
             except Timeout:
                 if (writer := living_writer(owner)) is None and attempt < ATTEMPTS:

@@ -23,9 +23,9 @@ def shares(blocks=4):
                                        "value": values.ravel()}))
 
 
-def variation():
+def curvature():
     """Of the integrands of two models of three blocks, five images."""
-    return pd.DataFrame([{"model": model, "image": image, "block": block, "variation": (1 + image) * (1 + number) / 4**block}
+    return pd.DataFrame([{"model": model, "image": image, "block": block, "curvature": (1 + image) * (1 + number) / 4**block}
                          for number, model in enumerate(MODELS) for image in range(5) for block in (1, 2, 3)])
 
 

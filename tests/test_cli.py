@@ -1,6 +1,7 @@
 """The ``neuronpath`` command: what it refuses, what it keeps, and what a notebook that fails leaves."""
 
 import ast
+import functools
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core import cli, notebooks, parameters
+from neuronpath_core import executions as executions_module
 from neuronpath_core import study as study_module
 from neuronpath_core.notebooks import resolve_notebooks
 from neuronpath_core.profiles import RESULTS_VARIABLE, load_profile
@@ -54,7 +56,7 @@ def executions(monkeypatch):
         run.output.write_text((_root / "notebooks" / f"{run.notebook}.ipynb").read_text())
         run.record.write_text(run.made_from)
 
-    monkeypatch.setattr(cli, "execute", pretend)
+    monkeypatch.setattr(executions_module, "execute", pretend)
     return runs
 
 
@@ -337,11 +339,13 @@ def result(path):
     return nbformat.read(path, 4).cells[-1].outputs[0]["data"]["text/plain"]
 
 
-def test_execute_keep_and_store(root, neuronpath):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_execute_keep_and_store(root, neuronpath, jobs):
+    neuronpath = functools.partial(neuronpath, "run", "--jobs", jobs)
     source = root / "notebooks" / "01_sum.ipynb"
     output = root / "results" / "digits" / "notebooks" / "01_sum.ipynb"
     before = files(root / "notebooks")
-    status, said, errors = neuronpath("run", "01", "--quiet")
+    status, said, errors = neuronpath("01", "--quiet")
     assert (status, said_by_the_command(errors)) == (0, "")
     assert str(output.parent) in said
     assert result(output) == "20"
@@ -349,10 +353,10 @@ def test_execute_keep_and_store(root, neuronpath):
     assert sorted(files(output.parent)) == ["01_sum.ipynb", "01_sum.made_from"]
 
     first = files(output.parent)
-    assert "01_sum: nothing has changed" in neuronpath("run", "01", "--quiet")[1]
+    assert "01_sum: nothing has changed" in neuronpath("01", "--quiet")[1]
     assert files(output.parent) == first
 
-    assert neuronpath("run", "01", "--store", "--quiet")[0] == 0
+    assert neuronpath("01", "--store", "--quiet")[0] == 0
     stored = nbformat.read(source, 4)
     nbformat.validate(stored)
     assert result(source) == "20"
@@ -362,13 +366,13 @@ def test_execute_keep_and_store(root, neuronpath):
 
     # with its outputs stored it is still the notebook that was executed; executed again, nothing in it moves
     as_stored = source.read_bytes()
-    assert "01_sum: nothing has changed" in neuronpath("run", "01", "--store", "--quiet")[1]
+    assert "01_sum: nothing has changed" in neuronpath("01", "--store", "--quiet")[1]
     assert source.read_bytes() == as_stored
-    assert "nothing has changed" not in neuronpath("run", "01", "--store", "--force", "--quiet")[1]
+    assert "nothing has changed" not in neuronpath("01", "--store", "--force", "--quiet")[1]
     assert source.read_bytes() == as_stored
 
     # a run with parameters is no reference
-    assert_refused_to_store(neuronpath("run", "01", "--store", "--quiet", "-p", "steps", "3", "-p", "seed", "4"))
+    assert_refused_to_store(neuronpath("01", "--store", "--quiet", "-p", "steps", "3", "-p", "seed", "4"))
     assert result(output) == "20"
     assert source.read_bytes() == as_stored
 
@@ -380,15 +384,17 @@ def assert_refused_to_store(answer):
     assert "only outputs of the notebooks' own parameters can be stored" in errors
 
 
-def test_a_notebook_that_fails(root, neuronpath):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_notebook_that_fails(root, neuronpath, jobs):
+    neuronpath = functools.partial(neuronpath, "run", "--jobs", jobs)
     source = root / "notebooks" / "01_sum.ipynb"
     results = root / "results" / "digits" / "notebooks"
-    assert neuronpath("run", "01", "--quiet")[0] == 0
+    assert neuronpath("01", "--quiet")[0] == 0
     good, trees = files(results), files(root)
 
     failing = 'raise RuntimeError("first line\\nsecond line")'
     small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", "early = 1", failing, "never = 2")
-    status, said, errors = neuronpath("run", "01", "02", "--quiet")
+    status, said, errors = neuronpath("01", *(["02"] if jobs == 1 else []), "--quiet")
     assert (status, said) == (1, "")
     assert said_by_the_command(errors).count("\n") == 1
     for word in ("notebook 01_sum", "cell 4:", "RuntimeError: first line second line", "01_sum.failed.ipynb"):
@@ -402,15 +408,17 @@ def test_a_notebook_that_fails(root, neuronpath):
 
     # put right, it runs, and the failed one goes
     small_study.write_notebook(root, source.stem, "steps = 20\nseed = 0", "steps * 2")
-    assert neuronpath("run", "01", "--quiet")[0] == 0
+    assert neuronpath("01", "--quiet")[0] == 0
     assert sorted(files(results)) == ["01_sum.ipynb", "01_sum.made_from"]
     assert result(results / "01_sum.ipynb") == "40"
 
 
-def test_a_kernel_that_dies(root, neuronpath):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_kernel_that_dies(root, neuronpath, jobs):
+    neuronpath = functools.partial(neuronpath, "run", "--jobs", jobs)
     small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", "import os; os._exit(3)")
     before = files(root)
-    status, said, errors = neuronpath("run", "01", "--quiet")
+    status, said, errors = neuronpath("01", "--quiet")
     assert (status, said) == (1, "")
     assert said_by_the_command(errors).count("\n") == 1
     assert "notebook 01_sum" in errors
@@ -461,10 +469,11 @@ def start(root, *arguments):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def test_an_interrupted_run_leaves_no_temporary_file(root):
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_run_leaves_no_temporary_file(root, jobs):
     busy = "open('started', 'w').close(); import time; time.sleep(60)"
     small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", busy)
-    process = start(root, "run", "01", "--quiet")
+    process = start(root, "run", "01", "--quiet", "--jobs", jobs)
     deadline = time.monotonic() + 60
     while not (root / "notebooks" / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -475,6 +484,66 @@ def test_an_interrupted_run_leaves_no_temporary_file(root):
     (root / "notebooks" / "started").unlink()
     assert files(root / "results") == {}
     assert sorted(files(root / "notebooks")) == ["01_sum.ipynb", "02_list.ipynb", "03_device.ipynb"]
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+WAITING = """
+from pathlib import Path
+import os, time
+Path("{own}").write_text(str(os.getpid()))
+until = time.monotonic() + 60
+while not Path("{other}").exists() and time.monotonic() < until:
+    time.sleep(0.05)
+" ".join([str(Path("{other}").exists()), os.environ["OMP_NUM_THREADS"], os.environ["NEURONPATH_RESULTS"]])
+"""
+
+
+def test_notebooks_run_side_by_side_each_with_its_share_of_the_cores(root, neuronpath, monkeypatch):
+    """Neither of two ends before the other has begun."""
+    small_study.write_notebook(root, "01_sum", "steps = 20", WAITING.format(own="one", other="two"))
+    small_study.write_notebook(root, "02_list", "steps = 20", WAITING.format(own="two", other="one"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    status, said, errors = neuronpath("run", "01", "02", "--jobs", "2")
+    assert status == 0 and "notebooks: 100%" in errors and "2/2" in errors
+    for name in ("01_sum", "02_list"):
+        assert result(root / "results" / "digits" / "notebooks" / f"{name}.ipynb") == f"'True 3 {root / 'results' / 'digits'}'"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert neuronpath("run", "01", "--jobs", "2", "--force")[0] == 0
+    assert " 5 " in result(root / "results" / "digits" / "notebooks" / "01_sum.ipynb")
+
+
+def test_when_one_of_several_fails_those_that_run_are_finished_and_no_other_begins(root, neuronpath):
+    small_study.write_notebook(root, "01_sum", "steps = 20", "import os, time", "while not os.path.exists('two'): time.sleep(0.05)", "1 / 0")
+    small_study.write_notebook(root, "02_list", "steps = 20", "open('two', 'w').close(); import time; time.sleep(3); 'done'")
+    status, said, errors = neuronpath("run", "--jobs", "2", "--quiet")
+    assert status == 1 and said == "" and "notebook 01_sum, cell 5: ZeroDivisionError" in said_by_the_command(errors)
+    outputs = root / "results" / "digits" / "notebooks"
+    assert sorted(files(outputs)) == ["01_sum.failed.ipynb", "02_list.ipynb", "02_list.made_from"]
+    assert result(outputs / "02_list.ipynb") == "'done'"
+
+
+def test_notebooks_end_with_a_command_that_is_killed(root):
+    small_study.write_notebook(root, "01_sum", "steps = 20", "import os; open('started', 'w').write(str(os.getpid())); import time; time.sleep(300)")
+    process, started = start(root, "run", "01", "--quiet", "--jobs", "2"), root / "notebooks" / "started"
+    assert until(lambda: started.exists() and started.read_text())
+    kernel = int(started.read_text())
+    process.kill()
+    process.communicate(timeout=60)
+    assert until(lambda: not Path(f"/proc/{kernel}").exists() or "State:\tZ" in Path(f"/proc/{kernel}/status").read_text())
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("--jobs", "0"), ("jobs", "x>=1")), (("--jobs", "two"), ("jobs", "integer")), (("--jobs", "2", "--engine", "ray"), ("--jobs 2", "accepted: --jobs 1"))])
+def test_numbers_of_jobs_that_are_refused(root, neuronpath, executions, arguments, words):
+    assert_refused(neuronpath("run", "01", *arguments), *words)
+    assert not executions
 
 
 def test_two_runs_at_once(root):

@@ -35,7 +35,7 @@ CALLS = {
     "similar_classes": lambda: figures.similar_classes(small.extremes(), small.pictures(), ["a", "d"]),
     "pruning_curves": lambda: figures.pruning_curves(small.pruning(), dict.fromkeys(MODELS, 0.9), "test accuracy"),
     "cost_curves": lambda: figures.cost_curves(small.cost()),
-    "integrand_curves": lambda: figures.integrand_curves(small.variation()),
+    "integrand_curves": lambda: figures.integrand_curves(small.curvature()),
     "benchmark_ratios": lambda: figures.benchmark_ratios(small.ratios()),
     "overlap_dots": lambda: figures.overlap_dots(small.overlap_rows()),
     "overlap_blocks": lambda: figures.overlap_blocks(small.overlap_of_blocks()),
@@ -285,11 +285,11 @@ def test_benchmark_ratios():
 
 
 def test_integrand_curves_are_medians_of_images():
-    table = small.variation()
+    table = small.curvature()
     axis, = panels(figures.integrand_curves(table))
     assert axis.get_yscale() == "log" and axis.get_xlabel() == "block"
     for line, model in zip(axis.lines, dict.fromkeys(table["model"]), strict=True):
-        expected = table[table["model"] == model].groupby("block")["variation"].median()
+        expected = table[table["model"] == model].groupby("block")["curvature"].median()
         assert list(line.get_xdata()) == [1, 2, 3] and np.allclose(line.get_ydata(), expected)
 
 

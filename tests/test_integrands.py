@@ -1,5 +1,6 @@
 """What the search integrates for a path's own neurons, against slow scores at single nodes."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,8 +39,8 @@ def test_its_integral_is_what_the_search_ranks_by():
 def test_the_table_of_a_study(tmp_path):
     study = Study(root=small_study.make_study(tmp_path))
     images = study.images(20)
-    table = integrands.integrand_variation(study, ["one", "two"], images, steps=6)
-    assert list(table.columns) == ["model", "image", "block", "variation"] and len(table) == 2 * 20 * 3
+    table = integrands.integrand_curvature(study, ["one", "two"], images, steps=6)
+    assert list(table.columns) == ["model", "image", "block", "curvature"] and len(table) == 2 * 20 * 3
     alphas, weights = npc.quadrature_rule("gauss-legendre", 6)
     for model in ("one", "two"):
         target, batch = study.target(model), study.batch(images, model)
@@ -47,11 +48,19 @@ def test_the_table_of_a_study(tmp_path):
         rows = table[table["model"] == model].reset_index(drop=True)
         assert rows["image"].tolist() == [number for number in images.ids.tolist() for _ in range(3)] and rows["block"].tolist() == 20 * [1, 2, 3]
         for place in (0, 4, 59):
-            own = values.flatten(0, 1)[place]
-            mean = sum(weight * value for weight, value in zip(weights, own, strict=True))
-            spread = sum(weight * (value - mean) ** 2 for weight, value in zip(weights, own, strict=True)) ** 0.5
-            size = sum(weight * abs(value) for weight, value in zip(weights, own, strict=True))
-            assert rows["variation"][place] == pytest.approx(float(spread / size), rel=1e-3)
+            own = values.flatten(0, 1)[place].numpy()
+            fitted = np.polyval(np.polyfit(alphas.numpy(), own, 1, w=weights.sqrt().numpy()), alphas.numpy())
+            size = weights.numpy() @ abs(own)
+            assert rows["curvature"][place] * size == pytest.approx((weights.numpy() @ (own - fitted) ** 2) ** 0.5, rel=1e-2, abs=1e-5 * size)
+
+
+def test_curvature_of_a_parabola(tmp_path, monkeypatch):
+    r"""Of :math:`1 + 2\alpha + 6\alpha^2` the second Legendre polynomial, once, is what no straight line has: of norm :math:`1/\sqrt 5`, the mean being 4."""
+    study = Study(root=small_study.make_study(tmp_path))
+    monkeypatch.setattr(integrands, "path_integrand", lambda target, images, labels, neurons, alphas: (1 + 2 * alphas + 6 * alphas**2).expand(
+        len(images), target.n_blocks, -1))
+    table = integrands.integrand_curvature(study, ["one"], study.images(10), steps=4)
+    np.testing.assert_allclose(table["curvature"], 1 / 5**0.5 / 4, rtol=1e-12)
 
 
 def test_refusals(tmp_path):
@@ -60,4 +69,4 @@ def test_refusals(tmp_path):
     wrong = torch.zeros(3, 3, dtype=torch.int64)
     helpers.refused(lambda: integrands.path_integrand(target, images, labels, wrong, alphas), "paths of 3 images, the batch has 2")
     study = Study(root=small_study.make_study(tmp_path))
-    helpers.refused(lambda: integrands.integrand_variation(study, ["three"], study.images(10)), "accepted: one or more of one, two")
+    helpers.refused(lambda: integrands.integrand_curvature(study, ["three"], study.images(10)), "accepted: one or more of one, two")

@@ -23,7 +23,7 @@ ORDER = ["variables", "messages", "clusters", "workers", "engines", "files", "we
          "drafts", "integrands", "experiments", "passes", "rates", "estimate", "benchmarks", "long_runs", "report", "taxonomy", "analysis",
          "factorial", "controls", "leads", "site_paths", "defect_cases", "defects", "defect_table", "pretraining", "pruning",
          "pruning_comparison", "pruning_claims", "stability", "drawing", "site_figures", "check_figures", "agreement_figures", "figures",
-         "picker", "parameters", "inputs", "notebooks", "preflight", "new_profile", "dry_run", "cli"]
+         "picker", "parameters", "inputs", "papermill_process", "notebooks", "executions", "preflight", "new_profile", "dry_run", "cli"]
 
 
 def normal(name: str) -> str:

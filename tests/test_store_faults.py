@@ -26,7 +26,7 @@ from neuronpath_core import store
 from neuronpath_core.parts import PART_NAME, PARTS, read_part, write_part
 from neuronpath_core.store import MANIFEST, RUN, TABLE, StoreWarning, manifest_key
 from neuronpath_core.tables import table_bytes
-from neuronpath_core.writers import living_writer, only_writer
+from neuronpath_core.writers import WAIT_VARIABLE, living_writer, only_writer
 from tests.test_store import OTHERS, SETTINGS, Counted, Stopped, Stopping, a_table, assert_same, contents, flip_a_byte, part_of, ranges, read_or_compute
 
 EVERY = ranges(*range(0, 30, 4))
@@ -495,6 +495,22 @@ def test_of_threads_one_computes(tmp_path):
         answers = list(pool.map(call, range(4)))
     assert sum(isinstance(answer, str) for answer in answers) == 3
     assert all(f"pid {os.getpid()}" in answer for answer in answers if isinstance(answer, str))
+    assert_finished(tmp_path / "a")
+
+
+def test_those_that_were_started_together_wait_and_one_computes(tmp_path, monkeypatch):
+    monkeypatch.setenv(WAIT_VARIABLE, "1")
+    begun = []
+
+    def compute(pending):
+        begun.append(list(pending))
+        time.sleep(0.3)
+        yield from Counted()(pending)
+
+    with ThreadPoolExecutor(4) as pool:
+        for table in pool.map(lambda _: store.read_or_compute(tmp_path / "a", SETTINGS, 30, compute, 4), range(4)):
+            assert_same(table, a_table())
+    assert begun == [EVERY]
     assert_finished(tmp_path / "a")
 
 
