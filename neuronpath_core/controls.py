@@ -17,7 +17,7 @@ from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.baselines import activation_paths, random_paths
 from neuronpath_core.datasets import ImageSet
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import Paths, complete_settings, find_paths
+from neuronpath_core.paths import Paths, complete_settings, find_paths, steps_of_one_rule
 from neuronpath_core.study import Study
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def equal_budget(target: TargetModel, procedure: str = "search") -> int:
 
 def scoring_rule(target: TargetModel, quadrature: str = "gauss-legendre", steps: int | Sequence[int] | str | None = None, **others) -> dict:
     """``quadrature`` and ``steps`` by which all paths of a comparison are scored, in full context, whatever they were searched with."""
-    steps = None if steps == "auto" else max(steps) if isinstance(steps, Sequence) else steps
+    steps = None if steps in (None, "auto") else steps_of_one_rule(steps)
     complete = complete_settings(target, method="random", context="full", quadrature=quadrature, steps=steps)
     return {name: complete[name] for name in ("quadrature", "steps")}
 

@@ -9,7 +9,7 @@ from neuronpath_core.attribution import quadrature_rule
 from neuronpath_core.memory import copies_at_once
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.partial_paths import Integrand
-from neuronpath_core.paths import ABLATION_PROPOSALS, AUTO_STEPS, PUBLISHED_STEPS, WITH_SEARCH, complete_settings, integral
+from neuronpath_core.paths import ABLATION_PROPOSALS, AUTO_STEPS, WITH_SEARCH, complete_settings, integral, steps_of_one_rule
 
 # steps="auto" mostly settles as soon as it can, with the second rule that it tries (the mean of 5 evaluations of notebook 7)
 AUTO_ROUNDS = 2
@@ -177,8 +177,7 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
             total += search_passes(target, tried, settings, again)
     if method == "neuron_path":
         return total
-    nodes = PUBLISHED_STEPS if steps == "auto" else steps if isinstance(steps, int) else max(steps)
-    nodes = len(quadrature_rule(settings["quadrature"], nodes, settings["nodes"])[0])
+    nodes = len(quadrature_rule(settings["quadrature"], steps_of_one_rule(steps), settings["nodes"])[0])
     if method == "ablation":
         total += ablation_passes(target, min(max(settings["top"] or 1, ABLATION_PROPOSALS), *target.layer_neurons))
     elif method == "knowledge":

@@ -131,6 +131,11 @@ def _by_block(target: TargetModel, name: str, value: object) -> int | list[int]:
     return value
 
 
+def steps_of_one_rule(steps: int | Sequence[int] | str) -> int:
+    """The steps of what takes one rule for all blocks: of steps by block the most, for ``"auto"`` the published number."""
+    return PUBLISHED_STEPS if steps == "auto" else max(steps) if isinstance(steps, (list, tuple)) else steps
+
+
 def integral(context: Context, quadrature: Quadrature, steps: int | Sequence[int], nodes: int | None = None,
              exact_steps: int | Sequence[int] = 1) -> list[Integrand]:
     r"""The terms that :func:`find_paths` sums.
@@ -272,15 +277,14 @@ def _wide(target: TargetModel) -> torch.dtype:
 
 def _score(target: TargetModel, images: Tensor, labels: Tensor, neurons: Tensor, settings: dict) -> Tensor:
     """Joint attribution score in full context."""
-    steps, model = PUBLISHED_STEPS if settings["steps"] == "auto" else settings["steps"], _drafted(target, settings) or target
-    steps = steps if isinstance(steps, int) else max(steps)
+    steps, model = steps_of_one_rule(settings["steps"]), _drafted(target, settings) or target
     score = joint_attribution_score(model, images.to(model.dtype), labels, neurons, settings["quadrature"], steps, settings["nodes"])
     return score.to(_wide(target))
 
 
 def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
     quadrature, steps, method, seed = settings["quadrature"], settings["steps"], settings["method"], settings["seed"]
-    rule = placed_rule(target, quadrature, steps if isinstance(steps, int) else max(steps), settings["nodes"])
+    rule = placed_rule(target, quadrature, steps_of_one_rule(steps), settings["nodes"])
     if method == "activation":
         neurons = baselines.activation_paths(target, images, count)
     elif method == "ablation":
