@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -26,8 +25,9 @@ from neuronpath_core.writers import WAIT_VARIABLE
 def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1, progress: bool = True) -> Iterator[Run]:
     """Execute notebooks, ``jobs`` of them at a time; each is given when its output is there.
 
-    Side by side, a path table that several of them want is searched by the first and waited for by the others, and the libraries of each use
-    1/``jobs`` of the cores where ``OMP_NUM_THREADS`` does not say another number.  When one fails no other is begun; those that run are finished first.
+    Side by side, the libraries of each use 1/``jobs`` of the cores where ``OMP_NUM_THREADS`` does not say another number.  A notebook that names another one
+    as that whose path tables it uses is begun after it; any other table that two of them want is searched by the first and waited for by the second.  When one
+    fails no other is begun; those that run are finished first.
 
     Args:
         root, results: of :func:`~neuronpath_core.notebooks.execute`.
@@ -50,13 +50,15 @@ def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1, prog
 def _side_by_side(root: Path, runs: Sequence[Run], results: Path, jobs: int, progress: bool) -> Iterator[Run]:
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
     variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), RESULTS_VARIABLE: str(results), WAIT_VARIABLE: "1"}
-    processes, pending, working, failure = _Processes(variables), deque(runs), {}, None
+    processes, pending, working, failure = _Processes(variables), list(runs), {}, None
 
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(runs), desc="notebooks", unit="notebook", disable=not progress) as bar:
         try:
             while working or (pending and failure is None):
-                while pending and failure is None and len(working) < jobs:
-                    run = pending.popleft()
+                unfinished = {run.notebook for run in (*pending, *working.values())}
+                ready = [run for run in pending if run.after not in unfinished] or pending[:not working]  # also of a circle
+                for run in ready[:jobs - len(working)] if failure is None else []:
+                    pending.remove(run)
                     working[pool.submit(execute, root, run, results, False, processes.through)] = run
                 bar.set_postfix_str(", ".join(run.notebook for run in working.values()))
                 for future in wait(working, return_when=FIRST_COMPLETED).done:

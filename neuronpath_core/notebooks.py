@@ -70,14 +70,20 @@ def resolve_notebooks(root: Path, wanted: list[str]) -> list[str]:
     return list(dict.fromkeys(chosen)) or known
 
 
+def after(notebook: Path) -> str | None:
+    """The notebook whose path tables this one uses, which its metadata name: side by side with it, it would only wait."""
+    return json.loads(notebook.read_text())["metadata"].get("neuronpath", {}).get("after")
+
+
 @dataclass(frozen=True)
 class Run:
-    """One notebook of a run: its parameters, where its output goes, and what that output would be made from."""
+    """One notebook of a run: its parameters, where its output goes, what that output would be made from, and the notebook whose path tables it uses."""
 
     notebook: str
     parameters: dict[str, Any]
     output: Path
     made_from: str
+    after: str | None = None
 
     @property
     def record(self) -> Path:
@@ -146,7 +152,7 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
         # its own values too: they need not fit another profile
         check_parameters(notebook, list(names), checks, {name: value for name, value in names.items() if name in checks} | parameters)
         made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters, inputs)
-        runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb", made_from))
+        runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb", made_from, after(root / "notebooks" / f"{notebook}.ipynb")))
     check_writable(results / "notebooks")
     return runs
 

@@ -519,6 +519,24 @@ def test_notebooks_run_side_by_side_each_with_its_share_of_the_cores(root, neuro
     assert " 5 " in result(root / "results" / "digits" / "notebooks" / "01_sum.ipynb")
 
 
+def test_a_notebook_that_uses_anothers_tables_is_begun_after_it(root, neuronpath):
+    """The first of three names the last; a name that is not among those to run holds nothing up."""
+    for name, own in (("01_sum", "[os.path.exists(each) for each in ('two', 'three')]"), ("02_list", "open('two', 'w').close()"),
+                      ("03_device", "time.sleep(2); open('three', 'w').close()")):
+        path = small_study.write_notebook(root, name, "steps = 20", f"import os, time; {own}" if name != "01_sum" else f"import os; {own}")
+        if name == "01_sum":
+            notebook = nbformat.read(path, 4)
+            notebook.metadata["neuronpath"] = {"after": "03_device"}
+            nbformat.write(notebook, path)
+    assert neuronpath("run", "--jobs", "2", "--quiet")[0] == 0
+    output = root / "results" / "digits" / "notebooks" / "01_sum.ipynb"
+    assert result(output) == "[True, True]"
+    assert neuronpath("run", "01", "--jobs", "2", "--quiet", "--force")[0] == 0
+    notebook.metadata["neuronpath"]["after"] = "01_sum"  # itself
+    nbformat.write(notebook, root / "notebooks" / "01_sum.ipynb")
+    assert neuronpath("run", "01", "02", "--jobs", "2", "--quiet", "--force")[0] == 0
+
+
 def test_when_one_of_several_fails_those_that_run_are_finished_and_no_other_begins(root, neuronpath):
     small_study.write_notebook(root, "01_sum", "steps = 20", "import os, time", "while not os.path.exists('two'): time.sleep(0.05)", "1 / 0")
     small_study.write_notebook(root, "02_list", "steps = 20", "open('two', 'w').close(); import time; time.sleep(3); 'done'")
