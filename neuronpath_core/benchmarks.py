@@ -74,10 +74,10 @@ def growth_table(measured: dict) -> pd.DataFrame:
 def architecture_table(measured: dict) -> pd.DataFrame:
     """The paper's architectures: seconds per image, 20 nodes for the published procedure, the exact search and frozen context."""
     return pd.DataFrame([{
-        "model": row["model"], "published, s": round(20 * row["published_seconds_per_node"], 1), "exact, s": round(20 * row["exact_seconds_per_node"], 1),
-        "exact, times faster": round(row["exact_ratio"], 1),
-        "default, s": round(row["default_seconds"], 1), "default, times faster": round(row["default_ratio"]),
-        "frozen, s": round(row["frozen_20_seconds"], 2), "frozen, times faster": round(row["frozen_20_ratio"]),
+        "model": row["model"], "published, s": f"{20 * row['published_seconds_per_node']:.1f}", "exact, s": f"{20 * row['exact_seconds_per_node']:.1f}",
+        "exact, times faster": f"{row['exact_ratio']:.1f}", "default, s": f"{row['default_seconds']:.1f}",
+        "default, times faster": f"{row['default_ratio']:.0f}", "frozen, s": f"{row['frozen_20_seconds']:.2f}",
+        "frozen, times faster": f"{row['frozen_20_ratio']:.0f}",
     } for row in measured["architectures"]]).set_index("model").T
 
 

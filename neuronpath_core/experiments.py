@@ -92,9 +92,9 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
         reference: the settings to compare with.
 
     Returns:
-        one row per model and way, its paths those of :meth:`Study.paths`: ``model, way, evaluations`` (of the whole model's gradient at a block by the
-            joint search, mean over blocks and images; NaN for others), ``neurons, paths`` (shares that agree), ``score`` (largest deviation of the score,
-            of its mean size).
+        one row per model and way, its paths those of :meth:`~neuronpath_core.study.Study.paths`: ``model, way, evaluations`` (of the whole model's
+            gradient at a block by the joint search, mean over blocks and images; NaN for others), ``neurons, paths`` (shares that agree), ``score``
+            (largest deviation of the score, of its mean size).
     """
     rows = []
     for model in study.check_models(list(names)):
