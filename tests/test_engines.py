@@ -276,9 +276,10 @@ def test_a_stop_in_the_middle_leaves_no_worker_and_no_more_than_two_parts_each_a
 
     results = engines.on_ray(squares(act=act), PARTS, workers=2)
     _, table = next(results)
-    assert eventually(lambda: len(list(tmp_path.iterdir())) == 2 * engines.IN_FLIGHT)
+    # the first part may come back before the second worker is there
+    assert eventually(lambda: len(list(tmp_path.iterdir())) >= engines.IN_FLIGHT)
     time.sleep(0.3)
-    assert len(list(tmp_path.iterdir())) == 2 * engines.IN_FLIGHT
+    assert len(list(tmp_path.iterdir())) in (engines.IN_FLIGHT, 2 * engines.IN_FLIGHT) and len(PARTS) > 2 * engines.IN_FLIGHT
     process = int(table["process"][0])
     assert is_running(process)
     results.close()
