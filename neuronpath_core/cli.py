@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -114,14 +115,11 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     if check:
         _check(found, lambda: estimate_run(root, runs, force=force))
         return
-    pending = [each for each in runs if force or not each.is_current]
-    for each in runs:
-        if each not in pending:
-            click.echo(f"{each.notebook}: nothing has changed since its last run, kept")
-            if store:
-                store_outputs(root, each)
-    with closing(executed(root, pending, folder, jobs, progress=not quiet)) as finished:
-        for each in finished:
+    kept = [each for each in runs if each.is_current and not force]
+    for each in kept:
+        click.echo(f"{each.notebook}: nothing has changed since its last run, kept")
+    with closing(executed(root, [each for each in runs if each not in kept], folder, jobs, progress=not quiet)) as finished:
+        for each in chain(kept, finished):
             if store:
                 store_outputs(root, each)
     click.echo(f"executed notebooks are in {folder / 'notebooks'}")

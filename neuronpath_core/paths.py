@@ -37,8 +37,8 @@ GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # (notebook 8).
 STEPS_BY_BLOCK = {"full": [8, 4, 3, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
-# a draft's path stands where no choice is closer than so many units of its precision. On 24 to 40 images of each of eight trained models of digits and shapes
-# rounding moved the closest by at most 16, that of a beam, whose partial paths can score little, by at most 45
+# a draft's path stands where no choice is closer than so many units of its precision. On 40 images of each of eight trained models of digits and shapes
+# rounding moved the closest by at most 16; that of a beam of two, whose partial paths can score little, on 24 images of each of six by at most 45
 ROUNDING_UNITS, BEAM_ROUNDING_UNITS = 50, 150
 DRAFTS = {"float32": torch.float32}
 DRAFT = "float32"

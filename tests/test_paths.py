@@ -149,36 +149,39 @@ def test_the_gap_lies_at_the_border_of_what_is_taken():
 
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_the_gap_of_a_beam_is_the_closest_of_all_its_choices(name):
-    """Proposals, partial paths and complete ones, followed by hand with slow scores."""
-    target, images, labels = case(name, 706)
-    nodes, weights = (value.tolist() for value in npc.quadrature_rule("gauss-legendre", 2))
-    found = module.search_paths(target, images, labels, [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], search="beam", width=2)
+    """Proposals, partial paths and complete ones, followed by hand with slow scores; each kind is the closest for some image."""
+    rule, decisive = npc.quadrature_rule("gauss-legendre", 2), set()
+    nodes, weights = (value.tolist() for value in rule)
 
     def gap(values, place):
-        values = sorted(values, reverse=True)
-        return (values[place] - values[place + 1]) / max(map(abs, values))
+        ranked = sorted(values, reverse=True)
+        return (ranked[place] - ranked[place + 1]) / max(map(abs, values))
 
-    for image, label, path, least in zip(images, labels, found.neurons[..., 0].tolist(), found.gap.tolist(), strict=True):
-        beam, gaps = [[]], []
-        for block in range(target.n_blocks):
-            scored = []
-            for partial in beam:
-                scores = relaxed(target.model, target.scope, image, int(label), partial, nodes, weights)
-                gaps += [gap(scores.tolist(), 0), gap(scores.tolist(), 1)]
-                for path_to in [[*partial, neuron] for neuron in twins.best_first(scores, 2)]:
-                    scored.append((twins.joint_attribution_score(target.model, target.scope, image, int(label), [[each] for each in path_to], nodes, weights),
-                                   path_to))
-            first, values = scored[0], [score for score, _ in scored]
-            if block == target.n_blocks - 1:
-                gaps.append(gap(values, 0))
-                assert max(scored)[1] == path
-            elif len(scored) > 2:  # the joint search's own stays, one of the others goes with it
-                values = sorted(values[1:], reverse=True)
-                gaps.append((values[0] - values[1]) / max(abs(score) for score, _ in scored))
-                beam = [first[1], max(scored[1:])[1]]
-            else:
-                beam = [partial for _, partial in scored]
-        assert least == pytest.approx(min(gaps), rel=1e-6)
+    for seed in range(706, 720):
+        target, images, labels = case(name, seed, batch=4, mlp_ratio=0.5)
+        found = module.search_paths(target, images, labels, [module.Integrand(*rule)], search="beam", width=2)
+        for image, label, path, least in zip(images, labels, found.neurons[..., 0].tolist(), found.gap.tolist(), strict=True):
+            about, beam, gaps = (target.model, target.scope, image, int(label)), [[]], []
+            for block in range(target.n_blocks):
+                scored = []
+                for partial in beam:
+                    scores = relaxed(*about, partial, nodes, weights)
+                    gaps += [(gap(scores.tolist(), place), "proposed") for place in (0, 1)]
+                    for tried in [[*partial, neuron] for neuron in twins.best_first(scores, 2)]:
+                        scored.append((twins.joint_attribution_score(*about, [[each] for each in tried], nodes, weights), tried))
+                values = [score for score, _ in scored]
+                if block == target.n_blocks - 1:
+                    gaps.append((gap(values, 0), "complete"))
+                    assert max(scored)[1] == path
+                elif len(scored) > 2:  # the joint search's own stays, one of the others goes with it
+                    second, third = sorted(values[1:], reverse=True)[:2]
+                    gaps.append(((second - third) / max(map(abs, values)), "partial"))
+                    beam = [scored[0][1], max(scored[1:])[1]]
+                else:
+                    beam = [tried for _, tried in scored]
+            assert least == pytest.approx(min(gaps)[0], rel=1e-6)
+            decisive.add(min(gaps)[1])
+    assert decisive == {"proposed", "partial", "complete"}
 
 
 def by_block_by_hand(target, image, label, every, literal=False, rule="gauss-legendre"):
