@@ -39,7 +39,7 @@ test: lint
 	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup tests
 	@echo "== executing every notebook and comparing it with its stored outputs (minutes)"
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
-		NEURONPATH_RESULTS="$$results" NEURONPATH_WAIT=1 OMP_NUM_THREADS=$(THREADS) $(RUN_PYTEST) -n $(JOBS) --dist loadfile \
+		NEURONPATH_RESULTS="$$results" NEURONPATH_WAIT=1 OMP_NUM_THREADS=$(THREADS) $(RUN_PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		-v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks
 	@echo "== all checks passed; what they compare with is in notebooks/ and tests/"
 
