@@ -25,16 +25,16 @@ def activation_paths(target: TargetModel, images: Float[Tensor, "batch channel h
     For scope ``"patch"`` the activation is summed over the patch tokens.
     """
     parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(target, images[chosen]).sum(2))
-    return layer_tops(target, torch.cat(parts), top)
+    return layer_tops(target, torch.cat(parts), top)[0]
 
 
-def influence_pattern_paths(
+def influence_pattern(
     target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
-    nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"], top: int = 1,
-) -> Int64[Tensor, "batch layer rank"]:
-    r"""Influence Pattern as the published code has it: per block the largest mean gradient along the input path,
+    nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"],
+) -> Float[Tensor, "batch layer neuron"]:
+    r"""Influence Pattern as the published code has it, which takes the largest of every block: the mean gradient along the input path,
 
-    .. math:: \arg\max_i \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\, d\alpha .
+    .. math:: \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\, d\alpha .
 
     The neurons chosen so far have no influence and no product over blocks is formed.  The zero image is zero after
     normalisation.  For scope ``"patch"`` the gradient is summed over the patch tokens.
@@ -48,8 +48,7 @@ def influence_pattern_paths(
         return target.stacked([integrated(gradient.sum(1).unflatten(0, (len(chosen), -1)), shares) for gradient in gradients])
 
     with activation_gradients(target):
-        parts = in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)), slopes)
-    return layer_tops(target, torch.cat(parts), top)
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)), slopes))
 
 
 def influence_pattern_eq9_paths(
@@ -150,7 +149,8 @@ def _activation_slopes(target, images, labels):
     """Per block the gradient of each image's label probability at the scope's neurons, and their values, ``(batch, scope token, neuron)``."""
     entering: list[Tensor] = []
     with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
-        probability = target(images.detach().requires_grad_()).softmax(-1).gather(1, labels[:, None])
+        # in double precision, as TargetModel.probability says
+        probability = target(images.detach().requires_grad_()).double().softmax(-1).gather(1, labels[:, None])
         values = [value.detach()[:, target.tokens] for value in entering]  # now: a checkpointed block enters again on the way back
         gradients = torch.autograd.grad(probability.sum(), entering[:target.n_blocks])
     return [gradient[:, target.tokens] for gradient in gradients], values
@@ -170,7 +170,7 @@ def matched_random_paths(
     ranked = target.check_neurons(neurons, len(images))
     top = ranked.shape[2]
     order = layer_tops(target, torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(
-        target, images[chosen]).sum(2))), target.n_neurons).cpu().numpy()
+        target, images[chosen]).sum(2))), target.n_neurons)[0].cpu().numpy()
     paths = np.empty(tuple(ranked.shape), dtype=np.int64)
     for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64), ranked.cpu().numpy(), strict=True)):
         rng = _generator(image, seed)

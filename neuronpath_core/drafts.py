@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuronpath_core.imagesets import ImageSet
 from neuronpath_core.memory import memory_limit
-from neuronpath_core.paths import DRAFT, DRAFTS, ROUNDING_UNITS, complete_settings, find_paths, integral
+from neuronpath_core.paths import DRAFT, DRAFTS, ROUNDING_UNITS, WIDE_ROUNDING_UNITS, complete_settings, find_paths, integral
 from neuronpath_core.search import search_paths
 from neuronpath_core.study import Study
 
@@ -25,9 +25,9 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet, **sett
         settings: of :func:`~neuronpath_core.paths.find_paths`, for a joint search.
 
     Returns:
-        one row per model: ``model, images``; ``single, draft`` (shares of paths equal to those of double precision); ``again`` (share of images that the draft
-        searches again in double); ``units``, how far rounding moves :attr:`~neuronpath_core.search.Found.gap` of the images whose path is the same, at
-        most, in units of the single precision; ``score``, the largest deviation of the score, of its size.
+        one row per model: ``model, images``; ``single, draft`` (shares of paths equal to those of double precision); ``again`` (share of images of which
+        the draft makes a choice again in double); ``units``, how far rounding moves :attr:`~neuronpath_core.search.Found.gap` of the images whose path is the
+        same, at most, in units of the single precision; ``score``, the largest deviation of the score, of its size.
 
     Raises:
         ValueError: unknown models, or settings that do not fit.
@@ -44,12 +44,12 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet, **sett
                 found[way] = search_paths(searched, pictures.to(searched.dtype), labels, terms, complete["top"] or 1)
         drafted = find_paths(target, pictures, labels, **complete | {"top": complete["top"] or 1}, memory_budget=study.memory_budget)
         double, single = found["double"], found["single"]
-        same = _same(single.neurons, double.neurons)
+        same, least = _same(single.neurons, double.neurons), ROUNDING_UNITS if double.neurons.shape[2] == 1 else WIDE_ROUNDING_UNITS
         moved = (single.gap.double() - double.gap).abs()[same & double.gap.isfinite()]
         rows.append({
             "model": model, "images": len(images), "single": same.double().mean().item(),
             "draft": _same(drafted.neurons, double.neurons).double().mean().item(),
-            "again": (~(single.gap >= ROUNDING_UNITS * unit)).double().mean().item(), "units": (moved.max() / unit).item() if len(moved) else 0.0,
+            "again": (~(single.gap >= least * unit)).double().mean().item(), "units": (moved.max() / unit).item() if len(moved) else 0.0,
             "score": ((drafted.score - double.score).abs() / double.score.abs()).max().item(),
         })
     return pd.DataFrame(rows)

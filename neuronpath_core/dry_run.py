@@ -42,11 +42,15 @@ class Work:
 
     Attributes:
         tables: ``(images, which of the data's, settings)`` of path tables, each searched once however many chapters want it.
+        by_top: the same for numbers of neurons that are searched together after the last of ``tables``, and share its first block's scores.
         passes: ``(images, copies at once, passes for one image, how often it is read)``.
+        drafted: the same where a draft is made in single precision.
     """
 
     tables: list[tuple[int, str, dict]] = field(default_factory=list)
+    by_top: list[tuple[int, str, dict]] = field(default_factory=list)
     passes: list[tuple[int, int, Callable[[TargetModel], Passes], int]] = field(default_factory=list)
+    drafted: list[tuple[int, int, Callable[[TargetModel], Passes], int]] = field(default_factory=list)
 
 
 def _forwards(count: int) -> Callable[[TargetModel], Passes]:
@@ -58,12 +62,12 @@ def _search_settings(values: Mapping[str, Any]) -> dict:
 
 
 def _knowledge(values: Mapping[str, Any]) -> Work:
-    return Work(passes=[(values["n_images"], values["steps"], lambda target: knowledge_passes(target, values["steps"]), 1)])
+    return Work(drafted=[(values["n_images"], values["steps"], lambda target: knowledge_passes(target, values["steps"]), 1)])
 
 
 def _interventions(values: Mapping[str, Any]) -> Work:
     count, settings, edits = values["n_images"], _search_settings(values) | {"seed": values["seed"]}, 1 + 2 * len(values["methods"])
-    return Work([(count, "all", {"method": method} | settings) for method in values["methods"]], [(count, 1, _forwards(edits), edits)])
+    return Work([(count, "all", {"method": method} | settings) for method in values["methods"]], passes=[(count, 1, _forwards(edits), edits)])
 
 
 def _class_paths(values: Mapping[str, Any]) -> Work:
@@ -75,8 +79,10 @@ def _class_paths(values: Mapping[str, Any]) -> Work:
 def _pruning(values: Mapping[str, Any]) -> Work:
     count, settings = values["n_images"], _search_settings(values)
     probing, cells = round(0.8 * count), len(values["tops"]) * len(values["shares"]) * values["repeats"]
-    tables = [(count, "all", settings) if top == 1 else (probing, "probing", settings | {"top": top}) for top in values["tops"]]
-    return Work(tables, [(probing, 1, _forwards(1), 1), (count - probing, 1, _forwards(3 * cells + 1), cells + 1)])
+    alone = [(count, "all", settings)] * (1 in values["tops"])
+    together = [(probing, "probing", settings | {"top": top}) for top in dict.fromkeys(values["tops"]) if top > 1]
+    masked = (count - probing, 1, _forwards(3 * cells), cells)
+    return Work(alone + together[:1], together[1:], [(probing, 1, _forwards(1), 1), (count - probing, 1, _forwards(1), 1)], [masked])
 
 
 COUNTED = {"01_knowledge_neurons": _knowledge, "02_table1": _interventions, "03_probability_deviation": _interventions, "04_class_paths": _class_paths,
@@ -186,13 +192,13 @@ def _cost(bench: _Bench, searched: set, notebook: str, values: Mapping[str, Any]
 
 def _counted(measured: Measured, work: Work, identity: tuple, searched: set) -> Estimate:
     cost = Estimate()
-    for count, which, settings in work.tables:
-        own = estimate_paths(measured, count, settings)
+    for place, (count, which, settings) in enumerate(work.tables + work.by_top):
+        own = estimate_paths(measured, count, settings, first=place < len(work.tables))
         key = (identity, count, which, str(sorted(complete_settings(measured.target, **settings).items())))
         cost += Estimate(memory_bytes=own.memory_bytes) if key in searched else own
         searched.add(key)
-    for count, copies, passes, readings in work.passes:
-        cost += estimate_passes(measured, count, passes(measured.target), copies, readings)
+    for place, (count, copies, passes, readings) in enumerate(work.passes + work.drafted):
+        cost += estimate_passes(measured, count, passes(measured.target), copies, readings, drafted=place >= len(work.passes))
     return cost
 
 

@@ -58,9 +58,9 @@ class Measured:
     reading: float = 0.0
     draft_rates: Mapping[str, float] | None = None
 
-    def path_seconds(self, settings: Mapping) -> float:
+    def path_seconds(self, settings: Mapping, first: bool = True) -> float:
         """The search for one image's path, with complete settings; a draft and what is searched again in double precision."""
-        passes = path_passes(self.target, settings)
+        passes = path_passes(self.target, settings, first=first)
         if settings["draft"] is None or self.draft_rates is None:
             return passes.seconds(self.rates)
         return passes.seconds(self.draft_rates) + SEARCHED_AGAIN * passes.seconds(self.rates)
@@ -87,7 +87,7 @@ def reading_seconds(images: ImageSet, preprocessing: Mapping | None, few: int = 
     return (time.perf_counter() - started) / len(chosen)
 
 
-def estimate_paths(measured: Measured, count: int, settings: Mapping) -> Estimate:
+def estimate_paths(measured: Measured, count: int, settings: Mapping, first: bool = True) -> Estimate:
     """Of :meth:`~neuronpath_core.study.Study.paths`: the search for the paths of ``count`` images, and their table.
 
     Memory is weights, one chunk (what autograd keeps of as many copies as it holds), a part's images with the next part's, and the table.  While a table is
@@ -97,6 +97,7 @@ def estimate_paths(measured: Measured, count: int, settings: Mapping) -> Estimat
         measured: the model.
         count: number of images.
         settings: of :func:`~neuronpath_core.paths.find_paths`; its defaults are filled in.
+        first: of :func:`~neuronpath_core.passes.search_passes`.
 
     Raises:
         ValueError: settings that the model does not allow.
@@ -104,13 +105,14 @@ def estimate_paths(measured: Measured, count: int, settings: Mapping) -> Estimat
     target, settings = measured.target, complete_settings(measured.target, **{"draft": DRAFT} | settings)
     numbers = target.n_blocks * (settings["top"] or 1)
     table = count * (NEURON_BYTES * numbers + ROW_BYTES) + TABLE_BYTES
-    return Estimate(count * (measured.path_seconds(settings) + measured.reading),
+    return Estimate(count * (measured.path_seconds(settings, first) + measured.reading),
                     _memory(measured, min(count, IMAGES_PER_PART), _copies(settings)) + count * IN_MEMORY_BYTES * numbers, table)
 
 
-def estimate_passes(measured: Measured, count: int, passes: Passes, copies: int = 1, readings: int = 1) -> Estimate:
-    """Of passes for each of ``count`` images, which are read so many times; nothing is stored."""
-    return Estimate(count * (passes.seconds(measured.rates) + readings * measured.reading), _memory(measured, min(count, IMAGES_AT_ONCE), copies))
+def estimate_passes(measured: Measured, count: int, passes: Passes, copies: int = 1, readings: int = 1, drafted: bool = False) -> Estimate:
+    """Of passes for each of ``count`` images, which are read so many times; nothing is stored.  ``drafted``: in a draft's precision, if there is one."""
+    rates = measured.draft_rates if drafted and measured.draft_rates is not None else measured.rates
+    return Estimate(count * (passes.seconds(rates) + readings * measured.reading), _memory(measured, min(count, IMAGES_AT_ONCE), copies))
 
 
 def _copies(settings: Mapping) -> int:

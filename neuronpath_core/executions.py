@@ -25,9 +25,9 @@ from neuronpath_core.writers import WAIT_VARIABLE
 def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1, progress: bool = True) -> Iterator[Run]:
     """Execute notebooks, ``jobs`` of them at a time; each is given when its output is there.
 
-    Side by side, the libraries of each use 1/``jobs`` of the cores where ``OMP_NUM_THREADS`` does not say another number.  A notebook that names another one
-    as that whose path tables it uses is begun after it; any other table that two of them want is searched by the first and waited for by the second.  When one
-    fails no other is begun; those that run are finished first.
+    Side by side, the libraries of each use 1/``jobs`` of the cores where ``OMP_NUM_THREADS`` does not say another number, and the longest are begun first, so
+    that no long one is left for the end.  A notebook that names another one as that whose path tables it uses is begun after it; any other table that two of
+    them want is searched by the first and waited for by the second.  When one fails no other is begun; those that run are finished first.
 
     Args:
         root, results: of :func:`~neuronpath_core.notebooks.execute`.
@@ -50,7 +50,7 @@ def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1, prog
 def _side_by_side(root: Path, runs: Sequence[Run], results: Path, jobs: int, progress: bool) -> Iterator[Run]:
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
     variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), RESULTS_VARIABLE: str(results), WAIT_VARIABLE: "1"}
-    processes, pending, working, failure = _Processes(variables), list(runs), {}, None
+    processes, pending, working, failure = _Processes(variables), sorted(runs, key=lambda run: -run.seconds), {}, None
 
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(runs), desc="notebooks", unit="notebook", disable=not progress) as bar:
         try:

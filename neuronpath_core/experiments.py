@@ -14,14 +14,14 @@ from timm.models.vision_transformer import VisionTransformer
 from tqdm.auto import tqdm
 
 from neuronpath_core import metrics, models
-from neuronpath_core.attribution import knowledge_attribution
+from neuronpath_core.attribution import joint_attribution_score, knowledge_attribution
 from neuronpath_core.baselines import activation_paths
 from neuronpath_core.contexts import CONTEXTS, resolve_context
 from neuronpath_core.datasets import ImageSet
-from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
+from neuronpath_core.interventions import class_neurons, drafted_probabilities, pruning_mask
 from neuronpath_core.memory import images_at_once
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import AUTO_STEPS, METHODS, Paths, complete_settings, find_paths
+from neuronpath_core.paths import ATTRIBUTION_ROUNDING_UNITS, AUTO_STEPS, METHODS, Paths, complete_settings, drafted_model, find_paths
 from neuronpath_core.refinement import exhaustive_paths, refine_paths
 from neuronpath_core.search import SEARCHES
 from neuronpath_core.study import IMAGES_AT_ONCE, Study
@@ -42,18 +42,32 @@ def knowledge_neurons(
         target = study.target(model) if scope is None else TargetModel(study.target(model).model, scope)
         if not 1 <= top <= target.n_blocks * target.n_neurons:
             raise ValueError(f"top must lie in 1..{target.n_blocks * target.n_neurons}, got {top}")
-        best = []
+        draft, best = drafted_model(target, study.draft), []
         with tqdm(total=len(images), desc=f"{model} knowledge", unit="image", disable=not study.progress) as bar:
             for _, pictures, labels in study.batches(images, model, images_at_once(target, steps)):
-                best.append(knowledge_attribution(target, pictures, labels, quadrature, steps).flatten(1).topk(top))
+                best.append(_most_knowing(target, draft, pictures, labels, top, quadrature, steps))
                 bar.update(len(labels))
-        index = torch.cat([part.indices for part in best]).cpu().numpy()
+        index, attribution = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))
         tables.append(pd.DataFrame({
             "model": model, "image": np.repeat(images.ids.numpy(), top), "label": np.repeat(images.labels.numpy(), top),
             "rank": np.tile(np.arange(1, top + 1), len(images)), "block": index.ravel() // target.n_neurons + 1,
-            "neuron": index.ravel() % target.n_neurons, "attribution": torch.cat([part.values for part in best]).cpu().double().numpy().ravel(),
+            "neuron": index.ravel() % target.n_neurons, "attribution": attribution.astype(np.float64).ravel(),
         }))
     return pd.concat(tables, ignore_index=True)
+
+
+def _most_knowing(target, draft, pictures, labels, top, quadrature, steps):
+    """Places of the largest knowledge attributions among all neurons of an image, and the attributions; of close ones those that double precision finds."""
+    lower = target if draft is None else draft
+    found = knowledge_attribution(lower, pictures.to(lower.dtype), labels, quadrature, steps).flatten(1).to(pictures.dtype)
+    if draft is not None:
+        ranked = found.topk(min(top + 1, found.shape[1])).values
+        gaps = (ranked[:, :-1] - ranked[:, 1:]) / found.abs().amax(1, keepdim=True)
+        rows = torch.nonzero(~(gaps >= ATTRIBUTION_ROUNDING_UNITS * torch.finfo(lower.dtype).eps).all(1))[:, 0]
+        if len(rows):
+            found[rows] = knowledge_attribution(target, pictures[rows], labels[rows], quadrature, steps).flatten(1)
+    values, places = found.topk(top)
+    return places, values
 
 
 def interventions(study: Study, names: Sequence[str], images: ImageSet, methods: Sequence[str], **settings) -> pd.DataFrame:
@@ -192,11 +206,11 @@ def pruning_grid(
         raise ValueError(f"t must lie in 1..{target.n_neurons}, got {max(tops)}")
     activation = torch.cat([activation_paths(target, pictures, max(tops)).cpu() for _, pictures, _ in study.batches(probe, model, IMAGES_AT_ONCE)])
     bar = tqdm(total=len(tops) * len(shares) * repeats, desc=f"{model} pruning", disable=not study.progress)
+    several = [top for top in dict.fromkeys(tops) if top > 1]
+    searched = {top: paths.neurons for top, paths in zip(several, study.paths_by_top(model, probe, several, **settings), strict=True)}
+    if 1 in tops:  # the class chapters' paths, which the store may hold for all the images
+        searched[1] = study.paths(model, images, **settings).neurons[torch.from_numpy(probing), :, None]
     for top in tops:
-        if top == 1:  # the class chapters' paths, which the store may hold for all the images
-            searched = study.paths(model, images, "neuron_path", **settings).neurons[torch.from_numpy(probing), :, None]
-        else:
-            searched = study.paths(model, probe, "neuron_path", top=top, **settings).neurons
         for share in shares:
             for repeat in range(repeats):
                 rng = np.random.default_rng([seed, top, round(1000 * share), repeat])
@@ -204,7 +218,7 @@ def pruning_grid(
                 for label in np.unique(labels):
                     mine = probe.labels == label
                     drawn = [sorted(rng.choice(target.n_neurons, top, replace=False).tolist()) for _ in range(target.n_blocks)]
-                    kept = (class_neurons(searched[mine], top, rule), class_neurons(activation[mine], top, "count"), drawn)
+                    kept = (class_neurons(searched[top][mine], top, rule), class_neurons(activation[mine], top, "count"), drawn)
                     mask_seed = rng.integers(2**32)
                     for kind, neurons in zip(KEPT, kept, strict=True):
                         masks[kind][label] = pruning_mask(neurons, target.n_neurons, share, np.random.default_rng(mask_seed))
@@ -212,7 +226,8 @@ def pruning_grid(
                 for place, pictures, _ in study.batches(test, model, IMAGES_AT_ONCE):
                     for kind, survives in masks.items():
                         own = np.stack([survives[label] for label in labels[place]])
-                        found[kind].append(scaled_probabilities(target, pictures, torch.from_numpy(own).to(pictures)).cpu().double().numpy())
+                        factors = torch.from_numpy(own).to(pictures)
+                        found[kind].append(drafted_probabilities(target, study.drafted(model), pictures, factors).cpu().double().numpy())
                 for kind, probabilities in found.items():
                     probability = np.concatenate(probabilities)
                     rows.append(pd.DataFrame({
@@ -317,18 +332,18 @@ def optimality_gap(study: Study, networks: int = 20, seed: int = 0, blocks: int 
 
 
 def score_gain(study: Study, names: Sequence[str], images: ImageSet, width: int = 4) -> pd.DataFrame:
-    """Scores of dearer searches on trained models, of those of the joint search.
+    """Scores of dearer searches on trained models, of those of the joint search; searched in the precision of the study's draft, scored in its own.
 
     Returns:
         one row per model and way: ``model, way, score`` (mean), ``of_joint`` (its mean over that of the joint search).
     """
     rows, rule = [], {"quadrature": "gauss-legendre", "steps": 3}
     for model in study.check_models(list(names)):
-        target, (pictures, labels) = study.target(model), study.batch(images, model)
-        joint = find_paths(target, pictures, labels, context="full", **rule)
-        beam = find_paths(target, pictures, labels, search="beam", context="full", width=width, **rule)
-        scores = {"joint": joint.score, "beam": beam.score, "joint, refined": refine_paths(target, pictures, labels, joint.neurons, **rule)[1],
-                  "beam, refined": refine_paths(target, pictures, labels, beam.neurons, **rule)[1]}
-        rows += [{"model": model, "way": way, "score": score.mean().item(), "of_joint": (score.mean() / joint.score.mean()).item()}
+        target, (pictures, labels), lower = study.target(model), study.batch(images, model), study.drafted(model) or study.target(model)
+        batch = (lower, pictures.to(lower.dtype), labels)
+        joint, beam = (find_paths(*batch, search=search, context="full", width=width, **rule).neurons for search in ("joint", "beam"))
+        paths = {"joint": joint, "beam": beam, "joint, refined": refine_paths(*batch, joint, **rule)[0], "beam, refined": refine_paths(*batch, beam, **rule)[0]}
+        scores = {way: joint_attribution_score(target, pictures, labels, neurons, **rule) for way, neurons in paths.items()}
+        rows += [{"model": model, "way": way, "score": score.mean().item(), "of_joint": (score.mean() / scores["joint"].mean()).item()}
                  for way, score in scores.items()]
     return pd.DataFrame(rows)

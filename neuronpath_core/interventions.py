@@ -16,6 +16,8 @@ from neuronpath_core.neurons import TargetModel, edit_factor, scaled
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
+LOGIT_MARGIN = 1e-2  # some hundred times what single precision moves the logits of a network by whose activations are of order one
+
 
 @torch.no_grad()
 def class_probabilities(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
@@ -38,6 +40,27 @@ def scaled_probabilities(
             return target(images[chosen]).softmax(-1)
 
     return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), probabilities))
+
+
+def drafted_probabilities(
+    target: TargetModel, draft: TargetModel | None, images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "batch layer neuron"],
+    everywhere: bool = False,
+) -> Float[Tensor, "batch class"]:
+    """:func:`scaled_probabilities` by a model in lower precision, and by the model itself where the two most probable classes are too close to tell apart.
+
+    The predicted class is the model's own; probabilities have the draft's accuracy.
+
+    Args:
+        draft: the model in another precision; ``None`` leaves everything to the model itself.
+    """
+    if draft is None:
+        return scaled_probabilities(target, images, factors, everywhere)
+    found = scaled_probabilities(draft, images.to(draft.dtype), factors, everywhere).to(images.dtype)
+    first, second = found.topk(2).values.log().unbind(1) if found.shape[1] > 1 else (found[:, 0], -found[:, 0])
+    rows = torch.nonzero(~(first - second >= LOGIT_MARGIN))[:, 0]  # a comparison with NaN is false: what overflowed, too
+    if len(rows):
+        found[rows] = scaled_probabilities(target, images[rows], factors[rows], everywhere)
+    return found
 
 
 def edited_probabilities(

@@ -72,18 +72,37 @@ def resolve_notebooks(root: Path, wanted: list[str]) -> list[str]:
 
 def after(notebook: Path) -> str | None:
     """The notebook whose path tables this one uses, which its metadata name: side by side with it, it would only wait."""
-    return json.loads(notebook.read_text())["metadata"].get("neuronpath", {}).get("after")
+    return _noted(notebook).get("after")
+
+
+def seconds(notebook: Path) -> float:
+    """About what the notebook takes on one core with its own parameters, as its metadata say; nothing where they do not."""
+    return float(_noted(notebook).get("seconds", 0))
+
+
+def _noted(notebook: Path) -> dict:
+    """What a notebook's metadata say for :mod:`~neuronpath_core.executions`."""
+    return json.loads(notebook.read_text())["metadata"].get("neuronpath", {})
 
 
 @dataclass(frozen=True)
 class Run:
-    """One notebook of a run: its parameters, where its output goes, what that output would be made from, and the notebook whose path tables it uses."""
+    """One notebook of a run.
+
+    Attributes:
+        notebook, parameters: which, and with what.
+        output: where its output goes.
+        made_from: digest of what that would be made from.
+        after: the notebook whose path tables it uses.
+        seconds: about what it takes on one core with its own parameters, as its metadata say; side by side the longest are begun first.
+    """
 
     notebook: str
     parameters: dict[str, Any]
     output: Path
     made_from: str
     after: str | None = None
+    seconds: float = 0.0
 
     @property
     def record(self) -> Path:
@@ -152,7 +171,8 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
         # its own values too: they need not fit another profile
         check_parameters(notebook, list(names), checks, {name: value for name, value in names.items() if name in checks} | parameters)
         made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters, inputs)
-        runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb", made_from, after(root / "notebooks" / f"{notebook}.ipynb")))
+        file = f"{notebook}.ipynb"
+        runs.append(Run(notebook, parameters, results / "notebooks" / file, made_from, after(root / "notebooks" / file), seconds(root / "notebooks" / file)))
     check_writable(results / "notebooks")
     return runs
 

@@ -34,8 +34,10 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
     import papermill
     from traitlets.config import Config
 
+    # all that a notebook leaves is written when its last cell is: to wait until the interpreter has taken the libraries down costs more than a second
     papermill.execute_notebook(notebook, output, parameters=parameters or None, cwd=folder, progress_bar={"desc": progress} if progress else False,
-                               kernel_name=kernel, log_output=False, config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}))
+                               kernel_name=kernel, log_output=False, shutdown_kernel="immediate",
+                               config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}))
 
 
 def _end_with_the_parent(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -75,6 +76,12 @@ class PartialPaths:
         taken.target, taken.clean, taken.total = self.target, self.clean.take(rows), self.total[rows]
         taken.carried = [(term, prefix.take(rows)) for term, prefix in self.carried]
         return taken
+
+    def fork(self) -> PartialPaths:
+        """Another that goes its own way from here; what both have so far is shared."""
+        forked = copy.copy(self)
+        forked.carried = [(term, copy.copy(prefix)) for term, prefix in self.carried]
+        return forked
 
     def advance(self, block: int) -> None:
         """Through a block whose scope is clamped clean; terms that end before it are let go."""

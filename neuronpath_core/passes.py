@@ -79,7 +79,7 @@ def multiply_adds(target: TargetModel) -> dict[str, float]:
             "frozen_gradient": 2 * one + attention, "frozen_tangent": 2 * own + 3 * attention, "keys_values": tokens * 2 * width**2}
 
 
-def search_passes(target: TargetModel, steps: int | Sequence[int], settings: Mapping, again: bool | None = None) -> Passes:
+def search_passes(target: TargetModel, steps: int | Sequence[int], settings: Mapping, again: bool | None = None, first: bool = True) -> Passes:
     r"""Of the layer-progressive search by one rule, for one image: with L blocks, a term of m nodes and the class token in scope
 
     .. math:: m\,\Big[\tfrac12 L(L-1)\ \text{there and back} + (L-1)\ \text{with a tangent}\Big] + L\ \text{of the clean pass}
@@ -95,16 +95,17 @@ def search_passes(target: TargetModel, steps: int | Sequence[int], settings: Map
         settings: as :func:`~neuronpath_core.paths.complete_settings` gives them.
         again: whether every way back through the carried stream also runs it again, because the nodes of a term do not fit into memory together; ``None``
             asks :func:`~neuronpath_core.memory.copies_at_once`.
+        first: whether the first block's scores are computed; not where a search for another number of neurons left them, nor then the clean pass.
     """
-    total, hypotheses = Passes(forward=target.n_blocks), settings["width"] ** 2 if settings["search"] == "beam" else 1
+    total, hypotheses = Passes(forward=first * target.n_blocks), settings["width"] ** 2 if settings["search"] == "beam" else 1
     terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
     for term in terms:
         redone = copies_at_once(target) < len(term.nodes) * hypotheses if again is None else again
-        total += len(term.nodes) * _of_a_node(target, settings["search"], settings["width"], term, redone)
-    return total + Passes(keys_values=target.n_blocks * any(term.frozen for term in terms))
+        total += len(term.nodes) * _of_a_node(target, settings["search"], settings["width"], term, redone, first)
+    return total + Passes(keys_values=first * target.n_blocks * any(term.frozen for term in terms))
 
 
-def _of_a_node(target: TargetModel, search: str, width: int, term: Integrand, again: bool) -> Passes:
+def _of_a_node(target: TargetModel, search: str, width: int, term: Integrand, again: bool, first: bool) -> Passes:
     total, held, patch, last, frozen = Passes(), 1, target.scope == "patch", target.n_blocks - 1, term.frozen
     back = Passes(held_forward=again, held_backward=1) if patch else Passes()
     for block in range(target.n_blocks if term.stop is None else term.stop):
@@ -113,7 +114,7 @@ def _of_a_node(target: TargetModel, search: str, width: int, term: Integrand, ag
             total += held * (Passes(held_forward=1) if patch else tangent)
         slope = _after(target, block, "frozen_gradient" if frozen else "gradient") + block * back
         if search != "beam":
-            total += term.holds(block) * (target.layer_neurons[block] if search == "literal" else 1) * slope
+            total += (first or block > 0) * term.holds(block) * (target.layer_neurons[block] if search == "literal" else 1) * slope
             continue
         tried = held * min(width, target.layer_neurons[block])
         kept = min(width, tried)
@@ -152,7 +153,7 @@ def ablation_passes(target: TargetModel, proposals: int) -> Passes:
     return Passes(forward=2 * target.n_blocks) + _after_each(target, "gradient") + proposals * _after_each(target, "forward")
 
 
-def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUNDS, again: bool | None = None) -> Passes:
+def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUNDS, again: bool | None = None, first: bool = True) -> Passes:
     """What :func:`~neuronpath_core.paths.find_paths` does for one image, the path's score included.
 
     Left out is what does not grow with copies times blocks: embedding, head, choice of neurons.  A forward derivative through a whole block
@@ -162,7 +163,7 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
         target: the model.
         settings: of ``find_paths``; its defaults are filled in.
         rounds: how many rules ``steps="auto"`` tries.
-        again: of :func:`search_passes`.
+        again, first: of :func:`search_passes`.
 
     Raises:
         ValueError: settings that ``find_paths`` would refuse for this model, or ``rounds`` outside 2..13.
@@ -174,10 +175,11 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
     total = Passes()
     if method in WITH_SEARCH:
         for tried in AUTO_STEPS[:rounds] if steps == "auto" else (steps,):
-            total += search_passes(target, tried, settings, again)
+            total += search_passes(target, tried, settings, again, first or steps == "auto" or settings["search"] == "beam")
     if method == "neuron_path":
         return total
-    nodes = len(quadrature_rule(settings["quadrature"], steps_of_one_rule(steps), settings["nodes"])[0])
+    rule = (settings["quadrature"], steps_of_one_rule(steps))
+    nodes, every = len(quadrature_rule(*rule, settings["nodes"])[0]), len(quadrature_rule(*rule)[0])
     if method == "ablation":
         total += ablation_passes(target, min(max(settings["top"] or 1, ABLATION_PROPOSALS), *target.layer_neurons))
     elif method == "knowledge":
@@ -187,9 +189,9 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
     elif method == "gradient_activation":
         total += Passes(gradient=blocks)
     elif method == "influence_pattern":
-        total += nodes * Passes(gradient=blocks)
+        total += every * Passes(gradient=blocks)
     elif method == "influence_pattern_eq9":
-        total += nodes * Passes(tangent=blocks)
+        total += every * Passes(tangent=blocks)
     elif method == "conductance":
-        total += nodes * Passes(gradient=blocks, tangent=blocks)
+        total += every * Passes(gradient=blocks, tangent=blocks)
     return total + score_passes(target, nodes)

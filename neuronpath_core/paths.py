@@ -18,7 +18,7 @@ from neuronpath_core.contexts import Context, resolve_context
 from neuronpath_core.memory import memory_limit
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.partial_paths import Integrand
-from neuronpath_core.search import SEARCHES, Found, Search, search_paths
+from neuronpath_core.search import SEARCHES, Found, Search, confirm_paths, search_by_top, search_paths
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -38,8 +38,11 @@ GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 STEPS_BY_BLOCK = {"full": [8, 4, 3, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
 # a draft's path stands where no choice is closer than so many units of its precision. On 40 images of each of eight trained models of digits and shapes
-# rounding moved the closest by at most 16; that of a beam of two, whose partial paths can score little, on 24 images of each of six by at most 45
-ROUNDING_UNITS, BEAM_ROUNDING_UNITS = 50, 150
+# rounding moved the closest by at most 16; that of a beam of two, whose partial paths can score little, on 24 images of each of six by at most 45; that
+# between the last of 5 to 50 neurons per block and the next, on 20 images of each of four, by at most 44
+ROUNDING_UNITS, WIDE_ROUNDING_UNITS = 50, 150
+# the same of attributions by an integral, which on 40 images of each of the eight moved by at most 105
+ATTRIBUTION_ROUNDING_UNITS = 500
 DRAFTS = {"float32": torch.float32}
 DRAFT = "float32"
 # what steps="auto" tries, one after the other, until two in a row give the same path; the last is taken as it is
@@ -201,12 +204,13 @@ def find_paths(
         steps: of the rule; several are of one block after the other, the last of all that follow; ``None`` for 20 of ``"left"``, ``"right"`` and
             ``"midpoint"``, and of ``"gauss-legendre"`` for 8, 4, 3 and 2 in full context, else 8 and 4; ``"auto"`` adds steps, image by image, until two
             rules in a row give the same path.  The score is by the rule of the last block.  Methods that do not search take one number, 3 or 4 by default.
-        nodes: evaluate the rule's own sum at so many places only, see :func:`~neuronpath_core.attribution.quadrature_rule`.
+        nodes: evaluate the rule's own sum at so many places only, see :func:`~neuronpath_core.attribution.quadrature_rule`; of integrals along paths, the
+            score's and those that a search chooses by.  Between the zero image and the image, and in ``"knowledge"``, all nodes are evaluated.
         exact_steps: see ``context``; several as for ``steps``; ``None`` for 6, 4, 2 and 1.
-        draft: ``"float32"``: of a model in double precision the paths are searched in single precision first, and again in double where a choice is
-            closer than rounding could turn.  The neurons are those of double precision (of several in a block, whose scores are equal
-            to rounding, the order may differ); scores have the draft's accuracy, about six digits.  No effect on a model in less
-            than double precision or with hooks.
+        draft: ``"float32"``: of a model in double precision the paths are searched in single precision first; choices that are closer than rounding could
+            turn are made again in double, and what follows from them.  The neurons are those of double precision (of several in a block, all of which
+            are scaled together, the order may differ); scores have the draft's accuracy, about six digits.  No effect on a model in less than double precision
+            or with hooks, nor on what takes no integral over the whole model's gradient, but for the score.
         top: neurons per block, best first; ``None`` for one.  All of them are scaled together.
         width: partial paths kept by ``"beam"``.
         seed: of ``"random"`` and ``"matched_random"``.
@@ -221,42 +225,55 @@ def find_paths(
     """
     settings = complete_settings(target, method=method, search=search, context=context, quadrature=quadrature, steps=steps, nodes=nodes,
                                  exact_steps=exact_steps, draft=draft, top=top, width=width, seed=seed)
+    return _found(target, images, labels, settings, [top], memory_budget)[0]
+
+
+def find_paths_by_top(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"], tops: Sequence[int | None],
+    memory_budget: int | str | None = None, **settings,
+) -> list[Paths]:
+    """:func:`find_paths` for several numbers of neurons per block; the same paths and scores for less work, because searches share the first block's scores.
+
+    Args:
+        tops: values of ``top``.
+        settings: the other arguments of :func:`find_paths`.
+
+    Returns:
+        one for each of ``tops``, in order.
+    """
+    complete = [complete_settings(target, **settings | {"top": top}) for top in tops]
+    return _found(target, images, labels, complete[0], list(tops), memory_budget) if complete else []
+
+
+def _found(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, tops: list[int | None], memory_budget: int | str | None) -> list[Paths]:
     target.check_batch(images, labels)
-    images, count = images.detach(), 1 if top is None else top
+    images, counts = images.detach(), [1 if top is None else top for top in tops]
     with memory_limit(target, memory_budget):
-        if method in SEARCHED:
-            neurons, score, taken = _search(target, images, labels, settings, count)
-            if method == "complete":  # it was searched by another attribution
-                score = _score(target, images, labels, neurons, settings)
+        if settings["method"] in SEARCHED:
+            found = _search(target, images, labels, settings, counts)
+            if settings["method"] == "complete":  # it was searched by another attribution
+                found = [(neurons, _score(target, images, labels, neurons, settings), taken) for neurons, _, taken in found]
         else:
-            neurons, score, taken = _baseline(target, images, labels, settings, count)
-    return Paths(neurons if top is not None else neurons[..., 0], score, taken)
+            found = [_baseline(target, images, labels, settings, count) for count in counts]
+    return [Paths(neurons if top is not None else neurons[..., 0], score, taken) for top, (neurons, score, taken) in zip(tops, found, strict=True)]
 
 
-def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    def search(steps: int | Sequence[int], rows: Tensor) -> Found:
-        terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
-        terms = [term.on(target.device) for term in terms]
-        attribution = "complete" if settings["method"] == "complete" else "joint"
+def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, counts: Sequence[int]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Neurons, score and steps taken for every number of neurons."""
+    if settings["steps"] == "auto":
+        return [_settled(target, images, labels, settings, count) for count in counts]
+    steps = settings["steps"] if isinstance(settings["steps"], int) else settings["steps"][-1]
+    return [(found.neurons, found.score.to(_wide(target)), torch.full((len(images),), steps, device=target.device))
+            for found in _by_rule(target, images, labels, settings, settings["steps"], counts)]
 
-        def found(model: TargetModel, rows: Tensor) -> Found:
-            return search_paths(model, images[rows].to(model.dtype), labels[rows], terms, count, settings["search"], settings["width"], attribution)
 
-        if drafted is None:
-            return found(target, rows)
-        draft = found(drafted, rows)
-        # a comparison with NaN is false: what overflowed is searched again, too
-        units = BEAM_ROUNDING_UNITS if settings["search"] == "beam" else ROUNDING_UNITS
-        close = torch.nonzero(~(draft.gap >= units * torch.finfo(drafted.dtype).eps))[:, 0]
-        return draft.replaced(close, found(target, rows[close])) if len(close) else draft
-
-    drafted, rows = _drafted(target, settings), torch.arange(len(images), device=target.device)
-    steps = AUTO_STEPS[0] if settings["steps"] == "auto" else settings["steps"]
-    first = search(steps, rows)
-    neurons, score = first.neurons.clone(), first.score.to(_wide(target))
-    taken = torch.full((len(images),), steps if isinstance(steps, int) else steps[-1], device=target.device)
-    for more in AUTO_STEPS[1:] if settings["steps"] == "auto" else ():
-        found = search(more, rows)
+def _settled(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """By more steps until an image's path stays the same."""
+    rows = torch.arange(len(images), device=target.device)
+    first = _by_rule(target, images, labels, settings, AUTO_STEPS[0], [count])[0]
+    neurons, score, taken = first.neurons.clone(), first.score.to(_wide(target)), torch.full_like(rows, AUTO_STEPS[0])
+    for more in AUTO_STEPS[1:]:
+        found = _by_rule(target, images[rows], labels[rows], settings, more, [count])[0]
         changed = (found.neurons != neurons[rows]).flatten(1).any(1)
         neurons[rows], score[rows], taken[rows] = found.neurons, found.score.to(score.dtype), more
         rows = rows[changed]
@@ -265,9 +282,45 @@ def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict,
     return neurons, score, taken
 
 
+def _by_rule(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, steps: int | Sequence[int], counts: Sequence[int]) -> list[Found]:
+    terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
+    terms, drafted, search = [term.on(target.device) for term in terms], _drafted(target, settings), settings["search"]
+    attribution = "complete" if settings["method"] == "complete" else "joint"
+
+    def found(model: TargetModel, rows: Tensor) -> list[Found]:
+        batch = (model, images[rows].to(model.dtype), labels[rows], terms)
+        if search == "beam":  # which keeps one neuron per block
+            return [search_paths(*batch, 1, search, settings["width"], attribution)] * len(counts)
+        return search_by_top(*batch, counts, search, attribution)
+
+    every = torch.arange(len(images), device=target.device)
+    if drafted is None:
+        return found(target, every)
+    confirmed = []
+    for draft in found(drafted, every):
+        alone = search != "beam" and draft.neurons.shape[2] == 1
+        doubtful = _doubtful(draft.gaps, drafted, ROUNDING_UNITS if alone else WIDE_ROUNDING_UNITS)
+        rows = torch.nonzero(doubtful.any(1))[:, 0]
+        if len(rows):
+            again = found(target, rows)[0] if search == "beam" else confirm_paths(
+                target, images[rows], labels[rows], terms, draft.take(rows), doubtful[rows], search, attribution)
+            draft = draft.replaced(rows, again)
+        confirmed.append(draft)
+    return confirmed
+
+
+def _doubtful(gaps: Tensor, drafted: TargetModel, units: int) -> Tensor:
+    """Which choices rounding could have turned; a comparison with NaN is false: those of what overflowed, too."""
+    return ~(gaps >= units * torch.finfo(drafted.dtype).eps)
+
+
+def drafted_model(target: TargetModel, draft: str | None) -> TargetModel | None:
+    """The model in a draft's precision; ``None`` without a draft, for a model not in double precision, and where hooks may hold values of the model's own."""
+    return None if draft is None or target.dtype != torch.float64 or is_touched(target.model.modules()) else target.in_dtype(DRAFTS[draft])
+
+
 def _drafted(target: TargetModel, settings: dict) -> TargetModel | None:
-    """The model in the draft's precision, if one is to be made; not where hooks may hold values of the model's own."""
-    return None if settings["draft"] is None or is_touched(target.model.modules()) else target.in_dtype(DRAFTS[settings["draft"]])
+    return drafted_model(target, settings["draft"])
 
 
 def _wide(target: TargetModel) -> torch.dtype:
@@ -282,27 +335,43 @@ def _score(target: TargetModel, images: Tensor, labels: Tensor, neurons: Tensor,
     return score.to(_wide(target))
 
 
+def _attribution(target: TargetModel, images: Tensor, labels: Tensor, settings: dict) -> Tensor:
+    """What a method ranks a block's neurons by, ``(batch, layer, neuron)``."""
+    quadrature, steps, method = settings["quadrature"], steps_of_one_rule(settings["steps"]), settings["method"]
+    if method == "knowledge":
+        return knowledge_attribution(target, images, labels, quadrature, steps)
+    if method == "gradient_activation":
+        return baselines.gradient_activation(target, images, labels)
+    # between the zero image and the image F may change abruptly: the rule is evaluated at all its nodes, whatever settings["nodes"] says
+    rule = placed_rule(target, quadrature, steps)
+    return (baselines.conductance if method == "conductance" else baselines.influence_pattern)(target, images, labels, *rule)
+
+
+def _ranked(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> Tensor:
+    """The best neurons of every block by an attribution; an integral is drafted, and computed again for images where that chose narrowly."""
+    drafted = _drafted(target, settings)
+    if drafted is None or settings["method"] == "gradient_activation":
+        return layer_tops(target, _attribution(target, images, labels, settings), count)[0]
+    neurons, gaps = layer_tops(drafted, _attribution(drafted, images.to(drafted.dtype), labels, settings), count)
+    rows = torch.nonzero(_doubtful(gaps, drafted, ATTRIBUTION_ROUNDING_UNITS).any(1))[:, 0]
+    if len(rows):
+        neurons[rows] = layer_tops(target, _attribution(target, images[rows], labels[rows], settings), count)[0]
+    return neurons
+
+
 def _baseline(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    quadrature, steps, method, seed = settings["quadrature"], settings["steps"], settings["method"], settings["seed"]
-    rule = placed_rule(target, quadrature, steps_of_one_rule(steps), settings["nodes"])
+    steps, method, seed = settings["steps"], settings["method"], settings["seed"]
     if method == "activation":
         neurons = baselines.activation_paths(target, images, count)
     elif method == "ablation":
         neurons = ablation_paths(target, images, labels, count, proposals=min(max(count, ABLATION_PROPOSALS), *target.layer_neurons))[0]
-    elif method == "knowledge":
-        neurons = layer_tops(target, knowledge_attribution(target, images, labels, quadrature, steps), count)
-    elif method == "gradient_activation":
-        neurons = layer_tops(target, baselines.gradient_activation(target, images, labels), count)
-    elif method == "conductance":
-        neurons = layer_tops(target, baselines.conductance(target, images, labels, *rule), count)
-    elif method == "influence_pattern":
-        neurons = baselines.influence_pattern_paths(target, images, labels, *rule, count)
     elif method == "influence_pattern_eq9":
-        neurons = baselines.influence_pattern_eq9_paths(target, images, labels, *rule, count)
+        neurons = baselines.influence_pattern_eq9_paths(target, images, labels, *placed_rule(target, settings["quadrature"], steps_of_one_rule(steps)), count)
     elif method == "matched_random":
-        path = _search(target, images, labels, settings, count)[0]
-        neurons = baselines.matched_random_paths(target, images, path, seed)
-    else:
+        neurons = baselines.matched_random_paths(target, images, _search(target, images, labels, settings, [count])[0][0], seed)
+    elif method == "random":
         neurons = baselines.random_paths(target, images, count, seed)
+    else:
+        neurons = _ranked(target, images, labels, settings, count)
     steps = steps if isinstance(steps, int) else steps[-1]
     return neurons, _score(target, images, labels, neurons, settings), torch.full((len(images),), steps, device=target.device)

@@ -14,7 +14,8 @@ from neuronpath_core.memory import copies_at_once
 class Prefix:
     """The scaled copies of a chunk of images, carried from block to block along the paths chosen so far.
 
-    ``stream`` is ``(batch * steps, token, embed)``, image-major.
+    ``stream`` is ``(batch * steps, token, embed)``, image-major.  Moving on replaces what a prefix holds and changes nothing in place, so that a shallow copy
+    goes its own way.
     """
 
     def __init__(self, context: FullContext, labels: Tensor, nodes: Tensor, weights: Tensor):
@@ -122,7 +123,7 @@ class GraphPrefix(Prefix):
 
     def __init__(self, context: FullContext, labels: Tensor, nodes: Tensor, weights: Tensor, recompute: bool = False):
         super().__init__(context, labels, nodes, weights)
-        self.recompute, self.writes, self.reached = recompute, [], 0
+        self.recompute, self.writes, self.reached = recompute, (), 0
         first = context.clean.activations[0]
         self.shift = torch.zeros(self.batch, self.steps, first.shape[1], dtype=first.dtype, device=first.device, requires_grad=True)
 
@@ -138,7 +139,7 @@ class GraphPrefix(Prefix):
 
     def write(self, change: Tensor, slope: Tensor) -> None:
         """Move the scope's stream by ``change``, which grows by ``slope`` per unit of the path neurons."""
-        self.writes.append((change, slope))
+        self.writes = (*self.writes, (change, slope))
         self.stream = self.stream + self._padded(change + self.shift[..., None] * slope)
 
     def path_gradient(self, gradient: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from neuronpath_core.analysis import SCOPE_LABELS
 from neuronpath_core.baselines import activation_paths
 from neuronpath_core.datasets import ImageSet
 from neuronpath_core.experiments import probe_mask
-from neuronpath_core.interventions import class_neurons, class_probabilities, pruning_mask, scaled_probabilities
+from neuronpath_core.interventions import class_neurons, class_probabilities, drafted_probabilities, pruning_mask
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.pruning import (
     ffn_gradients,
@@ -57,7 +57,7 @@ def _searched(study: Study, model: str, images: ImageSet, tops: Sequence[int], s
     most = study.target(model).n_neurons
     if not tops or any(isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= most for top in tops):
         raise ValueError(f"t must be whole numbers in 1..{most}, got {list(tops)}")
-    return {top: study.paths(model, images, "neuron_path", top=top, **settings).neurons for top in tops}
+    return {top: paths.neurons for top, paths in zip(tops, study.paths_by_top(model, images, list(tops), **settings), strict=True)}
 
 
 def _drawn(target: TargetModel, top: int, rng: np.random.Generator) -> list[list[int]]:
@@ -70,11 +70,12 @@ def survivors(kept: Sequence[Sequence[int]], n_neurons: int) -> Bool[np.ndarray,
 
 
 def masked_probabilities(
-    target: TargetModel, images: Float[torch.Tensor, "batch channel height width"], masks: Bool[np.ndarray, "mask batch layer neuron"], everywhere: bool
+    target: TargetModel, images: Float[torch.Tensor, "batch channel height width"], masks: Bool[np.ndarray, "mask batch layer neuron"], everywhere: bool,
+    draft: TargetModel | None = None,
 ) -> Float[np.ndarray, "mask batch class"]:
-    """Softmax probabilities of every image under each of its masks, at the scope or at every token (``everywhere``)."""
+    """Softmax probabilities of every image under each of its masks, at the scope or at every token (``everywhere``); by a ``draft`` first, if there is one."""
     factors = torch.from_numpy(np.asarray(masks)).to(images)
-    found = scaled_probabilities(target, images.repeat(len(masks), 1, 1, 1), factors.flatten(0, 1), everywhere)
+    found = drafted_probabilities(target, draft, images.repeat(len(masks), 1, 1, 1), factors.flatten(0, 1), everywhere)
     return found.unflatten(0, (len(masks), len(images))).cpu().double().numpy()
 
 
@@ -130,7 +131,7 @@ def pruning_comparison(
                             for label in np.unique(labels)}
                 masks[OWN, criterion] = np.stack([of_class[label] for label in labels[test]])
             for tokens in (scope_name(target), EVERYWHERE):
-                found = masked_probabilities(target, pictures[test], np.stack(list(masks.values())), tokens == EVERYWHERE)
+                found = masked_probabilities(target, pictures[test], np.stack(list(masks.values())), tokens == EVERYWHERE, study.drafted(model))
                 for (mask, criterion), probability in zip(masks, found, strict=True):
                     record(split, mask, tokens, criterion, top, probability, test)
     return pd.concat(rows, ignore_index=True)
@@ -152,18 +153,19 @@ def foreign_masks(
     for split, probing in enumerate(_splits(images, splits, share, seed)):
         masks = {int(label): survivors(class_neurons(searched[probing & (labels == label)], top), target.n_neurons) for label in np.unique(labels)}
         for tokens in (scope_name(target), EVERYWHERE):
-            table = mask_predictions(target, pictures[~probing], masks, tokens == EVERYWHERE)
+            table = mask_predictions(target, pictures[~probing], masks, tokens == EVERYWHERE, study.drafted(model))
             place = np.flatnonzero(~probing)[table["image"]]
             tables.append(table.assign(image=images.ids.numpy()[place], label=labels[place], whole=clean[place], model=model, split=split, tokens=tokens))
     return pd.concat(tables, ignore_index=True)
 
 
 def mask_predictions(
-    target: TargetModel, images: Float[torch.Tensor, "batch channel height width"], masks: Mapping[int, Bool[np.ndarray, "layer neuron"]], everywhere: bool
+    target: TargetModel, images: Float[torch.Tensor, "batch channel height width"], masks: Mapping[int, Bool[np.ndarray, "layer neuron"]], everywhere: bool,
+    draft: TargetModel | None = None,
 ) -> pd.DataFrame:
     """The predicted class of every image under each class's mask: ``image`` (position in the batch), ``mask`` (the class), ``predicted``."""
     every = np.stack([np.broadcast_to(mask, (len(images), *mask.shape)) for mask in masks.values()])
-    predicted = masked_probabilities(target, images, every, everywhere).argmax(2)
+    predicted = masked_probabilities(target, images, every, everywhere, draft).argmax(2)
     return pd.DataFrame({"image": np.tile(np.arange(len(images)), len(masks)), "mask": np.repeat(list(masks), len(images)), "predicted": predicted.ravel()})
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 from neuronpath_core.files import check_writable, plain_errors, sync_folder, write_atomically
 from neuronpath_core.parts import PARTS, StoreWarning, part_ranges, unused_name, whole_parts, write_part
 from neuronpath_core.tables import table_bytes, table_from_bytes
-from neuronpath_core.writers import now, only_writer
+from neuronpath_core.writers import Busy, now, only_writer
 
 SCHEMA, READABLE = 2, (1, 2)  # the first had no parts, and its neurons were int64
 TABLE, MANIFEST, RUN = "paths.parquet", "manifest.json", "run.json"
@@ -114,6 +114,11 @@ def complaint(folder: Path, manifest: dict) -> str | None:
     return _inspect(folder, manifest)[0]
 
 
+def is_finished(folder: Path, manifest: dict, count: int) -> bool:
+    """Whether the folder holds the whole table of this manifest."""
+    return _inspect(folder, json.loads(json.dumps(manifest)), count)[1] is not None
+
+
 def _compute_parts(folder: Path, run: dict, pending: list[range], compute: Callable, facts: dict) -> None:
     """Compute and write what is pending, each part as soon as it comes."""
     missing, key, number, before = set(pending), manifest_key(run["computed_from"]), len(run["sessions"]), time.perf_counter()
@@ -172,6 +177,43 @@ def _continue(folder: Path, manifest: dict, count: int, compute: Callable, part_
             del parts  # not kept while others are computed; read again at the end, for a disk may lose them meanwhile
             _compute_parts(folder, run, pending, compute, facts)
     raise ValueError(f"parts of {folder} are damaged as soon as they are written; accepted: a results folder on a disk that keeps them")
+
+
+def keep_part(folder: Path, manifest: dict, count: int, rows: range, table: pd.DataFrame, part_size: int = PART_SIZE, facts: dict | None = None) -> bool:
+    """Keep a part of a table that was found on the way to another one; :func:`read_or_compute` finds it there.
+
+    A table that is finished, that another process is writing or whose folder cannot be used for it is left alone, and so is a part that is there.
+
+    Args:
+        folder, manifest, count, part_size, facts: of :func:`read_or_compute`.
+        rows, table: which part, and what it is.
+
+    Returns:
+        whether it was kept.
+
+    Raises:
+        ValueError: not a path table, or the folder cannot be written to.
+    """
+    table_bytes(table)  # refused before anything is touched
+    manifest = json.loads(json.dumps(manifest))
+    with suppress(Busy), only_writer(folder, wait=False):
+        reason, content = _inspect(folder, manifest, count)
+        if reason is not None or content is not None:
+            return False
+        new = {"schema": SCHEMA, "computed_from": manifest, "part_size": part_size, "count": count, "sessions": []}
+        with plain_errors(folder):
+            run = json.loads((folder / RUN).read_text()) if (folder / RUN).exists() else new
+            if rows not in part_ranges(count, run["part_size"]) or any((folder / PARTS).glob(f"part-{rows.start:06d}-{rows.stop:06d}.*")):
+                return False
+            own = {**(facts or {}), "host": socket.gethostname(), "pid": os.getpid(), "on_the_way": True}
+            if not run["sessions"] or {**run["sessions"][-1], "started": None} != {**own, "started": None}:
+                run["sessions"].append({**own, "started": now()})
+                (folder / PARTS).mkdir(parents=True, exist_ok=True)
+                _write_json(folder / RUN, run)
+                sync_folder(folder.parent)
+        write_part(folder, rows, table, manifest_key(manifest), {"session": len(run["sessions"]) - 1, "seconds": 0.0, "finished": now()})
+        return True
+    return False
 
 
 def read_or_compute(folder: Path, manifest: dict, count: int, compute: Callable[[list[range]], Iterable[tuple[range, pd.DataFrame]]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -23,7 +23,7 @@ from neuronpath_core.datasets import FileImages, ImageSet, check_classes, load_p
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.memory import parse_memory
 from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import DRAFT, Paths, complete_settings, find_paths
+from neuronpath_core.paths import DRAFT, Paths, complete_settings, drafted_model, find_paths_by_top
 from neuronpath_core.preprocessing import model_preprocessing
 from neuronpath_core.profiles import DEFAULT_PROFILE, ENGINE_VARIABLE, WORKERS_VARIABLE, load_profile, model_entries, project_root, results_folder
 from neuronpath_core.sites import SiteModel
@@ -91,13 +91,14 @@ class SearchWorker:
     model: str
     images: ImageSet
     manifest: dict
+    tops: list[int | None]
 
     def __call__(self) -> Callable[[range], pd.DataFrame]:
         """Raise ``ValueError`` if the process has other weights than the table is for."""
         study = Study(**self.study)
         if weights_sha256(study.target(self.model)) != self.manifest["weights"]:
             raise ValueError(f"this machine has other weights of {self.model} than the one that asks for the paths; accepted: the same files on both")
-        return lambda rows: study.found_paths(self.model, self.images.select(torch.arange(rows.start, rows.stop)), self.manifest["arguments"])
+        return lambda rows: study.found_paths(self.model, self.images.select(torch.arange(rows.start, rows.stop)), self.manifest["arguments"], self.tops)
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,10 @@ class Study:
     def _targets(self) -> dict[str, TargetModel]:
         return {}
 
+    @cached_property
+    def _drafts(self) -> dict[str, TargetModel | None]:
+        return {}
+
     def target(self, model: str) -> TargetModel:
         """A model of the profile or a variant of one, loaded once.
 
@@ -203,6 +208,12 @@ class Study:
             spec = self.entries[model]
             self._targets[model] = as_target(models.load_model(spec, self.root, self.device, self.dtype), spec)
         return self._targets[model]
+
+    def drafted(self, model: str) -> TargetModel | None:
+        """The same in the precision of the study's ``draft``, made once; ``None`` where there is none to be made."""
+        if model not in self._drafts:
+            self._drafts[model] = drafted_model(self.target(model), self.draft)
+        return self._drafts[model]
 
     def check_models(self, names: list[str]) -> list[str]:
         """The names, if there is at least one and all are models of the profile or variants; else ``ValueError``."""
@@ -251,36 +262,59 @@ class Study:
 
         Settings and errors are those of :func:`~neuronpath_core.paths.find_paths`; results are on the CPU.
         """
-        target, top = self.target(model), settings.get("top")
+        return self.paths_by_top(model, images, [settings.pop("top", None)], method, **settings)[0]
+
+    def paths_by_top(self, model: str, images: ImageSet, tops: Sequence[int | None], method: str = "neuron_path", **settings) -> list[Paths]:
+        """:meth:`paths` for several numbers of neurons per block, in order: each a table of its own in the store, those that are not there searched together
+        (:func:`~neuronpath_core.paths.find_paths_by_top`)."""
+        target = self.target(model)
         if isinstance(images, FileImages):
             check_classes(images, target.n_classes, model)
-        arguments = complete_settings(target, method=method, **{"draft": self.draft} | settings)
-        manifest = {
+        every = [complete_settings(target, method=method, **{"draft": self.draft} | settings | {"top": top}) for top in tops]
+        tables = {}
+        for arguments in every:
+            manifest = self._manifest(model, images, arguments)
+            tables[arguments["top"]] = self.results_folder / "paths" / f"{model}_{method}_{store.manifest_key(manifest)}", manifest
+        missing = {top: table for top, table in tables.items() if not store.is_finished(*table, len(images))}
+        found = {}
+        for top, (folder, manifest) in tables.items():
+            missing.pop(top, None)
+            table = store.read_or_compute(folder, manifest, len(images), lambda pending, manifest=manifest: self._search(
+                model, images, manifest, pending, missing), IMAGES_PER_PART, self._facts())
+            neurons = torch.from_numpy(np.stack(table["neurons"].to_numpy())).reshape(len(table), target.n_blocks, -1)
+            found[top] = Paths(neurons if top is not None else neurons[..., 0], torch.from_numpy(table["score"].to_numpy(copy=True)),
+                               torch.from_numpy(table["steps"].to_numpy(copy=True)))
+        return [found[top] for top in tops]
+
+    def _manifest(self, model: str, images: ImageSet, arguments: dict) -> dict:
+        """What a path table depends on."""
+        target = self.target(model)
+        return {
             "profile": self.profile, "model": model, "built_from": self.entries[model], "weights": weights_sha256(target), "scope": target.scope,
             "images": images.sha256(), "preprocessing": self.preprocessing(model) if isinstance(images, FileImages) else None,
             "arguments": arguments, "dtype": self.dtype, "device": models.parse_device(self.device).type,
             "code": code_fingerprint(), **{package: version(package) for package in (*PACKAGES, *(PICTURE_PACKAGES if isinstance(images, FileImages) else ()))},
         }
-        folder = self.results_folder / "paths" / f"{model}_{method}_{store.manifest_key(manifest)}"
-        table = store.read_or_compute(folder, manifest, len(images), lambda pending: self._search(model, images, manifest, pending),
-                                      IMAGES_PER_PART, self._facts())
-        neurons = torch.from_numpy(np.stack(table["neurons"].to_numpy())).reshape(len(table), target.n_blocks, -1)
-        return Paths(neurons if top is not None else neurons[..., 0], torch.from_numpy(table["score"].to_numpy(copy=True)),
-                     torch.from_numpy(table["steps"].to_numpy(copy=True)))
 
-    def _search(self, model: str, images: ImageSet, manifest: dict, pending: list[range]) -> Iterator[tuple[range, pd.DataFrame]]:
+    def _search(self, model: str, images: ImageSet, manifest: dict, pending: list[range],
+                others: Mapping[int | None, tuple[Path, dict]]) -> Iterator[tuple[range, pd.DataFrame]]:
+        """Parts of one table; those of other numbers of neurons, which cost less on the way, go to the store as they come."""
         arguments, done = manifest["arguments"], len(images) - sum(map(len, pending))
+        tops = [arguments["top"], *others]
         engine, options = self._engine()
         if engine == "local":
             def make_worker():
-                return lambda rows: self.found_paths(model, images.select(torch.arange(rows.start, rows.stop)), arguments)
+                return lambda rows: self.found_paths(model, images.select(torch.arange(rows.start, rows.stop)), arguments, tops)
         else:
             there = {"progress": False, "engine": "local", "workers": None, "device": manifest["device"]}  # of which it sees its own alone
-            make_worker = SearchWorker({each.name: getattr(self, each.name) for each in fields(self)} | there, model, images, manifest)
+            make_worker = SearchWorker({each.name: getattr(self, each.name) for each in fields(self)} | there, model, images, manifest, tops)
         with tqdm(total=len(images), initial=done, desc=f"{model} {arguments['method']}", unit="image", disable=not self.progress) as bar:
             for rows, found in engines.run(engine, make_worker, pending, **options):
+                own, *more = (found.iloc[start:start + len(rows)].reset_index(drop=True) for start in range(0, len(found), len(rows)))
+                for table, part in zip(others.values(), more, strict=True):
+                    store.keep_part(*table, len(images), rows, part, IMAGES_PER_PART, self._facts())
                 bar.update(len(rows))
-                yield rows, found
+                yield rows, own
 
     def _engine(self) -> tuple[str, dict]:
         """Who searches, and with what."""
@@ -293,13 +327,18 @@ class Study:
         return {"device": name, "python": platform.python_version(), "engine": self._engine()[0],
                 **{package: version(package) for package in ("numpy", "pandas", "pyarrow", "torch", "timm")}}
 
-    def found_paths(self, model: str, images: ImageSet, arguments: dict) -> pd.DataFrame:
-        """The table of these images' paths, searched now, with the complete settings of :func:`~neuronpath_core.paths.find_paths`."""
-        found = find_paths(self.target(model), *self.batch(images, model), **arguments, memory_budget=self.memory_budget)
-        return pd.DataFrame({
-            "image": images.ids.numpy(), "label": images.labels.numpy(), "score": found.score.cpu().double().numpy(),
-            "steps": found.steps.cpu().numpy(), "neurons": list(found.neurons.flatten(1).cpu().numpy()),
-        })
+    def found_paths(self, model: str, images: ImageSet, arguments: dict, tops: Sequence[int | None]) -> pd.DataFrame:
+        """The tables of these images' paths, one for each of ``tops`` below another, searched now.
+
+        Args:
+            arguments: complete settings of :func:`~neuronpath_core.paths.find_paths`.
+        """
+        settings = {name: value for name, value in arguments.items() if name != "top"}
+        found = find_paths_by_top(self.target(model), *self.batch(images, model), tops, memory_budget=self.memory_budget, **settings)
+        return pd.concat([pd.DataFrame({
+            "image": images.ids.numpy(), "label": images.labels.numpy(), "score": paths.score.cpu().double().numpy(),
+            "steps": paths.steps.cpu().numpy(), "neurons": list(paths.neurons.flatten(1).cpu().numpy()),
+        }) for paths in found], ignore_index=True)
 
     def probabilities(self, model: str, images: ImageSet, paths: Paths | None = None, operation: str | float = "remove") -> np.ndarray:
         """Softmax probabilities ``(image, class)``: clean, or with each image's own path edited."""

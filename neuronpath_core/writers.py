@@ -36,25 +36,34 @@ def living_writer(owner: Path) -> dict | None:
         return None
 
 
+class Busy(ValueError):
+    """Another one is writing."""
+
+
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, wait: bool | None = None) -> Iterator[None]:
     """Inside, nobody else writes this folder.  A lock ends with its process, however that ends.
 
+    Args:
+        wait: for another writer to end; ``None`` does where ``NEURONPATH_WAIT`` is set.
+
     Raises:
-        ValueError: another one is writing it and ``NEURONPATH_WAIT`` is not set, or the folder around it cannot be written to.
+        Busy: another one is writing it and is not waited for.
+        ValueError: the folder around it cannot be written to.
     """
+    wait = bool(os.environ.get(WAIT_VARIABLE)) if wait is None else wait
     lock, owner = FileLock(folder.with_name(f".{folder.name}.lock")), folder.with_name(f".{folder.name}.writer")
     with plain_errors(folder.parent):
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                lock.acquire(timeout=-1 if os.environ.get(WAIT_VARIABLE) else 0)
+                lock.acquire(timeout=-1 if wait else 0)
                 break
             except Timeout:
                 if (writer := living_writer(owner)) is None and attempt < ATTEMPTS:
                     time.sleep(PAUSE)
                     continue
                 who = "host {host}, pid {pid}, since {since}".format(**writer) if writer else "which does not give its name"
-                raise ValueError(f"{folder.name} is being written by another process ({who}); accepted: one at a time, so wait for it or name another "
+                raise Busy(f"{folder.name} is being written by another process ({who}); accepted: one at a time, so wait for it or name another "
                                  "results folder") from None
     try:
         with plain_errors(folder.parent):

@@ -201,7 +201,7 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
     def search(*_, **__):
         raise AssertionError("searched again")
 
-    monkeypatch.setattr(study_module, "find_paths", search)
+    monkeypatch.setattr(study_module, "find_paths_by_top", search)
     assert neuronpath(*arguments)[:2] == (0, output)
     assert files(root / "elsewhere") == before
     # what a notebook asks for is the same table
@@ -215,7 +215,7 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
     (["--search", "beam", "--steps", "2", "--memory-budget", "4 MB"], {"search": "beam", "steps": 2})], ids=str)
 def test_options_of_paths_are_settings_of_the_search(root, neuronpath, monkeypatch, arguments, settings):
     assert neuronpath("paths", "--model", "one", "--n-images", "10", *arguments)[0] == 0
-    monkeypatch.setattr(study_module, "find_paths", None)  # nothing is searched again
+    monkeypatch.setattr(study_module, "find_paths_by_top", None)  # nothing is searched again
     study = Study("digits")
     found = study.paths("one", study.images(10), **settings)
     monkeypatch.undo()
@@ -535,6 +535,21 @@ def test_a_notebook_that_uses_anothers_tables_is_begun_after_it(root, neuronpath
     notebook.metadata["neuronpath"]["after"] = "01_sum"  # itself
     nbformat.write(notebook, root / "notebooks" / "01_sum.ipynb")
     assert neuronpath("run", "01", "02", "--jobs", "2", "--quiet", "--force")[0] == 0
+
+
+def test_the_longest_are_begun_first(root, neuronpath):
+    order = root / "order.txt"
+    for name, seconds in (("01_sum", 1), ("02_list", 30), ("03_device", None)):
+        path = small_study.write_notebook(root, name, "steps = 20", f"import time; open({str(order)!r}, 'a').write({name + ' '!r}); time.sleep(2)")
+        notebook = nbformat.read(path, 4)
+        notebook.metadata["neuronpath"] = {} if seconds is None else {"seconds": seconds}
+        nbformat.write(notebook, path)
+    assert neuronpath("run", "--jobs", "2", "--quiet")[0] == 0
+    begun = order.read_text().split()
+    assert sorted(begun[:2]) == ["01_sum", "02_list"] and begun[2:] == ["03_device"]
+    order.unlink()
+    assert neuronpath("run", "--quiet", "--force")[0] == 0
+    assert order.read_text().split() == ["01_sum", "02_list", "03_device"]  # one after the other in the order of the book
 
 
 def test_when_one_of_several_fails_those_that_run_are_finished_and_no_other_begins(root, neuronpath):

@@ -11,8 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core import baselines, defect_table, defects, experiments, published
-from neuronpath_core.attribution import placed_rule
+from neuronpath_core import defect_table, defects, experiments, published
 from neuronpath_core.defect_cases import Case
 from neuronpath_core.study import Study
 from tests import helpers, small_study, twins
@@ -175,7 +174,7 @@ def test_influence_pattern_that_skips_blocks(name):
     found = published.skipping_influence_paths(target, images, labels, "left", 5)
     expected = [skipping_twin(model, scope, image, int(label), *twins.rule("left", 5)) for image, label in zip(images, labels, strict=True)]
     assert found.tolist() == expected
-    native = baselines.influence_pattern_paths(target, images, labels, *placed_rule(target, "left", 5))[..., 0]
+    native = npc.find_paths(target, images, labels, "influence_pattern", quadrature="left", steps=5).neurons
     assert torch.equal(found[:, 0], native[:, 0])  # nothing comes before the first block
     with pytest.raises(ValueError, match="labels"):
         published.skipping_influence_paths(target, images, labels + 9)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import drafts, paths
+from neuronpath_core import drafts, experiments, paths
 from neuronpath_core.search import Integrand, search_paths
 from neuronpath_core.study import Study
 from tests import helpers, small_study
@@ -47,6 +47,13 @@ def test_the_table_of_a_study(study, images):
 
 def test_neurons_that_single_precision_cannot_tell_apart(study, images):
     """Every neuron has a twin whose vector is longer by 1e-9: all images are searched again, and single precision alone is wrong."""
+    row = drafts.draft_agreement(with_twins(study), ["one"], images).iloc[0]
+    assert row["again"] == 1 and row["draft"] == 1
+    assert row["single"] < 1
+
+
+def with_twins(study, **changes) -> Study:
+    """The study with a model in which half the neurons are twins of the others."""
     target = study.target("one")
     twins = copy.copy(target)
     twins.model, twins._plain, half = copy.deepcopy(target.model), {}, target.n_neurons // 2
@@ -54,11 +61,25 @@ def test_neurons_that_single_precision_cannot_tell_apart(study, images):
         for block in twins.model.blocks:
             block.mlp.fc1.weight[half:], block.mlp.fc1.bias[half:] = block.mlp.fc1.weight[:half], block.mlp.fc1.bias[:half]
             block.mlp.fc2.weight[:, half:] = block.mlp.fc2.weight[:, :half] * (1 + 1e-9)
-    other = replace(study)
-    other._targets["one"] = twins
-    row = drafts.draft_agreement(other, ["one"], images).iloc[0]
-    assert row["again"] == 1 and row["draft"] == 1
-    assert row["single"] < 1
+    other = replace(study, **changes)
+    other._targets["one"] = twins.in_dtype(torch.float32) if other.dtype == "float32" else twins
+    return other
+
+
+def test_knowledge_neurons_that_single_precision_cannot_tell_apart(study, images):
+    """The same neurons in the same order as double precision alone; single precision alone has others."""
+    drafted, double, single = (experiments.knowledge_neurons(with_twins(study, **changes), ["one"], images, top=3, steps=2)[["image", "block", "neuron"]]
+                               for changes in ({}, {"draft": None}, {"dtype": "float32"}))
+    pd.testing.assert_frame_equal(drafted, double)
+    assert not drafted.equals(single)
+
+
+def test_several_neurons_are_those_of_double_precision_where_half_of_them_have_twins(study, images):
+    """The choice between two twins is made again at every block where they are at the border of what is taken."""
+    drafted, double = (with_twins(study, **changes) for changes in ({}, {"draft": None}))
+    for top in (1, 2, 3, 5):
+        found, expected = (npc.find_paths(each.target("one"), *each.batch(images, "one"), top=top, draft=each.draft) for each in (drafted, double))
+        assert torch.equal(found.neurons.sort(-1).values, expected.neurons.sort(-1).values)
 
 
 def test_a_study_in_single_precision_is_compared_with_double_all_the_same(study, images):

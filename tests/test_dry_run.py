@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import neuronpath_core as npc
-from neuronpath_core import datasets, dry_run, estimate, memory, models, passes, paths, rates, tables
+from neuronpath_core import datasets, dry_run, estimate, experiments, interventions, memory, models, passes, paths, rates, tables
 from neuronpath_core.notebooks import Run, notebook_names, plan
 from neuronpath_core.profiles import load_profile
 from tests import helpers, rehearsal, small_study
@@ -73,14 +73,16 @@ CHAPTERS = {
     "03_probability_deviation": {"methods": ["activation", "influence_pattern", "neuron_path"], "steps": 5, "nodes": 3},
     "04_class_paths": {"agreement_images": 10},
     "05_class_similarity": {},
-    "06_pruning": {"n_images": 50, "tops": [1, 3], "shares": [0.5, 1.0], "repeats": 2},
+    "06_pruning": {"n_images": 50, "tops": [1, 3, 2], "shares": [0.5, 1.0], "repeats": 2},
 }
 
 
 @pytest.fixture
 def nothing_again(monkeypatch):
     """No image is searched a second time; how many are is a measured share, which a few images need not have."""
-    monkeypatch.setattr(paths, "ROUNDING_UNITS", 0)
+    for module, name in ((paths, "ROUNDING_UNITS"), (paths, "ATTRIBUTION_ROUNDING_UNITS"), (experiments, "ATTRIBUTION_ROUNDING_UNITS"),
+                         (interventions, "LOGIT_MARGIN")):
+        monkeypatch.setattr(module, name, 0)
 
 
 @pytest.mark.parametrize("notebook", ["01_knowledge_neurons", "02_table1"])

@@ -28,6 +28,28 @@ def in_parts(monkeypatch, count):
 # --- edited probabilities ---
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_drafted_probabilities_predict_what_the_model_does(monkeypatch, name, everywhere):
+    """Two classes apart by 1e-9 are told apart in double precision, and no more is computed in it than the images where they lead."""
+    target, images, _, _ = setting(name, batch=64)
+    with torch.no_grad():
+        head = target.model.head
+        head.weight[1], head.bias[1] = head.weight[0] * (1 + 1e-9), head.bias[0]
+    factors = (torch.rand(64, target.n_blocks, target.n_neurons, generator=torch.Generator().manual_seed(5)) > 0.5).to(images)
+    expected, counts, native = core.scaled_probabilities(target, images, factors, everywhere), [], core.scaled_probabilities
+    monkeypatch.setattr(core, "scaled_probabilities", lambda model, chosen, *rest: counts.append((model.dtype, len(chosen))) or native(model, chosen, *rest))
+    found = core.drafted_probabilities(target, target.in_dtype(torch.float32), images, factors, everywhere)
+    leading = int((expected.argmax(1) < 2).sum())
+    assert 0 < leading < 64
+    assert counts[0] == (torch.float32, 64) and counts[1][0] == torch.float64 and leading <= counts[1][1] < 64
+    assert torch.equal(found.argmax(1), expected.argmax(1)) and found.dtype == torch.float64
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    assert torch.equal(core.drafted_probabilities(target, None, images, factors, everywhere), expected)
+    wrong = native(target.in_dtype(torch.float32), images.float(), factors, everywhere).argmax(1)
+    assert not torch.equal(wrong, expected.argmax(1))  # the control
+
+
 @pytest.mark.parametrize(("operation", "factor"), [("remove", 0.0), ("enhance", 2.0), (-0.5, -0.5)])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_edited_probabilities_are_those_of_a_forward_written_by_hand(name, operation, factor):

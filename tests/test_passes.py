@@ -161,6 +161,26 @@ def test_more_neurons_a_block_cost_ablation_more_proposals_and_the_search_nothin
     assert check(monkeypatch, "cls", top=top).seen == check(monkeypatch, "cls").seen
 
 
+@pytest.mark.parametrize("name", ["cls", "cls-of-averaging", "avg", "patch-of-class-token"])
+@pytest.mark.parametrize("settings", [{}, {"context": "full", "search": "literal", "steps": 2}, {"steps": "auto"}, {"search": "beam", "width": 2, "steps": 2},
+                                      {"method": "conductance"}])
+def test_further_numbers_of_neurons_cost_a_search_without_the_first_block(monkeypatch, name, settings):
+    arguments, scope = helpers.NETWORKS[name]
+    target, (images, labels) = npc.TargetModel(helpers.small_vit(7, **arguments), scope), helpers.small_batch(6, 8)
+    if settings.get("steps") == "auto":  # of all sizes those that settle at once
+        settled = [paths.steps == 3 for paths in npc.find_paths_by_top(target, images, labels, [1, 1], **settings)]
+        images, labels = images[settled[0]], labels[settled[0]]
+        assert len(images)
+    tops = [1, 1] if settings.get("search") == "beam" or settings.get("steps") == "auto" else [1, 3, 2]
+    with monkeypatch.context() as patched:
+        watch = Watch(patched)
+        npc.find_paths_by_top(target, images, labels, tops, **settings)
+    rest = [passes.path_passes(target, settings, first=False)] * (len(tops) - 1)
+    if settings.get("search") == "beam":  # one beam serves both
+        rest = []
+    watch.agrees(sum(rest, passes.path_passes(target, settings)), len(images))
+
+
 @pytest.mark.parametrize("search", [{}, {"search": "literal"}, {"search": "beam", "width": 2}])
 def test_a_stream_that_does_not_fit_into_memory_is_run_again_on_every_way_back(monkeypatch, search):
     target = npc.TargetModel(helpers.small_vit(7, **helpers.NETWORKS["avg"][0]))

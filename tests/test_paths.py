@@ -10,6 +10,7 @@ import torch
 import neuronpath_core as npc
 from neuronpath_core import baselines, memory
 from neuronpath_core import paths as module
+from neuronpath_core.partial_paths import PartialPaths
 from neuronpath_core.paths import AUTO_STEPS, complete_settings
 from neuronpath_core.search import Found
 from tests import helpers, twins
@@ -69,12 +70,12 @@ def test_steps_are_added_where_every_token_runs(name):
 def test_only_open_images_are_searched_again(monkeypatch):
     """What settled is not computed once more, and keeps its score."""
     target, images, labels = case("cls", 701, batch=8)
-    calls, native = [], module.search_paths
+    calls, native = [], module.search_by_top
 
     def spied(target, images, labels, terms, *rest):
         calls.append((len(terms[0].nodes), len(images)))
         return native(target, images, labels, terms, *rest)
-    monkeypatch.setattr(module, "search_paths", spied)
+    monkeypatch.setattr(module, "search_by_top", spied)
     found = npc.find_paths(target, images, labels, context="full", quadrature="left", steps="auto")
     expected = [(2, 8)]
     for previous, steps in zip(AUTO_STEPS, AUTO_STEPS[1:], strict=False):
@@ -88,11 +89,11 @@ def test_what_never_settles_ends_with_the_last_rule(monkeypatch):
     """The path of every rule differs from the one before: the last is taken as it is."""
     target, images, labels = case("cls", 701, batch=2)
 
-    def restless(target, images, labels, terms, count, *_):
+    def restless(target, images, labels, terms, counts, *_):
         steps = len(terms[0].nodes)
         scores = torch.full((len(images),), float(steps), dtype=torch.float64)
-        return Found(torch.full((len(images), 3, count), AUTO_STEPS.index(steps)), scores, scores)
-    monkeypatch.setattr(module, "search_paths", restless)
+        return [Found(torch.full((len(images), 3, count), AUTO_STEPS.index(steps)), scores, scores[:, None]) for count in counts]
+    monkeypatch.setattr(module, "search_by_top", restless)
     found = npc.find_paths(target, images, labels, context="full", quadrature="left", steps="auto")
     assert found.steps.tolist() == [48, 48]
     assert found.neurons.unique().tolist() == [len(AUTO_STEPS) - 1]
@@ -423,18 +424,112 @@ def test_as_many_nodes_as_steps_find_the_same(settings):
 
 
 @pytest.mark.parametrize("method", ["conductance", "influence_pattern", "influence_pattern_eq9", "activation"])
-def test_baselines_and_their_score_are_by_the_same_few_nodes(method):
-    target, images, labels = case("cls", 707)
-    rule = npc.quadrature_rule("left", 20, 2)
-    found = npc.find_paths(target, images, labels, method, quadrature="left", steps=20, nodes=2)
-    neurons = {"conductance": lambda: npc.attribution.top_neurons(baselines.conductance(target, images, labels, *rule), 1),
-               "influence_pattern": lambda: baselines.influence_pattern_paths(target, images, labels, *rule, 1),
-               "influence_pattern_eq9": lambda: baselines.influence_pattern_eq9_paths(target, images, labels, *rule, 1),
-               "activation": lambda: baselines.activation_paths(target, images, 1)}[method]()
-    assert torch.equal(found.neurons, neurons[..., 0])
+def test_few_nodes_are_of_the_score_alone_where_neurons_are_not_chosen_along_a_path(method):
+    """Between the zero image and the image the rule is evaluated at all its nodes, and two places would choose others."""
+    target, images, labels = case("cls", 707, batch=12)
+    found, every = (npc.find_paths(target, images, labels, method, quadrature="left", steps=20, nodes=nodes) for nodes in (2, None))
+    assert torch.equal(found.neurons, every.neurons)
     close(found.score, npc.joint_attribution_score(target, images, labels, found.neurons, "left", 20, 2))
-    other = npc.joint_attribution_score(target, images, labels, found.neurons, "left", 20)
-    assert float(((other - found.score) / found.score).abs().max()) > 1e-6  # the control: all nodes give another number
+    assert float(((every.score - found.score) / found.score).abs().max()) > 1e-6  # the control: all nodes give another number
+    few = npc.quadrature_rule("left", 20, 2)
+    chosen = {"conductance": lambda: npc.attribution.top_neurons(baselines.conductance(target, images, labels, *few), 1),
+              "influence_pattern": lambda: npc.attribution.top_neurons(baselines.influence_pattern(target, images, labels, *few), 1),
+              "influence_pattern_eq9": lambda: baselines.influence_pattern_eq9_paths(target, images, labels, *few, 1)}
+    if method in chosen:
+        assert not torch.equal(found.neurons, chosen[method]()[..., 0])
+
+
+# --- several numbers of neurons at once; what a draft leaves to be done ---
+
+
+@pytest.mark.parametrize("settings", [
+    {"context": "full"}, {"context": "mixed"}, {"context": "full", "quadrature": "left", "steps": 5, "nodes": 3}, {"search": "literal", "steps": 2},
+    {"steps": "auto"}, {"method": "complete"}, {"method": "conductance", "steps": 2}, {"method": "random"}, {"draft": "float32"},
+    {"memory_budget": "tight"},
+], ids=lambda settings: "-".join(map(str, settings.values())))
+@pytest.mark.parametrize("name", ["cls", "avg", "patch-attention-pool"])
+def test_several_numbers_of_neurons_give_what_each_gives_alone(name, settings):
+    target, images, labels = case(name, 712)
+    if settings.get("context") == "mixed" and target.scope != "cls":
+        settings = settings | {"context": "auto"}
+    if "memory_budget" in settings:
+        settings = {"memory_budget": 3 * memory.copy_bytes(target)}
+    tops = [3, None, 1, target.n_neurons]
+    found = npc.find_paths_by_top(target, images, labels, tops, **settings)
+    for top, paths in zip(tops, found, strict=True):
+        alone = npc.find_paths(target, images, labels, top=top, **settings)
+        assert torch.equal(paths.neurons, alone.neurons) and torch.equal(paths.score, alone.score) and torch.equal(paths.steps, alone.steps)
+
+
+def test_no_number_of_neurons_is_no_paths_and_a_beam_keeps_one():
+    target, images, labels = case("cls", 712)
+    assert npc.find_paths_by_top(target, images, labels, []) == []
+    beam = npc.find_paths_by_top(target, images, labels, [None, 1], search="beam", width=2)
+    assert torch.equal(beam[0].neurons, beam[1].neurons[..., 0])
+    for tops, settings in (([1, 2], {"search": "beam"}), ([1, 0], {}), ([5, 99], {}), ([True], {})):
+        with pytest.raises(ValueError, match="top must be"):
+            npc.find_paths_by_top(target, images, labels, tops, **settings)
+
+
+@pytest.mark.parametrize("search", ["joint", "literal"])
+@pytest.mark.parametrize("attribution", ["joint", "complete"])
+@pytest.mark.parametrize("name", ["cls", "avg", "avg-registers"])
+def test_a_draft_is_made_anew_from_the_first_doubtful_block_that_was_wrong(name, attribution, search):
+    """A draft of anything but the path: found again where that is doubtful, with all that follows, and believed where it is not."""
+    target, images, labels = case(name, 713, batch=4)
+    terms, blocks = [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], target.n_blocks
+    for top in (1, 3):
+        truth = module.search_paths(target, images, labels, terms, top, search, attribution=attribution)
+        wrong = (truth.neurons + 1) % target.n_neurons
+        for first in range(blocks):
+            neurons = torch.cat([truth.neurons[:, :first], wrong[:, first:]], 1)
+            draft = Found(neurons, truth.score + 1, truth.gaps + 1)
+            doubtful = torch.zeros(4, blocks, dtype=torch.bool)
+            doubtful[:3, first], doubtful[0, 0] = True, True  # of the last image nothing is doubted
+            found = module.confirm_paths(target, images, labels, terms, draft, doubtful, search, attribution)
+            assert torch.equal(found.neurons[:3].sort(-1).values, truth.neurons[:3].sort(-1).values)
+            assert torch.equal(found.neurons[3], neurons[3])
+            close(found.score[:3], truth.score[:3])
+            close(found.gaps[:3, first:], truth.gaps[:3, first:], rtol=1e-8)
+        untouched = module.confirm_paths(target, images, labels, terms, truth, torch.zeros(4, blocks, dtype=torch.bool), search, attribution)
+        assert torch.equal(untouched.neurons, truth.neurons)
+        close(untouched.score, truth.score)
+
+
+def test_what_is_not_doubtful_costs_no_scores(monkeypatch):
+    target, images, labels = case("cls", 713, batch=4)
+    terms, asked = [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], []
+    draft = module.search_paths(target, images, labels, terms)
+    native = PartialPaths.joint_scores
+    monkeypatch.setattr(PartialPaths, "joint_scores", lambda self, block: asked.append((block, len(self.total))) or native(self, block))
+    doubtful = torch.tensor([[True, False, False], [False, False, True], [False, False, True], [False, False, False]])
+    module.confirm_paths(target, images, labels, terms, draft, doubtful)
+    assert asked == [(0, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("method", ["knowledge", "conductance", "influence_pattern"])
+def test_attributions_are_drafted_and_twins_told_apart_in_double(monkeypatch, method):
+    """Half the neurons are twins whose vector is longer by 1e-9: only double precision sees which."""
+    target, images, labels = case("cls", 714, batch=6)
+    half, double = target.n_neurons // 2, []
+    with torch.no_grad():
+        for block in target.model.blocks:
+            block.mlp.fc1.weight[half:], block.mlp.fc1.bias[half:] = block.mlp.fc1.weight[:half], block.mlp.fc1.bias[:half]
+            block.mlp.fc2.weight[:, half:] = block.mlp.fc2.weight[:, :half] * (1 + 1e-9)
+    native = module._attribution
+    monkeypatch.setattr(module, "_attribution", lambda model, batch, *rest: double.append((model.dtype, len(batch))) or native(model, batch, *rest))
+    found, plain = (npc.find_paths(target, images, labels, method, steps=3, draft=draft) for draft in ("float32", None))
+    assert torch.equal(found.neurons, plain.neurons)
+    assert double == [(torch.float32, 6), (torch.float64, 6), (torch.float64, 6)]
+
+
+def test_an_attribution_that_chooses_clearly_is_left_in_single_precision(monkeypatch):
+    target, images, labels = case("cls", 714, batch=6)
+    native, precisions = module._attribution, []
+    monkeypatch.setattr(module, "_attribution", lambda model, *rest: precisions.append(model.dtype) or native(model, *rest))
+    found, plain = (npc.find_paths(target, images, labels, "influence_pattern", steps=3, draft=draft) for draft in ("float32", None))
+    assert torch.equal(found.neurons, plain.neurons)
+    assert precisions == [torch.float32, torch.float64]
 
 
 def test_paths_by_another_attribution_with_steps_added_are_scored_by_the_published_number():

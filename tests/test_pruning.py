@@ -361,12 +361,13 @@ def study_of(model, paths=None):
     """What the comparison asks of a study, for one network; ``paths`` replaces the search."""
     target = npc.TargetModel(model)
 
-    def search(_model, images, method, top, **settings):
+    def search(_model, images, tops, **settings):
         if paths is not None:
-            return SimpleNamespace(neurons=paths(images, top))
-        return npc.find_paths(target, images.images, images.labels, method=method, top=top, **settings)
+            return [SimpleNamespace(neurons=paths(images, top)) for top in tops]
+        return npc.find_paths_by_top(target, images.images, images.labels, tops, **settings)
 
-    return SimpleNamespace(target=lambda _: target, batch=lambda images, _: (images.images, images.labels), paths=search, progress=False)
+    return SimpleNamespace(target=lambda _: target, drafted=lambda _: None, batch=lambda images, _: (images.images, images.labels), paths_by_top=search,
+                           progress=False)
 
 
 IMPORTANT = 5

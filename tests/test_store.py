@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import store as store_benchmark
-from neuronpath_core import store
+from neuronpath_core import store, writers
 from neuronpath_core.store import MANIFEST, PARTS, RUN, TABLE, StoreWarning, complaint, write_table
 from neuronpath_core.tables import table_bytes, table_from_bytes
 
@@ -359,6 +359,75 @@ def test_what_the_table_does_not_depend_on_is_recorded_and_decides_nothing(tmp_p
     compute = Counted()
     read_or_compute(tmp_path / "a", SETTINGS, compute, facts={"device": "fifth"})
     assert compute.calls == 0
+
+
+# --- parts that another computation found on its way ---
+
+
+def keep(folder, rows, table=None, manifest=None, part_size=4, **settings):
+    table = part_of(a_table() if table is None else table, rows)
+    return store.keep_part(folder, SETTINGS if manifest is None else manifest, 30, rows, table, part_size, **settings)
+
+
+def test_a_part_that_was_found_on_the_way_is_not_computed(tmp_path):
+    assert [keep(tmp_path / "a", rows, facts={"device": "other"}) for rows in ranges(8, 0, 28)] == [True] * 3
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.asked == [ranges(4, 12, 16, 20, 24)]
+    whole = json.loads((tmp_path / "a" / MANIFEST).read_text())
+    assert [(session.get("on_the_way"), session["parts"]) for session in whole["sessions"]] == [(True, 3), (None, 5)]
+    assert whole["sessions"][0]["device"] == "other" and whole["sessions"][0]["seconds"] == 0
+
+
+def test_all_parts_on_the_way_are_the_table(tmp_path):
+    for rows in ranges(*range(0, 30, 4)):
+        assert keep(tmp_path / "a", rows)
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.calls == 0
+
+
+def test_a_part_that_is_there_or_of_another_size_is_not_kept(tmp_path):
+    assert keep(tmp_path / "a", range(0, 4))
+    before = contents(tmp_path)
+    assert not keep(tmp_path / "a", range(0, 4), facts={"device": "second"})
+    assert not keep(tmp_path / "a", range(0, 5)) and not keep(tmp_path / "a", range(5, 10), part_size=5)
+    assert contents(tmp_path) == before
+
+
+def test_nothing_is_put_into_a_folder_that_is_finished_or_cannot_be_used(folder):
+    before = contents(folder)
+    assert not keep(folder, range(0, 4))
+    assert not keep(folder, range(0, 4), manifest={"model": "another"})
+    assert contents(folder) == before
+    (folder / MANIFEST).write_text("{")
+    before = contents(folder)
+    assert not keep(folder, range(0, 4))
+    assert contents(folder) == before
+
+
+def test_a_folder_that_somebody_writes_is_neither_touched_nor_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv(writers.WAIT_VARIABLE, "1")
+    with writers.only_writer(tmp_path / "a"):
+        before = contents(tmp_path)
+        assert not keep(tmp_path / "a", range(0, 4))
+        assert contents(tmp_path) == before and not (tmp_path / "a").exists()
+
+
+def test_a_part_that_cannot_be_written_is_an_error_and_leaves_nothing_half(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="path table"):
+        store.keep_part(tmp_path / "a", SETTINGS, 30, range(0, 4), a_table()[["image"]], 4)
+    compute = Counted()
+    assert_same(read_or_compute(tmp_path / "a", SETTINGS, compute), a_table())
+    assert compute.calls == 1
+
+
+def test_whether_a_table_is_finished(folder, tmp_path):
+    assert store.is_finished(folder, SETTINGS, 30)
+    for other in ((folder, SETTINGS, 29), (folder, {"model": "another"}, 30), (tmp_path / "b", SETTINGS, 30)):
+        assert not store.is_finished(*other)
+    (folder / MANIFEST).write_text("{")
+    assert not store.is_finished(folder, SETTINGS, 30)
 
 
 def test_manifests_are_compared_as_they_are_written(tmp_path):

@@ -39,13 +39,13 @@ def small(tmp_path, monkeypatch):
 @pytest.fixture
 def searches(monkeypatch):
     """The settings of every search that is really made."""
-    calls, find = [], npc.find_paths
+    calls, find = [], npc.find_paths_by_top
 
-    def counted(target, images, labels, **settings):
-        calls.append(settings)
-        return find(target, images, labels, **settings)
+    def counted(target, images, labels, tops, **settings):
+        calls.append({**settings, "tops": tops, "images": len(images)})
+        return find(target, images, labels, tops, **settings)
 
-    monkeypatch.setattr(study_module, "find_paths", counted)
+    monkeypatch.setattr(study_module, "find_paths_by_top", counted)
     return calls
 
 
@@ -344,6 +344,64 @@ def test_paths_are_those_of_find_paths_and_are_kept(small, searches, monkeypatch
         assert torch.equal(again.steps, expected.steps)
         assert torch.equal(again.score, found.score)  # to the last bit, whether computed or read
     assert len(searches) == 3
+
+
+TOPS = [None, 3, 1]
+
+
+def test_several_numbers_of_neurons_are_searched_together_and_kept_apart(small, searches, monkeypatch):
+    """Each has its own table, found again by whoever wants that one alone; what is there is not searched with the others."""
+    monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
+    images = small.images(12)
+    there = small.paths("one", images, top=3)
+    found = small.paths_by_top("one", images, TOPS)
+    assert [(call["tops"], call["images"]) for call in searches] == [([3], 5), ([3], 5), ([3], 2), ([None, 1], 5), ([None, 1], 5), ([None, 1], 2)]
+    for top, paths in zip(TOPS, found, strict=True):
+        expected = npc.find_paths(small.target("one"), *small.batch(images, "one"), top=top)
+        assert torch.equal(paths.neurons, expected.neurons)
+        alone = small.paths("one", images, top=top)
+        assert torch.equal(alone.neurons, paths.neurons) and torch.equal(alone.score, paths.score) and torch.equal(alone.steps, paths.steps)
+    assert torch.equal(found[1].neurons, there.neurons)
+    assert len(searches) == 6
+    assert small.paths_by_top("one", images, []) == []
+    assert [paths.neurons.shape[1:] for paths in small.paths_by_top("one", images, [3, None, 3])] == [(3, 3), (3,), (3, 3)]
+    assert len(searches) == 6
+    for folder in (small.results_folder / "paths").glob("one_*"):
+        assert {path.name for path in folder.iterdir()} == {"manifest.json", "paths.parquet"}
+
+
+def test_an_interrupted_search_for_several_numbers_keeps_what_it_found_of_each(small, searches, monkeypatch):
+    monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
+    images, counted = small.images(12), study_module.find_paths_by_top
+
+    def second_fails(*arguments, **settings):
+        if len(searches) == 1:
+            raise KeyboardInterrupt
+        return counted(*arguments, **settings)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(study_module, "find_paths_by_top", second_fails)
+        small.paths_by_top("one", images, [1, 2, 3])
+    found = small.paths_by_top("one", images, [3, 1, 2])  # begun again with another one
+    assert [(call["tops"], call["images"]) for call in searches] == [([1, 2, 3], 5), ([3, 1, 2], 5), ([3, 1, 2], 2)]
+    for top, paths in zip([3, 1, 2], found, strict=True):
+        assert torch.equal(paths.neurons, npc.find_paths(small.target("one"), *small.batch(images, "one"), top=top).neurons)
+    sessions = [json.loads(path.read_text())["sessions"] for path in (small.results_folder / "paths").glob("one_*/manifest.json")]
+    assert sorted([session.get("on_the_way", False) for session in each] for each in sessions) == [[False, True], [True], [True, False]]
+    assert [sum(session["parts"] for session in each) for each in sessions] == [3, 3, 3]
+
+
+def test_a_table_that_another_process_writes_is_left_to_it(small, searches):
+    """What was found on the way is not put into it, and it is not waited for before its turn."""
+    images = small.images(10)
+    writer = study_module.store.only_writer
+    manifest = small._manifest("one", images, npc.paths.complete_settings(small.target("one"), draft=small.draft, top=2))
+    folder = small.results_folder / "paths" / f"one_neuron_path_{study_module.store.manifest_key(manifest)}"
+    folder.parent.mkdir(parents=True)
+    with writer(folder), pytest.raises(ValueError, match="being written by another process"):
+        small.paths_by_top("one", images, [1, 2])
+    assert not folder.exists()
+    assert small.paths("one", images, top=1).neurons.shape == (10, 3, 1)
+    assert len(searches) == 1
 
 
 BASE = {"steps": 2, "method": "random"}
