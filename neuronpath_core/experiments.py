@@ -200,7 +200,7 @@ def pruning_grid(
     Returns:
         one row per kept kind, t, p, repeat and test image: ``model, kept, top, share, repeat, image, label, correct, probability``.
     """
-    target, probe, test = study.target(model), images.select(probing), images.select(~probing)
+    target, draft, probe, test = study.target(model), study.drafted(model), images.select(probing), images.select(~probing)
     labels, rows = test.labels.numpy(), []
     if max(tops) > target.n_neurons:
         raise ValueError(f"t must lie in 1..{target.n_neurons}, got {max(tops)}")
@@ -227,7 +227,7 @@ def pruning_grid(
                     for kind, survives in masks.items():
                         own = np.stack([survives[label] for label in labels[place]])
                         factors = torch.from_numpy(own).to(pictures)
-                        found[kind].append(drafted_probabilities(target, study.drafted(model), pictures, factors).cpu().double().numpy())
+                        found[kind].append(drafted_probabilities(target, draft, pictures, factors).cpu().double().numpy())
                 for kind, probabilities in found.items():
                     probability = np.concatenate(probabilities)
                     rows.append(pd.DataFrame({

@@ -39,7 +39,7 @@ STEPS_BY_BLOCK = {"full": [8, 4, 3, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
 # a draft's path stands where no choice is closer than so many units of its precision. On 40 images of each of eight trained models of digits and shapes
 # rounding moved the closest by at most 16; that of a beam of two, whose partial paths can score little, on 24 images of each of six by at most 45; that
-# between the last of 5 to 50 neurons per block and the next, on 20 images of each of four, by at most 44
+# between the last of 5 to 50 neurons per block and the next, on 20 or 24 images of each of the eight, by at most 44
 ROUNDING_UNITS, WIDE_ROUNDING_UNITS = 50, 150
 # the same of attributions by an integral, which on 40 images of each of the eight moved by at most 105
 ATTRIBUTION_ROUNDING_UNITS = 500
@@ -260,20 +260,23 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, 
 
 def _search(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, counts: Sequence[int]) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Neurons, score and steps taken for every number of neurons."""
+    drafted = _drafted(target, settings)
     if settings["steps"] == "auto":
-        return [_settled(target, images, labels, settings, count) for count in counts]
+        return [_settled(target, drafted, images, labels, settings, count) for count in counts]
     steps = settings["steps"] if isinstance(settings["steps"], int) else settings["steps"][-1]
     return [(found.neurons, found.score.to(_wide(target)), torch.full((len(images),), steps, device=target.device))
-            for found in _by_rule(target, images, labels, settings, settings["steps"], counts)]
+            for found in _by_rule(target, drafted, images, labels, settings, settings["steps"], counts)]
 
 
-def _settled(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _settled(
+    target: TargetModel, drafted: TargetModel | None, images: Tensor, labels: Tensor, settings: dict, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """By more steps until an image's path stays the same."""
     rows = torch.arange(len(images), device=target.device)
-    first = _by_rule(target, images, labels, settings, AUTO_STEPS[0], [count])[0]
+    first = _by_rule(target, drafted, images, labels, settings, AUTO_STEPS[0], [count])[0]
     neurons, score, taken = first.neurons.clone(), first.score.to(_wide(target)), torch.full_like(rows, AUTO_STEPS[0])
     for more in AUTO_STEPS[1:]:
-        found = _by_rule(target, images[rows], labels[rows], settings, more, [count])[0]
+        found = _by_rule(target, drafted, images[rows], labels[rows], settings, more, [count])[0]
         changed = (found.neurons != neurons[rows]).flatten(1).any(1)
         neurons[rows], score[rows], taken[rows] = found.neurons, found.score.to(score.dtype), more
         rows = rows[changed]
@@ -282,9 +285,11 @@ def _settled(target: TargetModel, images: Tensor, labels: Tensor, settings: dict
     return neurons, score, taken
 
 
-def _by_rule(target: TargetModel, images: Tensor, labels: Tensor, settings: dict, steps: int | Sequence[int], counts: Sequence[int]) -> list[Found]:
+def _by_rule(
+    target: TargetModel, drafted: TargetModel | None, images: Tensor, labels: Tensor, settings: dict, steps: int | Sequence[int], counts: Sequence[int]
+) -> list[Found]:
     terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"], settings["exact_steps"])
-    terms, drafted, search = [term.on(target.device) for term in terms], _drafted(target, settings), settings["search"]
+    terms, search = [term.on(target.device) for term in terms], settings["search"]
     attribution = "complete" if settings["method"] == "complete" else "joint"
 
     def found(model: TargetModel, rows: Tensor) -> list[Found]:

@@ -97,7 +97,7 @@ def pruning_comparison(
         one row per split, mask, tokens, criterion, t and test image: ``model, split, mask, tokens, kept, top, image, label, correct,
         probability``; and the unedited model's rows, ``kept`` ``"whole model"`` with t the number of neurons.
     """
-    target, (pictures, classes), rows = study.target(model), study.batch(images, model), []
+    target, draft, (pictures, classes), rows = study.target(model), study.drafted(model), study.batch(images, model), []
     probings, searched, labels = _splits(images, splits, share, seed), _searched(study, model, images, tops, settings), images.labels.numpy()
     active = activation_paths(target, pictures, max(tops)).cpu()
     first, second = ffn_gradients(target, pictures, classes, torch.from_numpy(np.stack(probings)).to(pictures.device))
@@ -131,7 +131,7 @@ def pruning_comparison(
                             for label in np.unique(labels)}
                 masks[OWN, criterion] = np.stack([of_class[label] for label in labels[test]])
             for tokens in (scope_name(target), EVERYWHERE):
-                found = masked_probabilities(target, pictures[test], np.stack(list(masks.values())), tokens == EVERYWHERE, study.drafted(model))
+                found = masked_probabilities(target, pictures[test], np.stack(list(masks.values())), tokens == EVERYWHERE, draft)
                 for (mask, criterion), probability in zip(masks, found, strict=True):
                     record(split, mask, tokens, criterion, top, probability, test)
     return pd.concat(rows, ignore_index=True)
@@ -148,12 +148,12 @@ def foreign_masks(
     Returns:
         of :func:`mask_predictions`, for the scope and for all tokens, with ``model, split, tokens``.
     """
-    target, (pictures, _), labels, tables = study.target(model), study.batch(images, model), images.labels.numpy(), []
+    target, draft, (pictures, _), labels, tables = study.target(model), study.drafted(model), study.batch(images, model), images.labels.numpy(), []
     searched, clean = _searched(study, model, images, [top], settings)[top], class_probabilities(target, pictures).cpu().numpy().argmax(1)
     for split, probing in enumerate(_splits(images, splits, share, seed)):
         masks = {int(label): survivors(class_neurons(searched[probing & (labels == label)], top), target.n_neurons) for label in np.unique(labels)}
         for tokens in (scope_name(target), EVERYWHERE):
-            table = mask_predictions(target, pictures[~probing], masks, tokens == EVERYWHERE, study.drafted(model))
+            table = mask_predictions(target, pictures[~probing], masks, tokens == EVERYWHERE, draft)
             place = np.flatnonzero(~probing)[table["image"]]
             tables.append(table.assign(image=images.ids.numpy()[place], label=labels[place], whole=clean[place], model=model, split=split, tokens=tokens))
     return pd.concat(tables, ignore_index=True)

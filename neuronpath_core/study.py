@@ -192,10 +192,6 @@ class Study:
     def _targets(self) -> dict[str, TargetModel]:
         return {}
 
-    @cached_property
-    def _drafts(self) -> dict[str, TargetModel | None]:
-        return {}
-
     def target(self, model: str) -> TargetModel:
         """A model of the profile or a variant of one, loaded once.
 
@@ -210,10 +206,8 @@ class Study:
         return self._targets[model]
 
     def drafted(self, model: str) -> TargetModel | None:
-        """The same in the precision of the study's ``draft``, made once; ``None`` where there is none to be made."""
-        if model not in self._drafts:
-            self._drafts[model] = drafted_model(self.target(model), self.draft)
-        return self._drafts[model]
+        """A copy of :meth:`target` in the precision of the study's ``draft``, as it is now; ``None`` where none is to be made."""
+        return drafted_model(self.target(model), self.draft)
 
     def check_models(self, names: list[str]) -> list[str]:
         """The names, if there is at least one and all are models of the profile or variants; else ``ValueError``."""
