@@ -222,3 +222,24 @@ def test_random_is_uniform_and_without_replacement(top):
     assert float(((counts - expected) ** 2 / expected).sum()) < 37.7
     # blocks are drawn apart from one another
     assert 0.01 < float((neurons[:, 0, 0] == neurons[:, 1, 0]).double().mean()) < 0.15
+
+
+@pytest.mark.parametrize("method", ["gradient_activation", "influence_pattern", "conductance"])
+def test_single_precision_keeps_the_gradient_of_a_probability_that_is_almost_one(method):
+    """There it is that of 1 - F, of which the softmax in single precision keeps one digit in this case."""
+    model, (images, labels) = helpers.small_vit(95), helpers.small_batch(4, 96)
+    target = npc.TargetModel(model)
+    with torch.no_grad():
+        labels = target(images).argmax(1)
+        model.head.weight *= 3
+        model.head.bias[labels.mode().values] += 15
+    rows = (labels == labels.mode().values).nonzero()[:, 0]
+    images, labels = images[rows], labels[rows]
+    probability = target(images).softmax(-1).gather(1, labels[:, None])
+    assert ((1 - probability) < 1e-5).all() and ((1 - probability) > 1e-9).any()
+
+    def found(each):
+        rule = () if method == "gradient_activation" else npc.attribution.placed_rule(each, "right", 1)  # at the image itself
+        return getattr(baselines, method)(each, images.to(each.dtype), labels, *rule).double()
+    double, single = found(target), found(target.in_dtype(torch.float32))
+    assert ((double - single).abs().amax((1, 2)) / double.abs().amax((1, 2))).max() < 1e-4

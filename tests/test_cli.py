@@ -539,14 +539,14 @@ def test_a_notebook_that_uses_anothers_tables_is_begun_after_it(root, neuronpath
 
 def test_the_longest_are_begun_first(root, neuronpath):
     order = root / "order.txt"
-    for name, seconds in (("01_sum", 1), ("02_list", 30), ("03_device", None)):
+    for name, seconds in (("01_sum", None), ("02_list", 1), ("03_device", 30)):
         path = small_study.write_notebook(root, name, "steps = 20", f"import time; open({str(order)!r}, 'a').write({name + ' '!r}); time.sleep(2)")
         notebook = nbformat.read(path, 4)
         notebook.metadata["neuronpath"] = {} if seconds is None else {"seconds": seconds}
         nbformat.write(notebook, path)
     assert neuronpath("run", "--jobs", "2", "--quiet")[0] == 0
     begun = order.read_text().split()
-    assert sorted(begun[:2]) == ["01_sum", "02_list"] and begun[2:] == ["03_device"]
+    assert sorted(begun[:2]) == ["02_list", "03_device"] and begun[2:] == ["01_sum"]
     order.unlink()
     assert neuronpath("run", "--quiet", "--force")[0] == 0
     assert order.read_text().split() == ["01_sum", "02_list", "03_device"]  # one after the other in the order of the book
