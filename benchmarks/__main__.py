@@ -16,7 +16,7 @@ from neuronpath_core.models import parse_device
 from neuronpath_core.store import write_atomically
 from neuronpath_core.study import Study
 
-SECTIONS = ("search", "agreement", "growth", "architectures", "precision", "captum", "ceiling")
+SECTIONS = ("search", "growth", "architectures", "precision", "captum", "ceiling")
 
 
 @click.command()
@@ -24,9 +24,8 @@ SECTIONS = ("search", "agreement", "growth", "architectures", "precision", "capt
 @click.option("--section", "sections", multiple=True, type=click.Choice(SECTIONS), help="Only this one; repeatable.  [default: all that the device has]")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Repetitions of each timing.")
 @click.option("--images", default=60, show_default=True, type=click.IntRange(10), help="Images for the cheap ways; 20 of them for agreement.")
-@click.option("--agreement-images", default=48, show_default=True, type=click.IntRange(24), help="Images for agreement on the models of two profiles.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: benchmarks/<device>.json]")
-def main(device: str, sections: tuple[str, ...], repeats: int, images: int, agreement_images: int, out: Path | None) -> None:
+def main(device: str, sections: tuple[str, ...], repeats: int, images: int, out: Path | None) -> None:
     """Time the search against the published procedure, in one run on this machine; ratios travel, seconds do not."""
     try:
         parse_device(device)
@@ -36,7 +35,6 @@ def main(device: str, sections: tuple[str, ...], repeats: int, images: int, agre
     out = out or Path(__file__).parent / f"{parse_device(device).type}.json"
     calls = {
         "search": lambda: measure.search(study, repeats, few=4, many=images, compared=min(images, 20)),
-        "agreement": lambda: measure.agreement([study, Study("shapes", device)], agreement_images),
         "growth": lambda: measure.growth(device, min(repeats, 2)),
         "architectures": lambda: measure.architectures(device, "float32"),
         "precision": lambda: measure.precision(study, min(images, 20)),

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.published import published_block, published_paths
 from neuronpath_core import metrics
 from neuronpath_core.attribution import knowledge_attribution, quadrature_rule
-from neuronpath_core.experiments import cost_model, path_agreement, search_operations
+from neuronpath_core.experiments import cost_model, search_operations
 from neuronpath_core.models import DTYPES
 from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, read_activations
 from neuronpath_core.paths import find_paths
@@ -27,8 +27,6 @@ EXACT = {"context": "full", "quadrature": "left", "steps": 20}
 DRAFTED = {"draft": "float32"}
 FROZEN = {"context": "frozen", "quadrature": "left", "steps": 20}
 CONVERGED = {"context": "full", "quadrature": "gauss-legendre", "steps": 16}
-# what the nodes of the first blocks must show, where F changes abruptly
-FINER = {"context": "full", "steps": [32, 16, 8]}
 SPARING = [8, 3, 2, 1]
 # growth of time and memory: one size is varied, the others stay
 GROWTH_BASE = {"L": 12, "T": 17, "n": 96, "m": 20, "batch": 2}
@@ -96,18 +94,6 @@ def search(study: Study, repeats: int, few: int, many: int, compared: int) -> li
                 "neurons": same, "paths": whole, "agreement_images": compared,
                 "identical": identical if way in ("published", "exact, 20 left nodes") else None,
             })
-    return rows
-
-
-def agreement(studies: list[Study], count: int) -> list[dict]:
-    """Every trained model of several profiles: agreement of the published rule, of the default and of three nodes throughout with a finer integral."""
-    rows = []
-    for study in studies:
-        images = study.images(count)
-        table = path_agreement(study, study.model_names, images, {
-            "published rule": EXACT | {"nodes": 8}, "default": {}, "by block, single at last": {"context": "full", "steps": SPARING},
-            "three nodes": {"context": "full", "steps": 3}}, FINER)
-        rows += [{"profile": study.profile, "images": len(images)} | row for row in table.drop(columns="score").to_dict("records")]
     return rows
 
 

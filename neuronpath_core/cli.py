@@ -140,7 +140,7 @@ def _steps(text: str | None) -> int | list[int] | str | None:
 @click.option("--search", default="joint", show_default=True)
 @click.option("--context", default="auto", show_default=True, help="auto, full, frozen or mixed.")
 @click.option("--quadrature", default="gauss-legendre", show_default=True)
-@click.option("--steps", help="Of the rule, several (8,4,2) for one block after the other, or auto.  [default: 20, of gauss-legendre 8,4 or 8,4,3,2]")
+@click.option("--steps", help="Of the rule, several (8,4,2) for one block after the other, or auto.  [default: 20, of gauss-legendre 8,4 or 12,6,4,2]")
 @click.option("--nodes", type=int, help="Evaluate the rule at so many places only.  [default: all]")
 @click.option("--top", type=int, help="Neurons per block.  [default: one]")
 @click.option("--n-images", default=100, show_default=True, help="Held-out images, spread evenly over the classes.")

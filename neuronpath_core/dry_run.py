@@ -72,7 +72,7 @@ def _interventions(values: Mapping[str, Any]) -> Work:
 
 def _class_paths(values: Mapping[str, Any]) -> Work:
     settings, compared = _search_settings(values), values.get("agreement_images")
-    ways = [settings, {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8]}] if compared else []
+    ways = [settings, {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8, 4]}] if compared else []
     return Work([(values["n_images"], "all", settings), *((compared, "all", way) for way in ways)])
 
 

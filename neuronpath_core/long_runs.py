@@ -16,7 +16,7 @@ from neuronpath_core.study import outline
 
 
 def read(root: Path, what: str) -> dict:
-    """The measurements of ``"store"`` or ``"scale"`` (Ray workers) in ``benchmarks/``.
+    """The measurements of ``"agreement"`` (of quadrature rules), ``"store"`` or ``"scale"`` (Ray workers) in ``benchmarks/``.
 
     Raises:
         ValueError: there are none.

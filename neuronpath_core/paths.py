@@ -35,7 +35,7 @@ GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # Of a search, block by block, the last for all that follow: while the first block's neurons fade out together F may change abruptly, with those of later
 # blocks it changes smoothly.  Few nodes that find about as many of the converged integral's paths as the published rule, or more, on every trained model
 # (notebook 8).
-STEPS_BY_BLOCK = {"full": [8, 4, 3, 2], "frozen": [8, 4], "mixed": [8, 4]}
+STEPS_BY_BLOCK = {"full": [12, 6, 4, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
 # a draft's path stands where no choice is closer than so many units of its precision. On 40 images of each of eight trained models of digits and shapes
 # rounding moved the closest by at most 16; that of a beam of two, whose partial paths can score little, on 24 images of each of six by at most 45; that
@@ -202,7 +202,7 @@ def find_paths(
             ``"auto"``, mixed where the model classifies from its class token and consists of timm's plain blocks, else full.
         quadrature: rule of all integrals, those of the score included.
         steps: of the rule; several are of one block after the other, the last of all that follow; ``None`` for 20 of ``"left"``, ``"right"`` and
-            ``"midpoint"``, and of ``"gauss-legendre"`` for 8, 4, 3 and 2 in full context, else 8 and 4; ``"auto"`` adds steps, image by image, until two
+            ``"midpoint"``, and of ``"gauss-legendre"`` for 12, 6, 4 and 2 in full context, else 8 and 4; ``"auto"`` adds steps, image by image, until two
             rules in a row give the same path.  The score is by the rule of the last block.  Methods that do not search take one number, 3 or 4 by default.
         nodes: evaluate the rule's own sum at so many places only, see :func:`~neuronpath_core.attribution.quadrature_rule`; of integrals along paths, the
             score's and those that a search chooses by.  Between the zero image and the image, and in ``"knowledge"``, all nodes are evaluated.

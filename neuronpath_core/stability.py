@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 # the rules that are compared with a converged one; all of them integrate the same function, the dear ones at as many places as that one
-CONVERGED = {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8]}
+CONVERGED = {"context": "full", "quadrature": "gauss-legendre", "steps": [32, 16, 8, 4]}
 RULES = {
     "default": {}, "Gauss-Legendre, 4 steps": {"context": "full", "quadrature": "gauss-legendre", "steps": 4},
     **{f"left, {steps} steps": {"context": "full", "quadrature": "left", "steps": steps, "nodes": min(steps, 12)} for steps in (10, 20, 40)},

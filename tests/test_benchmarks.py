@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 import neuronpath_core as npc
-from benchmarks import measure
+from benchmarks import agreement, measure
 from benchmarks.__main__ import main
 from benchmarks.published import published_paths
 from neuronpath_core import benchmarks, figures
@@ -18,8 +18,6 @@ SPREAD = {"minimum": 2.0, "median": 3.0, "maximum": 5.0}
 MEASURED = {
     "search": [{"model": "ViT-B-16", "blocks": 12, "way": way, "images": 4, "seconds": SPREAD, "ratio": SPREAD, "neurons": 0.5, "paths": 0.25,
                 "agreement_images": 10, "identical": True if way.startswith("exact") else None} for way in ("published", "exact, 20 left nodes", "default")],
-    "agreement": [{"profile": profile, "images": 48, "model": "ViT-B-16", "way": way, "evaluations": 2.0, "neurons": neurons, "paths": 0.75}
-                  for profile in ("digits", "shapes") for way, neurons in (("published rule", 0.9), ("default", 0.987))],
     "growth": [{"varied": varied, "size": size, "ratio": SPREAD, "published": {"seconds": SPREAD, "peak_bytes": 3_000_000},
                 "exact": {"seconds": SPREAD, "peak_bytes": 1_000_000}} for varied in ("L", "T", "n", "m", "batch") for size in (1, 2)],
     "architectures": [{"model": "ViT-B/16", "published_seconds_per_node": 2.0, "exact_seconds_per_node": 0.5, "exact_ratio": 4.0, "default_seconds": 1.0,
@@ -28,6 +26,10 @@ MEASURED = {
                   for dtype, paths in (("float32", 0.975), ("bfloat16", 0.5))],
     "captum": [{"model": "ViT-B-16", "captum": SPREAD, "library": SPREAD, "ratio": SPREAD, "largest_difference": 2e-9}],
 }
+CONVERGED = [{"profile": profile, "images": 48, "model": "ViT-B-16", "way": way, "evaluations": 2.0, "neurons": neurons, "paths": paths}
+             for profile, paths in (("digits", 0.75), ("shapes", 0.5)) for way, neurons in (("published rule", 0.9), ("default", 0.987))]
+CONDENSED = [{"profile": "digits", "images": 48, "model": model, "way": "8 of 20", "evaluations": 8.0, "neurons": 1.0, "paths": paths}
+             for model, paths in (("ViT-B-16", 0.98), ("MAE-B-16", 1.0))]
 
 
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "avg-registers"])
@@ -109,18 +111,25 @@ def test_the_command_writes_and_keeps_other_sections(tmp_path, monkeypatch):
     assert "accepted" in refused.output
 
 
-def test_agreement_on_every_model_of_several_profiles(tmp_path):
-    """The same numbers as by direct searches, in double precision."""
-    study = Study(root=small_study.make_study(tmp_path))
-    rows = measure.agreement([study, study], 20)
-    assert len(rows) == 2 * 2 * 4 and {row["images"] for row in rows} == {20}
+def test_agreement_on_every_model_of_several_profiles(tmp_path, monkeypatch):
+    """The same numbers as by direct searches, in double precision; the published rule is that of 20 nodes."""
+    root, out = small_study.make_study(tmp_path), tmp_path / "agreement.json"
+    monkeypatch.setattr(agreement, "Study", lambda profile, device: Study("digits", device, root=root))
+    done = CliRunner().invoke(agreement.main, ["--images", "20", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    measured, study = json.loads(out.read_text()), Study(root=root)
+    assert len(measured["converged"]) == 2 * 2 * 4 and len(measured["condensed"]) == 2 * 2 * 2
     images = study.images(20)
-    for row in rows[:8]:
+    for row in measured["converged"][:8] + measured["condensed"][:4]:
         target, batch = study.target(row["model"]), study.batch(images, row["model"])
-        settings = {"published rule": measure.EXACT, "default": {}, "three nodes": {"context": "full", "steps": 3},
-                    "by block, single at last": {"context": "full", "steps": [8, 3, 2]}}[row["way"]]
-        found, fine = npc.find_paths(target, *batch, **settings), npc.find_paths(target, *batch, context="full", steps=48)
+        settings = {"published rule": {"context": "full", "quadrature": "left", "steps": 20}, "default": {}, "three nodes": {"context": "full", "steps": 3},
+                    "by block, single at last": {"context": "full", "steps": [8, 3, 2]},
+                    **{f"{count} of 20": {"context": "full", "quadrature": "left", "nodes": count} for count in (8, 12)}}[row["way"]]
+        reference = {"quadrature": "left"} if row["way"].endswith("of 20") else {"steps": 48}
+        found, fine = npc.find_paths(target, *batch, **settings), npc.find_paths(target, *batch, context="full", **reference)
+        assert row["images"] == 20
         assert row["neurons"] == pytest.approx((found.neurons == fine.neurons).double().mean().item(), abs=1e-12)
+        assert row["paths"] == pytest.approx((found.neurons == fine.neurons).all(dim=1).double().mean().item(), abs=1e-12)
 
 
 def test_spread():
@@ -140,8 +149,6 @@ def test_tables_of_what_was_measured(tmp_path):
     assert exact.to_dict() == {"ms per image": "3000.0 [2000.0, 5000.0]", "times faster": "3.0 [2.0, 5.0]", "neurons": "50.0 %", "paths": "25.0 %",
                                "identical": "yes"}
     assert table.loc[("ViT-B-16", "published"), "times faster"] == ""
-    agreement = benchmarks.agreement_table(measured)
-    assert agreement.loc[("shapes", "ViT-B-16")].to_dict() == {"published rule": "90.0 / 75", "default": "98.7 / 75"}
     growth = benchmarks.growth_table(measured).loc[("T", 2)]
     assert growth.to_dict() == {"published, ms": 3000.0, "exact, ms": 3000.0, "times faster": "3.0 [2.0, 5.0]", "published, MB": 3.0, "exact, MB": 1.0}
     real = benchmarks.architecture_table(measured)["ViT-B/16"]
@@ -150,9 +157,17 @@ def test_tables_of_what_was_measured(tmp_path):
     assert benchmarks.captum_table(measured).loc["ViT-B-16", "largest difference"] == "2e-09"
     numbers = benchmarks.numbers(measured)
     assert numbers["exact ViT-B-16"] == numbers["default ViT-B-16"] == "3.0"
-    assert (numbers["least published rule"], numbers["least default paths"], numbers["agreement images"]) == ("90.0 %", "75.0 %", "48")
-    assert numbers["at least as close"] == "2 of 2"
     assert (numbers["exact ViT-B/16"], numbers["frozen ViT-B/16"], numbers["float32 paths"]) == ("4.0", "20", "97.5 %")
     axes = figures.benchmark_ratios(benchmarks.growth(measured)).axes
     assert [axis.get_xlabel() for axis in axes] == ["blocks L", "tokens T", "neurons per block n", "steps m", "images in a batch"]
     assert list(axes[0].lines[0].get_ydata()) == [3.0, 3.0]
+
+
+def test_tables_of_agreement():
+    assert benchmarks.agreement_table(CONVERGED).loc[("shapes", "ViT-B-16")].to_dict() == {"published rule": "90.0 / 50.0", "default": "98.7 / 50.0"}
+    assert benchmarks.agreement_table(CONDENSED)["8 of 20"].to_list() == ["100.0 / 98.0", "100.0 / 100.0"]
+    assert benchmarks.agreement_numbers(CONVERGED, CONDENSED) == {
+        "least published rule": "90.0 %", "least published rule paths": "50.0 %", "least default": "98.7 %", "least default paths": "50.0 %",
+        "8 of 20, digits": "98.0 %", "at least as close": "2 of 2", "agreement images": "48"}
+    worse = [row | {"paths": 0.4} if (row["profile"], row["way"]) == ("shapes", "default") else row for row in CONVERGED]
+    assert benchmarks.agreement_numbers(worse, CONDENSED)["at least as close"] == "1 of 2"

@@ -30,7 +30,7 @@ def test_measurements_are_read_and_missing_ones_refused(tmp_path):
     (tmp_path / "benchmarks" / "store.json").write_text(json.dumps(STORE))
     assert long_runs.read(tmp_path, "store") == STORE
     for what in ("scale", "cpu"):
-        with pytest.raises(ValueError, match="accepted: store, scale"):
+        with pytest.raises(ValueError, match="accepted: agreement, store, scale"):
             long_runs.read(tmp_path, what)
 
 

@@ -101,8 +101,8 @@ def test_what_never_settles_ends_with_the_last_rule(monkeypatch):
 
 
 @pytest.mark.parametrize(("scope", "settings", "steps"), [
-    ("cls", {}, [8, 4]), ("patch", {}, [8, 4, 3]), ("cls", {"context": "full"}, [8, 4, 3]), ("cls", {"context": "frozen"}, [8, 4]),
-    ("cls", {"search": "literal", "context": "mixed"}, [8, 4]), ("patch", {"search": "beam"}, [8, 4, 3]), ("patch", {"nodes": 2}, 3),
+    ("cls", {}, [8, 4]), ("patch", {}, [12, 6, 4]), ("cls", {"context": "full"}, [12, 6, 4]), ("cls", {"context": "frozen"}, [8, 4]),
+    ("cls", {"search": "literal", "context": "mixed"}, [8, 4]), ("patch", {"search": "beam"}, [12, 6, 4]), ("patch", {"nodes": 2}, 3),
     ("cls", {"quadrature": "left"}, 20), ("cls", {"quadrature": "right", "context": "full"}, 20), ("patch", {"quadrature": "midpoint"}, 20),
     ("cls", {"method": "activation"}, 4), ("patch", {"method": "influence_pattern"}, 3), ("cls", {"method": "random", "quadrature": "left"}, 20),
 ])
@@ -260,7 +260,7 @@ def test_steps_by_block_do_not_depend_on_the_budget_or_the_batch(name):
 @pytest.mark.parametrize("name", ["cls", "avg", "patch-attention-pool"])
 def test_the_default_goes_block_by_block(name):
     target, images, labels = case(name, 708, batch=6)
-    written = {"context": "mixed", "steps": [8, 4], "exact_steps": [6, 4, 2]} if name == "cls" else {"context": "full", "steps": [8, 4, 3]}
+    written = {"context": "mixed", "steps": [8, 4], "exact_steps": [6, 4, 2]} if name == "cls" else {"context": "full", "steps": [12, 6, 4]}
     found, expected = npc.find_paths(target, images, labels), npc.find_paths(target, images, labels, quadrature="gauss-legendre", **written)
     assert torch.equal(found.neurons, expected.neurons) and torch.equal(found.score, expected.score) and torch.equal(found.steps, expected.steps)
 
@@ -790,7 +790,7 @@ def test_settings_are_completed():
     everything = {"method": "neuron_path", "search": "joint", "context": "mixed", "quadrature": "gauss-legendre", "steps": [8, 4], "nodes": None,
                   "exact_steps": [6, 4, 2], "draft": None, "top": None, "width": 4, "seed": 0}
     assert complete_settings(target) == everything
-    full = everything | {"context": "full", "steps": [8, 4, 3]}  # of three blocks
+    full = everything | {"context": "full", "steps": [12, 6, 4]}  # of three blocks
     assert complete_settings(averaging) == complete_settings(target, context="full") == full
     assert complete_settings(averaging, method="activation") == full | {"method": "activation", "steps": 3}
     assert complete_settings(averaging, nodes=2) == full | {"steps": 3, "nodes": 2}
