@@ -54,14 +54,17 @@ def lacking(root: Path, models: int) -> dict[str, str]:
     return {notebook: reason for notebook, reason in sorted(reasons.items()) if notebook in notebook_names(root)}
 
 
-def image_counts(root: Path, classes: int, per_class: int) -> dict[str, dict[str, int]]:
-    """Numbers of images for every notebook that takes some: as many of each class as the default profile's, where there are so many."""
+def notebook_parameters(root: Path, classes: int, per_class: int) -> dict[str, dict[str, int | None]]:
+    """Parameters of every notebook whose own hold for the default profile alone: numbers of images, as many of each class as there if there are so many; and
+    all nodes of the published rule, of which fewer places keep the paths of those models, not of any."""
     digits = len(load_part(load_profile(DEFAULT_PROFILE, root)["dataset"], "held_out").class_names)
-    counts = {}
+    found = {}
     for notebook in [each for each in notebook_names(root) if each not in LACKING]:
         own = own_parameters(root, notebook)
-        counts[notebook] = {name: classes * min(per_class, max(1, round(own[name] / digits))) for name in COUNTS if name in own}
-    return {notebook: values for notebook, values in counts.items() if values}
+        found[notebook] = {name: classes * min(per_class, max(1, round(own[name] / digits))) for name in COUNTS if name in own}
+        if "nodes" in own:
+            found[notebook]["nodes"] = None
+    return {notebook: values for notebook, values in found.items() if values}
 
 
 def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping) -> Path:
@@ -81,7 +84,7 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
         if not checkpoints.missing(spec, root) or not spec["timm"].startswith(checkpoints.HUB):  # of the hub's it is not known here what they are
             check_classes(images, outline(spec).n_classes, model)
     present, each = np.unique(images.labels.numpy(), return_counts=True)
-    profile = {"dataset": dict(dataset), "models": entries, "notebooks": image_counts(root, len(present), int(each.min())),
+    profile = {"dataset": dict(dataset), "models": entries, "notebooks": notebook_parameters(root, len(present), int(each.min())),
                "not_run": lacking(root, len(entries))}
     path = root / "profiles" / f"{name}.yml"
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import timm
 import yaml
@@ -255,3 +257,13 @@ def test_without_images_and_weights_the_message_says_how_to_get_them(tmp_path, m
     refused(lambda: load_part(profile["dataset"], "train", base=tmp_path), "no training images")
     refused(lambda: locate(profile["models"]["MAE-B-16"], tmp_path, name), "mae_finetuned_vit_base.pth", str(tmp_path),
             f"neuronpath download --profile {name} --weights DIR", "https://dl.fbaipublicfiles.com/")
+
+
+@pytest.mark.parametrize("notebook", ["02_table1", "03_probability_deviation"])
+def test_the_published_rule_has_all_its_nodes_where_fewer_places_lose_paths(notebook):
+    """What 8 of 20 places keep was found good enough for the models of digits alone (benchmarks/agreement.json)."""
+    kept = pd.DataFrame(json.loads((ROOT / "benchmarks" / "agreement.json").read_text())["condensed"]).set_index(["way", "profile"]).sort_index()
+    assert kept.loc[("8 of 20", "digits"), "paths"].min() >= 0.99 > kept.loc[("8 of 20", "shapes"), "paths"].min()
+    for name in profile_names(ROOT):
+        values = parameters.own_parameters(ROOT, notebook) | load_profile(name, ROOT)["notebooks"].get(notebook, {})
+        assert values["nodes"] == (8 if name == "digits" else None), name
