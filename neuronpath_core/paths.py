@@ -33,8 +33,8 @@ ABLATION_PROPOSALS = 12
 DEFAULT_WIDTH = 4
 GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # Of a search, block by block, the last for all that follow: while the first block's neurons fade out together F may change abruptly, with those of later
-# blocks it changes smoothly.  Few nodes that find about as many of the converged integral's paths as the published rule, or more, on every trained model
-# (notebook 8).
+# blocks it changes smoothly.  Few nodes that find at least as many of the converged integral's neurons and paths as the published rule on every trained
+# model (benchmarks/agreement.json).
 STEPS_BY_BLOCK = {"full": [12, 6, 4, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
 # a draft's path stands where no choice is closer than so many units of its precision. On 40 images of each of eight trained models of digits and shapes
