@@ -281,7 +281,7 @@ def test_auto_is_full_there(name):
     found, full = (npc.find_paths(target, images, labels, context=context) for context in ("auto", "full"))
     assert torch.equal(found.neurons, full.neurons)
     assert torch.equal(found.score, full.score)
-    assert found.steps.tolist() == [3, 3]
+    assert found.steps.tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -161,7 +161,7 @@ def test_path_agreement(study, images):
         tried = [[steps for steps in TRIED if steps <= taken] for taken in found.steps.tolist()]
         expected = {"one left node": 1, "the reference": 6, "two right nodes": 2, "fewer nodes": 3, "frozen": 0, "mixed": 3,
                     "automatic": np.mean([sum(steps) for steps in tried]), "mixed, automatic": np.mean([4 * len(steps) for steps in tried]),
-                    "default": (6 + 4 + 2) / 3 if row["model"] == "small" else (8 + 4 + 3 + 2) / 4}
+                    "default": (6 + 4 + 2) / 3 if row["model"] == "small" else (12 + 6 + 4 + 2) / 4}
         assert row["evaluations"] == pytest.approx(expected[row["way"]], abs=1e-12), row["way"]
 
 

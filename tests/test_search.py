@@ -172,7 +172,7 @@ def test_the_score_is_that_of_the_path(search, scope, top):
 @pytest.mark.parametrize(("scope", "short", "settings"), [
     ("cls", {"context": "full", "quadrature": "left"}, {"context": "full", "quadrature": "left", "steps": 20}),
     ("cls", {}, {"context": "mixed", "quadrature": "gauss-legendre", "steps": [8, 4], "exact_steps": [6, 4, 2]}),
-    ("patch", {}, {"context": "full", "quadrature": "gauss-legendre", "steps": [8, 4, 3]}),
+    ("patch", {}, {"context": "full", "quadrature": "gauss-legendre", "steps": [12, 6, 4]}),
 ])
 def test_defaults(scope, short, settings):
     target = npc.TargetModel(helpers.small_vit(53), scope=scope)
