@@ -12,6 +12,7 @@ import click
 import torch
 
 from benchmarks import measure
+from benchmarks.options import device_there
 from neuronpath_core.models import parse_device
 from neuronpath_core.store import write_atomically
 from neuronpath_core.study import Study
@@ -20,17 +21,13 @@ SECTIONS = ("search", "growth", "architectures", "precision", "captum", "ceiling
 
 
 @click.command()
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=device_there)
 @click.option("--section", "sections", multiple=True, type=click.Choice(SECTIONS), help="Only this one; repeatable.  [default: all that the device has]")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Repetitions of each timing.")
 @click.option("--images", default=60, show_default=True, type=click.IntRange(10), help="Images for the cheap ways; 20 of them for agreement.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: benchmarks/<device>.json]")
 def main(device: str, sections: tuple[str, ...], repeats: int, images: int, out: Path | None) -> None:
     """Time the search against the published procedure, in one run on this machine; ratios travel, seconds do not."""
-    try:
-        parse_device(device)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     study, gpu = Study(device=device), device.startswith("cuda")
     out = out or Path(__file__).parent / f"{parse_device(device).type}.json"
     calls = {

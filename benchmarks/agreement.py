@@ -14,6 +14,7 @@ import click
 import pandas as pd
 
 from benchmarks.measure import EXACT, SPARING
+from benchmarks.options import device_there
 from neuronpath_core.experiments import path_agreement
 from neuronpath_core.files import write_atomically
 from neuronpath_core.study import Study
@@ -45,7 +46,7 @@ def agreement(studies: Sequence[Study], count: int) -> dict[str, list[dict]]:
 
 @click.command()
 @click.option("--images", default=200, show_default=True, type=click.IntRange(1), help="Of each data set.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=device_there)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).with_suffix(".json"), show_default="benchmarks/agreement.json")
 def main(images: int, device: str, out: Path) -> None:
     """Compare quadrature rules on every trained model of both data sets; about fifteen minutes on two cores."""

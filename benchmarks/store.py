@@ -17,6 +17,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from benchmarks.measure import REAL, spread, timed
+from benchmarks.options import device_there
 from neuronpath_core import store
 from neuronpath_core.files import write_atomically
 from neuronpath_core.neurons import TargetModel
@@ -86,7 +87,7 @@ def measured(folder: Path, images: int, blocks: int, top: int, part_size: int, r
 @click.option("--top", default=50, show_default=True, type=click.IntRange(1), help="Neurons a block.")
 @click.option("--part-size", default=store.PART_SIZE, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Repetitions of reading the finished table.")
-@click.option("--device", default="cpu", show_default=True, help="Where the search is timed.")
+@click.option("--device", default="cpu", show_default=True, callback=device_there, help="Where the search is timed.")
 @click.option("--search-seconds", "seconds", type=float, help="Of one image.  [default: measured, ViT-B/16, frozen context]")
 @click.option("--folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A folder on the disk that is meant.  [default: temporary files]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).with_suffix(".json"), show_default="benchmarks/store.json")

@@ -118,6 +118,8 @@ def test_agreement_on_every_model_of_several_profiles(tmp_path, monkeypatch):
     done = CliRunner().invoke(agreement.main, ["--images", "20", "--out", str(out)])
     assert done.exit_code == 0, done.output
     measured, study = json.loads(out.read_text()), Study(root=root)
+    refused = CliRunner().invoke(agreement.main, ["--device", "cuda:99", "--out", str(out)])
+    assert refused.exit_code == 2 and "accepted" in refused.output
     assert len(measured["converged"]) == 2 * 2 * 4 and len(measured["condensed"]) == 2 * 2 * 2
     images = study.images(20)
     for row in measured["converged"][:8] + measured["condensed"][:4]:
@@ -128,6 +130,8 @@ def test_agreement_on_every_model_of_several_profiles(tmp_path, monkeypatch):
         reference = {"quadrature": "left"} if row["way"].endswith("of 20") else {"steps": 48}
         found, fine = npc.find_paths(target, *batch, **settings), npc.find_paths(target, *batch, context="full", **reference)
         assert row["images"] == 20
+        # on networks this small fewer places may find the same paths: how many there were is what tells
+        assert row["evaluations"] == {"published rule": 20, "8 of 20": 8, "12 of 20": 12}.get(row["way"], row["evaluations"])
         assert row["neurons"] == pytest.approx((found.neurons == fine.neurons).double().mean().item(), abs=1e-12)
         assert row["paths"] == pytest.approx((found.neurons == fine.neurons).all(dim=1).double().mean().item(), abs=1e-12)
 
