@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from neuronpath_core.models import parse_device
+from neuronpath_core.models.build import parse_device
 
 
 def device_there(_context: click.Context, _option: click.Parameter, name: str) -> str:

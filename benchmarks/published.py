@@ -8,19 +8,23 @@ from torch import Tensor
 from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, reading
 
 
-def published_block(target: TargetModel, images: Tensor, labels: Tensor, nodes: Tensor, weights: Tensor, path: list[Tensor]) -> Tensor:
-    """The next block's neuron, ``(batch,)``: a clean pass, one forward of all copies, and one retained-graph backward per block so far."""
+def published_block(target: TargetModel, images: Tensor, labels: Tensor, nodes: Tensor,
+                    weights: Tensor, path: list[Tensor]) -> Tensor:
+    """The next block's neuron, ``(batch,)``: a clean pass, one forward of all copies, and one
+    retained-graph backward per block so far."""
     batch, steps, block = len(images), len(nodes), len(path)
     with torch.no_grad(), reading(target) as clean:
         target(images)
 
     def own(index: int) -> Tensor:
-        return clean[index].gather(2, path[index][:, None, None].expand(-1, clean[index].shape[1], 1))
+        return clean[index].gather(2,
+                                   path[index][:, None, None].expand(-1, clean[index].shape[1], 1))
 
     alphas, leaves, held = nodes[None, :, None, None], {}, {}
     for index in range(block):
         leaves[index] = (alphas * own(index)[:, None]).flatten(0, 1).requires_grad_()
-        place = path[index].repeat_interleave(steps)[:, None, None].expand(-1, leaves[index].shape[1], 1)
+        place = path[index].repeat_interleave(steps)[:, None,
+                                                     None].expand(-1, leaves[index].shape[1], 1)
         held[index] = clean[index].repeat_interleave(steps, 0).scatter(2, place, leaves[index])
     leaves[block] = held[block] = (alphas * clean[block][:, None]).flatten(0, 1).requires_grad_()
     with activation_gradients(target), clamped(target, held):
@@ -34,8 +38,10 @@ def published_block(target: TargetModel, images: Tensor, labels: Tensor, nodes: 
     return (slope * height).sum(1).argmax(-1)
 
 
-def published_paths(target: TargetModel, images: Tensor, labels: Tensor, nodes: Tensor, weights: Tensor) -> Tensor:
-    """int64 ``(batch, layer)``, in L forwards of all copies and L(L+1)/2 backwards; the final score is not evaluated."""
+def published_paths(target: TargetModel, images: Tensor, labels: Tensor, nodes: Tensor,
+                    weights: Tensor) -> Tensor:
+    """int64 ``(batch, layer)``, in L forwards of all copies and L(L+1)/2 backwards; the final score
+    is not evaluated."""
     path: list[Tensor] = []
     for _ in range(target.n_blocks):
         path.append(published_block(target, images, labels, nodes, weights, path))

@@ -1,4 +1,5 @@
-"""``python -m benchmarks.scale``: one single-threaded process against Ray workers of one thread each; writes ``benchmarks/scale.json``."""
+"""``python -m benchmarks.scale``: one single-threaded process against Ray workers of one thread
+each; writes ``benchmarks/scale.json``."""
 
 from __future__ import annotations
 
@@ -17,16 +18,17 @@ import pandas as pd
 import torch
 
 from benchmarks.measure import spread
-from neuronpath_core import engines
-from neuronpath_core.clusters import cluster
-from neuronpath_core.files import write_atomically
 from neuronpath_core.paths import complete_settings
-from neuronpath_core.study import Study
+from neuronpath_core.study.engines import run as engines
+from neuronpath_core.study.engines.ray_cluster import cluster
+from neuronpath_core.study.study import Study
+from neuronpath_core.support.files import write_atomically
 
 
 @dataclass(frozen=True)
 class Searching:
-    """Builds a worker of the default search that notes when it worked on a part; none begins before all are there."""
+    """Builds a worker of the default search that notes when it worked on a part; none begins before
+    all are there."""
 
     profile: str
     model: str
@@ -42,7 +44,8 @@ class Searching:
 
         def work(part: range) -> pd.DataFrame:
             began = time.time()
-            return study.found_paths(self.model, images.select(torch.arange(part.start, part.stop)), arguments).assign(began=began, ended=time.time())
+            return study.found_paths(self.model, images.select(torch.arange(part.start, part.stop)),
+                                     arguments).assign(began=began, ended=time.time())
 
         work(range(1))
         (Path(self.meeting) / str(os.getpid())).touch()
@@ -51,8 +54,10 @@ class Searching:
         return work
 
 
-def timed(engine: str, profile: str, model: str, count: int, size: int, workers: int) -> tuple[float, float, pd.DataFrame]:
-    """Seconds from the first part's begin to the last one's end, seconds before that, and the table; a Ray cluster is started for it and ended after it."""
+def timed(engine: str, profile: str, model: str, count: int, size: int,
+          workers: int) -> tuple[float, float, pd.DataFrame]:
+    """Seconds from the first part's begin to the last one's end, seconds before that, and the
+    table; a Ray cluster is started for it and ended after it."""
     parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
     with tempfile.TemporaryDirectory() as meeting:
         asked = time.time()
@@ -60,23 +65,33 @@ def timed(engine: str, profile: str, model: str, count: int, size: int, workers:
             found = list(engines.local(Searching(profile, model, count, meeting, 1), parts))
         else:
             with cluster("local", cpus=workers):
-                found = list(engines.on_ray(Searching(profile, model, count, meeting, workers), parts, workers))
-    table = pd.concat([each for _, each in sorted(found, key=lambda pair: pair[0].start)], ignore_index=True)
-    return table["ended"].max() - table["began"].min(), table["began"].min() - asked, table.drop(columns=["began", "ended"])
+                found = list(engines.on_ray(Searching(profile, model, count, meeting, workers),
+                                            parts, workers))
+    table = pd.concat([each for _, each in sorted(found, key=lambda pair: pair[0].start)],
+                      ignore_index=True)
+    return table["ended"].max() - table["began"].min(), table["began"].min() - asked, table.drop(
+        columns=["began", "ended"])
 
 
 @click.command()
 @click.option("--profile", default="digits", show_default=True)
 @click.option("--model", default="ViT-B-16", show_default=True)
 @click.option("--images", default=160, show_default=True, type=click.IntRange(10))
-@click.option("--part", "size", default=10, show_default=True, type=click.IntRange(1), help="Images in a part.")
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Of Ray, with a core and a thread each.")
-@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Repetitions of each timing, by turns.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "scale.json", help="File to write.  [default: benchmarks/scale.json]")
-def main(profile: str, model: str, images: int, size: int, workers: int, repeats: int, out: Path) -> None:
-    """How many times faster Ray's workers are than one process, start-up apart; nothing else should run meanwhile."""
+@click.option("--part", "size", default=10, show_default=True, type=click.IntRange(1),
+              help="Images in a part.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1),
+              help="Of Ray, with a core and a thread each.")
+@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1),
+              help="Repetitions of each timing, by turns.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent
+              / "scale.json", help="File to write.  [default: benchmarks/scale.json]")
+def main(profile: str, model: str, images: int, size: int, workers: int, repeats: int,
+         out: Path) -> None:
+    """How many times faster Ray's workers are than one process, start-up apart; nothing else should
+    run meanwhile."""
     if -(-images // size) < workers:
-        raise click.UsageError(f"{images} images in parts of {size} are fewer parts than workers; accepted: at least {size * (workers - 1) + 1} images")
+        raise click.UsageError(f"{images} images in parts of {size} are fewer parts than workers; "
+                               f"accepted: at least {size * (workers - 1) + 1} images")
     seconds, before, tables = {"local": [], "ray": []}, {"local": [], "ray": []}, []
     for _ in range(repeats):
         for engine in seconds:
@@ -88,17 +103,20 @@ def main(profile: str, model: str, images: int, size: int, workers: int, repeats
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0], check_exact=True)
     measured = {
-        "machine": {"device": platform.machine(), "cpus": os.cpu_count(), "python": platform.python_version(),
+        "machine": {"device": platform.machine(), "cpus": os.cpu_count(),
+                    "python": platform.python_version(),
                     **{package: version(package) for package in ("torch", "timm", "ray")}},
         "profile": profile, "model": model, "images": images, "part": size, "workers": workers,
         "seconds": {engine: spread(values) for engine, values in seconds.items()},
         "startup_seconds": {engine: spread(values) for engine, values in before.items()},
-        "ratio": spread([slow / fast for slow, fast in zip(seconds["local"], seconds["ray"], strict=True)]),
+        "ratio": spread([slow / fast for slow,
+                         fast in zip(seconds["local"], seconds["ray"], strict=True)]),
         "identical": True,
     }
     text = json.dumps(measured, indent=1) + "\n"
     write_atomically(out, lambda path: path.write_text(text))
-    click.echo(f"{workers} workers are {measured['ratio']['median']:.2f} times as fast as one process (median of {repeats}); measurements are in {out}")
+    click.echo(f"{workers} workers are {measured['ratio']['median']:.2f} times as fast as one "
+               f"process (median of {repeats}); measurements are in {out}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Quadrature rules and the three attributions of neurons: joint, complete, and single-neuron (knowledge)."""
+"""Quadrature rules and the three attributions of neurons: joint, complete, and single-neuron
+(knowledge)."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronpath_core.contexts import CleanPass, FullContext
-from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.fast.contexts import CleanPass, FullContext
 from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -20,26 +21,31 @@ Quadrature = Literal["left", "right", "midpoint", "gauss-legendre"]
 QUADRATURES = ("left", "right", "midpoint", "gauss-legendre")
 
 def check_quadrature(quadrature: str, steps: int, nodes: int | None = None) -> None:
-    """Raise ``ValueError`` unless the rule is known, ``steps`` a positive whole number and ``nodes`` one of 1..steps."""
+    """Raise ``ValueError`` unless the rule is known, ``steps`` a positive whole number and
+    ``nodes`` one of 1..steps."""
     if quadrature not in QUADRATURES:
         raise ValueError(f"unknown quadrature {quadrature!r}; accepted: {', '.join(QUADRATURES)}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
-    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= steps):
+    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int)
+                              or not 1 <= nodes <= steps):
         raise ValueError(f"nodes must be a whole number in 1..{steps}, the steps, got {nodes!r}")
 
 
-def quadrature_rule(quadrature: Quadrature, steps: int, nodes: int | None = None) -> tuple[Tensor, Tensor]:
-    r"""Nodes and weights on [0, 1]: :math:`\int_0^1 f \approx \sum_k q_k f(\alpha_k)`, weights summing to one.
+def quadrature_rule(quadrature: Quadrature, steps: int,
+                    nodes: int | None = None) -> tuple[Tensor, Tensor]:
+    r"""Nodes and weights on [0, 1]: :math:`\int_0^1 f \approx \sum_k q_k f(\alpha_k)`, weights
+    summing to one.
 
-    ``left`` (:math:`\alpha_k = k/m`, as published, k = 0..m-1), ``right`` (k = 1..m, Eq. 6), ``midpoint``, and
-    ``gauss-legendre`` (exact for polynomials up to degree 2m-1).
+    ``left`` (:math:`\alpha_k = k/m`, as published, k = 0..m-1), ``right`` (k = 1..m, Eq. 6),
+    ``midpoint``, and ``gauss-legendre`` (exact for polynomials up to degree 2m-1).
 
     Args:
         quadrature, steps: the rule and its m.
-        nodes: evaluate the rule's own sum, its bias included, at fewer places: the Gauss quadrature of the discrete
-            measure :math:`\sum_k q_k \delta_{\alpha_k}`, equal to the rule for polynomials up to degree 2 ``nodes`` - 1 (Golub and
-            Welsch, 1969; the Jacobi matrix by Lanczos).  ``None`` evaluates the rule as it stands.
+        nodes: evaluate the rule's own sum, its bias included, at fewer places: the Gauss quadrature
+            of the discrete measure :math:`\sum_k q_k \delta_{\alpha_k}`, equal to the rule for
+            polynomials up to degree 2 ``nodes`` - 1 (Golub and Welsch, 1969; the Jacobi matrix by
+            Lanczos).  ``None`` evaluates the rule as it stands.
 
     Returns:
         float64 ``(steps,)`` or ``(nodes,)`` twice, on the CPU.
@@ -56,19 +62,25 @@ def quadrature_rule(quadrature: Quadrature, steps: int, nodes: int | None = None
     return torch.from_numpy(points), torch.from_numpy(weights)
 
 
-def placed_rule(target: TargetModel, quadrature: Quadrature, steps: int, nodes: int | None = None) -> tuple[Tensor, Tensor]:
-    """:func:`quadrature_rule` for a model: nodes in its dtype, weights in at least single precision, on its device."""
+def placed_rule(target: TargetModel, quadrature: Quadrature, steps: int,
+                nodes: int | None = None) -> tuple[Tensor, Tensor]:
+    """:func:`quadrature_rule` for a model: nodes in its dtype, weights in at least single
+    precision, on its device."""
     points, weights = quadrature_rule(quadrature, steps, nodes)
-    return points.to(target.device, target.dtype), weights.to(target.device, torch.promote_types(target.dtype, torch.float32))
+    return points.to(target.device, target.dtype), weights.to(target.device,
+                                                              torch.promote_types(target.dtype,
+                                                                                  torch.float32))
 
 
-def integrated(values: Float[Tensor, "batch step *rest"], weights: Float[Tensor, "step"]) -> Float[Tensor, "batch *rest"]:
+def integrated(values: Float[Tensor, "batch step *rest"],
+               weights: Float[Tensor, "step"]) -> Float[Tensor, "batch *rest"]:
     """Values at a rule's nodes, summed with its weights in at least single precision."""
     wide = torch.promote_types(values.dtype, torch.float32)
     return torch.einsum("bs...,s->b...", values.to(wide), weights.to(wide))
 
 
-def _condensed(points: np.ndarray, weights: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def _condensed(points: np.ndarray, weights: np.ndarray,
+               nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss quadrature of a discrete measure of mass one."""
     basis, diagonal, beside = [np.sqrt(weights)], [], []
     for _ in range(nodes):
@@ -79,11 +91,13 @@ def _condensed(points: np.ndarray, weights: np.ndarray, nodes: int) -> tuple[np.
                 moved = moved - (vector @ moved) * vector
         beside.append(np.linalg.norm(moved))
         basis.append(moved / beside[-1])
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1))
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside[:-1], 1)
+                                     + np.diag(beside[:-1], -1))
     return values, vectors[0] ** 2
 
 
-def select_neurons(activations: Float[Tensor, "batch token neuron"], ranked: Int64[Tensor, "batch rank"]) -> Float[Tensor, "batch token rank"]:
+def select_neurons(activations: Float[Tensor, "batch token neuron"],
+                   ranked: Int64[Tensor, "batch rank"]) -> Float[Tensor, "batch token rank"]:
     """The activations of one block's chosen neurons."""
     return activations.gather(2, ranked[:, None].expand(-1, activations.shape[1], -1))
 
@@ -93,15 +107,20 @@ def top_neurons(scores: Float[Tensor, "*batch neuron"], top: int) -> Int64[Tenso
     return scores.argsort(dim=-1, descending=True, stable=True)[..., :top]
 
 
-def chosen_neurons(scores: Float[Tensor, "*batch neuron"], top: int) -> tuple[Int64[Tensor, "*batch rank"], Float[Tensor, "*batch"]]:
-    r""":func:`top_neurons`, and how clearly they were chosen: :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`, between the last that was taken and the first
-    that was not; infinite where every neuron is taken.  Scores that are :math:`-\infty` are of neurons that a layer does not have."""
+def chosen_neurons(scores: Float[Tensor, "*batch neuron"],
+                   top: int) -> tuple[Int64[Tensor, "*batch rank"], Float[Tensor, "*batch"]]:
+    r""":func:`top_neurons`, and how clearly they were chosen:
+    :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`, between the last that was taken and the first that
+    was not; infinite where every neuron is taken.  Scores that are :math:`-\infty` are of neurons
+    that a layer does not have."""
     ranked = top_neurons(scores, top + 1)  # as many as there are
     return ranked[..., :top], score_gap(scores, ranked[..., top - 1:])
 
 
-def score_gap(scores: Float[Tensor, "*batch neuron"], border: Int64[Tensor, "*batch rank"]) -> Float[Tensor, "*batch"]:
-    """Between the last neuron that is taken and the first that is not, as a share of the largest score."""
+def score_gap(scores: Float[Tensor, "*batch neuron"],
+              border: Int64[Tensor, "*batch rank"]) -> Float[Tensor, "*batch"]:
+    """Between the last neuron that is taken and the first that is not, as a share of the largest
+    score."""
     if border.shape[-1] < 2:
         return scores.new_full(scores.shape[:-1], torch.inf)
     last, first = scores.gather(-1, border).unbind(-1)
@@ -134,19 +153,22 @@ def joint_attribution_score(
         \mathrm{JAS}(P) = \Big(\sum_l \bar w^l_{p_l}\Big) \int_0^1 \sum_l
         \frac{\partial F_x(\alpha)}{\partial w^l_{p_l}}\, d\alpha
 
-    with every block's scope activations clamped to their clean values :math:`\bar w`, the path's own to
-    :math:`\alpha\bar w`, everything else running natively; :math:`F_x` is the softmax probability of the label.  It is a
-    product of two sums, so it is not bounded by F.  For scope ``"patch"`` the product is taken per patch token and
-    averaged over them.
+    with every block's scope activations clamped to their clean values :math:`\bar w`, the path's
+    own to :math:`\alpha\bar w`, everything else running natively; :math:`F_x` is the softmax
+    probability of the label.  It is a product of two sums, so it is not bounded by F.  For scope
+    ``"patch"`` the product is taken per patch token and averaged over them.
 
-    Of units of several neurons (heads, :class:`~neuronpath_core.sites.SiteModel`) the common factor moves, and the score is the number of
-    units on the path times their complete attribution, per patch token and averaged.
+    Of units of several neurons (heads, :class:`~neuronpath_core.variants.sites.SiteModel`) the
+    common factor moves, and the score is the number of units on the path times their complete
+    attribution, per patch token and averaged.
 
     Args:
         target: the model.
         images, labels: a batch; classes may mix.
-        neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` for several neurons a block, all on the path.
-        quadrature, steps, nodes: the rule, see :func:`quadrature_rule`; the published code uses ``"left"`` and 20.
+        neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` for several neurons a block,
+            all on the path.
+        quadrature, steps, nodes: the rule, see :func:`quadrature_rule`; the published code uses
+            ``"left"`` and 20.
 
     Returns:
         ``(batch,)`` on the model's device, in its dtype and at least single precision.
@@ -159,55 +181,71 @@ def joint_attribution_score(
     ranked = target.check_neurons(neurons, len(images))
     alphas, weights = placed_rule(target, quadrature, steps, nodes)
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), lambda chosen: _joint_score(
-            target, images[chosen], labels[chosen], ranked[chosen], alphas, weights), side_by_side=True))
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)),
+                                   lambda chosen: _joint_score(
+target, images[chosen], labels[chosen], ranked[chosen], alphas, weights), side_by_side=True))
 
 
 def _joint_score(target, images, labels, ranked, alphas, weights):
     clean = CleanPass.of(target, images)
-    total = sum(select_neurons(value, ranked[:, block]).sum(-1) if target.widths[block] == 1 else float(ranked.shape[2])
+    total = sum(select_neurons(value, ranked[:, block]).sum(-1) if target.widths[block] == 1
+                else float(ranked.shape[2])
                 for block, value in enumerate(clean.activations))
-    along = sum(_path_gradient(clean, labels, ranked, *part) for part in node_parts(target, len(images), alphas, weights))
+    along = sum(_path_gradient(clean, labels, ranked, *part)
+                for part in node_parts(target, len(images), alphas, weights))
     return (total * along).mean(1)
 
 
-def node_parts(target: TargetModel, images: int, alphas: Tensor, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def node_parts(target: TargetModel, images: int, alphas: Tensor,
+               weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """A rule in pieces of as many nodes as one chunk holds copies of that many images."""
     at_once = max(1, copies_at_once(target) // images)
     return zip(alphas.split(at_once), weights.split(at_once), strict=True)
 
 
 def path_held(
-    clean: CleanPass, ranked: Int64[Tensor, "batch layer rank"], alphas: Float[Tensor, "step"], native: int | None = None, in_multiples: bool = False
+    clean: CleanPass, ranked: Int64[Tensor, "batch layer rank"], alphas: Float[Tensor, "step"],
+    native: int | None = None, in_multiples: bool = False
 ) -> tuple[dict[int, Tensor], Tensor]:
-    """Every block's scope activations with the path's neurons at α times their clean values, ``(batch * step, token, neuron)``.
+    """Every block's scope activations with the path's neurons at α times their clean values,
+    ``(batch * step, token, neuron)``.
 
     Args:
         native: a block that is left out.
-        in_multiples: the leaf moves every neuron by multiples of its clean value instead of by units.
+        in_multiples: the leaf moves every neuron by multiples of its clean value instead of by
+            units.
 
     Returns:
-        the activations by block, and the leaf ``(batch, step, token, 1)`` that moves every neuron of the path together, so that its
-        gradient is the sum of theirs.
+        the activations by block, and the leaf ``(batch, step, token, 1)`` that moves every neuron
+        of the path together, so that its gradient is the sum of theirs.
     """
     first, steps = clean.activations[0], len(alphas)
     batch, tokens = first.shape[:2]
-    shift, held = torch.zeros(batch, steps, tokens, 1, dtype=first.dtype, device=first.device, requires_grad=True), {}
+    shift = torch.zeros(batch, steps, tokens, 1, dtype=first.dtype, device=first.device,
+                        requires_grad=True)
+    held = {}
     for block, value in enumerate(clean.activations):
         if block != native:
             members = clean.target.members(block, ranked[:, block])
             own = select_neurons(value, members)[:, None]
-            moved = alphas[:, None, None] * own + (shift * own if in_multiples or clean.target.widths[block] > 1 else shift)
+            moved = alphas[:, None, None] * own + (shift * own if in_multiples
+                                                   or clean.target.widths[block] > 1 else shift)
             index = members[:, None, None].expand(-1, steps, tokens, -1)
-            held[block] = value[:, None].expand(-1, steps, -1, -1).scatter(3, index, moved).flatten(0, 1)
+            held[block] = value[:, None].expand(-1, steps, -1,
+                                                -1).scatter(3, index, moved).flatten(0, 1)
     return held, shift
 
 
 def _path_gradient(clean, labels, ranked, alphas, weights, in_multiples=False):
     """``(batch, scope token)``: the integrated gradient along the path."""
-    (held, shift), target, steps = path_held(clean, ranked, alphas, in_multiples=in_multiples), clean.target, len(alphas)
-    stream = target.run(clean.streams[0].repeat_interleave(steps, 0), 0, target.n_blocks, held, pooled=True)
-    gradient, = torch.autograd.grad(target.probability(stream, labels.repeat_interleave(steps)).sum(), shift)
+    (held, shift) = path_held(clean, ranked, alphas, in_multiples=in_multiples)
+    target = clean.target
+    steps = len(alphas)
+    stream = target.run(clean.streams[0].repeat_interleave(steps, 0), 0, target.n_blocks, held,
+                        pooled=True)
+    gradient, = torch.autograd.grad(target.probability(stream,
+                                                       labels.repeat_interleave(steps)).sum(),
+                                    shift)
     return integrated(gradient[..., 0], weights)
 
 
@@ -230,7 +268,8 @@ def complete_attribution(
 
     Args:
         target, images, labels, neurons: as of :func:`joint_attribution_score`.
-        quadrature, steps: ``None`` for the right-hand side, exact, from two forward passes; a rule for the integral on the left.
+        quadrature, steps: ``None`` for the right-hand side, exact, from two forward passes; a rule
+            for the integral on the left.
 
     Returns and errors are those of :func:`joint_attribution_score`.
     """
@@ -242,21 +281,29 @@ def complete_attribution(
 
         def integral(chosen: Tensor) -> Tensor:
             clean = CleanPass.of(target, images[chosen])
-            return sum(_path_gradient(clean, labels[chosen], ranked[chosen], *part, in_multiples=True)
+            return sum(_path_gradient(clean, labels[chosen], ranked[chosen], *part,
+                                      in_multiples=True)
                        for part in node_parts(target, len(chosen), alphas, weights)).sum(1)
 
         with activation_gradients(target):
-            return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), integral, side_by_side=True))
+            return torch.cat(in_chunks(target, len(images),
+                                       lambda: images_at_once(target, len(alphas)), integral,
+                                       side_by_side=True))
 
     def difference(chosen: Tensor) -> Tensor:
         clean = CleanPass.of(target, images[chosen])
-        held = {block: value.scatter(2, target.members(block, ranked[chosen, block])[:, None].expand(-1, value.shape[1], -1), 0.0)
+        held = {block: value.scatter(2,
+                                     target.members(block,
+                                                    ranked[chosen, block])[:, None].expand(
+            -1, value.shape[1], -1), 0.0)
                 for block, value in enumerate(clean.activations)}
         zeroed = target.run(clean.streams[0], 0, target.n_blocks, held, pooled=True)
-        return target.probability(clean.streams[-1], labels[chosen]) - target.probability(zeroed, labels[chosen])
+        return target.probability(clean.streams[-1],
+                                  labels[chosen]) - target.probability(zeroed, labels[chosen])
 
     with torch.no_grad():
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), difference, side_by_side=True))
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                   difference, side_by_side=True))
 
 
 def knowledge_attribution(
@@ -271,18 +318,20 @@ def knowledge_attribution(
 
     .. math::
 
-        \mathrm{Attr}(w^l_i) = \bar w^l_i \int_0^1 \frac{\partial F_x(\alpha)}{\partial w^l_i}\, d\alpha
+        \mathrm{Attr}(w^l_i) =
+        \bar w^l_i \int_0^1 \frac{\partial F_x(\alpha)}{\partial w^l_i}\, d\alpha
 
     Args:
         target: the model.
         images, labels: a batch; classes may mix.
         quadrature, steps: rule and number of nodes; Eq. 6 is ``"right"`` with 20.
-        scaling: ``"block"`` scales all neurons of the block together, which is usual practice and costs one backward a
-            block and node; ``"neuron"`` scales each alone, as Eq. 5 is written, and costs n of them.
+        scaling: ``"block"`` scales all neurons of the block together, which is usual practice and
+            costs one backward a block and node; ``"neuron"`` scales each alone, as Eq. 5 is
+            written, and costs n of them.
 
     Returns:
-        ``(batch, layer, neuron)``; for scope ``"patch"`` summed over the patch tokens.  Of layers of different sizes (mixed paths) the
-        smaller ones end in zeros.
+        ``(batch, layer, neuron)``; for scope ``"patch"`` summed over the patch tokens.  Of layers
+        of different sizes (mixed paths) the smaller ones end in zeros.
 
     Raises:
         ValueError: images, labels, rule, steps or scaling that do not fit.
@@ -293,16 +342,20 @@ def knowledge_attribution(
         raise ValueError(f"unknown scaling {scaling!r}; accepted: block, neuron")
     alphas, weights = placed_rule(target, quadrature, steps)
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)), lambda chosen: _knowledge(
-            target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)),
+                                   lambda chosen: _knowledge(
+target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
 
 
 def stream_gradient(
-    context: TargetModel | FullContext, stream: Float[Tensor, "copy token embed"], labels: Int64[Tensor, "copy"], block: int
+    context: TargetModel | FullContext, stream: Float[Tensor, "copy token embed"],
+    labels: Int64[Tensor, "copy"], block: int
 ) -> Float[Tensor, "copy token embed"]:
-    """Gradient of each copy's label probability with respect to its residual stream before ``block``."""
+    """Gradient of each copy's label probability with respect to its residual stream before
+    ``block``."""
     stream = stream.detach().requires_grad_()
-    probability = context.probability(context.run(stream, block, context.n_blocks, pooled=True), labels)
+    probability = context.probability(context.run(stream, block, context.n_blocks, pooled=True),
+                                      labels)
     return torch.autograd.grad(probability.sum(), stream)[0]
 
 
@@ -312,19 +365,27 @@ def _knowledge(target, images, labels, alphas, weights, scaling):
         vectors = target.value_vectors(block)
 
         def slopes(written, block=block, vectors=vectors):
-            """Gradients at the scope's neurons, integrated over α, when ``written`` (batch, token, embed) is scaled away."""
+            """Gradients at the scope's neurons, integrated over α, when ``written`` (batch, token,
+            embed) is scaled away."""
             total = 0.0
             for nodes, share in node_parts(target, batch, alphas, weights):
-                copies = clean.streams[block + 1].repeat_interleave(len(nodes), 0).unflatten(0, (batch, len(nodes)))
+                copies = clean.streams[block + 1].repeat_interleave(len(nodes),
+                                                                    0).unflatten(0,
+                                                                                 (
+                    batch, len(nodes)))
                 copies[:, :, target.tokens] += (nodes - 1)[:, None, None] * written[:, None]
-                gradient = stream_gradient(target, copies.flatten(0, 1), labels.repeat_interleave(len(nodes)), block + 1)[:, target.tokens]
+                gradient = stream_gradient(target, copies.flatten(0, 1),
+                                           labels.repeat_interleave(len(nodes)),
+                                           block + 1)[:, target.tokens]
                 total = total + integrated(gradient.unflatten(0, (batch, len(nodes))), share)
             return total @ vectors.T.to(total.dtype)
 
         if scaling == "block":
             slope = slopes(value @ vectors)
         else:
-            units = [target.members(block, torch.tensor([unit], device=target.device)) for unit in range(target.layer_neurons[block])]
-            slope = torch.cat([slopes(value[..., unit] @ vectors[unit])[..., unit] for unit in units], -1)
+            units = [target.members(block, torch.tensor([unit], device=target.device))
+                     for unit in range(target.layer_neurons[block])]
+            slope = torch.cat([slopes(value[..., unit] @ vectors[unit])[..., unit]
+                               for unit in units], -1)
         attributions.append(target.by_unit(block, value * slope).sum(1))
     return target.stacked(attributions)

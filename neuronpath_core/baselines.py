@@ -1,4 +1,5 @@
-"""The paths that the search is compared with; each returns ``(batch, layer, top)`` neurons, best first."""
+"""The paths that the search is compared with; each returns ``(batch, layer, top)`` neurons, best
+first."""
 
 from __future__ import annotations
 
@@ -11,63 +12,80 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from neuronpath_core.attribution import integrated, layer_tops, node_parts, top_neurons
-from neuronpath_core.blocks import forward_mode
-from neuronpath_core.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.fast.blocks import forward_mode
 from neuronpath_core.neurons import TargetModel, activation_gradients, hooked, read_activations
+from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 
-def activation_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"], top: int = 1) -> Int64[Tensor, "batch layer rank"]:
-    r"""Activation (Eqs. 7-8): per block the neurons with the largest clean activation, :math:`\arg\max_i \bar w^l_i`.
+def activation_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"],
+                     top: int = 1) -> Int64[Tensor, "batch layer rank"]:
+    r"""Activation (Eqs. 7-8): per block the neurons with the largest clean activation,
+    :math:`\arg\max_i \bar w^l_i`.
 
     For scope ``"patch"`` the activation is summed over the patch tokens.
     """
-    parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(target, images[chosen]).sum(2))
+    parts = in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                      lambda chosen: read_activations(target, images[chosen]).sum(2))
     return layer_tops(target, torch.cat(parts), top)[0]
 
 
 def influence_pattern(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"],
     nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"],
 ) -> Float[Tensor, "batch layer neuron"]:
-    r"""Influence Pattern as the published code has it, which takes the largest of every block: the mean gradient along the input path,
+    r"""Influence Pattern as the published code has it, which takes the largest of every block: the
+    mean gradient along the input path,
 
     .. math:: \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\, d\alpha .
 
-    The neurons chosen so far have no influence and no product over blocks is formed.  The zero image is zero after
-    normalisation.  For scope ``"patch"`` the gradient is summed over the patch tokens.
+    The neurons chosen so far have no influence and no product over blocks is formed.  The zero
+    image is zero after normalisation.  For scope ``"patch"`` the gradient is summed over the patch
+    tokens.
     """
     def slopes(chosen: Tensor) -> Tensor:
-        return sum(part_of_slopes(chosen, *part) for part in node_parts(target, len(chosen), nodes, weights))
+        return sum(part_of_slopes(chosen, *part)
+                   for part in node_parts(target, len(chosen), nodes, weights))
 
     def part_of_slopes(chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
         scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1)
-        gradients, _ = _activation_slopes(target, scaled_images, labels[chosen].repeat_interleave(len(alphas)))
-        return target.stacked([integrated(gradient.sum(1).unflatten(0, (len(chosen), -1)), shares) for gradient in gradients])
+        gradients, _ = _activation_slopes(target, scaled_images,
+                                          labels[chosen].repeat_interleave(len(alphas)))
+        return target.stacked([integrated(gradient.sum(1).unflatten(0, (len(chosen), -1)), shares)
+                               for gradient in gradients])
 
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)), slopes))
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(nodes)),
+                                   slopes))
 
 
 def influence_pattern_eq9_paths(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"],
     nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"], top: int = 1,
 ) -> Int64[Tensor, "batch layer rank"]:
     r"""Influence Pattern as Eq. 9 defines it (Lu et al., 2021), greedily block by block:
 
-    .. math:: \mathcal I(x, P) = \int_0^1 \prod_{l} \frac{\partial w^l}{\partial w^{l-1}}(\alpha x)\, d\alpha
+    .. math::
 
-    :math:`w^0` is the input along the direction x, from the zero image; each factor is the total derivative of the
-    next block's neuron with respect to the chosen one, which forward mode gives for all n candidates at once.  A neuron of
-    scope ``"patch"`` is its mean over the patch tokens, moved at all of them together.
+        \mathcal I(x, P) = \int_0^1 \prod_{l}
+        \frac{\partial w^l}{\partial w^{l-1}}(\alpha x)\, d\alpha
+
+    :math:`w^0` is the input along the direction x, from the zero image; each factor is the total
+    derivative of the next block's neuron with respect to the chosen one, which forward mode gives
+    for all n candidates at once.  A neuron of scope ``"patch"`` is its mean over the patch tokens,
+    moved at all of them together.
 
     With ``top`` neurons a block the best one carries the product on.
     """
     with torch.no_grad():
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 2 * len(nodes)), lambda chosen: _eq9_chunk(
-            target, images[chosen], labels[chosen], nodes, weights, top)))
+        return torch.cat(in_chunks(target, len(images),
+                                   lambda: images_at_once(target, 2 * len(nodes)),
+                                   lambda chosen: _eq9_chunk(
+target, images[chosen], labels[chosen], nodes, weights, top)))
 
 
 def _eq9_chunk(target, images, labels, nodes, weights, top):
@@ -76,13 +94,16 @@ def _eq9_chunk(target, images, labels, nodes, weights, top):
     neurons, seen = [], {}
 
     def block_derivative(stream, tangent, block):
-        """Stream after the block, its tangent, and the tangent of the block's neurons ``(batch, steps, neuron)``."""
+        """Stream after the block, its tangent, and the tangent of the block's neurons
+        ``(batch, steps, neuron)``."""
         def keep(value):
             seen["tangent"] = forward_ad.unpack_dual(value[:, target.tokens]).tangent
         moved, derivatives = [], []
-        for part in zip(stream.split(copies_at_once(target)), tangent.split(copies_at_once(target)), strict=True):
+        for part in zip(stream.split(copies_at_once(target)), tangent.split(copies_at_once(target)),
+                        strict=True):
             with forward_mode(), hooked(target, {block: keep}):
-                moved.append(forward_ad.unpack_dual(target.run(forward_ad.make_dual(*part), block, block + 1)).primal)
+                moved.append(forward_ad.unpack_dual(target.run(forward_ad.make_dual(*part), block,
+                                                               block + 1)).primal)
             derivatives.append(seen["tangent"].mean(1))
         return torch.cat(moved), torch.cat(derivatives).unflatten(0, (batch, steps))
 
@@ -101,66 +122,88 @@ def _eq9_chunk(target, images, labels, nodes, weights, top):
         product = product / torch.where(largest > 0, largest, torch.ones_like(largest))
         # from here on only the chosen neuron moves, by one unit at every token of the scope
         tangent = torch.zeros_like(stream)
-        tangent[:, target.tokens] = target.value_vectors(block)[best[:, 0]].repeat_interleave(steps, 0)[:, None]
+        tangent[:, target.tokens] = target.value_vectors(block)[best[:, 0]].repeat_interleave(
+            steps, 0)[:, None]
     return torch.stack(neurons, 1)
 
 
 def gradient_activation(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"]
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"]
 ) -> Float[Tensor, "batch layer neuron"]:
-    r"""Gradient times activation, :math:`\bar w^l_i\, \partial F_x/\partial w^l_i` at the clean image; for scope ``"patch"`` summed over the patch tokens."""
+    r"""Gradient times activation, :math:`\bar w^l_i\, \partial F_x/\partial w^l_i` at the clean
+    image; for scope ``"patch"`` summed over the patch tokens."""
     def attribution(chosen: Tensor) -> Tensor:
         gradients, values = _activation_slopes(target, images[chosen], labels[chosen])
-        return target.stacked([target.by_unit(layer, gradient * value).sum(1) for layer, (gradient, value) in enumerate(zip(gradients, values, strict=True))])
+        return target.stacked([target.by_unit(layer, gradient * value).sum(1) for layer,
+                               (gradient, value) in enumerate(zip(gradients, values, strict=True))])
 
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), attribution))
+        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                   attribution))
 
 
 def conductance(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], labels: Int64[Tensor, "batch"],
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"],
     nodes: Float[Tensor, "step"], weights: Float[Tensor, "step"],
 ) -> Float[Tensor, "batch layer neuron"]:
-    r"""Conductance of every neuron (Dhamdhere et al., 2019) along the straight line from the zero image,
+    r"""Conductance of every neuron (Dhamdhere et al., 2019) along the straight line from the zero
+    image,
 
-    .. math:: \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\, \frac{d w^l_i(\alpha x)}{d\alpha}\, d\alpha ,
+    .. math::
+
+        \int_0^1 \frac{\partial F_{\alpha x}}{\partial w^l_i}\,
+        \frac{d w^l_i(\alpha x)}{d\alpha}\, d\alpha ,
 
     the second factor by forward mode.  For scope ``"patch"`` summed over the patch tokens.
     """
     def attribution(chosen: Tensor) -> Tensor:
-        return sum(part(chosen, *piece) for piece in node_parts(target, len(chosen), nodes, weights))
+        return sum(part(chosen, *piece)
+                   for piece in node_parts(target, len(chosen), nodes, weights))
 
     def part(chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
         direction = images[chosen].repeat_interleave(len(alphas), 0)
         scaled_images = (alphas[:, None, None, None] * images[chosen][:, None]).flatten(0, 1)
-        gradients, _ = _activation_slopes(target, scaled_images, labels[chosen].repeat_interleave(len(alphas)))
+        gradients, _ = _activation_slopes(target, scaled_images,
+                                          labels[chosen].repeat_interleave(len(alphas)))
         tangents: list[Tensor] = []
-        with torch.no_grad(), forward_mode(), hooked(target, dict.fromkeys(range(target.n_blocks), lambda value: tangents.append(
-                forward_ad.unpack_dual(value[:, target.tokens]).tangent))):
+        with torch.no_grad(), forward_mode(), hooked(target,
+                                                     dict.fromkeys(range(target.n_blocks),
+                                                                   lambda value: tangents.append(
+forward_ad.unpack_dual(value[:, target.tokens]).tangent))):
             target(forward_ad.make_dual(scaled_images, direction))
-        found = [target.by_unit(layer, gradient * tangent).sum(1) for layer, (gradient, tangent) in enumerate(zip(gradients, tangents, strict=True))]
-        return target.stacked([integrated(value.unflatten(0, (len(chosen), -1)), shares) for value in found])
+        found = [target.by_unit(layer, gradient * tangent).sum(1) for layer,
+                 (gradient, tangent) in enumerate(zip(gradients, tangents, strict=True))]
+        return target.stacked([integrated(value.unflatten(0, (len(chosen), -1)), shares)
+                               for value in found])
 
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 2 * len(nodes)), attribution))
+        return torch.cat(in_chunks(target, len(images),
+                                   lambda: images_at_once(target, 2 * len(nodes)), attribution))
 
 
 def _activation_slopes(target, images, labels):
-    """Per block the gradient of each image's label probability at the scope's neurons, and their values, ``(batch, scope token, neuron)``."""
+    """Per block the gradient of each image's label probability at the scope's neurons, and their
+    values, ``(batch, scope token, neuron)``."""
     entering: list[Tensor] = []
     with hooked(target, dict.fromkeys(range(target.n_blocks), entering.append)):
         # in double precision, as TargetModel.probability says
-        probability = target(images.detach().requires_grad_()).double().softmax(-1).gather(1, labels[:, None])
-        values = [value.detach()[:, target.tokens] for value in entering]  # now: a checkpointed block enters again on the way back
+        probability = target(images.detach().requires_grad_()).double().softmax(-1).gather(
+            1, labels[:, None])
+        # now: a checkpointed block enters again on the way back
+        values = [value.detach()[:, target.tokens] for value in entering]
         gradients = torch.autograd.grad(probability.sum(), entering[:target.n_blocks])
     return [gradient[:, target.tokens] for gradient in gradients], values
 
 
 def matched_random_paths(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], neurons: Int64[Tensor, "batch layer"], seed: int = 0
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    neurons: Int64[Tensor, "batch layer"], seed: int = 0
 ) -> Int64[Tensor, "batch layer rank"]:
-    """Random neurons of about the activation of given ones: in every block one of those whose clean activation (summed over the scope's tokens) ranks
-    within n/20 places, at least two, of theirs, and none of the path itself as long as the block has others.
+    """Random neurons of about the activation of given ones: in every block one of those whose clean
+    activation (summed over the scope's tokens) ranks within n/20 places, at least two, of theirs,
+    and none of the path itself as long as the block has others.
 
     An image's draw depends on the seed and on its pixels alone.
 
@@ -169,36 +212,47 @@ def matched_random_paths(
     """
     ranked = target.check_neurons(neurons, len(images))
     top = ranked.shape[2]
-    order = layer_tops(target, torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: read_activations(
-        target, images[chosen]).sum(2))), target.n_neurons)[0].cpu().numpy()
+    order = layer_tops(target,
+                       torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                           lambda chosen: read_activations(
+target, images[chosen]).sum(2))), target.n_neurons)[0].cpu().numpy()
     paths = np.empty(tuple(ranked.shape), dtype=np.int64)
-    for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64), ranked.cpu().numpy(), strict=True)):
+    for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64),
+                                           ranked.cpu().numpy(), strict=True)):
         rng = _generator(image, seed)
         for block in range(target.n_blocks):
             count = target.layer_neurons[block]
             reach = max(2, count // 20)
-            place, free = np.argsort(order[row, block, :count]), ~np.isin(np.arange(count), own[block])
+            place = np.argsort(order[row, block, :count])
+            free = ~np.isin(np.arange(count), own[block])
             for rank in range(top):
                 if not free.any():  # the path has more than half of the block's neurons
                     free[np.setdiff1d(own[block], paths[row, block, :rank])] = True
                 distance = np.abs(place - place[own[block, rank]])
-                chosen = rng.choice(np.flatnonzero(free & (distance <= max(reach, distance[free].min()))))
+                chosen = rng.choice(np.flatnonzero(free
+                                                   & (distance
+                                                      <= max(reach, distance[free].min()))))
                 free[chosen], paths[row, block, rank] = False, chosen
     return torch.from_numpy(paths).to(images.device)
 
 
 def _generator(image: Tensor, seed: int) -> np.random.Generator:
     """Of random numbers, for one image: depends on the seed and on its pixels alone."""
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(image.numpy().tobytes()).digest()[:8], "big")])
+    return np.random.default_rng([seed,
+                                  int.from_bytes(hashlib.sha256(image.numpy().tobytes()).digest()[
+        :8], "big")])
 
 
-def random_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"], top: int = 1, seed: int = 0) -> Int64[Tensor, "batch layer rank"]:
+def random_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"],
+                 top: int = 1, seed: int = 0) -> Int64[Tensor, "batch layer rank"]:
     """Neurons drawn uniformly without replacement in each block.
 
-    An image's draw depends on the seed and on its pixels alone, so a batch gives the same paths as its images one by one.
+    An image's draw depends on the seed and on its pixels alone, so a batch gives the same paths as
+    its images one by one.
     """
     paths = []
     for image in images.detach().to("cpu", torch.float64):
         rng = _generator(image, seed)
-        paths.append(np.stack([rng.choice(count, size=top, replace=False) for count in target.layer_neurons]))
+        paths.append(np.stack([rng.choice(count, size=top, replace=False)
+                               for count in target.layer_neurons]))
     return torch.from_numpy(np.stack(paths)).to(images.device)

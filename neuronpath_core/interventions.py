@@ -10,44 +10,55 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronpath_core.memory import images_at_once, in_chunks
 from neuronpath_core.neurons import TargetModel, edit_factor, scaled
+from neuronpath_core.support.memory import images_at_once, in_chunks
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
-# under masks of each of eight trained models single precision moved the difference of an image's two largest logits by at most 3e-5
+# under masks of each of eight trained models single precision moved the difference of an image's
+# two largest logits by at most 3e-5
 LOGIT_MARGIN = 1e-2
 
 
 @torch.no_grad()
-def class_probabilities(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
+def class_probabilities(target: TargetModel,
+                        images: Float[Tensor, "batch channel height width"]) -> Float[
+        Tensor, "batch class"]:
     """Softmax probabilities, with whatever edits for a batch of one are in force."""
     target.check_images(images)
-    return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), lambda chosen: target(images[chosen]).softmax(-1)))
+    return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                               lambda chosen: target(images[chosen]).softmax(-1)))
 
 
 @torch.no_grad()
 def scaled_probabilities(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "batch layer neuron"], everywhere: bool = False
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    factors: Float[Tensor, "batch layer neuron"], everywhere: bool = False
 ) -> Float[Tensor, "batch class"]:
-    """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope or at every token (``everywhere``)."""
+    """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope
+    or at every token (``everywhere``)."""
     target.check_images(images)
     if len(factors) != len(images):
-        raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; accepted: one set of factors an image")
+        raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; "
+                         f"accepted: one set of factors an image")
 
     def probabilities(chosen: Tensor) -> Tensor:
         with scaled(target, factors[chosen], everywhere):
             return target(images[chosen]).softmax(-1)
 
-    return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), probabilities))
+    return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                               probabilities))
 
 
 def drafted_probabilities(
-    target: TargetModel, draft: TargetModel | None, images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "batch layer neuron"],
+    target: TargetModel, draft: TargetModel | None,
+    images: Float[Tensor, "batch channel height width"],
+    factors: Float[Tensor, "batch layer neuron"],
     everywhere: bool = False,
 ) -> Float[Tensor, "batch class"]:
-    """:func:`scaled_probabilities` by a model in lower precision, and by the model itself where the two most probable classes are too close to tell apart.
+    """:func:`scaled_probabilities` by a model in lower precision, and by the model itself where the
+    two most probable classes are too close to tell apart.
 
     The predicted class is the model's own; probabilities have the draft's accuracy.
 
@@ -56,9 +67,12 @@ def drafted_probabilities(
     """
     if draft is None:
         return scaled_probabilities(target, images, factors, everywhere)
-    found = scaled_probabilities(draft, images.to(draft.dtype), factors, everywhere).to(images.dtype)
-    first, second = found.topk(2).values.log().unbind(1) if found.shape[1] > 1 else (found[:, 0], -found[:, 0])
-    rows = torch.nonzero(~(first - second >= LOGIT_MARGIN))[:, 0]  # a comparison with NaN is false: what overflowed, too
+    found = scaled_probabilities(draft, images.to(draft.dtype), factors,
+                                 everywhere).to(images.dtype)
+    first, second = found.topk(2).values.log().unbind(1) if found.shape[1] > 1 else (found[:, 0],
+                                                                                     -found[:, 0])
+    # a comparison with NaN is false: what overflowed, too
+    rows = torch.nonzero(~(first - second >= LOGIT_MARGIN))[:, 0]
     if len(rows):
         found[rows] = scaled_probabilities(target, images[rows], factors[rows], everywhere)
     return found
@@ -70,7 +84,8 @@ def edited_probabilities(
     neurons: Int64[Tensor, "batch layer"],
     operation: str | float,
 ) -> Float[Tensor, "batch class"]:
-    r"""Softmax probabilities :math:`\tilde P` with each image's own path edited (Sec. 4.2, App. C.4).
+    r"""Softmax probabilities :math:`\tilde P` with each image's own path edited (Sec. 4.2, App.
+    C.4).
 
     Args:
         target: the model.
@@ -79,21 +94,25 @@ def edited_probabilities(
         operation: ``"remove"``, ``"enhance"`` or a factor.
 
     Raises:
-        ValueError: images or paths that do not fit the model or one another, or an unknown operation.
+        ValueError: images or paths that do not fit the model or one another, or an unknown
+            operation.
     """
     ranked, factor = target.check_neurons(neurons, len(images)), edit_factor(operation)
-    factors = torch.ones(len(images), target.n_blocks, target.n_neurons, dtype=images.dtype, device=images.device)
+    factors = torch.ones(len(images), target.n_blocks, target.n_neurons, dtype=images.dtype,
+                         device=images.device)
     return scaled_probabilities(target, images, factors.scatter_(2, ranked, factor))
 
 
-def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int, rule: Literal["count", "rank-mode"] = "count") -> list[list[int]]:
+def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int,
+                  rule: Literal["count", "rank-mode"] = "count") -> list[list[int]]:
     """The neurons that a class's paths share, per block (Sec. 4.4).
 
     Args:
         neurons: the paths of the class's images.
         top: neurons to keep per block.
-        rule: ``"rank-mode"``, as published: the most frequent neuron at each rank, where a neuron that leads two ranks is
-            kept once, so fewer than ``top`` may remain; ``"count"``: the ``top`` most frequent over all ranks.
+        rule: ``"rank-mode"``, as published: the most frequent neuron at each rank, where a neuron
+            that leads two ranks is kept once, so fewer than ``top`` may remain; ``"count"``: the
+            ``top`` most frequent over all ranks.
 
     Returns:
         one list per block; ties go to the smaller index.
@@ -104,7 +123,8 @@ def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int, rule: Li
     if rule not in ("count", "rank-mode"):
         raise ValueError(f"unknown rule {rule!r}; accepted: count, rank-mode")
     if neurons.ndim != 3 or not 1 <= top <= neurons.shape[2]:
-        raise ValueError(f"top must lie in 1..rank of paths (image, layer, rank), got top {top} and paths {tuple(neurons.shape)}")
+        raise ValueError(f"top must lie in 1..rank of paths (image, layer, rank), got top {top} "
+                         f"and paths {tuple(neurons.shape)}")
     kept = []
     for block in neurons[:, :, :top].unbind(1):
         if rule == "rank-mode":
@@ -116,7 +136,8 @@ def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int, rule: Li
     return kept
 
 
-def pruning_mask(kept: list[list[int]], n_neurons: int, share: float, rng: np.random.Generator) -> np.ndarray:
+def pruning_mask(kept: list[list[int]], n_neurons: int, share: float,
+                 rng: np.random.Generator) -> np.ndarray:
     """Which neurons survive when every one that is not kept is zeroed with probability ``share``.
 
     Returns:
@@ -136,7 +157,9 @@ def pruning_mask(kept: list[list[int]], n_neurons: int, share: float, rng: np.ra
 
 
 @contextmanager
-def pruned(target: TargetModel, survives: np.ndarray, everywhere: bool = False) -> Iterator[TargetModel]:
-    """Zero for every image, at the scope or at every token (``everywhere``), the neurons that do not survive; ``survives`` is bool ``(layer, neuron)``."""
+def pruned(target: TargetModel, survives: np.ndarray,
+           everywhere: bool = False) -> Iterator[TargetModel]:
+    """Zero for every image, at the scope or at every token (``everywhere``), the neurons that do
+    not survive; ``survives`` is bool ``(layer, neuron)``."""
     with scaled(target, torch.from_numpy(survives[None]).to(target.dtype), everywhere):
         yield target

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core import analysis
-from neuronpath_core.datasets import ImageSet
+from neuronpath_core.chapters import analysis
+from neuronpath_core.images.data_sets import ImageSet
 
 MODELS = ("ViT-B-16", "MAE-B-16")
 METHODS = ("activation", "influence_pattern", "neuron_path", "random")
@@ -19,20 +19,24 @@ def with_interval(table, width=0.1):
 
 def shares(blocks=4):
     values = np.random.default_rng(0).dirichlet(np.ones(blocks), 2)
-    return with_interval(pd.DataFrame({"model": np.repeat(MODELS, blocks), "block": np.tile(np.arange(1, blocks + 1), 2),
+    return with_interval(pd.DataFrame({"model": np.repeat(MODELS, blocks),
+                                       "block": np.tile(np.arange(1, blocks + 1), 2),
                                        "value": values.ravel()}))
 
 
 def curvature():
     """Of the integrands of two models of three blocks, five images."""
-    return pd.DataFrame([{"model": model, "image": image, "block": block, "curvature": (1 + image) * (1 + number) / 4**block}
-                         for number, model in enumerate(MODELS) for image in range(5) for block in (1, 2, 3)])
+    return pd.DataFrame([{"model": model, "image": image, "block": block,
+                          "curvature": (1 + image) * (1 + number) / 4**block}
+                         for number, model in enumerate(MODELS) for image in range(5)
+                         for block in (1, 2, 3)])
 
 
 def measured():
     rows = [{"metric": metric, "method": method, "model": model}
             for model in MODELS for method in METHODS for metric in analysis.TABLE1_METRICS]
-    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(1).normal(size=len(rows))))
+    return with_interval(
+        pd.DataFrame(rows).assign(value=np.random.default_rng(1).normal(size=len(rows))))
 
 
 def deviations(images=40):
@@ -40,30 +44,37 @@ def deviations(images=40):
     return pd.concat([pd.DataFrame({"model": model, "method": method, "image": range(images),
                                     "removal_probability": rng.normal(number, 1, images),
                                     "enhancement_probability": rng.exponential(1 + number, images)})
-                      for model in MODELS for number, method in enumerate(METHODS)], ignore_index=True)
+                      for model in MODELS for number, method in enumerate(METHODS)],
+                     ignore_index=True)
 
 
 def class_paths(models=MODELS, blocks=3, images=20):
     rng = np.random.default_rng(3)
     return pd.concat([pd.DataFrame({
-        "model": model, "image": np.repeat(np.arange(images), blocks), "label": np.repeat(np.arange(images) % 2, blocks),
-        "block": np.tile(np.arange(1, blocks + 1), images), "neuron": rng.integers(0, 6, images * blocks),
+        "model": model, "image": np.repeat(np.arange(images), blocks),
+        "label": np.repeat(np.arange(images) % 2, blocks),
+        "block": np.tile(np.arange(1, blocks + 1), images),
+        "neuron": rng.integers(0, 6, images * blocks),
     }) for model in models], ignore_index=True)
 
 
 def concentration(blocks=4):
     rng = np.random.default_rng(4)
-    return pd.DataFrame({"model": np.repeat(MODELS, blocks), "block": np.tile(np.arange(1, blocks + 1), 2),
-                         "share": rng.uniform(0.5, 0.9, 2 * blocks), "shuffled": rng.uniform(0.1, 0.2, 2 * blocks),
+    return pd.DataFrame({"model": np.repeat(MODELS, blocks),
+                         "block": np.tile(np.arange(1, blocks + 1), 2),
+                         "share": rng.uniform(0.5, 0.9, 2 * blocks),
+                         "shuffled": rng.uniform(0.1, 0.2, 2 * blocks),
                          "shuffled_high": 0.3, "uniform": np.repeat([0.05, 0.025], blocks)})
 
 
 def usage():
-    return {model: np.random.default_rng(number).dirichlet(np.ones(6), (4, 3)) for number, model in enumerate(MODELS)}
+    return {model: np.random.default_rng(number).dirichlet(np.ones(6), (4, 3)) for number,
+            model in enumerate(MODELS)}
 
 
 def similarity(classes=4):
-    return {model: np.corrcoef(np.random.default_rng(number).random((classes, 9))) for number, model in enumerate(MODELS)}
+    return {model: np.corrcoef(np.random.default_rng(number).random((classes, 9))) for number,
+            model in enumerate(MODELS)}
 
 
 def extremes():
@@ -71,97 +82,127 @@ def extremes():
 
 
 def pictures(*channels):
-    """Three plain images of each of four classes; the second one, of grey level 10 + label, lies nearest to their mean."""
+    """Three plain images of each of four classes; the second one, of grey level 10 + label, lies
+    nearest to their mean."""
     labels, levels = torch.arange(12) % 4, np.repeat([0, 10, 24], 4) + np.arange(12) % 4
-    pixels = np.broadcast_to(levels.reshape(-1, *[1] * (2 + len(channels))), (12, 8, 8, *channels)).astype(np.uint8)
+    pixels = np.broadcast_to(levels.reshape(-1, *[1] * (2 + len(channels))),
+                             (12, 8, 8, *channels)).astype(np.uint8)
     return ImageSet(torch.zeros(12, 1, 8, 8), labels, labels, tuple("abcd"), pixels)
 
 
 def pruning():
     rows = [{"model": model, "kept": kept, "top": top, "share": share}
-            for model in MODELS for kept in ("neuron path", "activation", "random") for top in (1, 5, 50) for share in (0.5, 1.0)]
-    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(5).uniform(0.2, 0.8, len(rows))))
+            for model in MODELS for kept in ("neuron path", "activation", "random")
+            for top in (1, 5, 50) for share in (0.5, 1.0)]
+    return with_interval(
+        pd.DataFrame(rows).assign(value=np.random.default_rng(5).uniform(0.2, 0.8, len(rows))))
 
 
 def cost():
-    return pd.DataFrame([{"varied": varied, "size": size, "seconds": 0.1 * size, "operations": 0.2 * size**2,
+    return pd.DataFrame([{"varied": varied, "size": size, "seconds": 0.1 * size,
+                          "operations": 0.2 * size**2,
                           "published": 0.3 * size}
                          for varied in "LnmT" for size in (3, 6, 12)])
 
 
 def leads_of_controls():
-    rows = [{"data": data, "model": model, "control": control, "measure": measure} for data in ("first", "second") for model in MODELS
-            for control in ("random", "another image") for measure in ("removal", "enhancement", "score")]
-    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(11).normal(size=len(rows))))
+    rows = [{"data": data, "model": model, "control": control, "measure": measure}
+            for data in ("first", "second") for model in MODELS
+            for control in ("random", "another image")
+            for measure in ("removal", "enhancement", "score")]
+    return with_interval(
+        pd.DataFrame(rows).assign(value=np.random.default_rng(11).normal(size=len(rows))))
 
 
 def shares_of_replicas():
-    rows = [{"data": data, "kind": kind, "scope": scope, "own": (kind == "ViT-B-16") == (scope == "cls"), "model": f"{kind} seed {seed}", "block": block}
-            for data in ("first", "second") for kind in MODELS for scope in ("cls", "patch") for seed in (1, 2, 3) for block in range(1, 6)]
+    rows = [{"data": data, "kind": kind, "scope": scope, "own": (kind == "ViT-B-16")
+             == (scope == "cls"), "model": f"{kind} seed {seed}", "block": block}
+            for data in ("first", "second") for kind in MODELS for scope in ("cls", "patch")
+            for seed in (1, 2, 3) for block in range(1, 6)]
     return pd.DataFrame(rows).assign(value=np.random.default_rng(12).uniform(0, 0.5, len(rows)))
 
 
 def pairs_of_models():
-    rows = [{"data": data, "relation": relation} for data in ("first", "second") for relation in ("between", "within a", "between", "within b", "between")]
+    rows = [{"data": data, "relation": relation} for data in ("first", "second")
+            for relation in ("between", "within a", "between", "within b", "between")]
     return pd.DataFrame(rows).assign(value=np.random.default_rng(13).uniform(-1, 1, len(rows)))
 
 
 def effects_of_defects():
-    rows = [{"defect": defect, "number": number, "data": data, "model": model} for defect in ("one", "two", "three") for number in ("score", "neurons", "other")
+    rows = [{"defect": defect, "number": number, "data": data, "model": model}
+            for defect in ("one", "two", "three") for number in ("score", "neurons", "other")
             for data in ("first", "second") for model in MODELS]
     values = np.random.default_rng(23).uniform(-0.2, 0.2, len(rows))
-    return with_interval(pd.DataFrame(rows).assign(value=values, corrected=np.where(np.arange(len(rows)) % 7, 0.5, 0.0)))
+    return with_interval(pd.DataFrame(rows).assign(value=values,
+                                                   corrected=np.where(np.arange(len(rows)) % 7, 0.5,
+                                                                      0.0)))
 
 
 def criteria():
-    rows = [{"data": data, "model": model, "mask": mask, "tokens": tokens, "kept": kept, "top": top} for data in ("one", "two") for model in MODELS
-            for mask in ("one for all", "own class") for tokens in ("scope", "all tokens") for kept in ("neuron path", "random", "weight norm")
+    rows = [{"data": data, "model": model, "mask": mask, "tokens": tokens, "kept": kept, "top": top}
+            for data in ("one", "two") for model in MODELS
+            for mask in ("one for all", "own class") for tokens in ("scope", "all tokens")
+            for kept in ("neuron path", "random", "weight norm")
             for top in (5, 30) if (mask, kept) != ("own class", "weight norm")]
-    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(21).uniform(0.2, 0.7, len(rows))))
+    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(21).uniform(
+        0.2, 0.7, len(rows))))
 
 
 def wholes():
-    return pd.DataFrame([{"data": data, "model": model, "value": 0.7 + place / 20} for place, (data, model) in
+    return pd.DataFrame([{"data": data, "model": model, "value": 0.7 + place / 20} for place,
+                         (data, model) in
                          enumerate((data, model) for data in ("one", "two") for model in MODELS)])
 
 
 def leaks_of_masks():
-    rows = [{"data": "one", "model": model, "tokens": tokens, "measure": measure} for model in MODELS for tokens in ("scope", "all tokens")
+    rows = [{"data": "one", "model": model, "tokens": tokens, "measure": measure}
+            for model in MODELS for tokens in ("scope", "all tokens")
             for measure in ("elsewhere", "leak", "own mask")]
-    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(22).uniform(0.2, 0.7, len(rows))))
+    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(22).uniform(
+        0.2, 0.7, len(rows))))
 
 
 def overlap_rows():
-    rows = [{"data": data, "model": model, "condition": condition} for data in ("one", "two") for model in MODELS for condition in ("left", "noise", "seed")]
-    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(6).uniform(0.5, 0.9, len(rows)), same_class=0.3, other_class=0.2, chance=0.01))
+    rows = [{"data": data, "model": model, "condition": condition} for data in ("one", "two")
+            for model in MODELS for condition in ("left", "noise", "seed")]
+    return with_interval(pd.DataFrame(rows).assign(value=np.random.default_rng(6).uniform(
+        0.5, 0.9, len(rows)), same_class=0.3, other_class=0.2, chance=0.01))
 
 
 def overlap_of_blocks(blocks=4):
-    rows = [{"data": "one", "model": model, "condition": condition, "block": block} for model in MODELS for condition in ("left", "noise")
+    rows = [{"data": "one", "model": model, "condition": condition, "block": block}
+            for model in MODELS for condition in ("left", "noise")
             for block in range(1, blocks + 1)]
-    return pd.DataFrame(rows).assign(own=np.random.default_rng(7).random(len(rows)), same_class=0.3, other_class=np.arange(len(rows)) / 20)
+    return pd.DataFrame(rows).assign(own=np.random.default_rng(7).random(len(rows)), same_class=0.3,
+                                     other_class=np.arange(len(rows)) / 20)
 
 
 def correlations():
-    rows = [{"model": model, "relation": relation, "method": method} for model in MODELS for relation in ("outline", "fill") for method in METHODS]
+    rows = [{"model": model, "relation": relation, "method": method} for model in MODELS
+            for relation in ("outline", "fill") for method in METHODS]
     values = np.random.default_rng(8).uniform(-0.5, 0.5, len(rows))
-    return with_interval(pd.DataFrame(rows).assign(value=values, permuted_low=-0.2, permuted_high=0.1 + np.arange(len(rows)) / 100))
+    return with_interval(pd.DataFrame(rows).assign(value=values, permuted_low=-0.2,
+                                                   permuted_high=0.1 + np.arange(len(rows)) / 100))
 
 
 def correlations_of_blocks(blocks=5):
-    rows = [{"model": model, "relation": relation, "block": block} for model in MODELS for relation in ("outline", "fill") for block in range(1, blocks + 1)]
-    return pd.DataFrame(rows).assign(value=np.random.default_rng(9).uniform(-0.5, 0.5, len(rows)), permuted_low=-0.3, permuted_high=0.2,
+    rows = [{"model": model, "relation": relation, "block": block} for model in MODELS
+            for relation in ("outline", "fill") for block in range(1, blocks + 1)]
+    return pd.DataFrame(rows).assign(value=np.random.default_rng(9).uniform(-0.5, 0.5, len(rows)),
+                                     permuted_low=-0.3, permuted_high=0.2,
                                      p=np.resize([0.01, 0.04, 0.05, 0.2, 1.0], len(rows)))
 
 
 def cells_of_factorial():
     """A number for every score and search."""
-    return pd.DataFrame(np.arange(12.0).reshape(4, 3) / -100 - 0.01, index=list("abcd"), columns=["greedy", "beam", "random"])
+    return pd.DataFrame(np.arange(12.0).reshape(4, 3) / -100 - 0.01, index=list("abcd"),
+                        columns=["greedy", "beam", "random"])
 
 
 def ratios():
     """A ratio and its range against each size."""
-    return pd.DataFrame([{"varied": varied, "size": size, "ratio": 2.0 + size, "minimum": 1.0 + size, "maximum": 4.0 + size}
+    return pd.DataFrame([{"varied": varied, "size": size, "ratio": 2.0 + size,
+                          "minimum": 1.0 + size, "maximum": 4.0 + size}
                          for varied in ("L", "T", "n", "m", "batch") for size in (1, 2, 4)])
 
 
@@ -173,23 +214,36 @@ def png(figure):
 
 def panels(figure):
     """The panels that show something; colour bars are none."""
-    return [axis for axis in figure.axes if axis.get_visible() and axis.has_data() and axis.get_label() != "<colorbar>"]
+    return [axis for axis in figure.axes if axis.get_visible() and axis.has_data()
+            and axis.get_label() != "<colorbar>"]
 
 
 def whiskers(axis):
     """``(low, high)`` of every interval, from left to right."""
-    intervals = [bars for container in axis.containers if hasattr(container, "lines") for bars in container.lines[2]]
+    intervals = [bars for container in axis.containers if hasattr(container, "lines")
+                 for bars in container.lines[2]]
     return np.array([segment[:, 1] for bars in intervals for segment in bars.get_segments()])
 
 
 def rates_of_recovery():
-    cells = [("cls", "parallel", "none"), ("cls", "chain", "none"), ("cls", "chain", "all"), ("patch", "chain", "none")]
-    rows = [{"scope": scope, "kind": kind, "decoys": decoys, "method": method} for scope, kind, decoys in cells for method in METHODS]
+    cells = [("cls", "parallel", "none"), ("cls", "chain", "none"), ("cls", "chain", "all"),
+             ("patch", "chain", "none")]
+    rows = [{"scope": scope, "kind": kind, "decoys": decoys, "method": method} for scope, kind,
+            decoys in cells for method in METHODS]
     table = pd.DataFrame(rows).assign(value=np.arange(len(rows)) / len(rows))
     return table.drop(index=1)  # one method was not run in one cell
 
 
 def rates_of_strengths():
     cells = (("chain", "steep"), ("parallel", "loud"))
-    rows = [{"kind": kind, "decoys": decoys, "strength": strength} for kind, decoys in cells for strength in (5.0, 0.5, 2.0)]
+    rows = [{"kind": kind, "decoys": decoys, "strength": strength} for kind, decoys in cells
+            for strength in (5.0, 0.5, 2.0)]
     return with_interval(pd.DataFrame(rows).assign(value=[0.6, 1.0, 0.8, 0.4, 0.9, 0.7]))
+
+
+def halves() -> pd.DataFrame:
+    """What removing each half of each block costs, of two models."""
+    rows = [{"model": model, "half": half, "block": block, "value": 0.1 * block, "low": 0.05 * block,
+             "high": 0.15 * block}
+            for model in MODELS for half in ("attention", "ffn") for block in (1, 2, 3)]
+    return pd.DataFrame(rows)

@@ -1,4 +1,5 @@
-"""Small networks with seeded or hand-set weights, and what the tests look at before and after a call."""
+"""Small networks with seeded or hand-set weights, and what the tests look at before and after a
+call."""
 
 from __future__ import annotations
 
@@ -14,15 +15,17 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from neuronpath_core.blocks import PlainBlock
+from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.neurons import TargetModel
 from tests.golden import recipe
 
-# these networks are so small that a second thread only costs time, and much of it where cores are shared
+# these networks are so small that a second thread only costs time, and much of it where cores are
+# shared
 torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
-SIZES = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 2, "mlp_ratio": 1.0, "num_classes": 5}
+SIZES = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 2,
+         "mlp_ratio": 1.0, "num_classes": 5}
 
 # name -> (arguments of the network, token scope): what the twins are compared on
 NETWORKS = {
@@ -34,7 +37,8 @@ NETWORKS = {
     "cls-of-averaging": ({"global_pool": "avg"}, "cls"),
     "avg": ({"global_pool": "avg"}, "patch"),
     "avg-unfused-qknorm": ({"global_pool": "avg", "qk_norm": True, "fused": False}, "patch"),
-    "avg-without-class-token": ({"global_pool": "avg", "class_token": False, "init_values": 0.1}, "patch"),
+    "avg-without-class-token": ({"global_pool": "avg", "class_token": False, "init_values": 0.1},
+                                "patch"),
     "avg-registers": ({"global_pool": "avg", "reg_tokens": 2, "fc_norm": False}, "patch"),
     "patch-of-class-token": ({}, "patch"),
     "patch-attention-pool": ({"global_pool": "map", "class_token": False}, "patch"),
@@ -42,22 +46,26 @@ NETWORKS = {
 
 
 def fill(model: VisionTransformer, seed: int) -> VisionTransformer:
-    """The network in float64 with the golden recipe's weights; deterministic, whatever torch's random state."""
+    """The network in float64 with the golden recipe's weights; deterministic, whatever torch's
+    random state."""
     model = model.double()
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in recipe.weights(shapes, seed).items()}, strict=True)
+    model.load_state_dict({name: torch.from_numpy(value) for name,
+                           value in recipe.weights(shapes, seed).items()}, strict=True)
     return model.eval()
 
 
 def small_vit(seed: int = 1, fused: bool = True, **overrides) -> VisionTransformer:
-    """A seeded network of three blocks with 16 neurons, 4 patches and 5 classes, unless told otherwise."""
+    """A seeded network of three blocks with 16 neurons, 4 patches and 5 classes, unless told
+    otherwise."""
     model = fill(VisionTransformer(**{**SIZES, **overrides}), seed)
     for block in model.blocks:
         block.attn.fused_attn = fused
     return model
 
 
-def small_batch(count: int = 3, seed: int = 1, classes: int = 5, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+def small_batch(count: int = 3, seed: int = 1, classes: int = 5,
+                size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     """Normal images and labels of mixed classes."""
     rng = np.random.default_rng([seed, 20_000])
     images = rng.standard_normal((count, 3, size, size))
@@ -65,18 +73,22 @@ def small_batch(count: int = 3, seed: int = 1, classes: int = 5, size: int = 8) 
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def network(name: str, seed: int, batch: int = 2, **overrides) -> tuple[TargetModel, torch.Tensor, torch.Tensor]:
+def network(name: str, seed: int, batch: int = 2, **overrides) -> tuple[TargetModel, torch.Tensor,
+                                                                        torch.Tensor]:
     """One of ``NETWORKS``, with images and labels of the next seed."""
     arguments, scope = NETWORKS[name]
-    return TargetModel(small_vit(seed, **arguments | overrides), scope=scope), *small_batch(batch, seed + 1)
+    return TargetModel(small_vit(seed, **arguments | overrides),
+                       scope=scope), *small_batch(batch, seed + 1)
 
 
-def golden(name: str) -> tuple[VisionTransformer, torch.Tensor, torch.Tensor, int, dict[str, np.ndarray]]:
+def golden(name: str) -> tuple[VisionTransformer, torch.Tensor, torch.Tensor, int,
+                               dict[str, np.ndarray]]:
     """Network, images, labels, steps and expected arrays of one golden case."""
     with np.load(GOLDEN / f"{name}.npz") as stored:
         case = {key: stored[key] for key in stored.files}
     spec = json.loads(str(case.pop("spec")))
-    sizes = {key: spec[key] for key in ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "num_classes")}
+    sizes = {key: spec[key] for key in ("img_size", "patch_size", "embed_dim", "depth", "num_heads",
+                                        "mlp_ratio", "num_classes")}
     model = fill(VisionTransformer(global_pool=spec["pool"], **sizes), spec["weight_seed"])
     pictures = torch.from_numpy(recipe.images(spec["batch"], spec["img_size"], spec["input_seed"]))
     return model, pictures, torch.full((spec["batch"],), spec["label"]), spec["steps"], case
@@ -85,9 +97,11 @@ def golden(name: str) -> tuple[VisionTransformer, torch.Tensor, torch.Tensor, in
 def blank_vit(scope: str, **overrides) -> VisionTransformer:
     """A float64 network whose weights are all zero and whose norms do nothing, to be set by hand.
 
-    Scope ``"cls"`` classifies from the class token, ``"patch"`` from the mean of the patch tokens (no class token).
+    Scope ``"cls"`` classifies from the class token, ``"patch"`` from the mean of the patch tokens
+    (no class token).
     """
-    pooled = {"global_pool": "token"} if scope == "cls" else {"global_pool": "avg", "class_token": False}
+    pooled = {"global_pool": "token"} if scope == "cls" else {"global_pool": "avg",
+                                                              "class_token": False}
     model = VisionTransformer(**{**SIZES, **pooled, **overrides}).double().eval()
     model.norm, model.fc_norm = nn.Identity(), nn.Identity()
     for block in model.blocks:
@@ -116,7 +130,8 @@ class AffineProduct(nn.Module):
 
 
 def product_vit(scope: str) -> tuple[VisionTransformer, torch.Tensor]:
-    """Two blocks; F of label 0 is exactly ``1/4 + w1 w2 / 2`` with w1 neuron 3 of block 0 and w2 neuron 5 of block 1.
+    """Two blocks; F of label 0 is exactly ``1/4 + w1 w2 / 2`` with w1 neuron 3 of block 0 and w2
+    neuron 5 of block 1.
 
     For scope ``"patch"`` w1 and w2 are means over four patch tokens that hold different values.
 
@@ -125,7 +140,8 @@ def product_vit(scope: str) -> tuple[VisionTransformer, torch.Tensor]:
     """
     model = blank_vit(scope, depth=2, num_classes=2)
     model.head = nn.Linear(2, 2, bias=False).double()
-    values = torch.tensor([[0.9], [0.6]]) if scope == "cls" else torch.tensor([[0.9, 0.5, 0.7, 0.1], [0.6, 0.2, 0.8, 1.0]])
+    values = torch.tensor([[0.9], [0.6]]) if scope == "cls" else torch.tensor(
+        [[0.9, 0.5, 0.7, 0.1], [0.6, 0.2, 0.8, 1.0]])
     with torch.no_grad():
         model.head.weight.copy_(torch.eye(2))
         # each token's position tells the neuron its value, in channels 8 and 9
@@ -147,16 +163,19 @@ PLANTED, PLANTED_LABEL, SLOPES = (4, 11, 7), 1, (0.3, 0.5, 0.4)
 
 
 def planted_vit(scope: str) -> VisionTransformer:
-    """Three blocks in which one neuron each, ``PLANTED``, drives the label; all others write nothing.
+    """Three blocks in which one neuron each, ``PLANTED``, drives the label; all others write
+    nothing.
 
-    Neuron ``PLANTED[l]`` reads channel 2 + l, which for l > 0 is what the previous one wrote and for l = 0 the image, and
-    writes channel 3 + l, and ``SLOPES[l]`` times itself into channel 0, the logit of ``PLANTED_LABEL``.  The other two
-    logits of three are zero, so that ``F = e^z / (e^z + 2)`` with ``z = sum_l SLOPES[l] w_l``.
+    Neuron ``PLANTED[l]`` reads channel 2 + l, which for l > 0 is what the previous one wrote and
+    for l = 0 the image, and writes channel 3 + l, and ``SLOPES[l]`` times itself into channel 0,
+    the logit of ``PLANTED_LABEL``.  The other two logits of three are zero, so that
+    ``F = e^z / (e^z + 2)`` with ``z = sum_l SLOPES[l] w_l``.
     """
     model = blank_vit(scope, num_classes=3)
     with torch.no_grad():
         model.patch_embed.proj.weight[2] = 0.05
-        if scope == "cls":  # uniform attention of block 0 carries channel 2 from the patches to the class token
+        # uniform attention of block 0 carries channel 2 from the patches to the class token
+        if scope == "cls":
             attention = model.blocks[0].attn
             attention.qkv.weight[2 * 16 + 2, 2] = 1
             attention.proj.weight[2, 2] = 1
@@ -194,11 +213,13 @@ def watch_batches(model: VisionTransformer) -> tuple[list[int], RemovableHandle]
     The hook sits before the blocks, so that they are written out as if nobody listened.
     """
     sizes: list[int] = []
-    return sizes, model.patch_embed.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    return sizes, model.patch_embed.register_forward_pre_hook(lambda _module,
+                                                              inputs: sizes.append(len(inputs[0])))
 
 
 def watch_copies(monkeypatch, model: VisionTransformer, block: int) -> list[int]:
-    """Copies of images that enter one block from now on, whether the block is run by its module or written out."""
+    """Copies of images that enter one block from now on, whether the block is run by its module or
+    written out."""
     sizes: list[int] = []
 
     def watched(function):
@@ -228,9 +249,11 @@ class Snapshot:
     def __init__(self, model: nn.Module):
         self.model = model
         self.state = {name: value.clone() for name, value in model.state_dict().items()}
-        self.wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+        self.wanted = {name: parameter.requires_grad for name,
+                       parameter in model.named_parameters()}
         self.held = {name: parameter.grad for name, parameter in model.named_parameters()}
-        self.grads = {name: None if grad is None else grad.clone() for name, grad in self.held.items()}
+        self.grads = {name: None if grad is None else grad.clone() for name,
+                      grad in self.held.items()}
         self.hooks, self.modules = hook_count(model), [id(module) for module in model.modules()]
         self.forwards = [vars(module).get("forward") for module in model.modules()]
 

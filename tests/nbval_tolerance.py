@@ -1,10 +1,12 @@
 """pytest plugin that turns ``pytest --nbval`` into a regression check of the stored notebooks.
 
-nbval alone compares text byte for byte, skips images and lets a cell pass that was never executed: the last printed digit
-fails on another machine, and a wrong figure does not. With this plugin the words of an output must be equal, its integers
-too, its floats up to a tolerance, and its images pixel by pixel. ``notebooks/conftest.py`` loads it by importing the hook.
+nbval alone compares text byte for byte, skips images and lets a cell pass that was never executed:
+the last printed digit fails on another machine, and a wrong figure does not. With this plugin the
+words of an output must be equal, its integers too, its floats up to a tolerance, and its images
+pixel by pixel. ``notebooks/conftest.py`` loads it by importing the hook.
 
-A cell that needs more room says so in its metadata: ``"nbval_tolerance": {"relative": 1e-3, "rms": 4}``.
+A cell that needs more room says so in its metadata:
+``"nbval_tolerance": {"relative": 1e-3, "rms": 4}``.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ import pytest
 from nbval.plugin import IPyNbCell
 from PIL import Image
 
-# Digits inside a word (patch4, x7f3a) or a version (3.11.2) are text: they have no last digit that may move.
+# Digits inside a word (patch4, x7f3a) or a version (3.11.2) are text: they have no last digit that
+# may move.
 NUMBER = re.compile(
     r"(?<![\w.])[-+\u2212]?(?>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4}(?!\w))?(?!\.[0-9])"
 )
@@ -40,21 +43,26 @@ SHOWN_DIFFERENCES = 5
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an output may move: floats relative to the stored value, images in grey levels of 255."""
+    """How far an output may move: floats relative to the stored value, images in grey levels of
+    255."""
 
     relative: float = 1e-4
     rms: float = 2.0
 
     @classmethod
     def of_cell(cls, metadata: Mapping[str, Any]) -> Tolerance:
-        """The defaults, or what ``metadata["nbval_tolerance"]`` puts in their place; ``ValueError`` if it is misspelt."""
+        """The defaults, or what ``metadata["nbval_tolerance"]`` puts in their place; ``ValueError``
+        if it is misspelt."""
         settings = metadata.get("nbval_tolerance", {})
         accepted = tuple(cls.__dataclass_fields__)
         if not isinstance(settings, Mapping) or not set(settings) <= set(accepted):
-            raise ValueError(f"nbval_tolerance accepts the keys {', '.join(accepted)}; got {settings!r}")
+            raise ValueError(f"nbval_tolerance accepts the keys {', '.join(accepted)}; got "
+                             f"{settings!r}")
         for key, value in settings.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ValueError(f"nbval_tolerance: {key} must be a finite number of at least 0, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value,
+                                                         (int, float)) or not 0 <= value < math.inf:
+                raise ValueError(f"nbval_tolerance: {key} must be a finite number of at least 0, "
+                                 f"got {value!r}")
         return cls(**settings)
 
 
@@ -64,7 +72,8 @@ def is_integer(number: str) -> bool:
 
 
 def same_number(reference: str, found: str, relative: float) -> bool:
-    """Integers are equal; floats agree to ``relative``, or to one unit of the last digit that either of them prints."""
+    """Integers are equal; floats agree to ``relative``, or to one unit of the last digit that
+    either of them prints."""
     expected, actual = (Decimal(number.replace("\u2212", "-")) for number in (reference, found))
     if is_integer(reference) or is_integer(found):
         return is_integer(reference) == is_integer(found) and expected == actual
@@ -74,7 +83,8 @@ def same_number(reference: str, found: str, relative: float) -> bool:
 
 
 def skeleton(text: str) -> str:
-    """The text with its numbers blanked out, and with them the spaces that pad them to the width of a column."""
+    """The text with its numbers blanked out, and with them the spaces that pad them to the width of
+    a column."""
     return re.sub(" *\0 *", "\0", NUMBER.sub("\0", text))
 
 
@@ -86,10 +96,12 @@ def excerpt(text: str, start: int, before: int = 30, length: int = 90) -> str:
 
 
 def compare_words(reference: str, found: str, tolerance: Tolerance) -> list[str]:
-    """Differences between two texts without images: first of the words, and if they are equal, of each number."""
+    """Differences between two texts without images: first of the words, and if they are equal, of
+    each number."""
     if skeleton(reference) != skeleton(found):
         place = min(len(reference), len(found))  # every line agrees as far as the shorter text goes
-        for expected, actual in zip(reference.splitlines(True), found.splitlines(True), strict=False):
+        for expected, actual in zip(reference.splitlines(True), found.splitlines(True),
+                                    strict=False):
             if skeleton(expected) != skeleton(actual):
                 place = len(commonprefix([expected, actual]))
                 reference, found = expected, actual
@@ -104,10 +116,12 @@ def compare_words(reference: str, found: str, tolerance: Tolerance) -> list[str]
 
 
 def compare_text(reference: str, found: str, tolerance: Tolerance) -> list[str]:
-    """Differences between two texts; images embedded as ``data:`` addresses are compared as images."""
+    """Differences between two texts; images embedded as ``data:`` addresses are compared as images.
+    """
     if reference == found:
         return []
-    differences = compare_words(*(EMBEDDED_IMAGE.sub("data:image", text) for text in (reference, found)), tolerance)
+    differences = compare_words(*(EMBEDDED_IMAGE.sub("data:image", text)
+                                  for text in (reference, found)), tolerance)
     if differences:
         return differences
     pairs = zip(EMBEDDED_IMAGE.findall(reference), EMBEDDED_IMAGE.findall(found), strict=True)
@@ -115,14 +129,16 @@ def compare_text(reference: str, found: str, tolerance: Tolerance) -> list[str]:
 
 
 def pixels(encoded: str) -> np.ndarray:
-    """The base64 image as a reader sees it: on a white page, float ``(height, width, 3)`` in 0..255."""
+    """The base64 image as a reader sees it: on a white page, float ``(height, width, 3)`` in
+    0..255."""
     image = Image.open(BytesIO(b64decode(encoded))).convert("RGBA")
     page = Image.new("RGBA", image.size, "white")
     return np.asarray(Image.alpha_composite(page, image).convert("RGB"), dtype=float)
 
 
 def compare_images(reference: str, found: str, tolerance: Tolerance) -> list[str]:
-    """Differences in size or in pixels (root mean square); metadata such as the writing program do not count."""
+    """Differences in size or in pixels (root mean square); metadata such as the writing program do
+    not count."""
     if reference == found:
         return []
     try:
@@ -133,7 +149,8 @@ def compare_images(reference: str, found: str, tolerance: Tolerance) -> list[str
         sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (expected, actual)]
         return [f"image: expected {sizes[0]} pixels, found {sizes[1]}"]
     rms = float(np.sqrt(np.mean((expected - actual) ** 2)))
-    return [] if rms <= tolerance.rms else [f"image: expected RMS difference <= {tolerance.rms:g}/255, found {rms:.2f}/255"]
+    return [] if rms <= tolerance.rms else [f"image: expected RMS difference <= "
+                                            f"{tolerance.rms:g}/255, found {rms:.2f}/255"]
 
 
 def contents(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +164,12 @@ def contents(output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_fixed_order(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Streams by name, then everything else as it came: when a stream is flushed is not the notebook's doing."""
-    streams = sorted((output for output in outputs if output["output_type"] == "stream"), key=lambda output: output["name"])
-    return [contents(output) for output in (*streams, *(o for o in outputs if o["output_type"] != "stream"))]
+    """Streams by name, then everything else as it came: when a stream is flushed is not the
+    notebook's doing."""
+    streams = sorted((output for output in outputs if output["output_type"] == "stream"),
+                     key=lambda output: output["name"])
+    return [contents(output)
+            for output in (*streams, *(o for o in outputs if o["output_type"] != "stream"))]
 
 
 def describe(parts: Sequence[Mapping[str, Any]]) -> str:
@@ -159,19 +179,22 @@ def describe(parts: Sequence[Mapping[str, Any]]) -> str:
             return name
         return f"{name} {excerpt(content, 0, length=60)}"
 
-    return f"{len(parts)} (" + "; ".join(", ".join(kind(*item) for item in part.items()) for part in parts) + ")"
+    return f"{len(parts)} (" + "; ".join(", ".join(kind(*item) for item in part.items())
+                                         for part in parts) + ")"
 
 
 def compare_content(
     kind: str, reference: Any, found: Any, tolerance: Tolerance, sanitise: Callable[[str], str]
 ) -> list[str]:
-    """Differences between two contents of the same kind; anything that is not a string is compared as JSON."""
+    """Differences between two contents of the same kind; anything that is not a string is compared
+    as JSON."""
     if kind.startswith(WIDGET_PREFIX):  # holds nothing but an identifier that is new in every run
         return []
     if kind.removeprefix(GLUE_PREFIX) in IMAGES:
         return compare_images(reference, found, tolerance)
     texts = (
-        sanitise(content) if isinstance(content, str) else json.dumps(content, sort_keys=True, ensure_ascii=False)
+        sanitise(content) if isinstance(content, str)
+        else json.dumps(content, sort_keys=True, ensure_ascii=False)
         for content in (reference, found)
     )
     return compare_text(*texts, tolerance)
@@ -183,7 +206,8 @@ def compare_outputs(
     tolerance: Tolerance,
     sanitise: Callable[[str], str] = str,
 ) -> list[str]:
-    """Differences between the stored outputs of a cell and those of a new run, one line each; empty if there are none.
+    """Differences between the stored outputs of a cell and those of a new run, one line each; empty
+    if there are none.
 
     ``sanitise`` is applied to every text first: nbval's ``--nbval-sanitize-with``.
     """
@@ -201,23 +225,28 @@ def compare_outputs(
     return differences
 
 
-def compare_cell(cell: IPyNbCell, test: Sequence[Any], ref: Sequence[Any], skip_compare: Any = None) -> bool:
-    """Stands in for ``IPyNbCell.compare_outputs``; nbval prints ``comparison_traceback`` next to the cell's source."""
+def compare_cell(cell: IPyNbCell, test: Sequence[Any], ref: Sequence[Any],
+                 skip_compare: Any = None) -> bool:
+    """Stands in for ``IPyNbCell.compare_outputs``; nbval prints ``comparison_traceback`` next to
+    the cell's source."""
     lines = compare_outputs(ref, test, Tolerance.of_cell(cell.cell.metadata), cell.sanitize)
     more = len(lines) - SHOWN_DIFFERENCES
-    cell.comparison_traceback = lines[:SHOWN_DIFFERENCES] + ([f"… and {more} more differences"] if more > 0 else [])
+    cell.comparison_traceback = lines[:SHOWN_DIFFERENCES] + ([f"… and {more} more differences"]
+                                                             if more > 0 else [])
     return not lines
 
 
 def run_cell(cell: IPyNbCell) -> None:
-    """Stands in for ``IPyNbCell.runtest``: a cell that was stored without being executed checks nothing, so it fails."""
+    """Stands in for ``IPyNbCell.runtest``: a cell that was stored without being executed checks
+    nothing, so it fails."""
     IPyNbCell.runtest(cell)
     if cell.cell.source.strip() and cell.cell.execution_count is None:
         cell.raise_cell_error("expected a stored execution, found a cell that was never executed")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Put the two functions above in the place of nbval's own, for the cells under the ``conftest.py`` that loads this."""
+    """Put the two functions above in the place of nbval's own, for the cells under the
+    ``conftest.py`` that loads this."""
     if isinstance(item, IPyNbCell):
         item.compare_outputs = MethodType(compare_cell, item)
         item.runtest = MethodType(run_cell, item)

@@ -1,8 +1,10 @@
-r"""Slow, obvious versions of every method, in float64: the definitions as loops, one image at a time.
+r"""Slow, obvious versions of every method, in float64: the definitions as loops, one image at a
+time.
 
-They share no code with ``neuronpath_core``: a plain timm network, a token scope (``"cls"`` or ``"patch"``), one image
-``(channel, height, width)``, one label.  A path is a list of blocks, each a list of neurons; it may be shorter than the network,
-and then the blocks after it run natively.  ``nodes`` and ``weights`` are a quadrature rule on [0, 1].
+They share no code with ``neuronpath_core``: a plain timm network, a token scope (``"cls"`` or
+``"patch"``), one image ``(channel, height, width)``, one label.  A path is a list of blocks, each a
+list of neurons; it may be shorter than the network, and then the blocks after it run natively.
+``nodes`` and ``weights`` are a quadrature rule on [0, 1].
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ def rule(name: str, steps: int) -> tuple[list[float], list[float]]:
     """Nodes and weights of the four rules."""
     if name == "gauss-legendre":
         nodes, weights = np.polynomial.legendre.leggauss(steps)
-        return [0.5 + 0.5 * float(node) for node in nodes], [0.5 * float(weight) for weight in weights]
+        return [0.5 + 0.5 * float(node) for node in nodes], [0.5 * float(weight)
+                                                             for weight in weights]
     nodes = {
         "left": [k / steps for k in range(steps)],
         "right": [(k + 1) / steps for k in range(steps)],
@@ -41,7 +44,8 @@ def integrated_gradients(function, clean, nodes, weights):
 
 
 def joint_score_of(function, clean, nodes, weights) -> float:
-    """``(Σ w̄) ∫ Σ ∂F/∂w dα`` per token, averaged over tokens; ``clean`` holds ``(token, rank)`` for each block."""
+    """``(Σ w̄) ∫ Σ ∂F/∂w dα`` per token, averaged over tokens; ``clean`` holds ``(token, rank)``
+    for each block."""
     integrals = integrated_gradients(function, clean, nodes, weights)
     height = sum(value.sum(1) for value in clean)
     slope = sum(integral.sum(1) for integral in integrals)
@@ -49,9 +53,11 @@ def joint_score_of(function, clean, nodes, weights) -> float:
 
 
 def diagonal_score_of(function, clean, nodes, weights) -> float:
-    """``Σ w̄ ∫ ∂F/∂w dα`` over blocks, tokens and ranks: the joint attribution without cross terms."""
+    """``Σ w̄ ∫ ∂F/∂w dα`` over blocks, tokens and ranks: the joint attribution without cross terms.
+    """
     integrals = integrated_gradients(function, clean, nodes, weights)
-    return sum((value * integral).sum() for value, integral in zip(clean, integrals, strict=True)).item()
+    return sum((value * integral).sum() for value,
+               integral in zip(clean, integrals, strict=True)).item()
 
 
 # --- the network with its FFN activations read or replaced ---
@@ -61,12 +67,15 @@ def positions(model, scope: str) -> list[int]:
     """Token positions of the scope."""
     if scope == "cls":
         return [0]
-    prefix = (model.cls_token is not None) + (0 if model.reg_token is None else model.reg_token.shape[1]) + hasattr(model, "dist_token")
+    prefix = (model.cls_token is not None) + (0 if model.reg_token is None
+                                              else model.reg_token.shape[1]) + hasattr(
+        model, "dist_token")
     return list(range(prefix, prefix + model.patch_embed.num_patches))
 
 
 def forward(model, scope: str, pictures, replaced=None, seen=None):
-    """Logits; ``replaced[block]`` (copy, token, neuron) takes the scope's place, ``seen`` fills with all tokens."""
+    """Logits; ``replaced[block]`` (copy, token, neuron) takes the scope's place, ``seen`` fills
+    with all tokens."""
     where, handles = positions(model, scope), []
 
     def at(number):
@@ -98,7 +107,8 @@ def clean_activations(model, scope: str, image) -> list[torch.Tensor]:
 
 
 def path_function(model, scope: str, image, label: int, path):
-    """F of the path's neurons, everything else at the scope of the path's blocks clamped clean; and their clean values."""
+    """F of the path's neurons, everything else at the scope of the path's blocks clamped clean; and
+    their clean values."""
     clean = clean_activations(model, scope, image)
 
     def function(values):
@@ -121,14 +131,16 @@ def joint_attribution_score(model, scope, image, label, path, nodes, weights) ->
 
 
 def complete_attribution(model, scope, image, label, path) -> float:
-    """F with the path at its clean values minus F with the path at zero, both explicitly clamped."""
+    """F with the path at its clean values minus F with the path at zero, both explicitly clamped.
+    """
     function, clean = path_function(model, scope, image, label, path)
     with torch.no_grad():
         return (function(clean) - function([torch.zeros_like(value) for value in clean])).item()
 
 
 def diagonal_attribution(model, scope, image, label, path, nodes, weights) -> float:
-    """The integral that :func:`complete_attribution` equals by the fundamental theorem of calculus."""
+    """The integral that :func:`complete_attribution` equals by the fundamental theorem of calculus.
+    """
     return diagonal_score_of(*path_function(model, scope, image, label, path), nodes, weights)
 
 
@@ -141,16 +153,19 @@ def best_first(scores, top: int) -> list[int]:
 
 
 def published_search(model, scope, image, label, nodes, weights, top=1, cross=True):
-    """Joint relaxation: per block a forward of one copy per node and one retained-graph backward per block up to it.
+    """Joint relaxation: per block a forward of one copy per node and one retained-graph backward
+    per block up to it.
 
     Without ``cross`` every gradient is multiplied by its own neuron's clean value alone.
 
     Returns:
-        The path, best neurons first, and its joint attribution score (without ``cross`` the diagonal one).
+        The path, best neurons first, and its joint attribution score (without ``cross`` the
+        diagonal one).
     """
     copies = image.expand(len(nodes), *image.shape)
     where, path = positions(model, scope), []
-    alphas, quadrature = (torch.tensor(values, dtype=image.dtype)[:, None, None] for values in (nodes, weights))
+    alphas, quadrature = (torch.tensor(values, dtype=image.dtype)[:, None, None]
+                          for values in (nodes, weights))
     for block in range(len(model.blocks)):
         seen = {}
         with torch.no_grad():
@@ -165,8 +180,10 @@ def published_search(model, scope, image, label, nodes, weights, top=1, cross=Tr
         leaves[block] = replaced[block] = (alphas * clean[block]).requires_grad_()
         objective = forward(model, scope, copies, replaced).softmax(-1)[:, label].sum()
 
-        gradients = {number: torch.autograd.grad(objective, leaf, retain_graph=True)[0] for number, leaf in leaves.items()}
-        slope = (quadrature * gradients[block]).sum(0)                                       # (token, neuron)
+        gradients = {number: torch.autograd.grad(objective, leaf, retain_graph=True)[0] for number,
+                     leaf in leaves.items()}
+        # (token, neuron)
+        slope = (quadrature * gradients[block]).sum(0)
         height = clean[block][0].clone()
         if not cross:
             path.append(best_first((slope * height).sum(0), top))
@@ -175,12 +192,16 @@ def published_search(model, scope, image, label, nodes, weights, top=1, cross=Tr
             slope += (quadrature * gradients[number]).sum(0).sum(1, keepdim=True)
             height += clean[number][0][:, path[number]].sum(1, keepdim=True)
         path.append(best_first((slope * height).sum(0), top))
-    return path, (joint_attribution_score if cross else diagonal_attribution)(model, scope, image, label, path, nodes, weights)
+    return path, (joint_attribution_score if cross
+                  else diagonal_attribution)(model, scope, image, label, path, nodes, weights)
 
 
 def literal_search(model, scope, image, label, nodes, weights, top=1, cross=True):
-    """Algorithm 1: the neurons whose own addition to the path gives the largest score, block by block."""
-    path, count, score = [], model.blocks[0].mlp.fc2.in_features, joint_attribution_score if cross else diagonal_attribution
+    """Algorithm 1: the neurons whose own addition to the path gives the largest score, block by
+    block."""
+    path = []
+    count = model.blocks[0].mlp.fc2.in_features
+    score = joint_attribution_score if cross else diagonal_attribution
     for _ in model.blocks:
         scores = []
         for candidate in range(count):
@@ -190,7 +211,8 @@ def literal_search(model, scope, image, label, nodes, weights, top=1, cross=True
 
 
 def ablation_search(model, scope, image, label, top=1, clamp=False, independent=False):
-    """The neurons whose removal, together with the path's so far, lowers F most, by one edited forward for every neuron."""
+    """The neurons whose removal, together with the path's so far, lowers F most, by one edited
+    forward for every neuron."""
     count, depth = model.blocks[0].mlp.fc2.in_features, len(model.blocks)
     clean = clean_activations(model, scope, image)
 
@@ -198,7 +220,9 @@ def ablation_search(model, scope, image, label, top=1, clamp=False, independent=
         with torch.no_grad():
             whole = model(image[None]).softmax(-1)[0, label]
             if not clamp:
-                return (whole - edited_logits(model, scope, image, path + [[]] * (depth - len(path)), 0.0).softmax(-1)[label]).item()
+                return (whole - edited_logits(model, scope, image,
+                                              path + [[]] * (depth - len(path)),
+                                              0.0).softmax(-1)[label]).item()
             held = {}
             for number, neurons in enumerate(path):
                 held[number] = clean[number].clone()[None]
@@ -217,17 +241,20 @@ def ablation_search(model, scope, image, label, top=1, clamp=False, independent=
 
 
 def knowledge_attribution(model, scope, image, label, nodes, weights, scaling="block"):
-    """``w̄ ∫ ∂F/∂w dα`` of single neurons, ``(block, neuron)``, summed over the scope's tokens; other blocks run natively."""
+    """``w̄ ∫ ∂F/∂w dα`` of single neurons, ``(block, neuron)``, summed over the scope's tokens;
+    other blocks run natively."""
     clean, attributions = clean_activations(model, scope, image), []
     for number, value in enumerate(clean):
         count = value.shape[1]
 
         row = torch.zeros(count, dtype=image.dtype)
-        for group in ([list(range(count))] if scaling == "block" else [[neuron] for neuron in range(count)]):
+        for group in ([list(range(count))] if scaling == "block"
+                      else [[neuron] for neuron in range(count)]):
             def function(leaves, group=group, number=number, value=value):
                 held = value.clone()
                 held[:, group] = leaves[0]
-                return forward(model, scope, image[None], {number: held[None]}).softmax(-1)[0, label]
+                return forward(model, scope, image[None],
+                               {number: held[None]}).softmax(-1)[0, label]
 
             own = value[:, group]
             integral, = integrated_gradients(function, [own], nodes, weights)
@@ -248,8 +275,10 @@ def gradient_activation(model, scope, image, label):
     """``w̄ ∂F/∂w`` at the clean image, per block a vector over neurons."""
     where, seen = positions(model, scope), {}
     objective = forward(model, scope, image[None], seen=seen).softmax(-1)[0, label]
-    gradients = torch.autograd.grad(objective, [seen[number] for number in range(len(model.blocks))])
-    return torch.stack([(gradient * seen[number])[0, where].sum(0) for number, gradient in enumerate(gradients)]).detach()
+    gradients = torch.autograd.grad(objective,
+                                    [seen[number] for number in range(len(model.blocks))])
+    return torch.stack([(gradient * seen[number])[0, where].sum(0) for number,
+                        gradient in enumerate(gradients)]).detach()
 
 
 def conductance(model, scope, image, label, nodes, weights, width=1e-5):
@@ -258,32 +287,38 @@ def conductance(model, scope, image, label, nodes, weights, width=1e-5):
     for node, weight in zip(nodes, weights, strict=True):
         seen, before, after = {}, {}, {}
         objective = forward(model, scope, node * image[None], seen=seen).softmax(-1)[0, label]
-        gradients = torch.autograd.grad(objective, [seen[number] for number in range(len(model.blocks))])
+        gradients = torch.autograd.grad(objective,
+                                        [seen[number] for number in range(len(model.blocks))])
         with torch.no_grad():
             forward(model, scope, (node - width) * image[None], seen=before)
             forward(model, scope, (node + width) * image[None], seen=after)
         total = total + weight * torch.stack([
-            (gradient * (after[number] - before[number]) / (2 * width))[0, where].sum(0) for number, gradient in enumerate(gradients)])
+            (gradient * (after[number] - before[number]) / (2 * width))[0, where].sum(0) for number,
+            gradient in enumerate(gradients)])
     return total
 
 
 def influence_pattern_path(model, scope, image, label, nodes, weights, top=1):
-    """As published: per block the largest gradient of F, averaged over scaled images; no path, no product."""
+    """As published: per block the largest gradient of F, averaged over scaled images; no path, no
+    product."""
     where, count = positions(model, scope), len(model.blocks)
     slopes = [0.0] * count
     for node, weight in zip(nodes, weights, strict=True):
         seen = {}
         objective = forward(model, scope, node * image[None], seen=seen).softmax(-1)[0, label]
         gradients = torch.autograd.grad(objective, [seen[number] for number in range(count)])
-        slopes = [slope + weight * gradient[0, where].sum(0) for slope, gradient in zip(slopes, gradients, strict=True)]
+        slopes = [slope + weight * gradient[0, where].sum(0) for slope,
+                  gradient in zip(slopes, gradients, strict=True)]
     return [best_first(slope, top) for slope in slopes]
 
 
 def influence_pattern_eq9_path(model, scope, image, nodes, weights, top=1):
-    """(e) Eq. 9, greedy: factors are Jacobians by reverse mode, of the neurons' mean over the scope's tokens.
+    """(e) Eq. 9, greedy: factors are Jacobians by reverse mode, of the neurons' mean over the
+    scope's tokens.
 
-    The first factor is the derivative along the image, from the zero image; a later one that of the block's neurons when the
-    previous block's chosen neuron moves by one unit at every token of the scope.
+    The first factor is the derivative along the image, from the zero image; a later one that of the
+    block's neurons when the previous block's chosen neuron moves by one unit at every token of the
+    scope.
     """
     where, path, products = positions(model, scope), [], [1.0] * len(nodes)
     for block in range(len(model.blocks)):
@@ -304,9 +339,11 @@ def influence_pattern_eq9_path(model, scope, image, nodes, weights, top=1):
 
             at = torch.tensor(node if block == 0 else 0.0, dtype=image.dtype)
             jacobians.append(torch.autograd.functional.jacobian(neurons, at))
-        scores = sum(weight * product * jacobian for weight, product, jacobian in zip(weights, products, jacobians, strict=True))
+        scores = sum(weight * product * jacobian for weight, product,
+                     jacobian in zip(weights, products, jacobians, strict=True))
         path.append(best_first(scores, top))
-        products = [product * float(jacobian[path[-1][0]]) for product, jacobian in zip(products, jacobians, strict=True)]
+        products = [product * float(jacobian[path[-1][0]]) for product,
+                    jacobian in zip(products, jacobians, strict=True)]
     return path
 
 
@@ -314,7 +351,8 @@ def influence_pattern_eq9_path(model, scope, image, nodes, weights, top=1):
 
 
 def edited_logits(model, scope, image, path, factor):
-    """The forward pass written out block by block, the path's current values multiplied as they arise; no hooks."""
+    """The forward pass written out block by block, the path's current values multiplied as they
+    arise; no hooks."""
     where = positions(model, scope)
     with torch.no_grad():
         stream = model.norm_pre(model._pos_embed(model.patch_embed(image[None])))
@@ -332,9 +370,11 @@ def edited_logits(model, scope, image, path, factor):
 
 
 def condensed_rule(name: str, steps: int, count: int) -> tuple[list[float], list[float]]:
-    """The ``count`` nodes and weights that integrate as the rule's own sum does, up to degree ``2 count - 1``.
+    """The ``count`` nodes and weights that integrate as the rule's own sum does, up to degree
+    ``2 count - 1``.
 
-    By the textbook: the nodes are the zeros of the polynomial that is orthogonal to all of lower degree, the weights solve for the moments.
+    By the textbook: the nodes are the zeros of the polynomial that is orthogonal to all of lower
+    degree, the weights solve for the moments.
     """
     points, weights = (np.array(values) for values in rule(name, steps))
     if count >= steps:
@@ -344,7 +384,8 @@ def condensed_rule(name: str, steps: int, count: int) -> tuple[list[float], list
     gram = lower.T @ (weights[:, None] * lower)
     orthogonal = np.append(-np.linalg.solve(gram, lower.T @ (weights * highest)), 1.0)
     zeros = np.sort(np.polynomial.legendre.legroots(orthogonal).real)
-    shares = np.linalg.solve(np.polynomial.legendre.legvander(zeros, count - 1).T, lower.T @ weights)
+    shares = np.linalg.solve(np.polynomial.legendre.legvander(zeros, count - 1).T,
+                             lower.T @ weights)
     return list((zeros + 1) / 2), list(shares)
 
 
@@ -352,7 +393,8 @@ def condensed_rule(name: str, steps: int, count: int) -> tuple[list[float], list
 
 
 def clean_streams(model, image) -> list[torch.Tensor]:
-    """What enters each block, and what leaves the last, ``(token, embed)``, in the unedited network."""
+    """What enters each block, and what leaves the last, ``(token, embed)``, in the unedited
+    network."""
     with torch.no_grad():
         streams = [model.norm_pre(model._pos_embed(model.patch_embed(image[None])))[0]]
         for block in model.blocks:
@@ -361,7 +403,8 @@ def clean_streams(model, image) -> list[torch.Tensor]:
 
 
 def frozen_forward(model, image, replaced):
-    """Logits of one image where every token but the class token enters every block, and the head, as in the unedited network.
+    """Logits of one image where every token but the class token enters every block, and the head,
+    as in the unedited network.
 
     ``replaced[block]`` ``(1, neuron)`` takes the place of the class token's activations.
     """
@@ -384,15 +427,19 @@ def frozen_forward(model, image, replaced):
 
 def full_forward(model, image, replaced):
     """Logits of one image where every token runs natively."""
-    return forward(model, "cls", image[None], {number: value[None] for number, value in replaced.items()})
+    return forward(model, "cls", image[None], {number: value[None] for number,
+                                               value in replaced.items()})
 
 
 def summed_slopes(model, image, label, terms, moved):
-    """``Σ_terms ∫ ∂F/∂w dα`` of the class token's ``moved[block]`` neurons, scaled together; all others of those blocks clean.
+    """``Σ_terms ∫ ∂F/∂w dα`` of the class token's ``moved[block]`` neurons, scaled together; all
+    others of those blocks clean.
 
-    ``terms`` are triples of a forward (:func:`frozen_forward` or :func:`full_forward`) and the nodes and weights of a rule.
+    ``terms`` are triples of a forward (:func:`frozen_forward` or :func:`full_forward`) and the
+    nodes and weights of a rule.
     """
-    clean, slopes = clean_activations(model, "cls", image), [torch.zeros(len(neurons), dtype=image.dtype) for neurons in moved]
+    clean = clean_activations(model, "cls", image)
+    slopes = [torch.zeros(len(neurons), dtype=image.dtype) for neurons in moved]
     for run, nodes, weights in terms:
         for node, weight in zip(nodes, weights, strict=True):
             leaves, replaced = [], {}
@@ -400,8 +447,10 @@ def summed_slopes(model, image, label, terms, moved):
                 leaves.append((node * clean[number][0, neurons]).detach().requires_grad_())
                 replaced[number] = clean[number].clone()
                 replaced[number][0, neurons] = leaves[-1]
-            gradients = torch.autograd.grad(run(model, image, replaced).softmax(-1)[0, label], leaves)
-            slopes = [slope + weight * gradient for slope, gradient in zip(slopes, gradients, strict=True)]
+            gradients = torch.autograd.grad(run(model, image, replaced).softmax(-1)[0, label],
+                                            leaves)
+            slopes = [slope + weight * gradient for slope,
+                      gradient in zip(slopes, gradients, strict=True)]
     return slopes
 
 
@@ -409,19 +458,23 @@ def summed_score(model, image, label, path, terms) -> float:
     """Joint attribution score of a path whose integral is a sum of several."""
     clean = clean_activations(model, "cls", image)
     height = sum(clean[number][0, neurons].sum() for number, neurons in enumerate(path))
-    return (height * sum(slope.sum() for slope in summed_slopes(model, image, label, terms, path))).item()
+    return (height * sum(slope.sum()
+                         for slope in summed_slopes(model, image, label, terms, path))).item()
 
 
 def summed_search(model, image, label, terms, top=1, literal=False):
-    """Layer-progressive search, joint or Algorithm 1, whose integral is a sum of several; path and score."""
+    """Layer-progressive search, joint or Algorithm 1, whose integral is a sum of several; path and
+    score."""
     clean, path = clean_activations(model, "cls", image), []
     count = clean[0].shape[1]
     for number in range(len(model.blocks)):
         if literal:
-            scores = [summed_score(model, image, label, [*path, [neuron]], terms) for neuron in range(count)]
+            scores = [summed_score(model, image, label, [*path, [neuron]], terms)
+                      for neuron in range(count)]
         else:
             *earlier, own = summed_slopes(model, image, label, terms, [*path, list(range(count))])
-            height = clean[number][0] + sum(clean[before][0, neurons].sum() for before, neurons in enumerate(path))
+            height = clean[number][0] + sum(clean[before][0, neurons].sum() for before,
+                                            neurons in enumerate(path))
             scores = (own + sum(slope.sum() for slope in earlier)) * height
         path.append(best_first(scores, top))
     return path, summed_score(model, image, label, path, terms)

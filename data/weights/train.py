@@ -1,16 +1,19 @@
-"""Train the models of a profile from their seeds, on a CPU, and write them as safetensors with a record.
+"""Train the models of a profile from their seeds, on a CPU, and write them as safetensors with a
+record.
 
     python data/weights/train.py [--profile digits] [--model NAME ...] [--out data/weights/digits]
 
-Trained are the profile's models, their replicas from other seeds, and on the way the checkpoints that the profile names.
-Supervised models: cross-entropy, AdamW (with a ``muon`` rate: Muon for the weight matrices of the blocks), one cycle of the learning rate, images
-shifted by at most two pixels (one of the original scan of a digit).
-Scenes are also mirrored left to right, which no outline and no fill is changed by; digits are not, because a mirrored digit is none.
-Models with ``pretrain_epochs``: first a masked autoencoder (He et al., 2022; 75 % of the patches hidden, two decoder
-blocks, per-patch normalised pixels as the target) on the unlabelled training images, then fine-tuned as the others.
-Only the profile's training images are used; accuracy is measured on the held-out ones, once, at the end.
-Every model is trained in a process of its own with one thread, because the order of a sum across threads would change
-the last bits and with them, after thousands of steps, the weights.
+Trained are the profile's models, their replicas from other seeds, and on the way the checkpoints
+that the profile names. Supervised models: cross-entropy, AdamW (with a ``muon`` rate: Muon for the
+weight matrices of the blocks), one cycle of the learning rate, images shifted by at most two pixels
+(one of the original scan of a digit). Scenes are also mirrored left to right, which no outline and
+no fill is changed by; digits are not, because a mirrored digit is none. Models with
+``pretrain_epochs``: first a masked autoencoder (He et al., 2022; 75 % of the patches hidden, two
+decoder blocks, per-patch normalised pixels as the target) on the unlabelled training images, then
+fine-tuned as the others. Only the profile's training images are used; accuracy is measured on the
+held-out ones, once, at the end. Every model is trained in a process of its own with one thread,
+because the order of a sum across threads would change the last bits and with them, after thousands
+of steps, the weights.
 """
 
 from __future__ import annotations
@@ -29,21 +32,23 @@ from timm.layers import PatchDropoutWithIndices
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from neuronpath_core.datasets import ImageSet, load_dataset
-from neuronpath_core.models import build_model, file_sha256
-from neuronpath_core.profiles import load_profile, model_entries
+from neuronpath_core.images.data_sets import ImageSet, load_dataset
+from neuronpath_core.models.build import build_model, file_sha256
+from neuronpath_core.study.profiles import load_profile, model_entries
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, RATE, PRETRAIN_RATE, SHIFT = 50, 1e-3, 2e-3, 2
 
 
 def shifted(images: Tensor, most: int) -> Tensor:
-    """Every image moved by its own whole number of pixels, at most ``most`` each way; the edge is repeated."""
+    """Every image moved by its own whole number of pixels, at most ``most`` each way; the edge is
+    repeated."""
     batch, _, height, width = images.shape
     padded = F.pad(images, (most,) * 4, mode="replicate")
     rows = torch.randint(0, 2 * most + 1, (batch, 1)) + torch.arange(height)
     columns = torch.randint(0, 2 * most + 1, (batch, 1)) + torch.arange(width)
-    return padded[torch.arange(batch)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded[torch.arange(batch)[:, None, None], :, rows[:, :, None],
+                  columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def mirrored(images: Tensor) -> Tensor:
@@ -56,44 +61,59 @@ class MaskedAutoencoder(nn.Module):
 
     def __init__(self, encoder: VisionTransformer, hidden: float = 0.75, depth: int = 2):
         super().__init__()
-        self.encoder, self.drop = encoder, PatchDropoutWithIndices(hidden, encoder.num_prefix_tokens)
+        self.encoder = encoder
+        self.drop = PatchDropoutWithIndices(hidden, encoder.num_prefix_tokens)
         width, patches = encoder.embed_dim, encoder.patch_embed.num_patches
         self.patch = encoder.patch_embed.patch_size[0]
         self.mask_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.position = nn.Parameter(0.02 * torch.randn(1, patches, width))
         self.bridge = nn.Linear(width, width)
-        self.blocks = nn.Sequential(*[Block(width, 4 if width % 4 == 0 else 3, qkv_bias=True) for _ in range(depth)])
-        self.pixels = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.patch**2 * encoder.patch_embed.proj.in_channels))
+        self.blocks = nn.Sequential(*[Block(width, 4 if width % 4 == 0 else 3, qkv_bias=True)
+                                      for _ in range(depth)])
+        self.pixels = nn.Sequential(nn.LayerNorm(width),
+                                    nn.Linear(width,
+                                              self.patch**2 * encoder.patch_embed.proj.in_channels))
 
     def forward(self, images: Tensor) -> Tensor:
         """Mean squared error over the hidden patches."""
         tokens = self.encoder._pos_embed(self.encoder.patch_embed(images))
         visible, kept = self.drop(tokens)
-        visible = self.encoder.blocks(self.encoder.norm_pre(visible))[:, self.encoder.num_prefix_tokens:]
+        visible = self.encoder.blocks(self.encoder.norm_pre(visible))
+        visible = visible[:, self.encoder.num_prefix_tokens:]
         batch, _, width = visible.shape
         everything = self.mask_token.expand(batch, self.position.shape[1], width)
-        everything = everything.scatter(1, kept[..., None].expand(-1, -1, width), self.bridge(visible))
+        everything = everything.scatter(1, kept[..., None].expand(-1, -1, width),
+                                        self.bridge(visible))
         guess = self.pixels(self.blocks(everything + self.position))
         target = F.unfold(images, self.patch, stride=self.patch).transpose(1, 2)
-        target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True, unbiased=False) + 0.05).sqrt()
+        target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True,
+                                                                        unbiased=False)
+                                                             + 0.05).sqrt()
         hidden = torch.ones(target.shape[:2]).scatter(1, kept, 0.0)
         return ((guess - target).square().mean(-1) * hidden).sum() / hidden.sum()
 
 
-def optimise(module: nn.Module, loss, count: int, rates: tuple[float, float | None], settings: dict, epochs: int, name: str,
+def optimise(module: nn.Module, loss, count: int, rates: tuple[float, float | None], settings: dict,
+             epochs: int, name: str,
              after_epoch=lambda epoch: None) -> None:
     """``loss(batch of positions)`` is minimised in one cosine cycle of the learning rates.
 
-    By AdamW at the first of ``rates``, or, where there is a second, by Muon at that one for the weight matrices of the blocks and by AdamW for the others.
+    By AdamW at the first of ``rates``, or, where there is a second, by Muon at that one for the
+    weight matrices of the blocks and by AdamW for the others.
     """
     batch = settings.get("batch", BATCH)
     steps = (count + batch - 1) // batch
-    matrices = [value for key, value in module.named_parameters() if rates[1] and value.ndim == 2 and "blocks." in key]
-    others = [value for value in module.parameters() if not any(value is matrix for matrix in matrices)]
+    matrices = [value for key, value in module.named_parameters() if rates[1] and value.ndim == 2
+                and "blocks." in key]
+    others = [value for value in module.parameters()
+              if not any(value is matrix for matrix in matrices)]
     optimisers = [torch.optim.AdamW(others, lr=rates[0], weight_decay=0.05)]
     if matrices:
-        optimisers.append(torch.optim.Muon(matrices, lr=rates[1], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"))
-    schedules = [torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, epochs=epochs, steps_per_epoch=steps, pct_start=0.1 if matrices else 0.2,
+        optimisers.append(torch.optim.Muon(matrices, lr=rates[1], weight_decay=0.05,
+                                           adjust_lr_fn="match_rms_adamw"))
+    schedules = [torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, epochs=epochs,
+                                                     steps_per_epoch=steps, pct_start=0.1
+                                                     if matrices else 0.2,
                                                      cycle_momentum=not matrices)
                  for optimiser, rate in zip(optimisers, rates, strict=False)]
     module.train()
@@ -110,7 +130,8 @@ def optimise(module: nn.Module, loss, count: int, rates: tuple[float, float | No
             total += value.item() * len(chosen)
         after_epoch(epoch + 1)
         if (epoch + 1) % 20 == 0 or epoch + 1 == epochs:
-            print(f"  {name} epoch {epoch + 1}/{epochs} loss {total / count:.4f} {time.perf_counter() - started:.0f} s", flush=True)
+            print(f"  {name} epoch {epoch + 1}/{epochs} loss {total / count:.4f} "
+                  f"{time.perf_counter() - started:.0f} s", flush=True)
 
 
 @torch.no_grad()
@@ -122,7 +143,8 @@ def accuracy(model: nn.Module, data: ImageSet) -> float:
 
 
 def train(name: str, spec: dict, train_set: ImageSet, after_epoch) -> VisionTransformer:
-    """One model, from its seed; ``after_epoch(model, epoch)`` is called while it is trained as a classifier."""
+    """One model, from its seed; ``after_epoch(model, epoch)`` is called while it is trained as a
+    classifier."""
     settings = spec["training"]
     torch.manual_seed(settings["seed"])
     model = build_model(spec)
@@ -134,15 +156,19 @@ def train(name: str, spec: dict, train_set: ImageSet, after_epoch) -> VisionTran
 
     if settings.get("pretrain_epochs"):
         autoencoder = MaskedAutoencoder(model)
-        optimise(autoencoder, lambda chosen: autoencoder(view(chosen)), len(images), (PRETRAIN_RATE, settings.get("muon")), settings,
+        optimise(autoencoder, lambda chosen: autoencoder(view(chosen)), len(images),
+                 (PRETRAIN_RATE, settings.get("muon")), settings,
                  settings["pretrain_epochs"], f"{name} reconstruction")
-    optimise(model, lambda chosen: F.cross_entropy(model(view(chosen)), labels[chosen]), len(images), (settings.get("rate", RATE), settings.get("muon")),
-             settings, settings["epochs"], f"{name} classification", lambda epoch: after_epoch(model, epoch))
+    optimise(model, lambda chosen: F.cross_entropy(model(view(chosen)), labels[chosen]),
+             len(images), (settings.get("rate", RATE), settings.get("muon")),
+             settings, settings["epochs"], f"{name} classification",
+             lambda epoch: after_epoch(model, epoch))
     return model
 
 
 def train_and_save(name: str, specs: dict[str, dict], dataset: dict, out: Path) -> dict[str, dict]:
-    """Train one model; write its weights and those of its checkpoints, and return the record of every file."""
+    """Train one model; write its weights and those of its checkpoints, and return the record of
+    every file."""
     torch.set_num_threads(1)
     started = time.perf_counter()
     train_set, held_out = load_dataset(dataset)
@@ -163,38 +189,48 @@ def train_and_save(name: str, specs: dict[str, dict], dataset: dict, out: Path) 
             "held_out_accuracy": round(accuracy(model, held_out), 4),
             "training": specs[entry]["training"],
         }
-        print(f"{entry}: held-out accuracy {records[file.name]['held_out_accuracy']:.4f}, {time.perf_counter() - started:.0f} s", flush=True)
+        print(f"{entry}: held-out accuracy {records[file.name]['held_out_accuracy']:.4f}, "
+              f"{time.perf_counter() - started:.0f} s", flush=True)
         model.train()
 
-    wanted = {spec["training"]["checkpoint"]: entry for entry, spec in specs.items() if "checkpoint" in spec["training"]}
-    model = train(name, specs[name], train_set, lambda model, epoch: write(model, wanted[epoch]) if epoch in wanted else None)
+    wanted = {spec["training"]["checkpoint"]: entry for entry, spec in specs.items()
+              if "checkpoint" in spec["training"]}
+    model = train(name, specs[name], train_set, lambda model, epoch: write(model, wanted[epoch])
+                  if epoch in wanted else None)
     write(model, name)
     return records
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="digits")
     parser.add_argument("--model", nargs="*", help="train only these, with their checkpoints")
     parser.add_argument("--out", type=Path, help="folder; by default data/weights/<profile>")
     parser.add_argument("--processes", type=int, default=2, help="models trained at the same time")
     arguments = parser.parse_args()
-    profile, out = load_profile(arguments.profile, ROOT), arguments.out or ROOT / "data" / "weights" / arguments.profile
+    profile = load_profile(arguments.profile, ROOT)
+    out = arguments.out or ROOT / "data" / "weights" / arguments.profile
     entries = model_entries(profile)
-    chosen = [name for name, spec in entries.items() if "checkpoint" not in spec["training"] and (not arguments.model or name in arguments.model)]
+    chosen = [name for name, spec in entries.items() if "checkpoint" not in spec["training"]
+              and (not arguments.model or name in arguments.model)]
     if unknown := set(arguments.model or ()) - set(chosen):
-        parser.error(f"unknown models: {', '.join(sorted(unknown))}; accepted: {', '.join(name for name in entries if ' epoch ' not in name)}")
+        parser.error(f"unknown models: {', '.join(sorted(unknown))}; accepted: "
+                     f"{', '.join(name for name in entries if ' epoch ' not in name)}")
     out.mkdir(parents=True, exist_ok=True)
     record_file = out / "weights.json"
     # a fresh interpreter for every model: nothing of the one before can reach its random numbers
-    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn"),
+                             max_tasks_per_child=1) as pool:
         jobs = []
         for name in chosen:
-            specs = {entry: spec for entry, spec in entries.items() if entry == name or entry.startswith(f"{name} epoch ")}
+            specs = {entry: spec for entry, spec in entries.items() if entry == name
+                     or entry.startswith(f"{name} epoch ")}
             jobs.append(pool.submit(train_and_save, name, specs, profile["dataset"], out))
         for job in as_completed(jobs):
             record = json.loads(record_file.read_text()) if record_file.is_file() else {}
-            record_file.write_text(json.dumps(dict(sorted({**record, **job.result()}.items())), indent=2) + "\n")
+            record_file.write_text(json.dumps(dict(sorted({**record, **job.result()}.items())),
+                                              indent=2) + "\n")
     print(f"weights and {record_file.name} are in {out}")
 
 

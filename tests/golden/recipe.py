@@ -1,7 +1,8 @@
 """Seeded weights and inputs of the golden cases, as numpy arrays.
 
-A golden case stores a specification and the expected numbers; the network is rebuilt from the specification here.  No
-deep-learning framework is involved: weights are keyed by the names in a timm ``VisionTransformer``'s ``state_dict``.
+A golden case stores a specification and the expected numbers; the network is rebuilt from the
+specification here.  No deep-learning framework is involved: weights are keyed by the names in a
+timm ``VisionTransformer``'s ``state_dict``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import numpy as np
 
 
 def weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """float64 weights for every name, each drawn from its own stream ``(seed, position in sorted order)``.
+    """float64 weights for every name, each drawn from its own stream
+    ``(seed, position in sorted order)``.
 
     Args:
         shapes: ``{name: shape}`` of the network's ``state_dict()``.

@@ -1,0 +1,231 @@
+"""What paths over attention neurons and through both halves of every block do, beside those over
+FFN neurons, and which halves matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from neuronpath_core import metrics
+from neuronpath_core.attribution import complete_attribution, joint_attribution_score
+from neuronpath_core.chapters import analysis
+from neuronpath_core.chapters.controls import leads
+from neuronpath_core.chapters.controls.controls import scoring_rule
+from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.interventions import (
+    class_probabilities,
+    edited_probabilities,
+    scaled_probabilities,
+)
+from neuronpath_core.paths import METHODS, find_paths
+from neuronpath_core.stats import report
+from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
+from neuronpath_core.variants.sites import SITES, SiteModel
+
+SITE_TITLES = {"ffn": "FFN neurons", "attention": "attention neurons", "mixed": "both halves",
+               "heads": "heads", "halves": "halves"}
+# found by itself in each half, then put together: what a search through both halves at once must
+# beat
+APART = "apart"
+HALVES = SITES["mixed"]
+MEASURES = ("removal", "enhancement", "removal accuracy", "enhancement accuracy")
+
+
+def site_effects(
+    study: Study, names: Sequence[str], images: ImageSet,
+    sites: Sequence[str] = ("ffn", "attention", "mixed"),
+    methods: Sequence[str] = ("neuron_path", "activation", "random"), seed: int = 0,
+    context: str = "full", **settings,
+) -> pd.DataFrame:
+    """What every image's path of every kind scores, and what removing and enhancing it does.
+
+    Args:
+        sites: of :class:`~neuronpath_core.variants.sites.SiteModel`.
+        methods, context, settings: of :func:`~neuronpath_core.paths.find_paths`; the same for all
+            sites, and all paths are scored by one rule.
+
+    Returns:
+        one row per model, sites, method and image: ``model, sites, method, image, label, neurons``
+        (on the path), ``score, complete`` (joint and complete attribution),
+        ``removal_accuracy, removal_probability, enhancement_accuracy, enhancement_probability``
+        (deviations).  Where the sites have both halves and each by itself, ``method`` is also
+        ``"apart"``: the neuron paths of the two halves together.
+
+    Raises:
+        ValueError: unknown sites or methods, or settings that do not fit.
+    """
+    for given, accepted, what in ((sites, SITES, "sites"), (methods, METHODS, "methods")):
+        if not given or any(each not in accepted for each in given):
+            raise ValueError(f"unknown {what} {list(given)!r}; accepted: one or more of "
+                             f"{', '.join(accepted)}")
+    tables = []
+    for model in study.check_models(list(names)):
+        own = study.target(model)
+        for place, pictures, labels in study.batches(images, model, IMAGES_AT_ONCE):
+            found: dict[tuple[str, str], Tensor] = {}
+            targets = {site: SiteModel(own.model, own.scope, site) for site in sites}
+            for site, target in targets.items():
+                for method in methods:
+                    found[site, method] = find_paths(target, pictures, labels, method,
+                                                     context=context, seed=seed,
+                                                     memory_budget=study.memory_budget,
+                                                     **{"draft": study.draft} | settings).neurons
+            if "mixed" in targets and {(half, "neuron_path") for half in HALVES} <= set(found):
+                found["mixed", APART] = torch.stack([found[half, "neuron_path"] for half in HALVES],
+                                                    2).flatten(1)
+            for (site, method), neurons in sorted(found.items(),
+                                                  key=lambda each: sites.index(each[0][0])):
+                effects = _effects(targets[site], pictures, labels, neurons,
+                                   scoring_rule(targets[site], context="full", **settings))
+                tables.append(pd.DataFrame({"model": model, "sites": site, "method": method,
+                                            "image": images.ids[place].numpy(),
+                                            "label": labels.cpu().numpy(),
+                                            "neurons": neurons.shape[1], **effects}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _effects(target: SiteModel, pictures: Tensor, labels: Tensor, neurons: Tensor,
+             rule: dict) -> dict[str, np.ndarray]:
+    truth = labels.cpu().numpy()
+    clean = class_probabilities(target, pictures).cpu().double().numpy()
+    effects = {"score": joint_attribution_score(target, pictures, labels, neurons,
+                                                **rule).cpu().double().numpy(),
+               "complete": complete_attribution(target, pictures, labels,
+                                                neurons).cpu().double().numpy()}
+    for operation, name in (("remove", "removal"), ("enhance", "enhancement")):
+        edited = edited_probabilities(target, pictures, neurons, operation).cpu().double().numpy()
+        effects[f"{name}_accuracy"] = metrics.accuracy_deviation(clean, edited, truth)
+        effects[f"{name}_probability"] = metrics.probability_deviation(clean, edited, truth)
+    return effects
+
+
+def site_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """:func:`site_effects` for reading: per model, sites and method the median deviations of
+    probability, those of accuracy in percentage points, and the mean attributions, each with its
+    bootstrap interval over images."""
+    rows, titles = [], {**analysis.METHOD_LABELS, APART: "Apart"}
+    for (model, sites, method), group in table.groupby(["model", "sites", "method"], sort=False):
+        row = {"model": model, "sites": SITE_TITLES[sites], "paths": titles[method],
+               "neurons": group["neurons"].iloc[0]}
+        for measure in (*MEASURES, "score"):
+            column, factor, statistic = leads.MEASURES[measure]
+            interval = analysis.interval_row(abs(factor) * group[column].to_numpy(), statistic,
+                                             seed)
+            row[measure] = report.interval_text(interval, 1 if abs(factor) == 100 else 3)
+        row["complete attribution"] = report.interval_text(
+            analysis.interval_row(group["complete"].to_numpy(), "mean", seed), 3)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index(["model", "sites", "paths"])
+
+
+def method_leads(table: pd.DataFrame, level: float = 0.05, seed: int = 0) -> pd.DataFrame:
+    """How far the neuron path of each kind of sites is ahead of the other paths over the same
+    sites, paired over images.
+
+    Returns:
+        as of :func:`~neuronpath_core.chapters.controls.leads.control_leads`: ``data`` is the sites
+        in words, ``control`` the other method in words.
+    """
+    titles = {**analysis.METHOD_LABELS, APART: "Apart", "neuron_path": "own"}
+    return leads.control_leads(table.assign(data=table["sites"].map(SITE_TITLES),
+                                            control=table["method"].map(titles)), level, seed)
+
+
+def site_leads(table: pd.DataFrame,
+               pairs: Sequence[tuple[str, str]] = (("attention", "ffn"), ("mixed", "ffn"),
+                                                   ("mixed", "attention")), level: float = 0.05,
+               seed: int = 0) -> pd.DataFrame:
+    """How far the neuron path over some sites is ahead of that over others, paired over images;
+    positive where the first does more.
+
+    Of the pairs those that the table has both sites of; a table that has none of them gives no row.
+
+    Their numbers of neurons differ (``"mixed"`` has twice as many), and so do the units in which
+    they score: probability and accuracy compare.
+
+    Returns:
+        ``model, first, second, measure, value, low, high, p, adjusted`` (Holm, over models and
+        pairs of a measure) and ``verdict``.
+    """
+    rows, own = [], table[table["method"] == "neuron_path"].set_index(["sites", "model"])
+    found = set(own.index.get_level_values("sites"))
+    for first, second in [pair for pair in pairs if set(pair) <= found]:
+        for model in dict.fromkeys(table["model"]):
+            ahead, other = (own.loc[[(sites, model)]].set_index("image")
+                            for sites in (first, second))
+            for measure in MEASURES:
+                column, factor, statistic = leads.MEASURES[measure]
+                lead = factor * (ahead[column] - other.loc[ahead.index, column]).to_numpy()
+                rows.append({"model": model, "first": SITE_TITLES[first],
+                             "second": SITE_TITLES[second], "measure": measure,
+                             **analysis.interval_row(lead, statistic, seed),
+                             "p": metrics.sign_test(lead)})
+    leads_table = pd.DataFrame(rows, columns=["model", "first", "second", "measure", "value", "low",
+                                              "high", "p"])
+    leads_table["adjusted"] = leads_table.groupby("measure",
+                                                  sort=False)["p"].transform(metrics.holm)
+    leads_table["verdict"] = [report.verdict(row) if row["adjusted"] < level else "not shown"
+                              for row in leads_table.to_dict("records")]
+    return leads_table
+
+
+def half_effects(study: Study, names: Sequence[str], images: ImageSet) -> pd.DataFrame:
+    """What it costs to remove what a whole half of a block writes at the scope, its bias excepted,
+    everything after it running natively.
+
+    By the fundamental theorem of calculus the loss of probability is the half's attribution by
+    integrated gradients (:func:`~neuronpath_core.attribution.knowledge_attribution` of
+    ``sites="halves"``).
+
+    Returns:
+        one row per model, block, half and image: ``model, block`` (from 1), ``half, image, label``,
+        ``loss`` (of the true class's probability, -1..1) and ``removal_accuracy`` (deviation).
+    """
+    tables = []
+    for model in study.check_models(list(names)):
+        own = study.target(model)
+        target = SiteModel(own.model, own.scope, "halves")
+        for place, pictures, labels in study.batches(images, model, IMAGES_AT_ONCE):
+            truth = labels.cpu().numpy()
+            clean = class_probabilities(target, pictures).cpu().double().numpy()
+            for layer, (block, half) in enumerate(target.layers):
+                factors = torch.ones(len(pictures), target.n_blocks, 1, dtype=pictures.dtype,
+                                     device=pictures.device)
+                factors[:, layer] = 0
+                edited = scaled_probabilities(target, pictures, factors).cpu().double().numpy()
+                tables.append(pd.DataFrame({
+                    "model": model, "block": block + 1, "half": "FFN" if half == "ffn" else half,
+                    "image": images.ids[place].numpy(), "label": truth,
+                    "loss": (clean - edited)[np.arange(len(truth)), truth],
+                    "removal_accuracy": metrics.accuracy_deviation(clean, edited, truth)}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def half_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean loss of probability per model, half and block, with its bootstrap interval:
+    ``model, half, block, value, low, high``."""
+    return pd.DataFrame([{"model": model, "half": half, "block": block,
+                          **analysis.interval_row(group["loss"].to_numpy(), seed=seed)}
+                         for (model, half, block),
+                         group in table.groupby(["model", "half", "block"], sort=False)])
+
+
+def half_difference(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """How much more the attention halves cost than the FFN halves: an image's loss of probability,
+    averaged over blocks, and its mean over images.
+
+    Returns:
+        ``model, attention, FFN`` (mean losses), ``value, low, high`` of their difference, positive
+        where attention costs more, and ``verdict``.
+    """
+    rows = []
+    for model, group in table.groupby("model", sort=False):
+        cost = group.pivot_table(index="image", columns="half", values="loss", aggfunc="mean")
+        row = analysis.interval_row((cost["attention"] - cost["FFN"]).to_numpy(), seed=seed)
+        rows.append({"model": model, "attention": cost["attention"].mean(),
+                     "FFN": cost["FFN"].mean(), **row, "verdict": report.verdict(row)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,223 @@
+"""What the controls say: how far the own path is ahead of each, what randomised weights leave of
+it, and what the label adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from neuronpath_core import metrics
+from neuronpath_core.chapters import analysis
+from neuronpath_core.chapters.controls.controls import CONTROLS
+from neuronpath_core.stats import report
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+# column of the effects, sign and factor that make a lead positive where the path does more,
+# statistic over images
+MEASURES = {
+    "removal": ("removal_probability", -1, "median"),
+    "removal, mean": ("removal_probability", -1, "mean"),
+    "enhancement": ("enhancement_probability", 1, "median"),
+    "enhancement, mean": ("enhancement_probability", 1, "mean"),
+    "removal accuracy": ("removal_accuracy", -100, "mean"),
+    "enhancement accuracy": ("enhancement_accuracy", 100, "mean"),
+    "score": ("score", 1, "mean"),
+}
+
+
+def control_leads(effects: pd.DataFrame, level: float = 0.05, seed: int = 0) -> pd.DataFrame:
+    """How far the own path is ahead of each control, paired over images, positive where the claim
+    holds.
+
+    Args:
+        effects: of :func:`~neuronpath_core.chapters.controls.controls.control_effects`, with a
+            column ``data``.
+        level: of the adjusted p-value, below which a difference counts.
+
+    Returns:
+        ``data, model, control, measure, images, value, low, high`` (bootstrap over images), ``p``
+        (sign test), ``adjusted`` (Holm, over all models and controls of a measure) and ``verdict``:
+        the whole interval on one side of zero and the adjusted p-value below ``level``.
+    """
+    rows, keys = [], ["data", "model", "control"]
+    for (data, model, control), group in effects[effects["control"]
+                                                 != "own"].groupby(keys, sort=False):
+        own = effects[(effects["data"] == data) & (effects["model"] == model)
+                      & (effects["control"] == "own")].set_index("image")
+        other = group.set_index("image")
+        for measure, (column, factor, statistic) in MEASURES.items():
+            ahead = factor * (own.loc[other.index, column] - other[column]).to_numpy()
+            rows.append(dict(zip(keys, (data, model, control), strict=True)) | {
+                "measure": measure, "images": len(ahead),
+                **analysis.interval_row(ahead, statistic, seed), "p": metrics.sign_test(ahead)})
+    table = pd.DataFrame(rows)
+    table["adjusted"] = table.groupby("measure", sort=False)["p"].transform(metrics.holm)
+    table["verdict"] = [report.verdict(row) if row["adjusted"] < level else "not shown" for _,
+                        row in table.iterrows()]
+    return table
+
+
+def own_effects(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """What the images' own paths do by themselves, per data set and model:
+    ``data, model, measure, value, low, high, text``.
+
+    Signs are those of the deviations, so that a removal that costs probability or accuracy is
+    negative; accuracies in percentage points.
+    """
+    rows = []
+    for (data, model), own in effects[effects["control"] == "own"].groupby(["data", "model"],
+                                                                           sort=False):
+        for measure, (column, factor, statistic) in MEASURES.items():
+            row = analysis.interval_row(abs(factor) * own[column].to_numpy(), statistic, seed)
+            rows.append({"data": data, "model": model, "measure": measure, **row,
+                         "text": report.interval_text(row, 1 if abs(factor) == 100 else 3)})
+    return pd.DataFrame(rows)
+
+
+def lead_summary(table: pd.DataFrame,
+                 measures: Sequence[str] = ("removal", "enhancement", "score")) -> pd.DataFrame:
+    """:func:`control_leads` for reading: per control and measure the smallest and largest lead over
+    the models, and the tally of verdicts."""
+    rows = {}
+    for control, group in table.groupby("control", sort=False):
+        rows[CONTROLS[control]] = {}
+        for measure in measures:
+            own = group[group["measure"] == measure]
+            rows[CONTROLS[control]][
+                measure] = f"{report.span_text(own['value'])}; {report.tally(list(own['verdict']))}"
+    return pd.DataFrame(rows).T.rename_axis("own path against")
+
+
+def lead_claims(table: pd.DataFrame,
+                measures: Sequence[str] = ("removal", "enhancement")) -> pd.DataFrame:
+    """Per control the claim, the smallest lead of all models with its interval, and the tally over
+    models and measures.
+
+    Returns:
+        one row per control: ``control, claim, text, tally`` and, per measure, its smallest lead as
+        text.
+    """
+    rows = []
+    for control, group in table[table["measure"].isin(measures)].reset_index(drop=True).groupby(
+            "control", sort=False):
+        least = {measure: own.loc[own["value"].idxmin()] for measure,
+                 own in group.groupby("measure", sort=False)}
+        texts = {measure: f"{report.interval_text(row, 3)} ({row['data']}, {row['model']})"
+                 for measure, row in least.items()}
+        rows.append({"control": control,
+                     "claim": f"The image's own path does more than {CONTROLS[control]}",
+                     "text": "smallest lead in " + "; in ".join(f"{measure} {text}" for measure,
+                                                                text in texts.items()),
+                     "tally": report.tally(list(group["verdict"])), **texts})
+    return pd.DataFrame(rows)
+
+
+def sanity(effects: pd.DataFrame, most: float = 0.5, seed: int = 0) -> pd.DataFrame:
+    r"""How much of a path is left when weights are randomised: the share of common neurons above
+    chance, :math:`(o - 1/n)/(1 - 1/n)`.
+
+    With all blocks randomised it is taken over all of them; with the later half, over the earlier
+    half, whose weights are those of the model: what stays the same there does not depend on how the
+    neurons are used.
+
+    Args:
+        effects: of :func:`~neuronpath_core.chapters.controls.controls.control_effects`, with a
+            column ``data``.
+        most: at most this share may stay the same.
+
+    Returns:
+        ``data, model, control, value, low, high, verdict`` (bootstrap over images): ``"agrees"`` if
+        the whole interval lies below ``most``, ``"contradicts"`` if above.
+    """
+    rows = []
+    for control, column in (("randomised", "overlap"), ("late_randomised", "early")):
+        for (data, model), group in effects[effects["control"]
+                                            == control].groupby(["data", "model"], sort=False):
+            chance = 1 / group["neurons"].iloc[0]
+            row = analysis.interval_row(((group[column] - chance) / (1 - chance)).to_numpy(),
+                                        seed=seed)
+            rows.append({"data": data, "model": model, "control": control, **row,
+                         "verdict": report.verdict({"low": most - row["high"],
+                                                    "high": most - row["low"]})})
+    return pd.DataFrame(rows)
+
+
+def stratified_row(parts: Sequence[np.ndarray], shares: Sequence[float],
+                   seed: int = 0) -> dict[str, float]:
+    """``value, low, high``: a mean over strata that count by their shares, with a percentile
+    bootstrap interval, each stratum resampled by itself."""
+    def mean(*values: np.ndarray, axis: int = -1) -> np.ndarray:
+        return sum(share * value.mean(axis) for share, value in zip(shares, values, strict=True))
+
+    interval = stats.bootstrap(tuple(parts), mean, n_resamples=2000, method="percentile",
+                               rng=np.random.default_rng(seed)).confidence_interval
+    return {"value": float(mean(*parts)), "low": float(interval.low), "high": float(interval.high)}
+
+
+def label_gain(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Accuracy gained by enhancement, in percentage points, from
+    :func:`~neuronpath_core.chapters.controls.controls.label_effects` with a column ``data``.
+
+    Misclassified and other images count by their shares, each resampled by itself.
+
+    Returns:
+        ``data, model, label, misclassified, value, low, high, verdict``, label ``"true"``,
+        ``"predicted"`` and ``"true - predicted"``; where a model has fewer than two images of
+        either kind NaN and "not shown".
+    """
+    rows = []
+    for (data, model), group in table.groupby(["data", "model"], sort=False):
+        share, wrong = group["share"].iloc[0], group["wrong"].astype(bool)
+        for label, values in (("true", group["true_label"]),
+                              ("predicted", group["predicted_label"]),
+                              ("true - predicted", group["true_label"] - group["predicted_label"])):
+            parts = (100 * values[wrong].to_numpy(), 100 * values[~wrong].to_numpy())
+            row = {"value": math.nan, "low": math.nan, "high": math.nan}
+            if min(len(part) for part in parts) >= 2:
+                row = stratified_row(parts, (share, 1 - share), seed)
+            rows.append({"data": data, "model": model, "label": label,
+                         "misclassified": int(wrong.sum()), **row, "verdict": report.verdict(row)})
+    return pd.DataFrame(rows)
+
+
+def class_overlap(neurons: Int64[np.ndarray, "image layer"], labels: Int64[np.ndarray, "image"],
+                  permutations: int = 1000, seed: int = 0) -> dict:
+    """Do images of one class share more of their paths than images of two?  The null permutes the
+    class labels.
+
+    Returns:
+        ``within``, ``between``: mean share of common neurons over pairs of images; ``difference``;
+        ``permuted_low``, ``permuted_high``, 2.5 and 97.5 % quantiles under permutation; ``p``, how
+        often a permutation gives as large a difference, itself counted; ``verdict``.
+
+    Raises:
+        ValueError: no two images of a class, or one class only.
+    """
+    neurons, labels, rng = np.asarray(neurons), np.asarray(labels), np.random.default_rng(seed)
+    pairs = np.triu_indices(len(labels), 1)
+    same = (neurons[pairs[0]] == neurons[pairs[1]]).mean(1)
+
+    def means(order: np.ndarray) -> tuple[float, float]:
+        together = order[pairs[0]] == order[pairs[1]]
+        return same[together].mean(), same[~together].mean()
+
+    if len(np.unique(labels)) in (1, len(labels)):
+        raise ValueError(f"{len(labels)} images of {len(np.unique(labels))} classes; accepted: at "
+                         f"least two classes, one of them with two images")
+    within, between = means(labels)
+    drawn = np.array([np.subtract(*means(rng.permutation(labels))) for _ in range(permutations)])
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    # differences that are equal but for rounding count as equal
+    reached = int((drawn >= within - between - 1e-12).sum())
+    lead = within - between
+    verdict = "agrees" if lead > high else "contradicts" if lead < low else "not shown"
+    return {"within": within, "between": between, "difference": within - between,
+            "permuted_low": low, "permuted_high": high,
+            "p": (1 + reached) / (1 + permutations), "verdict": verdict}

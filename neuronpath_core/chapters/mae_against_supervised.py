@@ -1,0 +1,303 @@
+"""Where knowledge neurons lie in models of two kinds, trained from several seeds: does the kind
+decide it, and is it the pre-training or the scope?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from neuronpath_core.chapters import experiments
+from neuronpath_core.chapters.analysis import SCOPE_LABELS
+from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.stats import report
+from neuronpath_core.study.study import Study
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+SCOPES = ("cls", "patch")
+
+
+def replicas(study: Study, model: str) -> list[str]:
+    """A model of the profile and its replicas from other seeds of training."""
+    return [model, *(name for name in study.variants(model) if name.startswith(f"{model} seed "))]
+
+
+def knowledge_at_scopes(
+    study: Study, kinds: Sequence[str], images: ImageSet, top: int = 5,
+    quadrature: str = "gauss-legendre", steps: int = 4, scopes: Sequence[str] = SCOPES
+) -> pd.DataFrame:
+    """Knowledge neurons of every replica of every kind, read at every scope (Fig. 2, App. B).
+
+    Args:
+        kinds: models of the profile, each standing for its replicas.
+        scopes: ``"cls"``, ``"patch"``.
+
+    Returns:
+        the columns of :func:`~neuronpath_core.chapters.experiments.knowledge_neurons` and ``kind``,
+        ``scope``, ``own`` (whether that is where the model's neurons are read by default),
+        ``blocks`` (their number).
+
+    Raises:
+        ValueError: an unknown model, or kinds of different depth, whose blocks cannot be compared
+            one by one.
+    """
+    if len(depths := {study.target(kind).n_blocks for kind in study.check_models(list(kinds))}) > 1:
+        raise ValueError(f"the models have {sorted(depths)} blocks; accepted: models of one depth")
+    tables = []
+    for kind in kinds:
+        own = study.target(kind).scope
+        for scope in scopes:
+            found = experiments.knowledge_neurons(study, replicas(study, kind), images, top,
+                                                  quadrature, steps, scope)
+            tables.append(found.assign(kind=kind, scope=scope, own=scope == own,
+                                       blocks=study.target(kind).n_blocks))
+    return pd.concat(tables, ignore_index=True)
+
+
+def mean_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of each model's knowledge neurons in each block, over all images.
+
+    Args:
+        table: of :func:`knowledge_at_scopes`, with a column ``data``.
+
+    Returns:
+        ``data, kind, scope, own, model, block, value``; the blocks of a model sum to one.
+    """
+    keys, parts = ["data", "kind", "scope", "own", "model"], []
+    for names, group in table.groupby(keys, sort=False):
+        blocks = int(group["blocks"].iloc[0])
+        value = np.bincount(group["block"] - 1, minlength=blocks) / len(group)
+        parts.append(pd.DataFrame(dict(zip(keys, names, strict=True))
+                                  | {"block": np.arange(1, blocks + 1), "value": value}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _vectors(shares: pd.DataFrame) -> tuple[pd.DataFrame, Float[np.ndarray, "model block"]]:
+    """One row per data, kind, scope and model, and its shares."""
+    wide = shares.pivot_table(index=["data", "kind", "scope", "own", "model"], columns="block",
+                              values="value", sort=False)
+    return wide.index.to_frame(index=False), wide.to_numpy()
+
+
+def _correlations(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, "first second"]:
+    """Pearson correlations between the rows of two matrices."""
+    return np.corrcoef(first, second)[:len(first), len(first):]
+
+
+def model_pairs(shares: pd.DataFrame) -> pd.DataFrame:
+    """Correlation of block shares for every two models of a data set, each at its own scope.
+
+    Returns:
+        ``data, first, second, relation, value``; relation is ``"within <kind>"`` or, in the last
+        rows of a data set, ``"between"``.
+    """
+    tables = []
+    for data, group in shares[shares["own"]].groupby("data", sort=False):
+        models, vectors = _vectors(group)
+        correlation, rows = np.corrcoef(vectors), []
+        for first, second in combinations(range(len(models)), 2):
+            kinds = models["kind"][first], models["kind"][second]
+            rows.append({"data": data, "first": models["model"][first],
+                         "second": models["model"][second],
+                         "relation": f"within {kinds[0]}" if kinds[0] == kinds[1] else "between",
+                         "value": correlation[first, second]})
+        tables.append(pd.DataFrame(rows).sort_values("relation", key=lambda names: names
+                                                     == "between", kind="stable"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def kind_contrast(correlation: Float[np.ndarray, "model model"], is_first: np.ndarray) -> float:
+    """Mean correlation over pairs of models of one kind minus that over pairs of two."""
+    first, second = np.triu_indices(len(correlation), 1)
+    same = is_first[first] == is_first[second]
+    values = correlation[first, second]
+    return float(values[same].mean() - values[~same].mean())
+
+
+def kind_test(matrices: Sequence[tuple[Float[np.ndarray, "model model"], np.ndarray]]) -> dict[
+        str, float]:
+    """Permutation test of :func:`kind_contrast`: the kinds' names are dealt to the models in every
+    possible way, in each data set apart.
+
+    Args:
+        matrices: per data set the correlations of its models and, bool, which are of the first
+            kind.
+
+    Returns:
+        ``value`` (mean contrast over data sets), ``p`` (share of deals with at least that, the true
+        one among them), ``deals`` and ``smallest``, the smallest p that the number of models
+        allows: where both kinds have as many models, swapping their names changes nothing.
+
+    Raises:
+        ValueError: a data set without two models of either kind.
+    """
+    observed, dealt = [], []
+    for correlation, is_first in matrices:
+        is_first = np.asarray(is_first, bool)
+        count, size = len(is_first), int(is_first.sum())
+        if min(size, count - size) < 2 or np.shape(correlation) != (count, count):
+            raise ValueError(f"{size} and {count - size} models of the two kinds, correlations "
+                             f"{np.shape(correlation)}; accepted: at least two of each")
+        observed.append(kind_contrast(correlation, is_first))
+        dealt.append([kind_contrast(correlation, np.isin(np.arange(count), chosen))
+                      for chosen in combinations(range(count), size)])
+    sums = np.zeros(1)
+    for values in dealt:
+        sums = np.add.outer(sums, values).ravel()
+    ties = np.prod([2 if 2 * int(np.sum(is_first)) == len(is_first) else 1 for _,
+                    is_first in matrices])
+    # deals that are equal but for rounding count as equal
+    reached = int((sums >= np.sum(observed) - 1e-9).sum())
+    return {"value": float(np.mean(observed)), "p": reached / len(sums), "deals": len(sums),
+            "smallest": float(ties / len(sums))}
+
+
+def kind_matrices(shares: pd.DataFrame,
+                  kinds: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per data set what :func:`kind_test` takes, for two kinds at their own scopes."""
+    found = {}
+    for data, group in shares[shares["own"] & shares["kind"].isin(kinds)].groupby("data",
+                                                                                  sort=False):
+        models, vectors = _vectors(group)
+        found[data] = (np.corrcoef(vectors), (models["kind"] == kinds[0]).to_numpy())
+    return found
+
+
+def jackknife_row(statistic: Callable[..., float], sizes: Sequence[int],
+                  confidence: float = 0.95) -> dict[str, float]:
+    r"""``value, low, high`` of a statistic of one or several groups of trained models; the unit is
+    the training seed.
+
+    .. math::
+
+        \theta \pm t\,
+        \Big[\sum_g \frac{n_g-1}{n_g} \sum_i (\theta_{g,-i} - \bar\theta_g)^2\Big]^{1/2}
+
+    with each model left out in turn (Arvesen, 1969, for statistics of pairs) and Student's t with
+    the degrees of freedom of Welch and Satterthwaite. For a mean it is Student's interval, for a
+    difference of two means Welch's.
+
+    Args:
+        statistic: takes one array of positions per group.
+        sizes: number of models in each group.
+
+    Raises:
+        ValueError: a group of fewer than two models.
+    """
+    if min(sizes) < 2:
+        raise ValueError(f"groups of {list(sizes)} models; accepted: at least two in each, for "
+                         f"the unit is the training seed")
+    groups, variances = [np.arange(size) for size in sizes], []
+    for number, size in enumerate(sizes):
+        without = [statistic(*(np.delete(group, left) if index == number else group for index,
+                               group in enumerate(groups))) for left in range(size)]
+        variances.append((size - 1)
+                         / size * np.square(np.subtract(without, np.mean(without))).sum())
+    variance, value = sum(variances), float(statistic(*groups))
+    freedom = variance**2 / sum(own**2 / (size - 1) for own,
+                                size in zip(variances, sizes, strict=True)) if variance else 1
+    margin = float(stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance))
+    return {"value": value, "low": value - margin, "high": value + margin}
+
+
+def kind_rows(shares: pd.DataFrame, kinds: Sequence[str], level: float = 0.05) -> pd.DataFrame:
+    """Does the kind of a model decide where its knowledge neurons lie?  Two kinds, each model at
+    its own scope.
+
+    Returns:
+        one row per data set and, of several, one for ``"together"``: ``data``, ``value, low, high``
+        (:func:`kind_contrast` with :func:`jackknife_row`), ``p, deals, smallest``
+        (:func:`kind_test`) and ``verdict``: ``"agrees"`` if p is at most ``level`` and the interval
+        above zero.
+    """
+    matrices = kind_matrices(shares, kinds)
+    parts = {data: [data] for data in matrices} | ({"together": list(matrices)} if len(matrices) > 1
+                                                   else {})
+    rows = []
+    for name, members in parts.items():
+        own = [matrices[data] for data in members]
+        groups = [np.flatnonzero(is_first == side) for _, is_first in own for side in (True, False)]
+
+        def contrast(*chosen: np.ndarray, own=own, groups=groups) -> float:
+            kept = [np.sort(np.concatenate([group[part] for group,
+                                            part in zip(groups[2 * at:2 * at + 2],
+                                                        chosen[2 * at:2 * at + 2], strict=True)]))
+                    for at in range(len(own))]
+            return float(np.mean([kind_contrast(matrix[np.ix_(rest, rest)], is_first[rest])
+                                  for (matrix, is_first), rest in zip(own, kept, strict=True)]))
+
+        found, row = kind_test(own), jackknife_row(contrast, [len(group) for group in groups])
+        verdict = "agrees" if found["p"] <= level and row["low"] > 0 else "not shown"
+        rows.append({"data": name, **found, **row, "verdict": verdict})
+    return pd.DataFrame(rows)[["data", "value", "low", "high", "p", "deals", "smallest", "verdict"]]
+
+
+def cell_correlations(shares: pd.DataFrame) -> pd.DataFrame:
+    """Mean correlation of block shares between every two cells, a cell being a kind of model read
+    at a scope.
+
+    Two scopes of one kind are compared model by model, the weights being the same; two kinds over
+    all pairs of models.
+
+    Returns:
+        ``data, first, second, differ`` (``"scope"``, ``"kind"`` or ``"kind and scope"``), ``own``
+        (both at their own scope, as in the paper), ``models``, ``value, low, high``
+        (:func:`jackknife_row`, within -1..1) and ``verdict`` on inversion: ``"agrees"`` if the
+        interval is below zero.
+    """
+    rows = []
+    for data, group in shares.groupby("data", sort=False):
+        models, vectors = _vectors(group)
+        cells = {key: part.index.to_numpy() for key,
+                 part in models.groupby(["kind", "scope", "own"], sort=False)}
+        for (one, first), (two, second) in combinations(cells.items(), 2):
+            table = _correlations(vectors[first], vectors[second])
+            if one[0] == two[0]:
+                paired = np.diag(table)
+                row = jackknife_row(lambda chosen, paired=paired: float(paired[chosen].mean()),
+                                    [len(paired)])
+            else:
+                row = jackknife_row(lambda rows, columns,
+                                    table=table: float(table[np.ix_(rows, columns)].mean()),
+                                    table.shape)
+            row = {name: float(np.clip(value, -1, 1)) for name, value in row.items()}
+            differ = " and ".join(word for word,
+                                  is_same in (("kind", one[0] == two[0]),
+                                              ("scope", one[1] == two[1])) if not is_same)
+            titles = [f"{kind}, {SCOPE_LABELS[scope]}" for kind, scope, _ in (one, two)]
+            rows.append({"data": data, "first": titles[0], "second": titles[1], "differ": differ,
+                         "own": one[2] and two[2],
+                         "models": f"{len(first)}, {len(second)}", **row,
+                         "verdict": report.verdict(row, expected=-1)})
+    return pd.DataFrame(rows)
+
+
+def depth_difference(depth: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """Mean relative depth of the knowledge neurons, first kind minus second; the unit is the
+    training seed.
+
+    Args:
+        depth: ``data, kind, model, value``, one row per model.
+
+    Returns:
+        ``data``, ``first``, ``second`` (means over models), ``spread first``, ``spread second``
+        (standard deviation over seeds), ``value, low, high`` and ``verdict``: ``"agrees"`` if the
+        depths differ, whichever is larger.
+    """
+    rows = []
+    for data, group in depth.groupby("data", sort=False):
+        first, second = (group.loc[group["kind"] == kind, "value"].to_numpy() for kind in kinds[:2])
+        row = jackknife_row(lambda one, two, first=first,
+                            second=second: float(first[one].mean() - second[two].mean()),
+                            [len(first), len(second)])
+        rows.append({"data": data, "first": first.mean(), "second": second.mean(),
+                     "spread first": first.std(ddof=1), "spread second": second.std(ddof=1),
+                     **row, "verdict": "agrees" if row["low"] > 0 or row["high"] < 0
+                     else "not shown"})
+    return pd.DataFrame(rows)

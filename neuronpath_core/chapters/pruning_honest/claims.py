@@ -1,0 +1,294 @@
+"""What the pruning comparison says: intervals over images and over splits, paired leads, the
+label's share, and the claims of Figure 6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from neuronpath_core import metrics
+from neuronpath_core.chapters.analysis import interval_row
+from neuronpath_core.chapters.pruning_honest.comparison import (
+    EVERYWHERE,
+    ONE,
+    OWN,
+    PATH,
+    PUBLISHED_SHARE,
+    WHOLE,
+)
+from neuronpath_core.stats import report
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+LEAK_MEASURES = ("own mask", "mask of the predicted class", "another class's mask",
+                 "follows the mask", "elsewhere", "label gain", "leak")
+
+
+def of_each(tables: Mapping[str, pd.DataFrame], summarise: Callable[..., pd.DataFrame],
+            **settings) -> pd.DataFrame:
+    """What a function of this module says of every data set's table, one below the other, with the
+    name as column ``data``."""
+    return pd.concat([summarise(table, **settings).assign(data=name) for name,
+                      table in tables.items()], ignore_index=True)
+
+
+def leak_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """What the masks alone say about the class, per image, averaged over the splits that tested it.
+
+    Args:
+        table: of :func:`~neuronpath_core.chapters.pruning_honest.comparison.foreign_masks`, one
+            model and kind of tokens.
+
+    Returns:
+        one row per image, with
+
+        - ``own mask``, ``another class's mask``, ``mask of the predicted class``: share of right
+          predictions with the true class's mask, with those of all other classes, and with the mask
+          of the class that the whole model predicts (which needs no label);
+        - ``follows the mask``: of the other classes' masks, the share under which the prediction
+          *is the mask's class*;
+        - ``elsewhere``: how often, under those masks, a class that is neither the image's nor the
+          mask's is predicted, per such class: what a mask that only disturbs would give;
+        - ``label gain``: own mask minus mask of the predicted class; ``leak``: follows the mask
+          minus elsewhere.
+    """
+    classes = table["mask"].nunique()
+    if classes < 3:
+        raise ValueError(f"no leak can be told from masks of {classes} classes; accepted: at "
+                         f"least three classes")
+    own, told = table["mask"] == table["label"], table["mask"] == table["whole"]
+    right, follows = (table["predicted"] == table[name] for name in ("label", "mask"))
+    values = pd.DataFrame({
+        "own mask": right.where(own), "mask of the predicted class": right.where(told),
+        "another class's mask": right.where(~own),
+        "follows the mask": follows.where(~own),
+        "elsewhere": ((~right & ~follows) / (classes - 2)).where(~own)}).astype(float)
+    found = values.groupby([table["image"], table["split"]]).mean().groupby("image").mean()
+    return found.assign(**{"label gain": found["own mask"] - found["mask of the predicted class"],
+                           "leak": found["follows the mask"] - found["elsewhere"]})
+
+
+def leak_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """:func:`leak_rates` averaged over test images, per model and tokens:
+    ``model, tokens, measure, value, low, high``; intervals over images.
+
+    An image for whose predicted class there is no mask is left out of what needs one.
+    """
+    return pd.DataFrame([{"model": model, "tokens": tokens, "measure": measure,
+                          **interval_row(rates[measure].dropna().to_numpy(), seed=seed)}
+                         for (model, tokens),
+                         group in table.groupby(["model", "tokens"], sort=False)
+                         for rates in [leak_rates(group)] for measure in LEAK_MEASURES])
+
+
+# --- intervals and claims ---
+
+
+def split_interval(values: Float[np.ndarray, "split"],
+                   share: float = PUBLISHED_SHARE) -> tuple[float, float]:
+    r"""95 % interval of a mean over random splits of one set of images,
+    :math:`\bar x \pm t_{k-1} s \sqrt{1/k + n_{test}/n_{probe}}`.
+
+    The second term corrects for the images that the splits have in common (Nadeau and Bengio,
+    2003).
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"no interval over splits can be had of shape {values.shape}; accepted: "
+                         f"one value a split, at least two splits")
+    half = stats.t.ppf(0.975,
+                       len(values) - 1) * values.std(ddof=1) * np.sqrt(1 / len(values) + (1 - share)
+                                                                       / share)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _two_intervals(rows: pd.DataFrame, column: str, share: float, seed: int) -> dict[str, float]:
+    """Mean over images with the interval over images, and the interval over splits; each image is
+    first averaged over its splits."""
+    low, high = split_interval(rows.groupby("split")[column].mean().to_numpy(), share)
+    return {**interval_row(rows.groupby("image")[column].mean().to_numpy(), seed=seed),
+            "split_low": low, "split_high": high}
+
+
+def comparison_summary(table: pd.DataFrame, measure: str = "correct",
+                       share: float = PUBLISHED_SHARE, seed: int = 0) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison` averaged over
+    images, each first over its splits.
+
+    Returns:
+        ``model, mask, tokens, kept, top, value, low, high`` (interval over test images),
+        ``split_low, split_high`` (over splits).
+    """
+    keys = ["model", "mask", "tokens", "kept", "top"]
+    return pd.DataFrame([{**dict(zip(keys, names, strict=True)),
+                          **_two_intervals(group, measure, share, seed)}
+                         for names, group in table.groupby(keys, sort=False)])
+
+
+def paired_effect(
+    table: pd.DataFrame, first: Mapping[str, object], second: Mapping[str, object],
+    measure: str = "correct", share: float = PUBLISHED_SHARE, seed: int = 0
+) -> dict[str, float]:
+    """``first - second``, two selections of one model's rows, paired by split and image:
+    ``value, low, high, split_low, split_high, p``.
+
+    p is that of the mean when the signs of the images' differences are flipped at random.
+    """
+    sides = []
+    for wanted in (first, second):
+        chosen = table[np.logical_and.reduce([table[name] == value for name,
+                                              value in wanted.items()])]
+        sides.append(chosen.set_index(["split", "image"])[measure])
+    if sides[0].empty or not sides[0].index.is_unique or not sides[0].index.sort_values().equals(
+            sides[1].index.sort_values()):
+        raise ValueError(f"{dict(first)} and {dict(second)} must be measured on the same images "
+                         f"in the same splits, each once")
+    difference = (sides[0] - sides[1]).rename("difference").reset_index()
+    row = _two_intervals(difference, "difference", share, seed)
+    test = stats.permutation_test((difference.groupby("image")["difference"].mean().to_numpy(),),
+                                  np.mean, permutation_type="samples", n_resamples=9999,
+                                  vectorized=True, rng=np.random.default_rng(seed))
+    return {**row, "p": float(test.pvalue)}
+
+
+def _corrected(family: pd.DataFrame, expected: Sequence[int] | None = None) -> pd.DataFrame:
+    """The family with ``holm`` and ``verdict``: one whose adjusted p exceeds 0.05 is not shown,
+    whatever its own interval."""
+    adjusted, signs = metrics.holm(family["p"]), [1] * len(family) if expected is None else expected
+    verdicts = [report.verdict(row, sign) if p <= 0.05 else "not shown" for row, sign,
+                p in zip(family.to_dict("records"), signs, adjusted, strict=True)]
+    return family.assign(holm=adjusted, verdict=verdicts)
+
+
+def path_leads(table: pd.DataFrame, measure: str = "correct", share: float = PUBLISHED_SHARE,
+               seed: int = 0) -> pd.DataFrame:
+    """How far keeping the path's neurons is ahead of every other criterion at the same t, paired
+    over test images.
+
+    Returns:
+        ``model, mask, tokens, against, top, value, low, high, split_low, split_high, p, holm,
+        verdict``.
+        The family that Holm's correction covers is all rows of one model, mask and tokens; a lead
+        whose adjusted p exceeds 0.05 is ``"not shown"``, whatever its own interval.
+    """
+    families = []
+    for (model, mask, tokens), group in table[table["kept"]
+                                              != WHOLE].groupby(["model", "mask", "tokens"],
+                                                                sort=False):
+        family = pd.DataFrame([
+            {"model": model, "mask": mask, "tokens": tokens, "against": other, "top": top,
+             **paired_effect(group, {"kept": PATH, "top": top}, {"kept": other, "top": top},
+                             measure, share, seed)}
+            for other in dict.fromkeys(group["kept"]) if other != PATH
+            for top in dict.fromkeys(group["top"])])
+        families.append(_corrected(family))
+    return pd.concat(families, ignore_index=True)
+
+
+def size_effects(table: pd.DataFrame, margin: float = 0.05, measure: str = "correct",
+                 share: float = PUBLISHED_SHARE, seed: int = 0) -> pd.DataFrame:
+    """The path's masks against the whole model, per model, mask, tokens and t: does accuracy stay
+    within ``margin``?
+
+    Returns:
+        ``model, mask, tokens, top, value`` (masked minus whole),
+        ``low, high, split_low, split_high, p, verdict``: agrees if the whole interval lies above
+        ``-margin``, contradicts if all of it lies below.
+    """
+    rows = []
+    for model, group in table.groupby("model", sort=False):
+        cells = group[group["kept"] == PATH][["mask", "tokens", "top"]].drop_duplicates()
+        for cell in cells.to_dict("records"):
+            row = paired_effect(group, {"kept": PATH, **cell}, {"kept": WHOLE}, measure, share,
+                                seed)
+            above = {name: row[name] + margin for name in ("low", "high")}
+            rows.append({"model": model, **cell, **row, "verdict": report.verdict(above)})
+    return pd.DataFrame(rows)
+
+
+def setting_effects(table: pd.DataFrame, measure: str = "correct", share: float = PUBLISHED_SHARE,
+                    seed: int = 0) -> pd.DataFrame:
+    """What the tokens and the label do to the path's masks, paired over test images.
+
+    Returns:
+        ``model, effect, at, top, value, low, high, split_low, split_high, p, holm, verdict``:
+        effect ``"tokens"`` is all tokens minus the scope, ``at`` a kind of mask, and agrees if it
+        lowers the measure; ``"label"`` is own class minus one for all, ``at`` some tokens, and
+        agrees if it raises it.  The family of Holm's correction is all rows of one model.
+    """
+    families = []
+    for model, group in table[table["kept"] != WHOLE].groupby("model", sort=False):
+        scope = next(tokens for tokens in group["tokens"] if tokens != EVERYWHERE)
+        rows = []
+        expected = []
+        for top in dict.fromkeys(group["top"]):
+            for effect, ats, ends, sign in (("tokens", (ONE, OWN), (EVERYWHERE, scope), -1),
+                                            ("label", (scope, EVERYWHERE), (OWN, ONE), 1)):
+                varied, fixed = ("tokens", "mask") if effect == "tokens" else ("mask", "tokens")
+                for at in ats:
+                    row = paired_effect(group, *({"kept": PATH, "top": top, fixed: at, varied: end}
+                                                 for end in ends), measure, share, seed)
+                    rows.append({"model": model, "effect": effect, "at": at, "top": top, **row})
+                    expected.append(sign)
+        families.append(_corrected(pd.DataFrame(rows), expected))
+    return pd.concat(families, ignore_index=True)
+
+
+def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.DataFrame,
+                      leaks: pd.DataFrame, top: int, margin: float = 0.05) -> pd.DataFrame:
+    """Figure 6's claim and the reviewers' question, over all models: ``key, claim, text`` (smallest
+    and largest effect), ``tally``, ``verdict``.
+
+    The tables are those of :func:`path_leads`, :func:`size_effects`, :func:`setting_effects` and
+    :func:`leak_summary`; ``top`` is the published t.  The verdict is that of every comparison,
+    where they agree with one another, else ``"mixed"``.
+    """
+    few = sizes[sizes["top"] == top]
+    largest = sizes[(sizes["top"] == sizes["top"].max()) & (sizes["mask"] == ONE)
+                    & (sizes["tokens"] == EVERYWHERE)]
+    free = leads[(leads["mask"] == ONE) & (leads["tokens"] == EVERYWHERE)]
+    within = f"accuracy within {100 * margin:.0f} points of the whole model's"
+    tokens, label = (settings[(settings["effect"] == effect) & (settings["top"] == top)]
+                     for effect in ("tokens", "label"))
+    tells = ("The mask tells the class: under another class's mask that class is predicted more "
+             "often than the others")
+    wanted = [
+        ("published", f"{top} neurons per block, each class its own, all others zeroed at the "
+                      f"scope alone: {within}",
+         few[(few["mask"] == OWN) & (few["tokens"] != EVERYWHERE)]),
+        ("honest", f"The same with one mask for all images, at all tokens: {within}",
+         few[(few["mask"] == ONE) & (few["tokens"] == EVERYWHERE)]),
+        ("largest", f"One mask for all images, at all tokens, {sizes['top'].max()} neurons per "
+                    f"block: {within}", largest),
+        ("tokens", f"Masks at the scope alone flatter: at all tokens accuracy is lower ({top} "
+                   f"kept, one mask for all)", tokens[tokens["at"] == ONE]),
+        ("label", f"The label in the mask adds accuracy over one mask for all ({top} kept, at the "
+                  f"scope alone)", label[label["at"] != EVERYWHERE]),
+        *((key, f"{words} ({top} kept, at {where})",
+           leaks[(leaks["measure"] == measure) & ((leaks["tokens"] == EVERYWHERE) == everywhere)])
+          for key, measure, words, where, everywhere in (
+            ("label gain", "label gain", "The true class's mask gives more accuracy than the "
+                                         "predicted class's", "the scope alone", False),
+            ("leak", "leak", tells, "the scope alone", False),
+            ("leak everywhere", "leak", "The same", "all tokens", True))),
+        *((f"against {other}", f"At equal size the path keeps more accuracy than {other} (one "
+                               f"mask for all, all tokens)", free[free["against"] == other])
+          for other in dict.fromkeys(free["against"])),
+    ]
+    rows = []
+    for key, claim, found in wanted:
+        found = found.reset_index(drop=True)
+        verdicts = list(found["verdict"]) if "verdict" in found else [report.verdict(row)
+                                                                      for row in found.to_dict(
+            "records")]
+        ends = [report.interval_text(found.loc[place], 3)
+                for place in dict.fromkeys((found["value"].idxmin(), found["value"].idxmax()))]
+        rows.append({"key": key, "claim": claim, "text": " to ".join(ends),
+                     "tally": report.tally(verdicts),
+                     "verdict": verdicts[0] if len(set(verdicts)) == 1 else "mixed"})
+    return pd.DataFrame(rows)

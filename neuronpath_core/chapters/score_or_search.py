@@ -1,0 +1,328 @@
+"""Which part of the gain is the score and which the search: every score with every search, on the
+same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from neuronpath_core import baselines, metrics
+from neuronpath_core.attribution import (
+    complete_attribution,
+    joint_attribution_score,
+    knowledge_attribution,
+    placed_rule,
+    top_neurons,
+)
+from neuronpath_core.chapters import analysis
+from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.interventions import class_probabilities, edited_probabilities
+from neuronpath_core.neurons import TargetModel
+from neuronpath_core.stats import report
+from neuronpath_core.study.study import Study
+from neuronpath_core.variants.ablation import ablation_paths
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+# what a path or a neuron is ranked by
+SCORES = {
+    "joint": "joint attribution score", "complete": "complete attribution",
+    "ablation": "ablation effect", "knowledge": "integrated gradients",
+    "gradient_activation": "gradient × activation", "conductance": "conductance",
+}
+# how the ranking is used: one neuron a block given those before it; every block by itself; several
+# partial paths; the best of some random paths
+SEARCHES = ("progressive", "independent", "beam", "random")
+# scores of single neurons, whose sum over a path is largest where every block's is: the first three
+# searches find the same path
+ADDITIVE = ("knowledge", "gradient_activation", "conductance")
+# (score, search) whose path is by definition that of another cell: with no other neuron on the path
+# there is nothing to cross or to condition on
+SAME_AS = {
+    ("joint", "independent"): ("knowledge", "progressive"),
+    ("complete", "independent"): ("knowledge", "progressive"),
+    **{(score, search): (score, "progressive") for score in ADDITIVE
+       for search in ("independent", "beam")},
+}
+RULE = {"quadrature": "gauss-legendre", "steps": 3}
+CONDUCTANCE_STEPS = 8
+
+
+def cell_paths(
+    study: Study, model: str, images: ImageSet, score: str, search: str, width: int = 2,
+    draws: int = 4, seed: int = 0,
+    known: dict[str, Tensor] | None = None
+) -> Int64[Tensor, "image layer"]:
+    """Every image's path by one score and one search.
+
+    Args:
+        score, search: names in ``SCORES`` and ``SEARCHES``.
+        width: partial paths that the beam keeps.
+        draws: random paths of which ``"random"`` takes the one with the largest score.
+        seed: of the random paths.
+        known: attributions of single neurons by score, of this model and these images; filled by
+            what is computed.
+
+    Raises:
+        ValueError: unknown names, or numbers that are not positive.
+    """
+    if score not in SCORES or search not in SEARCHES:
+        raise ValueError(f"unknown cell {score!r}, {search!r}; accepted: {', '.join(SCORES)} with "
+                         f"{', '.join(SEARCHES)}")
+    for name, value in (("width", width), ("draws", draws)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    score, search = SAME_AS.get((score, search), (score, search))
+    target = study.target(model)
+    (pictures, labels) = study.batch(images, model)
+    known = {} if known is None else known
+    if score in ADDITIVE and score not in known:
+        known[score] = neuron_scores(target, pictures, labels, score)
+    if search == "random":
+        return _best_of_random(target, pictures, labels, score, draws, seed, known.get(score))
+    if score in ADDITIVE:
+        return top_neurons(known[score], 1)[..., 0].cpu()
+    if score == "ablation" and search != "progressive":
+        proposals = min(12, target.n_neurons)
+        return ablation_paths(target, pictures, labels, search=search, proposals=proposals,
+                              width=width)[0][..., 0].cpu()
+    settings = {"search": "beam", "width": width} if search == "beam" else {}
+    return study.paths(model, images, "neuron_path" if score == "joint" else score,
+                       **settings).neurons
+
+
+def _best_of_random(target, images, labels, score, draws, seed, neurons):
+    drawn = torch.stack([baselines.random_paths(target, images, seed=seed + draw)[..., 0]
+                         for draw in range(draws)], 1)
+    rows = torch.arange(len(images), device=target.device).repeat_interleave(draws)
+    value = path_scores(target, images, labels, drawn.flatten(0, 1), rows, score,
+                        neurons).reshape(len(images), draws)
+    return drawn[torch.arange(len(images), device=target.device), value.argmax(1)].cpu()
+
+
+def neuron_scores(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"], score: str
+) -> Float[Tensor, "batch layer neuron"]:
+    """One of the ``ADDITIVE`` scores of every neuron."""
+    if score == "knowledge":
+        return knowledge_attribution(target, images, labels, **RULE)
+    if score == "gradient_activation":
+        return baselines.gradient_activation(target, images, labels)
+    return baselines.conductance(target, images, labels,
+                                 *placed_rule(target, "gauss-legendre", CONDUCTANCE_STEPS))
+
+
+def path_scores(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"], paths: Int64[Tensor, "path layer"],
+    rows: Int64[Tensor, "path"], score: str, neurons: Float[Tensor, "batch layer neuron"]
+    | None = None
+) -> Float[Tensor, "path"]:
+    """The score of whole paths, of which ``rows`` says whose image each is for; for ``ADDITIVE``
+    ones the sum over its neurons, whose scores may be given."""
+    if score == "joint":
+        return joint_attribution_score(target, images[rows], labels[rows], paths, **RULE)
+    if score == "complete":
+        return complete_attribution(target, images[rows], labels[rows], paths)
+    if score == "ablation":
+        clean = class_probabilities(target, images).gather(1, labels[:, None])[:, 0]
+        return clean[rows] - edited_probabilities(target, images[rows], paths,
+                                                  "remove").gather(1, labels[rows][:, None])[:, 0]
+    neurons = neuron_scores(target, images, labels, score) if neurons is None else neurons
+    return neurons[rows].gather(2, paths[..., None])[..., 0].sum(1)
+
+
+def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int = 2, draws: int = 4,
+              seed: int = 0) -> pd.DataFrame:
+    """What every cell's paths do.
+
+    Returns:
+        one row per model, score, search and image:
+        ``data, model, score, search, image, removal, enhancement`` (probability deviations of the
+        true class), ``removal_accuracy``, ``jas`` and ``complete`` (attributions of the path).
+    """
+    labels, tables = images.labels.numpy(), []
+    for model in study.check_models(list(names)):
+        target = study.target(model)
+        (pictures, classes) = study.batch(images, model)
+        clean = study.probabilities(model, images)
+        known = {}
+        attributions: dict[str, Tensor] = {}
+        for score in SCORES:
+            for search in SEARCHES:
+                cell = SAME_AS.get((score, search), (score, search))
+                if cell not in known:
+                    neurons = cell_paths(study, model, images, *cell, width, draws, seed,
+                                         attributions).to(target.device)
+                    edited = {name: edited_probabilities(target, pictures, neurons,
+                                                         operation).cpu().double().numpy()
+                              for name, operation in (("removal", "remove"),
+                                                      ("enhancement", "enhance"))}
+                    known[cell] = {name: metrics.probability_deviation(clean, value, labels)
+                                   for name, value in edited.items()} | {
+"removal_accuracy": metrics.accuracy_deviation(clean, edited["removal"], labels),
+"jas": joint_attribution_score(target, pictures, classes, neurons, **RULE).cpu().double().numpy(),
+"complete": complete_attribution(target, pictures, classes, neurons).cpu().double().numpy()}
+                tables.append(pd.DataFrame({"data": study.profile, "model": model, "score": score,
+                                            "search": search, "image": images.ids.numpy(),
+                                            **known[cell]}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def removal_identity(study: Study, names: Sequence[str], images: ImageSet,
+                     steps: int = 24) -> pd.DataFrame:
+    """Complete attribution beside what it should and what it need not equal, for every image's
+    neuron path.
+
+    Returns:
+        one row per model and image: ``data, model, image, complete`` (two forward passes),
+        ``integral`` (its left-hand side, by ``steps`` Gauss-Legendre nodes), ``removal`` (the
+        probability lost by plain removal, nothing clamped) and ``jas``, for patch tokens summed
+        over them as the others are.
+    """
+    tables = []
+    for model in study.check_models(list(names)):
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
+        neurons = study.paths(model, images).neurons.to(target.device)
+        rows = torch.arange(len(pictures), device=target.device)
+        tokens = target.embed(pictures[:1])[:, target.tokens].shape[1]
+        columns = {"complete": complete_attribution(target, pictures, labels, neurons),
+                   "integral": complete_attribution(target, pictures, labels, neurons,
+                                                    "gauss-legendre", steps),
+                   "removal": path_scores(target, pictures, labels, neurons, rows, "ablation"),
+                   "jas": tokens * joint_attribution_score(target, pictures, labels, neurons,
+                                                           "gauss-legendre", steps)}
+        tables.append(pd.DataFrame({"data": study.profile, "model": model,
+                                    "image": images.ids.numpy(),
+                                    **{name: value.detach().cpu().double().numpy() for name,
+                                       value in columns.items()}}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def identity_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Per model: the largest deviation of the identity, how far plain removal is from it, and how
+    much of the score is cross terms.
+
+    Returns:
+        ``data, model, identity`` (largest difference between the two sides), ``complete`` and
+        ``removal`` (means), ``apart`` (mean absolute difference of the two), ``correlation``
+        (Spearman, over images), ``cross`` (share of the joint attribution score's mean that is
+        cross terms, with ``low``, ``high``).
+    """
+    rows = []
+    for (data, model), own in table.groupby(["data", "model"], sort=False):
+        draws = np.random.default_rng(seed).integers(len(own), size=(2000, len(own)))
+        cross = 1 - own["complete"].to_numpy()[draws].mean(1) / own["jas"].to_numpy()[draws].mean(1)
+        low, high = np.quantile(cross, [0.025, 0.975])
+        rows.append({"data": data, "model": model,
+                     "identity": (own["complete"] - own["integral"]).abs().max(),
+                     "complete": own["complete"].mean(),
+                     "removal": own["removal"].mean(),
+                     "apart": (own["complete"] - own["removal"]).abs().mean(),
+                     "correlation": own["complete"].corr(own["removal"], method="spearman"),
+                     "cross": 1 - own["complete"].mean() / own["jas"].mean(), "low": low,
+                     "high": high})
+    return pd.DataFrame(rows)
+
+
+def _cube(table: pd.DataFrame, measure: str) -> np.ndarray:
+    """``(image, score, search)``."""
+    wide = table.pivot(index="image", columns=["score", "search"], values=measure)
+    scores = [score for score in SCORES if score in set(table["score"])]
+    return wide[[(score, search) for score in scores for search in SEARCHES]].to_numpy().reshape(
+        len(wide), len(scores), len(SEARCHES))
+
+
+def _shares(cells: np.ndarray) -> np.ndarray:
+    """Shares of the variance between cells that belong to the score, the search, and both together,
+    ``(..., 3)``."""
+    centred = cells - cells.mean((-2, -1), keepdims=True)
+    score, search = centred.mean(-1), centred.mean(-2)
+    parts = np.stack([cells.shape[-1] * np.square(score).sum(-1),
+                      cells.shape[-2] * np.square(search).sum(-1),
+                      np.square(centred - score[..., None] - search[..., None, :]).sum((-2, -1))],
+                     -1)
+    total = parts.sum(-1, keepdims=True)
+    return np.divide(parts, total, out=np.zeros_like(parts), where=total > 1e-24)
+
+
+def factor_shares(table: pd.DataFrame, measure: str = "removal", deterministic: bool = True,
+                  resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How much of the difference between cells belongs to the score, to the search, and to their
+    interplay (two-way decomposition of the cell means).
+
+    Args:
+        table: of :func:`factorial`, or the rows of some of its scores.
+        measure: a column of it.
+        deterministic: leave out the search ``"random"``, which would otherwise be most of the
+            search's share.
+
+    Returns:
+        one row per model and factor: ``data, model, factor, value, low, high``; value and interval
+        corrected for bias by the bootstrap (the basic one) over images, the same in all cells.
+    """
+    rows, rng = [], np.random.default_rng(seed)
+    kept = [index for index, search in enumerate(SEARCHES) if search != "random"
+            or not deterministic]
+    for (data, model), own in table.groupby(["data", "model"], sort=False):
+        cube = _cube(own, measure)[:, :, kept]
+        draws = np.stack([_shares(cube[rng.integers(len(cube), size=len(cube))].mean(0))
+                          for _ in range(resamples)])
+        # noise adds to every sum of squares, and a resample has twice of it: that bias is turned
+        # round, which percentiles would keep
+        around = 2 * _shares(cube.mean(0))
+        value, low, high = np.clip(around
+                                   - np.stack([draws.mean(0),
+                                               *np.quantile(draws, [0.975, 0.025], axis=0)]), 0, 1)
+        rows += [{"data": data, "model": model, "factor": factor, "value": value[index],
+                  "low": low[index], "high": high[index]}
+                 for index, factor in enumerate(("score", "search", "interplay"))]
+    return pd.DataFrame(rows)
+
+
+# what each difference isolates: (first cell, second cell), first minus second, positive where the
+# first removes more of the probability
+CONTRASTS = {
+    "conditioning on the path so far": (("complete", "progressive"), ("knowledge", "progressive")),
+    "cross terms": (("joint", "progressive"), ("complete", "progressive")),
+    "both, the published search against integrated gradients": (("joint", "progressive"),
+                                                                ("knowledge", "progressive")),
+    "a beam instead of one path": (("joint", "beam"), ("joint", "progressive")),
+    "the score alone, on the same random paths": (("joint", "random"), ("knowledge", "random")),
+    "search instead of random paths": (("joint", "progressive"), ("joint", "random")),
+    "attribution instead of the effect itself": (("joint", "progressive"),
+                                                 ("ablation", "progressive")),
+}
+
+
+def contrasts(table: pd.DataFrame, measure: str = "removal", seed: int = 0) -> pd.DataFrame:
+    """Paired differences that isolate one ingredient each, positive where the first cell's paths
+    remove more (or, for another measure, have more).
+
+    Returns:
+        ``data, model, contrast, value, low, high, verdict``: means over images with bootstrap
+        intervals.
+    """
+    rows, sign = [], -1 if measure.startswith("removal") else 1
+    for (data, model), own in table.groupby(["data", "model"], sort=False):
+        cells = {key: group.set_index("image")[measure] for key,
+                 group in own.groupby(["score", "search"])}
+        for name, (first, second) in CONTRASTS.items():
+            row = analysis.interval_row(sign * (cells[first] - cells[second]).to_numpy(), seed=seed)
+            rows.append({"data": data, "model": model, "contrast": name, **row,
+                         "verdict": report.verdict(row)})
+    return pd.DataFrame(rows)
+
+
+def cell_means(table: pd.DataFrame, measure: str = "removal") -> pd.DataFrame:
+    """Mean over images, then over models, of a measure: scores by searches."""
+    means = table.groupby(["data", "model", "score", "search"])[measure].mean().groupby(
+        ["score", "search"]).mean().unstack()
+    return means.reindex(index=list(SCORES), columns=list(SEARCHES)).rename(index=SCORES)

@@ -1,0 +1,80 @@
+"""How far single precision moves the scores that a search chooses by, and what a draft in it makes
+of the paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from neuronpath_core.fast.search import search_paths
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.paths import (
+    DRAFT,
+    DRAFTS,
+    ROUNDING_UNITS,
+    WIDE_ROUNDING_UNITS,
+    complete_settings,
+    find_paths,
+    integral,
+)
+from neuronpath_core.study.study import Study
+from neuronpath_core.support.memory import memory_limit
+
+
+def draft_agreement(study: Study, names: Sequence[str], images: ImageSet,
+                    **settings) -> pd.DataFrame:
+    r"""Paths searched in single precision alone, and by a draft in it that is checked, beside those
+    of double precision.
+
+    Args:
+        study: its models and device; whatever its precision is, double is what is compared with.
+        names, images: models and images.
+        settings: of :func:`~neuronpath_core.paths.find_paths`, for a joint search.
+
+    Returns:
+        one row per model: ``model, images``; ``single, draft`` (shares of paths equal to those of
+        double precision); ``again`` (share of images of which the draft makes a choice again in
+        double); ``units``, how far rounding moves :attr:`~neuronpath_core.fast.search.Found.gap` of
+        the images whose path is the same, at most, in units of the single precision; ``score``, the
+        largest deviation of the score, of its size.
+
+    Raises:
+        ValueError: unknown models, or settings that do not fit.
+    """
+    study = study if study.dtype == "float64" else replace(study, dtype="float64")
+    rows, unit = [], torch.finfo(DRAFTS[DRAFT]).eps
+    for model in study.check_models(list(names)):
+        target, (pictures, labels) = study.target(model), study.batch(images, model)
+        complete = complete_settings(target, **settings | {"draft": DRAFT})
+        terms = integral(*(complete[name] for name in ("context", "quadrature", "steps", "nodes",
+                                                       "exact_steps")))
+        found = {}
+        terms = [term.on(target.device) for term in terms]
+        for way, searched in (("double", target), ("single", target.in_dtype(DRAFTS[DRAFT]))):
+            with memory_limit(target, study.memory_budget):
+                found[way] = search_paths(searched, pictures.to(searched.dtype), labels, terms,
+                                          complete["top"] or 1)
+        drafted = find_paths(target, pictures, labels, **complete | {"top": complete["top"] or 1},
+                             memory_budget=study.memory_budget)
+        double, single = found["double"], found["single"]
+        same = _same(single.neurons, double.neurons)
+        least = ROUNDING_UNITS if double.neurons.shape[2] == 1 else WIDE_ROUNDING_UNITS
+        moved = (single.gap.double() - double.gap).abs()[same & double.gap.isfinite()]
+        rows.append({
+            "model": model, "images": len(images), "single": same.double().mean().item(),
+            "draft": _same(drafted.neurons, double.neurons).double().mean().item(),
+            "again": (~(single.gap >= least * unit)).double().mean().item(),
+            "units": (moved.max() / unit).item() if len(moved) else 0.0,
+            "score": ((drafted.score - double.score).abs() / double.score.abs()).max().item(),
+        })
+    return pd.DataFrame(rows)
+
+
+def _same(paths: Tensor, others: Tensor) -> Tensor:
+    """``(batch,)``: whether an image's paths take the same neurons, several of a block in any
+    order."""
+    return (paths.sort(-1).values == others.sort(-1).values).flatten(1).all(1)

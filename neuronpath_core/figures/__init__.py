@@ -1,0 +1,66 @@
+"""One function per figure, from tidy tables; each returns a closed figure, so that a notebook shows
+it exactly once."""
+
+from neuronpath_core.figures.agreement import (
+    block_correlations,
+    correlation_dots,
+    overlap_blocks,
+    overlap_dots,
+    pair_correlations,
+    replica_shares,
+)
+from neuronpath_core.figures.attention import (
+    half_curves,
+)
+from neuronpath_core.figures.checks import (
+    decoy_curves,
+    defect_effects,
+    factorial_map,
+    lead_forest,
+    mask_leak,
+    pruning_criteria,
+    recovery_map,
+)
+from neuronpath_core.figures.paper import (
+    benchmark_ratios,
+    class_violins,
+    concentration_curves,
+    cost_curves,
+    deviation_boxes,
+    integrand_curves,
+    knowledge_blocks,
+    pruning_curves,
+    similar_classes,
+    similarity_matrices,
+    table1_intervals,
+    utilisation_maps,
+)
+
+__all__ = [
+    "benchmark_ratios",
+    "block_correlations",
+    "class_violins",
+    "concentration_curves",
+    "correlation_dots",
+    "cost_curves",
+    "decoy_curves",
+    "defect_effects",
+    "deviation_boxes",
+    "factorial_map",
+    "half_curves",
+    "integrand_curves",
+    "knowledge_blocks",
+    "lead_forest",
+    "mask_leak",
+    "overlap_blocks",
+    "overlap_dots",
+    "pair_correlations",
+    "pruning_criteria",
+    "pruning_curves",
+    "recovery_map",
+    "replica_shares",
+    "similar_classes",
+    "similarity_matrices",
+    "table1_intervals",
+    "utilisation_maps",
+]

@@ -1,0 +1,72 @@
+"""What all figures share: one look, one colour a method, and values with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neuronpath_core.chapters.analysis import METHOD_LABELS
+
+DPI = 150
+# points; on a page a figure is as wide as the text, so that in the widest figures less could not be
+# read
+SMALL = 8.5
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """One look for all figures, without changing the caller's settings; what was drawn is closed,
+    so that a notebook shows it once."""
+    @wraps(draw)
+    def drawn(*args, **kwargs) -> Figure:
+        with sns.axes_style("whitegrid"), sns.plotting_context("notebook",
+                                                               font_scale=0.85), sns.color_palette(
+                "colorblind"), \
+                plt.rc_context({"figure.dpi": DPI, "figure.constrained_layout.use": True,
+                                "axes.titlesize": "medium"}):
+            before = plt.get_fignums()
+            try:
+                return draw(*args, **kwargs)
+            finally:
+                for number in set(plt.get_fignums()) - set(before):
+                    plt.close(number)
+    return drawn
+
+
+def block_ticks(blocks: int) -> list[int]:
+    """Which blocks, counted from 1, a narrow panel names: all of a few, every second or fewer of
+    many; always whole numbers."""
+    step = max(2, blocks // 6)
+    return list(range(1, blocks + 1)) if blocks <= 6 else list(range(step, blocks + 1, step))
+
+
+def legend_outside(figure: Figure, axis: Axes, place: str = "lower", ncols: int = 4,
+                   **settings) -> None:
+    """One legend for all panels, of what ``axis`` shows, above (``"upper"``) or below them."""
+    figure.legend(*axis.get_legend_handles_labels(), loc=f"outside {place} center", ncols=ncols,
+                  **{"fontsize": SMALL, **settings})
+
+
+def method_colours() -> dict[str, tuple]:
+    """A colour for each method's title, the same in all figures."""
+    return dict(zip(METHOD_LABELS.values(), sns.color_palette("colorblind", len(METHOD_LABELS)),
+                    strict=True))
+
+
+def spans(rows: pd.DataFrame) -> np.ndarray:
+    """How far each interval ``low, high`` reaches below and above its ``value``, ``(2, row)``, as
+    matplotlib's error bars take it; never negative."""
+    return np.clip(np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]), 0, None)
+
+
+def whiskers(axis: Axes, positions, rows: pd.DataFrame, **style) -> None:
+    """The intervals of the rows upright at the positions; ``style`` as of ``Axes.errorbar``, which
+    draws no points unless asked (``fmt``)."""
+    axis.errorbar(positions, rows["value"], yerr=spans(rows),
+                  **{"fmt": "none", "ecolor": "0.25", "elinewidth": 1, "capsize": 2, **style})

@@ -1,0 +1,202 @@
+"""A profile's own images: where they lie, which of a model's outputs each class is, and what the
+classes are called."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.data import ImageNetInfo as WordNetInfo
+
+from neuronpath_core.images.file_images import FileImages
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.index import PictureIndex
+from neuronpath_core.images.readers import (
+    DATA_VARIABLE,
+    FolderSource,
+    TarSource,
+    data_folder,
+    layout,
+    open_source,
+    read_class_map,
+)
+from neuronpath_core.models.preprocessing import check_overrides
+
+TIMM_NAMES = "timm"
+# timm takes one for the other
+SAME_PART = ({"train", "training"}, {"val", "valid", "validation", "eval", "evaluation"})
+
+
+@cache
+def wordnet_classes(subset: str | None = None) -> tuple[dict[str, int], tuple[str, ...]]:
+    """WordNet id -> index, and a name each, of the classes that timm knows: the first of its
+    description; two of the same name are told apart by their ids.
+
+    Args:
+        subset: which of timm's lists of classes; by default the first.
+
+    Raises:
+        ValueError: timm has no such list.
+    """
+    try:
+        info = WordNetInfo(*([subset] if subset else []))
+    except AssertionError as error:
+        raise ValueError(f"timm has no classes {subset!r}; accepted: {TIMM_NAMES}, or "
+                         f"{TIMM_NAMES}/ and one of timm's lists of classes") from error
+    ids, names = info.label_names(), [names.split(",")[0] for names in info.label_descriptions()]
+    often = Counter(names)
+    return ({each: index for index, each in enumerate(ids)},
+            tuple(f"{name} ({each})" if often[name] > 1 else name for each,
+                  name in zip(ids, names, strict=True)))
+
+
+def class_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names: str | list
+                  | None = None, mapped: bool = False
+                  ) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and class names: which of a model's outputs stands for the class of each image.
+
+    Args:
+        classes: name -> index as the reader numbers them, folders in the order of their names;
+            empty where classes have no names.
+        targets: the reader's index for each image.
+        class_names: ``"timm"``: the names are WordNet ids, any of those that timm knows; labels are
+            timm's numbers, so that a folder with ten of a model's classes fits it.  ``"folder"``:
+            labels are the reader's numbers.  A list: the name of every class; where all the
+            reader's names are in it, labels are positions in it.  ``None``: ``"timm"`` if timm
+            knows every name, else ``"folder"``.
+        mapped: a class map has given the numbers, which stay.
+
+    Returns:
+        Labels, int64 ``(image,)``, and one name per class.
+
+    Raises:
+        ValueError: names that timm does not know, or a list that does not fit.
+    """
+    found, most = sorted(classes, key=classes.__getitem__), int(targets.max(initial=-1)) + 1
+    fixed = mapped or not classes
+    if isinstance(class_names, (list, tuple)):
+        names = tuple(map(str, class_names))
+        if len(set(names)) < len(names) or most > len(names) or not fixed and not set(found) <= set(
+                names) and len(found) != len(names):
+            raise ValueError(f"class_names lists {len(names)} names for {max(len(found), most)} "
+                             f"classes; accepted: different names, one for each class, "
+                             "or such that all folders' names are among them")
+        numbers = {name: index for index, name in enumerate(names)}
+        return (targets if fixed or not set(found) <= set(names)
+                else _renumbered(classes, targets, numbers)), names
+    if class_names is not None and (not isinstance(class_names, str)
+                                    or class_names.partition("/")[0] not in (TIMM_NAMES, "folder")):
+        raise ValueError(f"class_names cannot be {class_names!r}; accepted: {TIMM_NAMES}, folder, "
+                         f"or a list of names")
+    numbers, descriptions = wordnet_classes((class_names or "").partition("/")[2] or None)
+    strange = [name for name in found if name not in numbers]
+    if (class_names or "").startswith(TIMM_NAMES):
+        if strange or most > len(descriptions) and fixed:
+            raise ValueError(f"class_names are those of timm, which does not know "
+                             f"{', '.join(strange[:3]) or f'a class number {most - 1}'}; "
+                             "accepted: folders named by WordNet ids such as n01440764, or "
+                             "class_names: folder")
+        if not found:
+            return targets, descriptions
+    if found and not strange and not mapped and class_names != "folder":
+        return _renumbered(classes, targets, numbers), descriptions
+    names = [f"class {index}"
+             for index in range(max([most, *(index + 1 for index in classes.values())]))]
+    for name in reversed(found):
+        names[classes[name]] = descriptions[
+            numbers[name]] if mapped and class_names != "folder" and name in numbers else name
+    return targets, tuple(names)
+
+
+def _renumbered(classes: Mapping[str, int], targets: np.ndarray,
+                numbers: Mapping[str, int]) -> np.ndarray:
+    table = np.full(max(classes.values()) + 1, -1, np.int64)
+    for name, index in classes.items():
+        table[index] = numbers[name]
+    return table[targets]
+
+
+def check_classes(images: ImageSet, n_classes: int, model_name: str) -> None:
+    """Refuse images whose classes cannot be a model's outputs.
+
+    Raises:
+        ValueError: another number of classes than the model has outputs, unless a class map or the
+            data set itself gives their numbers; or a label that is not one of the outputs.
+    """
+    count, most = len(images.class_names), int(images.labels.max()) + 1 if len(images) else 0
+    if most <= n_classes and (count == n_classes or getattr(images, "numbered", False)):
+        return
+    present = len(torch.unique(images.labels))
+    hint = "class_names: folder, which numbers the folders in their order"
+    if present != n_classes:
+        hint = ("class_names: timm for folders named by WordNet ids, or a class_map, a text file "
+                "with the folder of output 0 in its first line")
+    some = ", ".join(map(repr, images.class_names[:3])) + (", …" if count > 3 else "")
+    raise ValueError(f"the images have {count} classes ({some}), {present} of them with images "
+                     f"and labels up to {most - 1}, but {model_name} has {n_classes} outputs; "
+                     f"accepted: as many classes as outputs, {hint}")
+
+
+def load_files(part: str, *, reader: str = "", root: str | None = None, split: str = "validation",
+               train_split: str | None = None,
+               class_names: str | list | None = None, class_map: Mapping | str | None = None,
+               unreadable: str = "fatal", preprocessing: Mapping | None = None,
+               obtain: str = "", input_key: str | None = None, target_key: str | None = None,
+               num_samples: int | None = None,
+               base: Path | None = None, index_folder: Path | None = None,
+               threads: int | None = None) -> FileImages:
+    """One part of a data set on disk, with all its images and none of them opened.
+
+    Args:
+        part: ``"held_out"``, which is ``split``, or ``"train"``, which is ``train_split``.
+        reader: ``""``, ``"folder"`` or ``"tar"``; ``"hfds/NAME"`` for a Hugging Face data set; see
+            :func:`~neuronpath_core.images.readers.open_source`.
+        root: the folder or tar file, relative to ``base``; the variable ``NEURONPATH_DATA`` goes
+            before it.
+        class_names, class_map: see :func:`class_numbers`,
+            :func:`~neuronpath_core.images.readers.read_class_map`.
+        unreadable: ``"fatal"`` refuses images that cannot be read, ``"skip"`` leaves them out with
+            a warning.
+        preprocessing: what is to override a model's own, see
+            :func:`~neuronpath_core.models.preprocessing.model_preprocessing`; looked at, not used
+            here.
+        obtain: how to get the data, for the message that they are missing.
+        input_key, target_key, num_samples: of timm's readers.
+        index_folder: where to keep what is known of the files; without it they are opened again by
+            the next process.
+        threads: that read and decode side by side.
+
+    Raises:
+        ValueError: data, part or settings that there are not.
+    """
+    check_overrides(preprocessing)
+    if part == "train" and (train_split is None or train_split == split
+                            or any({train_split, split} <= same for same in SAME_PART)):
+        raise ValueError(f"this data set has no training images (train_split: {train_split}); "
+                         f"accepted: held_out, or train_split, a part other than {split}")
+    base, asked = Path(base or "."), data_folder()
+    place = asked if asked else None if root is None else (base / Path(root).expanduser()).resolve()
+    reader = "" if reader in (None, "folder", "tar") else reader
+    missing = f"{obtain}; " if obtain else ""
+    wanted = read_class_map(class_map, (base, place))
+    source = open_source(reader, None if place is None else str(place), train_split
+                         if part == "train" else split, wanted,
+                         f"{missing}the folder is named by --data DIR, by {DATA_VARIABLE}, or by "
+                         f"root in the data set's entry", input_key=input_key,
+                         target_key=target_key, num_samples=num_samples)
+    if part == "train" and (isinstance(source, TarSource) or isinstance(source, FolderSource)
+                            and os.path.samefile(source.dataset.reader.root, place)):
+        raise ValueError(f"{place} has no folder {train_split} for the training images; accepted: "
+                         f"{layout(place).replace('/val/', f'/{train_split}/')}")
+    labels, names = class_numbers(source.classes, source.targets, class_names, wanted is not None)
+    file = None if index_folder is None else Path(
+        index_folder) / f"images-{sha256(source.where.encode()).hexdigest()[:12]}.parquet"
+    return FileImages(source, torch.from_numpy(labels), torch.arange(len(source)), names,
+                      index=PictureIndex(file), unreadable=unreadable,
+                      numbered=wanted is not None or not source.classes, threads=threads)

@@ -1,0 +1,181 @@
+"""Rendered scenes: one object in front of a background, with a mask for every concept that its
+class is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, UInt8
+
+SIZE = 32  # height and width of a scene
+SUPERSAMPLING = 2
+BAND = 1.7  # width of the outline, in pixels
+# period of the stripes, period and radius of the dots, in pixels
+STRIPE, DOT, DOT_RADIUS = 4.0, 4.4, 1.35
+LARGEST = 13.0  # radius of the largest object
+PARTS = ("train", "held_out")
+MASKS = ("object", "outline", "fill", "colour")
+COLOURS = {"red": (0.90, 0.10, 0.10), "orange": (1.00, 0.55, 0.00), "yellow": (0.95, 0.90, 0.10),
+           "green": (0.10, 0.70, 0.20),
+           "cyan": (0.10, 0.85, 0.90), "blue": (0.15, 0.25, 0.95), "purple": (0.55, 0.10, 0.75),
+           "pink": (1.00, 0.50, 0.75)}
+TONES = {"dark grey": 0.12, "grey": 0.42, "light grey": 0.80}
+BACKGROUNDS = ("plain", "graded", "noisy")
+
+
+def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    tenth, inner = np.pi / 5, 0.5
+    angle = np.abs((np.arctan2(y, x) + tenth) % (2 * tenth) - tenth)  # folded onto half a ray
+    along, across = inner * np.cos(tenth) - 1, inner * np.sin(tenth)
+    radius, length = np.hypot(x, y), np.hypot(along, across)
+    return (across * (radius * np.cos(angle) - 1) - along * radius * np.sin(angle)) / length
+
+
+def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    x, y = np.abs(x), np.abs(y)
+    return np.minimum(np.maximum(x - 0.95, y - 0.4), np.maximum(x - 0.4, y - 0.95))
+
+
+# distance to the edge, negative inside, in coordinates in which the object fills the unit circle
+OUTLINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "circle": lambda x, y: np.hypot(x, y) - 0.9,
+    "square": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 0.75,
+    "triangle": lambda x, y: np.maximum(-y, 0.8660254037844386 * np.abs(x) + 0.5 * y) - 0.5,
+    "star": lambda x, y: _star(-y, x),
+    "cross": _cross,
+    "crescent": lambda x, y: np.maximum(np.hypot(x, y) - 0.95, 0.7 - np.hypot(x, y + 0.65)),
+}
+# distance to the edge of the painted pattern inside the outline, in pixels of the object's own axes
+FILLS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "solid": lambda x, y: np.full_like(x, -np.inf),
+    "hollow": lambda x, y: np.full_like(x, np.inf),
+    "striped": lambda x, y: np.abs(y % STRIPE - STRIPE / 2) - STRIPE / 4,
+    "dotted": lambda x, y: np.hypot(x % DOT - DOT / 2, y % DOT - DOT / 2) - DOT_RADIUS,
+}
+CLASS_NAMES = tuple(f"{fill} {outline}" for outline in OUTLINES for fill in FILLS)
+TAXONOMY = {"outline": tuple(outline for outline in OUTLINES for _ in FILLS),
+            "fill": tuple(fill for _ in OUTLINES for fill in FILLS)}
+
+_STEPS = (np.arange(SIZE * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
+_Y, _X = np.meshgrid(_STEPS, _STEPS, indexing="ij")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A rendered scene.
+
+    Attributes:
+        pixels: uint8 ``(32, 32, 3)``.
+        label: class, the position in ``CLASS_NAMES``.
+        masks: bool ``(32, 32)`` each.  ``object``: the pixels inside the edge; ``outline``: of
+            these the band along the edge, which is always painted; ``fill``: the others, where the
+            pattern shows; ``colour``: the painted pixels, which carry the object's colour.
+        caption: colour, fill, outline and background in words.
+    """
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    label: int
+    masks: dict[str, Bool[np.ndarray, "height width"]]
+    caption: str
+
+
+def _covered(distance: np.ndarray) -> Float[np.ndarray, "height width"]:
+    """Share of each pixel on the inner side of an edge, from the signed distance on the finer grid.
+    """
+    fine = np.clip(0.5 - distance * SUPERSAMPLING, 0, 1)
+    return fine.reshape(SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING).mean((1, 3))
+
+
+def _background(kind: str, level: float, draws: np.ndarray, grain: np.ndarray,
+                difficulty: float) -> Float[np.ndarray, "height width 3"]:
+    light = np.full((SIZE, SIZE), level)
+    if kind == "graded":
+        slope = 0.15 + 0.25 * difficulty * draws[0]
+        turn, place = 2 * np.pi * draws[1], (np.arange(SIZE) + 0.5) / SIZE - 0.5
+        light += slope * (np.cos(turn) * place[None] + np.sin(turn) * place[:, None])
+    if kind == "noisy":
+        light += (0.05 + 0.10 * difficulty) * np.kron(2 * grain - 1, np.ones((2, 2)))
+    return light[..., None] + 0.05 * (draws[2:5] - 0.5)
+
+
+def _paint(image: np.ndarray, share: np.ndarray, colour: np.ndarray, contrast: float,
+           level: float) -> np.ndarray:
+    return image + share[..., None] * (level + contrast * (colour - level) - image)
+
+
+def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Scene:
+    """One scene of class ``index % 24``, from ``numpy.random.default_rng([seed, part, index])``:
+    the same whatever else is rendered.
+
+    Drawn at random are colour, position, radius, rotation and background (plain, graded or noisy).
+    ``difficulty`` d is how far the draws reach: the middle of the object lies anywhere in a square
+    of d times the width that the object leaves free, it is turned by at most 180 d degrees, its
+    radius is 12 - 5 d to 13 pixels, its contrast 1 - 0.7 d to 1; each of six small discs and bars
+    lies behind it with probability d, and the noise of the pixels has the standard deviation 0.12 d
+    of their range.
+
+    Args:
+        part: ``"train"`` or ``"held_out"``, which have no scene in common.
+        index: number of the scene in its part.
+        seed: of the whole data set.
+        difficulty: from 0 to 1; the draws do not depend on it.
+
+    Raises:
+        ValueError: an unknown part, an index or a seed that is no whole number of at least 0, or a
+            difficulty outside the range.
+    """
+    if part not in PARTS:
+        raise ValueError(f"unknown part {part!r}; accepted: {', '.join(PARTS)}")
+    for name, value in (("index", index), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} cannot be {value!r}; accepted: a whole number of at least 0")
+    if isinstance(difficulty, bool) or not isinstance(difficulty,
+                                                      (int, float)) or not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty cannot be {difficulty!r}; accepted: a number from 0 to 1")
+    rng, label = np.random.default_rng([seed, PARTS.index(part), index]), index % len(CLASS_NAMES)
+    outline, fill = TAXONOMY["outline"][label], TAXONOMY["fill"][label]
+    own, scatter = rng.random(20), rng.random((6, 6))
+    grain, noise = rng.random((SIZE // 2, SIZE // 2)), rng.standard_normal((SIZE, SIZE, 3))
+    names = list(COLOURS)
+    colour = names[int(own[0] * len(names))]
+    tone = list(TONES)[int(own[1] * len(TONES))]
+    kind = BACKGROUNDS[int(own[2] * len(BACKGROUNDS))]
+    level = TONES[tone] + 0.08 * (own[3] - 0.5)
+    contrast = 1 - 0.7 * difficulty * own[4]
+
+    image = _background(kind, level, own[5:10], grain, difficulty)
+    for present, shade, x, y, turn, size in scatter:
+        if present < difficulty:
+            along = np.cos(2 * np.pi * turn) * (_X - SIZE * x) + np.sin(2 * np.pi * turn) * (
+                _Y - SIZE * y)
+            across = np.cos(2 * np.pi * turn) * (_Y - SIZE * y) - np.sin(2 * np.pi * turn) * (
+                _X - SIZE * x)
+            distance = np.hypot(along, across) - 1 - 2 * size if size < 0.5 else np.maximum(
+                np.abs(along) - 6 * size, np.abs(across) - 0.7)
+            image = _paint(image, _covered(distance),
+                           np.array(COLOURS[names[int(shade * len(names))]]), contrast, level)
+
+    radius = LARGEST - (1 + 5 * difficulty) * own[10]
+    margin = 0.9 * radius
+    room, turn = difficulty * (SIZE - 2 * margin), difficulty * np.pi * (2 * own[13] - 1)
+    x, y = _X - SIZE / 2 - room * (own[11] - 0.5), _Y - SIZE / 2 - room * (own[12] - 0.5)
+    cosine, sine = np.cos(turn), np.sin(turn)
+    x, y = cosine * x + sine * y, cosine * y - sine * x
+    edge = radius * OUTLINES[outline](x / radius, y / radius)
+    pattern = np.minimum(FILLS[fill](x + STRIPE * own[14], y + STRIPE * own[15]), -BAND - edge)
+    whole, painted = _covered(edge), _covered(np.maximum(edge, pattern))
+    image = _paint(image, painted, np.array(COLOURS[colour]) + 0.1 * (own[16:19] - 0.5), contrast,
+                   level)
+    pixels = np.round(255 * np.clip(image + 0.12 * difficulty * noise, 0, 1)).astype(np.uint8)
+
+    inside = whole > 0.5
+    band = inside & (_covered(np.maximum(edge, -BAND - edge)) > 0.5)
+    article = "an" if colour[0] in "aeiou" else "a"
+    return Scene(pixels, label, {"object": inside, "outline": band, "fill": inside & ~band,
+                                 "colour": painted > 0.5},
+                 f"{article} {colour} {fill} {outline} on a {kind} {tone} background")

@@ -1,0 +1,319 @@
+"""Which FFN neurons matter, by weights, activations and torch-pruning, and networks from which the
+others are physically gone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import numbers
+import statistics
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from timm.layers import Mlp
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from neuronpath_core.fast.blocks import is_touched
+from neuronpath_core.models.build import build_model
+from neuronpath_core.neurons import TargetModel, hooked
+from neuronpath_core.study.store.tables import check_writable, write_atomically
+from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.text import one_line
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int64
+
+Kept = Sequence[Sequence[int]]
+
+
+# --- importance of every neuron, (layer, neuron) ---
+
+
+@torch.no_grad()
+def weight_norms(target: TargetModel) -> Float[Tensor, "layer neuron"]:
+    r"""Weight magnitude :math:`\lVert \mathrm{fc1}_i \rVert\, \lVert v_i \rVert` of a neuron's row
+    and value vector: the norm of the linear map through it."""
+    return torch.stack([block.mlp.fc1.weight.norm(dim=1) * target.value_vectors(index).norm(dim=1)
+                        for index, block in enumerate(target.model.blocks)])
+
+
+@torch.no_grad()
+def mean_activations(target: TargetModel,
+                     images: Float[Tensor, "batch channel height width"]) -> Float[Tensor,
+                                                                                   "layer neuron"]:
+    r"""Mean size :math:`|w^l_i|` over images and *all* tokens, whatever the scope."""
+    target.check_images(images)
+
+    def sums(chosen: Tensor) -> Tensor:
+        found: dict[int, Tensor] = {}
+
+        def keep(index: int):
+            return lambda value: found.__setitem__(index, value.abs().mean(1).sum(0))
+
+        with hooked(target, {index: keep(index) for index in range(target.n_blocks)}):
+            target(images[chosen])
+        return torch.stack([found[index] for index in range(target.n_blocks)])
+
+    return torch.stack(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                 sums)).sum(0) / len(images)
+
+
+def ffn_gradients(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"], groups: Bool[Tensor, "group batch"]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradient of an image's cross-entropy in the FFN weights: its mean, and the mean of its
+    square, over each group of images.
+
+    Returns:
+        Two lists of tensors ``(group, out, in)``: weights of block 0's ``fc1``, of its ``fc2``, of
+        block 1's ``fc1``, …
+    """
+    target.check_batch(images, labels)
+    groups = torch.as_tensor(groups)
+    if groups.dtype != torch.bool or groups.ndim != 2 or groups.shape[1] != len(
+            images) or not groups.any(1).all():
+        raise ValueError(f"groups must be bool (group, {len(images)}) with at least one image "
+                         f"each, got {groups.dtype} {tuple(groups.shape)}")
+    model = _trainable_copy(target)
+    weights = [linear.weight for block in model.blocks for linear in (block.mlp.fc1, block.mlp.fc2)]
+    first, second = ([torch.zeros(len(groups), *weight.shape).to(weight) for weight in weights]
+                     for _ in range(2))
+    with torch.enable_grad():
+        for index in torch.arange(len(images)).split(1):
+            mine = groups[:, index].to(images)[..., None]
+            for mean, square, gradient in zip(first, second,
+                                              torch.autograd.grad(
+                    F.cross_entropy(model(images[index]), labels[index]), weights), strict=True):
+                mean += mine * gradient
+                square += mine * gradient.square()
+    counts = groups.sum(1).to(images)[:, None, None]
+    return [mean / counts for mean in first], [square / counts for square in second]
+
+
+def _trainable_copy(target: TargetModel) -> VisionTransformer:
+    # gradients are left on it, and a frozen model has none
+    return copy.deepcopy(target.model).requires_grad_(True)
+
+
+def torch_pruning_importance(
+    target: TargetModel, criterion: Literal["magnitude", "taylor", "hessian"],
+    images: Float[Tensor, "batch channel height width"],
+    gradients: Sequence[Tensor] | None = None,
+) -> Float[Tensor, "layer neuron"]:
+    r"""Importance of every neuron by torch-pruning: of the group of ``fc1``'s rows and ``fc2``'s
+    columns that its dependency graph finds.
+
+    Per neuron, with g the gradient of the loss, the mean over row and column of
+
+    .. math::
+
+        \sum_j W_{ij}^2, \qquad \sum_j |W_{ij}\, g_{ij}|, \qquad
+        \sum_j W_{ij}^2\, \overline{g_{ij}^2},
+
+    divided by its mean over the block; float32, whatever the model.
+
+    Args:
+        criterion: ``"magnitude"``; ``"taylor"`` (Molchanov et al., 2019); ``"hessian"`` (optimal
+            brain damage, LeCun et al., 1989).
+        images: one image or more to trace the network with.
+        gradients: of :func:`ffn_gradients`, one tensor a weight: for ``"taylor"`` the mean, for
+            ``"hessian"`` the mean square.  The latter is averaged there because version 1.6.1's own
+            accumulation keeps the last image's alone.
+    """
+    import torch_pruning
+
+    scorers = {"magnitude": torch_pruning.importance.GroupMagnitudeImportance,
+               "taylor": torch_pruning.importance.GroupTaylorImportance,
+               "hessian": torch_pruning.importance.GroupHessianImportance}
+    if criterion not in scorers:
+        raise ValueError(f"unknown criterion {criterion!r}; accepted: {', '.join(scorers)}")
+    if criterion != "magnitude" and gradients is None:
+        raise ValueError(f"criterion {criterion!r} needs gradients; accepted: one tensor for "
+                         f"every FFN weight")
+    model, scorer, found = _trainable_copy(target), scorers[criterion](), []
+    for weight, gradient in zip([linear.weight for block in model.blocks
+                                 for linear in (block.mlp.fc1, block.mlp.fc2)], gradients or [],
+                                strict=False):
+        weight.grad = gradient.clone()
+    with torch.enable_grad(), warnings.catch_warnings():
+        # tokens and positions, which no FFN neuron touches
+        warnings.filterwarnings("ignore", message="Unwrapped parameters")
+        graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=images[:1])
+    for block in model.blocks:
+        group = graph.get_pruning_group(block.mlp.fc1, torch_pruning.prune_linear_out_channels,
+                                        idxs=list(range(target.n_neurons)))
+        found.append(scorer(group))
+    return torch.stack(found)
+
+
+def most_important(importance: Float[Tensor, "layer neuron"], top: int) -> list[list[int]]:
+    """The ``top`` neurons of largest importance in each block, ascending; ties go to the smaller
+    index."""
+    if importance.ndim != 2 or isinstance(top, bool) or not 1 <= top <= importance.shape[1]:
+        raise ValueError(f"top must lie in 1..neurons of importance (layer, neuron), got {top} "
+                         f"and {tuple(importance.shape)}")
+    return importance.cpu().sort(dim=1, descending=True,
+                                 stable=True).indices[:, :top].sort(1).values.tolist()
+
+
+# --- networks without the pruned neurons ---
+
+
+def check_kept(model: VisionTransformer, kept: Kept) -> list[list[int]]:
+    """The kept neurons of every block, ascending; ``ValueError`` unless they can be all that is
+    left of this model's FFNs."""
+    if len(kept) != len(model.blocks):
+        raise ValueError(f"kept neurons are of {len(kept)} blocks, the model has "
+                         f"{len(model.blocks)}; accepted: one list a block")
+    for index, (block, neurons) in enumerate(zip(model.blocks, kept, strict=True)):
+        ffn = block.mlp
+        if type(ffn) is not Mlp or type(ffn.fc1) is not nn.Linear or type(ffn.fc2) is not nn.Linear:
+            raise ValueError(f"block {index} has the FFN {type(ffn).__name__}; accepted: timm's "
+                             f"Mlp, fc1 and fc2 linear, not gated")
+        if not isinstance(ffn.norm, nn.Identity):
+            raise ValueError(f"block {index} normalises its FFN neurons, so that none can go "
+                             f"without changing the others; accepted: an Mlp without norm")
+        if len(neurons) == 0:
+            raise ValueError(f"block {index} keeps no neuron; accepted: at least one")
+        width = ffn.fc1.out_features
+        if any(isinstance(each, bool) or not isinstance(each, numbers.Integral) or not 0 <= each
+               < width for each in neurons):
+            raise ValueError(f"kept neurons of block {index} must be whole numbers in "
+                             f"0..{width - 1}")
+        if len(set(neurons)) != len(neurons):
+            raise ValueError(f"kept neurons of block {index} must differ from one another")
+    return [sorted(int(each) for each in neurons) for neurons in kept]
+
+
+def prune_ffn(model: VisionTransformer, kept: Kept) -> VisionTransformer:
+    """A copy of the model whose FFNs hold the kept neurons alone: rows of ``fc1``, columns of
+    ``fc2``; nothing is trained again.
+
+    Its logits are those of the model with every other neuron zeroed at every token, up to rounding.
+    Blocks may differ in width; such a model is for inference,
+    :class:`~neuronpath_core.neurons.TargetModel` takes it only if they are equally wide.
+
+    Args:
+        model: a timm ``VisionTransformer`` with plain FFNs; it is not changed.
+        kept: indices of the neurons to keep, one list per block.
+
+    Raises:
+        ValueError: no neuron left in a block, an index out of range or twice, a gated or normalised
+            FFN, or a model with hooks.
+    """
+    kept, pruned = check_kept(model, kept), copy.deepcopy(model).eval()
+    if is_touched(pruned.modules()):
+        raise ValueError("the model has hooks, which a pruned one would carry along; accepted: a "
+                         "model that nobody edits")
+    for block, neurons in zip(pruned.blocks, kept, strict=True):
+        fc1 = block.mlp.fc1
+        fc2 = block.mlp.fc2
+        index = torch.tensor(neurons, device=block.mlp.fc1.weight.device)
+        block.mlp.fc1 = _linear(fc1.weight[index], None if fc1.bias is None else fc1.bias[index])
+        block.mlp.fc2 = _linear(fc2.weight[:, index], fc2.bias)
+    return pruned
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().clone())
+    return linear.eval()
+
+
+def save_pruned(path: str | Path, pruned: VisionTransformer, kept: Kept, spec: Mapping) -> None:
+    """Write a pruned model with what rebuilds it, whole or not at all: safetensors, the kept
+    neurons and the model entry as JSON in its metadata.
+
+    Args:
+        path: the file; its folder is created, an older file replaced.
+        pruned: of :func:`prune_ffn`.
+        kept: as given there.
+        spec: the unpruned model's entry, as in a profile: ``architecture``, or ``timm`` and
+            ``arguments``.
+
+    Raises:
+        ValueError: a model that is not what entry and kept neurons give, an entry that JSON cannot
+            hold, or a folder that cannot be written to.
+    """
+    path = Path(path)
+    entry = {name: spec[name] for name in ("architecture", "timm", "arguments") if name in spec}
+    state = {name: value.detach().cpu().contiguous() for name, value in pruned.state_dict().items()}
+    _rebuild(entry, kept, state)
+    try:
+        metadata = {"kept": json.dumps([[int(each) for each in neurons] for neurons in kept]),
+                    "model": json.dumps(entry)}
+    except TypeError as error:
+        raise ValueError(f"the model entry cannot be stored as JSON ({error}); accepted: numbers, "
+                         f"texts, lists and mappings") from error
+    check_writable(path.parent)
+    write_atomically(path, lambda temporary: save_file(state, temporary, metadata=metadata))
+
+
+def load_pruned(path: str | Path) -> tuple[VisionTransformer, list[list[int]]]:
+    """A pruned model as it was saved, in eval mode, and the neurons it kept of the whole model's.
+
+    Raises:
+        ValueError: no such file, a damaged one, or one that :func:`save_pruned` did not write.
+    """
+    try:
+        with safe_open(path, "pt") as stored:
+            metadata = stored.metadata() or {}
+        kept = json.loads(metadata["kept"])
+        entry = json.loads(metadata["model"])
+        state = load_file(path)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{Path(path).name} is no pruned model ({type(error).__name__}); "
+                         f"accepted: a file that save_pruned wrote") from error
+    return _rebuild(entry, kept, state), kept
+
+
+def _rebuild(entry: Mapping, kept: Kept, state: Mapping[str, Tensor]) -> VisionTransformer:
+    model = prune_ffn(build_model(entry), kept).to(next(iter(state.values())).dtype)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"weights do not fit the model entry and its kept neurons: "
+                         f"{one_line(error)}; "
+                         "accepted: a file that save_pruned wrote") from error
+    return model
+
+
+# --- what is saved ---
+
+
+def model_cost(model: VisionTransformer,
+               images: Float[Tensor, "batch channel height width"]) -> dict[str, int]:
+    """``parameters``, FFN ``neurons`` and ``multiply_adds`` of matrix products and convolutions per
+    image, as PyTorch counts them."""
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(images[:1])
+    return {"parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "neurons": sum(block.mlp.fc2.in_features for block in model.blocks),
+            "multiply_adds": counter.get_total_flops() // 2}
+
+
+@torch.no_grad()
+def latencies(models: Mapping[str, nn.Module], images: Float[Tensor, "batch channel height width"],
+              repeats: int = 20) -> dict[str, float]:
+    """Median seconds of a forward of the batch, the models taking turns, after one round that does
+    not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(repeats + 1):
+        for name, model in models.items():
+            started = time.perf_counter()
+            model(images).sum().item()  # waits for the device
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(each[1:]) for name, each in seconds.items()}

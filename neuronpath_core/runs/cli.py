@@ -1,0 +1,295 @@
+"""The ``neuronpath`` command."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
+from itertools import chain
+from pathlib import Path
+
+import click
+import pandas as pd
+import yaml
+
+from neuronpath_core.images.classes import DATA_VARIABLE
+from neuronpath_core.images.file_images import POLICIES
+from neuronpath_core.models import checkpoints
+from neuronpath_core.models.checkpoints import WEIGHTS_VARIABLE
+from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
+from neuronpath_core.runs.executions import executed
+from neuronpath_core.runs.new_profile import write_profile
+from neuronpath_core.runs.notebooks import NotebookError, not_run, plan, store_outputs
+from neuronpath_core.runs.preflight import demand, problems, run_problems
+from neuronpath_core.study.engines.ray_cluster import cluster
+from neuronpath_core.study.engines.run import ENGINES, EngineError
+from neuronpath_core.study.engines.run import check as check_engine
+from neuronpath_core.study.profiles import (
+    DEFAULT_PROFILE,
+    ENGINE_VARIABLE,
+    WORKERS_VARIABLE,
+    load_profile,
+    model_entries,
+    project_root,
+    results_folder,
+)
+from neuronpath_core.study.study import Study, chosen_engine
+from neuronpath_core.support.environment import environment
+from neuronpath_core.support.text import one_line
+
+PLAIN_WARNING = warnings.formatwarning
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neuronpath-core")
+def cli() -> None:
+    """Find, check and use influential neuron paths in vision Transformers."""
+
+
+def _parameter(_context, _option, pairs: tuple[tuple[str, str], ...]) -> dict:
+    try:
+        return {name: yaml.safe_load(value) for name, value in pairs}
+    except yaml.YAMLError as error:
+        raise ValueError(f"a parameter's value must be YAML (a number, a word, a list): "
+                         f"{one_line(error, 200)}") from error
+
+
+def _places(command):
+    """Options for where inputs are and who does the work; inside the command they are environment
+    variables, which notebooks and workers inherit."""
+    options = [
+        click.option("--data", type=click.Path(path_type=Path),
+                     help="Folder of the profile's images.  [default: $NEURONPATH_DATA, else the "
+                          "profile's]"),
+        click.option("--weights", type=click.Path(path_type=Path),
+                     help="Folder of weight files.  [default: $NEURONPATH_WEIGHTS, else project "
+                          "and cache]"),
+        click.option("--engine", type=click.Choice(ENGINES),
+                     help="Who searches: this process, or Ray workers.  [default: "
+                          "$NEURONPATH_ENGINE, else local]"),
+        click.option("--workers", type=click.IntRange(1),
+                     help="How many Ray workers.  [default: one a GPU, or a CPU]"),
+        click.option("--address",
+                     help="Of a running Ray cluster.  [default: $RAY_ADDRESS, else Ray is started "
+                          "here]"),
+    ]
+
+    @functools.wraps(command)
+    def inside(*arguments, data, weights, engine, workers, address, **others):
+        places = {name: None if path is None else path.resolve() for name,
+                  path in ((DATA_VARIABLE, data), (WEIGHTS_VARIABLE, weights))}
+        if (engine or os.environ.get(ENGINE_VARIABLE) or "local") == "local":
+            check_engine("local", workers, address)
+        with environment({**places, ENGINE_VARIABLE: engine, WORKERS_VARIABLE: workers,
+                          "RAY_ADDRESS": address}):
+            return command(*arguments, **others)
+
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), inside)
+
+
+def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
+    """What is missing or wrong, and what the work would cost; ``ValueError`` if something is."""
+    found = list(found)
+    for problem in found:
+        click.echo(f"missing or wrong: {problem}")
+    try:
+        click.echo(as_text(estimate()))
+    except ValueError as error:
+        if not found:
+            raise
+        more = "" if any(str(error) in problem for problem in found) else f": {one_line(error)}"
+        click.echo(f"until then nothing can be estimated{more}")
+    if found:
+        raise ValueError(f"{len(found)} of the things that this run needs are missing or wrong; "
+                         f"accepted: what the lines above name")
+    click.echo("nothing is missing")
+
+
+@cli.command()
+@click.argument("notebooks", nargs=-1)
+@click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
+@click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True,
+              metavar="NAME VALUE", callback=_parameter,
+              help="Override a notebook parameter; repeatable.")
+@click.option("--results", type=click.Path(path_type=Path),
+              help="Where results go.  [default: results/<profile>]")
+@_places
+@click.option("--check", is_flag=True,
+              help="Only say what is missing, and what the run would cost in time, memory and "
+                   "disk.")
+@click.option("--force", is_flag=True,
+              help="Run notebooks again even if nothing has changed since their last run.")
+@click.option("--store", is_flag=True,
+              help="Also put the outputs into notebooks/: they become the reference that nbval "
+                   "checks against.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1),
+              help="Notebooks at a time, each with its share of the CPU's cores.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Path | None,
+        check: bool, force: bool, store: bool, jobs: int,
+        quiet: bool) -> None:
+    """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
+    root = project_root()
+    folder = results_folder(root, profile, results)
+    runs = plan(root, profile, list(notebooks), parameters, folder, store)
+    found = run_problems(root, [each for each in runs if force or not each.is_current])
+    if not check:
+        demand(found)
+    if not notebooks:
+        for name, reason in not_run(root, load_profile(profile, root)).items():
+            click.echo(f"{name}: not run with profile {profile}: {reason}")
+    if jobs > 1 and os.environ.get(ENGINE_VARIABLE) == "ray":
+        raise ValueError(f"engine 'ray' spreads every notebook's work by itself, got --jobs "
+                         f"{jobs}; accepted: --jobs 1 with it")
+    if check:
+        _check(found, lambda: estimate_run(root, runs, force=force))
+        return
+    kept = [each for each in runs if each.is_current and not force]
+    for each in kept:
+        click.echo(f"{each.notebook}: nothing has changed since its last run, kept")
+    with closing(executed(root, [each for each in runs if each not in kept], folder, jobs,
+                          progress=not quiet)) as finished:
+        for each in chain(kept, finished):
+            if store:
+                store_outputs(root, each)
+    click.echo(f"executed notebooks are in {folder / 'notebooks'}")
+
+
+def _steps(text: str | None) -> int | list[int] | str | None:
+    """``"20"`` and ``"8,4,2"`` as numbers; anything else as it is."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        return text
+    return int(text) if len(parts) == 1 else [int(part) for part in parts]
+
+
+@cli.command()
+@click.option("--model", "models", multiple=True,
+              help="A model of the profile; repeatable.  [default: all]")
+@click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
+@click.option("--method", default="neuron_path", show_default=True)
+@click.option("--search", default="joint", show_default=True)
+@click.option("--context", default="auto", show_default=True, help="auto, full, frozen or mixed.")
+@click.option("--quadrature", default="gauss-legendre", show_default=True)
+@click.option("--steps",
+              help="Of the rule, several (8,4,2) for one block after the other, or auto.  "
+                   "[default: 20, of gauss-legendre 8,4 or 12,6,4,2]")
+@click.option("--nodes", type=int, help="Evaluate the rule at so many places only.  [default: all]")
+@click.option("--top", type=int, help="Neurons per block.  [default: one]")
+@click.option("--n-images", default=100, show_default=True,
+              help="Held-out images, spread evenly over the classes.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--dtype", default="float64", show_default=True)
+@click.option("--memory-budget",
+              help="At most this much at once, such as 6GB.  [default: by the device]")
+@click.option("--results", type=click.Path(path_type=Path),
+              help="Where results go.  [default: results/<profile>]")
+@_places
+@click.option("--check", is_flag=True,
+              help="Only say what is missing, and what the search would cost in time, memory and "
+                   "disk.")
+def paths(models, profile, n_images, device, dtype, results, memory_budget, check,
+          **settings) -> None:
+    """Find paths and store them; found once, they are used again by every notebook with the same
+    settings."""
+    settings["steps"] = _steps(settings["steps"])
+    if check:
+        study = Study(profile, dtype=dtype, memory_budget=memory_budget)
+        names = study.check_models(list(models) or study.model_names)
+        _check(problems(study.root, profile, names, device, n_images),
+               lambda: estimate_searches(study.root, profile, names, n_images, settings, device,
+                                         dtype, memory_budget))
+        return
+    study = Study(profile, device, dtype, results, progress=True, memory_budget=memory_budget)
+    names = study.check_models(list(models) or study.model_names)
+    demand(problems(study.root, profile, names, device, n_images, study))
+    images = study.images(n_images, settings["seed"])
+    # one for all models
+    with cluster() if chosen_engine(device=device)[0] == "ray" else nullcontext():
+        for model in names:
+            found = study.paths(model, images, **settings)
+            click.echo(f"{model} {settings['method']}: {len(found)} paths, mean joint attribution "
+                       f"score {found.score.mean():.4f}")
+    click.echo(f"path tables are in {study.results_folder / 'paths'}")
+
+
+@cli.command()
+@click.option("--profile", required=True, help="A file of profiles/.")
+@click.option("--weights", type=click.Path(path_type=Path), required=True,
+              help="Folder that the files go to.")
+@click.option("--model", "models", multiple=True,
+              help="A model of the profile; repeatable.  [default: all]")
+def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
+    """Fetch the weights of a profile's models; what is there already is checked and kept."""
+    root = project_root()
+    entries = model_entries(load_profile(profile, root))
+    if unknown := set(models) - set(entries):
+        raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
+                         f"{', '.join(entries)}")
+    for name in models or entries:
+        path = checkpoints.download(entries[name], root, weights)
+        click.echo(f"{name}: {path or 'needs no weights'}")
+
+
+@cli.command("new-profile")
+@click.argument("name")
+@click.option("--model", "models", multiple=True, required=True,
+              help="A timm name, hf-hub:owner/name, or TIMM_NAME=FILE for a safetensors "
+                   "checkpoint of your own; repeatable.")
+@click.option("--data", type=click.Path(path_type=Path),
+              help="Folder or tar file of images, a folder for each class.")
+@click.option("--reader", default="",
+              help="Of timm, such as hfds/NAME for a Hugging Face data set.  [default: folder or "
+                   "tar file]")
+@click.option("--split", default="validation", show_default=True)
+@click.option("--class-map", type=click.Path(path_type=Path),
+              help="Text file with the folder of output 0 in its first line.")
+@click.option("--unreadable", type=click.Choice(POLICIES), default=POLICIES[0], show_default=True,
+              help="What to do about images that cannot be read.")
+def new_profile(name: str, models: tuple[str, ...], data: Path | None, reader: str, split: str,
+                class_map: Path | None, unreadable: str) -> None:
+    """Write profiles/NAME.yml for models and images of your own; every other command then takes
+    --profile NAME."""
+    dataset = {"name": "files", "root": None if data is None else str(data.resolve()),
+               "reader": reader, "split": split, "unreadable": unreadable}
+    if class_map is not None:
+        dataset["class_map"] = str(class_map.resolve())
+    click.echo(f"{write_profile(project_root(), name, models, dataset)} is written; 'neuronpath "
+               f"run --profile {name} --check' says what a run needs")
+
+
+def _formatted(message: Warning | str, category: type[Warning], *where, **more) -> str:
+    """A warning of this library as one line; others as Python shows them."""
+    if category.__module__.startswith("neuronpath_core"):
+        return f"neuronpath: {' '.join(str(message).split())}\n"
+    return PLAIN_WARNING(message, category, *where, **more)
+
+
+def main() -> None:
+    """Entry point: every foreseen error is one line on standard error and exit status 2; that of a
+    failed notebook or of dying workers is 1."""
+    warnings.formatwarning = _formatted
+    try:
+        sys.exit(cli.main(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except click.ClickException as error:
+        message, status = error.format_message(), 2
+        if isinstance(error, click.UsageError) and error.ctx and error.ctx.command is cli:
+            message += f" accepted: {', '.join(cli.commands)}"
+    except ValueError as error:
+        message, status = str(error), 2
+    except (NotebookError, EngineError) as error:
+        message, status = str(error), 1
+    except (KeyboardInterrupt, click.Abort):
+        message, status = "stopped; finished notebooks and path tables are kept", 130
+    finally:
+        warnings.formatwarning = PLAIN_WARNING
+    click.echo(f"neuronpath: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""A profile for somebody's own models and images, written as a file of ``profiles/`` that can be
+read and changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from neuronpath_core.images.data_sets import check_classes, load_part
+from neuronpath_core.models import checkpoints
+from neuronpath_core.runs.notebooks import notebook_names
+from neuronpath_core.runs.parameters import COMPARING, own_parameters
+from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
+from neuronpath_core.study.store.tables import write_atomically
+from neuronpath_core.study.study import outline
+from neuronpath_core.support.text import one_line
+
+# what these chapters start from cannot be had of any models and images
+LACKING = {
+    "12_as_published": "it starts from images normalised with mean = std = 0.5",
+    "13_stability": "it needs models trained again from other seeds, and checkpoints of one "
+                    "training",
+    "14_similarity_in_numbers": "it needs a taxonomy of the classes",
+    "16_mae_against_supervised": "it needs models trained again from other seeds",
+}
+COUNTS = ("n_images", "agreement_images", "pool_images")
+
+
+def model_entry(text: str) -> tuple[str, dict]:
+    """Name and profile entry of what was typed: a timm name, ``hf-hub:owner/name``, or
+    ``timm_name=file.safetensors`` for one's own weights.
+
+    Raises:
+        ValueError: a file that is not there, is no safetensors file or has no classification head.
+    """
+    architecture, _, file = text.partition("=")
+    if not file:
+        return re.sub(r"[^\w.-]+", "-",
+                      text.rsplit("/", 1)[-1].removeprefix("hf-hub:")), {"timm": text,
+                                                                         "pretrained": True}
+    path = Path(file).expanduser().resolve()
+    try:
+        with safe_open(path, "pt") as weights:
+            classes = weights.get_slice("head.weight").get_shape()[0]
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"weights {file} cannot be used ({one_line(error, 200)}); accepted: "
+                         f"TIMM_NAME=FILE, a safetensors file "
+                         "with a linear classification head") from error
+    return path.stem, {"timm": architecture, "pretrained": False,
+                       "arguments": {"num_classes": classes}, "weights": str(path)}
+
+
+def lacking(root: Path, models: int) -> dict[str, str]:
+    """Notebooks that a profile of so many models lacks something for, each with what it lacks."""
+    reasons = LACKING | (dict.fromkeys(COMPARING, "it compares two models") if models < 2 else {})
+    return {notebook: reason for notebook, reason in sorted(reasons.items())
+            if notebook in notebook_names(root)}
+
+
+def notebook_parameters(root: Path, classes: int,
+                        per_class: int) -> dict[str, dict[str, int | None]]:
+    """Parameters of every notebook whose own hold for the default profile alone: numbers of images,
+    as many of each class as there if there are so many; and all nodes of the published rule, of
+    which fewer places keep the paths of those models, not of any."""
+    digits = len(load_part(load_profile(DEFAULT_PROFILE, root)["dataset"], "held_out").class_names)
+    found = {}
+    for notebook in [each for each in notebook_names(root) if each not in LACKING]:
+        own = own_parameters(root, notebook)
+        found[notebook] = {name: classes * min(per_class, max(1, round(own[name] / digits)))
+                           for name in COUNTS if name in own}
+        if "nodes" in own:
+            found[notebook]["nodes"] = None
+    return {notebook: values for notebook, values in found.items() if values}
+
+
+def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping) -> Path:
+    """Write ``profiles/<name>.yml`` with these models (see :func:`model_entry`) and a dataset entry
+    of kind ``files``.
+
+    Raises:
+        ValueError: a name that is taken or is no file name, no, unknown or repeated models, images
+            that cannot be found, classes that do not fit a model, or a file that cannot be written.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in profile_names(root):
+        raise ValueError(f"a profile cannot be called {name!r}; accepted: small letters, digits, "
+                         f"- and _, and not one of {', '.join(profile_names(root))}")
+    entries = dict(map(model_entry, models))
+    if not models or len(entries) != len(models):
+        raise ValueError(f"models cannot be {', '.join(models) or 'none'}; accepted: one or more "
+                         f"with different names")
+    images = load_part(dataset, "held_out")
+    for model, spec in entries.items():
+        # of the hub's it is not known here what they are
+        if not checkpoints.missing(spec, root) or not spec["timm"].startswith(checkpoints.HUB):
+            check_classes(images, outline(spec).n_classes, model)
+    present, each = np.unique(images.labels.numpy(), return_counts=True)
+    profile = {"dataset": dict(dataset), "models": entries,
+               "notebooks": notebook_parameters(root, len(present), int(each.min())),
+               "not_run": lacking(root, len(entries))}
+    path = root / "profiles" / f"{name}.yml"
+    try:
+        write_atomically(path,
+                         lambda file: file.write_text(yaml.safe_dump(profile, sort_keys=False,
+                                                                     width=150)))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written ({error.strerror or error}); accepted: a "
+                         f"folder with write permission and room, a shorter name") from error
+    return path

@@ -1,0 +1,127 @@
+"""What a run needs, looked for before any work: weights, data, classes, device, engine."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from neuronpath_core.images.data_sets import FileImages, check_classes, load_part
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.models import build, checkpoints
+from neuronpath_core.runs.notebooks import Run
+from neuronpath_core.runs.parameters import own_parameters
+from neuronpath_core.study.profiles import load_profile, model_entries
+from neuronpath_core.study.study import Study, as_target, chosen_engine, outline
+
+
+def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Profile -> its models that a run's notebooks name, all of them where a notebook names none;
+    variants apart.
+
+    A notebook that declares a profile and reads it nowhere, such as one that shows stored
+    measurements, needs nothing of it.
+    """
+    named: dict[str, list[str]] = {}
+    for run in runs:
+        values = own_parameters(root, run.notebook) | run.parameters
+        if not _reads_profile(root, run.notebook):
+            continue
+        for profile in dict.fromkeys([values["profile"]] if "profile" in values
+                                     else values.get("profiles", [])):
+            own = [*values.get("models", []), *values.get("pruning_models", []),
+                   *([values["model"]] if "model" in values else [])]
+            named.setdefault(profile, []).extend(own or load_profile(profile, root)["models"])
+    return {profile: [model for model in load_profile(profile, root)["models"] if model in names]
+            for profile, names in named.items()}
+
+
+def _reads_profile(root: Path, notebook: str) -> bool:
+    cells = json.loads((root / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    try:
+        names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)
+                 and isinstance(node.ctx, ast.Load)}
+    except SyntaxError:  # a line that IPython alone understands
+        return True
+    return bool({"profile", "profiles"} & names)
+
+
+def run_problems(root: Path, runs: Iterable[Run]) -> Iterator[str]:
+    """:func:`problems` of all that the notebooks of a run need."""
+    runs = list(runs)
+    devices = sorted({(own_parameters(root, run.notebook) | run.parameters).get("device", "cpu")
+                      for run in runs})
+    yield from machine_problems(devices)
+    for profile, names in wanted_models(root, runs).items():
+        yield from input_problems(root, profile, names)
+
+
+def problems(root: Path, profile: str, names: Iterable[str], device: str = "cpu",
+             count: int | None = None, study: Study | None = None) -> Iterator[str]:
+    """Whatever would stop a run, one line each: what is missing or does not fit, where it was
+    looked for, how to get it.
+
+    Args:
+        root: the study's folder.
+        profile, names: models of a profile.
+        device: that they run on.
+        count: of held-out images; not looked at where there is none.
+        study: the profile, opened; what is read here is then kept there for the run.
+    """
+    yield from machine_problems([device])
+    yield from input_problems(root, profile, names, count, study)
+
+
+def machine_problems(devices: Iterable[str]) -> Iterator[str]:
+    """Devices that this machine lacks, and a chosen engine that cannot be used."""
+    for device in devices:
+        try:
+            build.parse_device(device)
+        except ValueError as error:
+            yield str(error)
+    try:
+        chosen_engine()
+    except ValueError as error:
+        yield str(error)
+
+
+def input_problems(root: Path, profile: str, names: Iterable[str], count: int | None = None,
+                   study: Study | None = None) -> Iterator[str]:
+    """Images and weights of a profile that are missing, damaged, not those that were recorded, or
+    that do not fit each other; every file of weights is read."""
+    entries, images = load_profile(profile, root), None
+    try:
+        images = load_part(entries["dataset"], "held_out",
+                           base=root) if study is None else study.held_out
+        if count is not None:
+            images.balanced(count)
+    except ValueError as error:
+        yield f"images of profile {profile}: {error}"
+    for name in names:
+        try:
+            yield from _model_problems(name, model_entries(entries)[name], images, root, profile,
+                                       study)
+        except ValueError as error:
+            yield f"model {name}: {error}"
+
+
+def _model_problems(name: str, spec: Mapping, images: ImageSet | None, root: Path, profile: str,
+                    study: Study | None) -> Iterator[str]:
+    if reason := checkpoints.missing(spec, root, profile):
+        yield f"weights of {name}: {reason}"
+        target = outline(spec)
+    else:
+        target = as_target(build.load_model(spec, root, dtype="float32"),
+                           spec) if study is None else study.target(name)
+    if isinstance(images, FileImages):
+        check_classes(images, target.n_classes, name)
+
+
+def demand(found: Iterable[str]) -> None:
+    """Raise ``ValueError`` with the first problem, if there is one, and the number of the others.
+    """
+    if found := list(found):
+        more = f" (and {len(found) - 1} more: --check lists them)" if len(found) > 1 else ""
+        raise ValueError(found[0] + more)

@@ -1,0 +1,52 @@
+"""How a number, an interval and a verdict are put into words, the same way on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+
+def interval_text(row: Mapping[str, float], digits: int = 2, unit: str = "",
+                  signed: bool = True) -> str:
+    """``+1.23 points [+0.98, +1.47]``: value, unit and 95 % interval of a row with
+    ``value, low, high``; a dash where there is no value (NaN)."""
+    if row["value"] != row["value"]:
+        return "–"
+    sign = "+" if signed else ""
+    # not without the sign of what rounds to zero: it says on which side of zero an interval ends,
+    # and with it the verdict
+    value, low, high = (f"{row[name]:{sign}.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value}{' ' + unit if unit else ''} [{low}, {high}]"
+
+
+def span_text(values: Sequence[float], digits: int = 3) -> str:
+    """``-0.012 to +0.345``: the smallest and the largest of several values."""
+    return f"{min(values):+z.{digits}f} to {max(values):+z.{digits}f}"
+
+
+def verdict(row: Mapping[str, float], expected: int = 1) -> str:
+    """Whether an effect shows: its whole interval on the expected side of zero, on the other, or
+    across it.
+
+    Args:
+        row: ``low`` and ``high``.
+        expected: 1 if the paper found a positive effect, -1 if a negative one.
+    """
+    low, high = sorted((expected * row["low"], expected * row["high"]))
+    return "agrees" if low > 0 else "contradicts" if high < 0 else "not shown"
+
+
+def tally(verdicts: Sequence[str]) -> str:
+    """``3 of 4 agree, 1 not shown``: the verdicts of several comparisons in one phrase."""
+    counts = [(sum(each == name for each in verdicts), words) for name, words in
+              (("agrees", "agree"), ("not shown", "not shown"), ("contradicts", "contradict"))]
+    first, *others = counts
+    return ", ".join([f"{first[0]} of {len(verdicts)} {first[1]}",
+                      *(f"{count} {words}" for count, words in others if count)])
+
+
+def conclusion(rows: Sequence[tuple[str, str, str]], title: str = "The paper") -> pd.DataFrame:
+    """The table that ends a chapter: what was found, claimed or asked (``title`` says which), what
+    was measured here, whether they agree."""
+    return pd.DataFrame(rows, columns=[title, "Measured here", "Agreement"]).set_index(title)

@@ -1,0 +1,316 @@
+"""Two kinds of models from several seeds: planted inversions and planted nulls, permutation
+p-values by brute force, intervals by closed forms."""
+
+from itertools import permutations, product
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from safetensors.torch import save_file
+from scipy import stats
+from timm.models.vision_transformer import VisionTransformer
+
+import neuronpath_core as npc
+from neuronpath_core.chapters import experiments, mae_against_supervised
+from neuronpath_core.study.study import Study
+from tests import helpers
+
+SIZES = {"img_size": 8, "patch_size": 4, "in_chans": 1, "num_classes": 10, "embed_dim": 12,
+         "depth": 3, "num_heads": 2, "mlp_ratio": 1.0}
+MODELS = {"one": SIZES, "two": {**SIZES, "global_pool": "avg"}, "deep": {**SIZES, "depth": 4}}
+RISING = np.arange(1, 9) / 36  # shares of eight blocks
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Random networks of two kinds, each with two replicas, one with a checkpoint, and a third kind
+    of another depth."""
+    root = tmp_path_factory.mktemp("study")
+    profile = {"dataset": {"name": "digits", "train_images": 400, "image_size": 8}, "notebooks": {},
+               "models": {name: {"architecture": sizes, "weights": f"{name}.safetensors"} for name,
+                          sizes in MODELS.items()},
+               "replicas": {"one": [7, 8], "two": [9, 10]}, "checkpoints": {"one": [5]}}
+    (root / "profiles").mkdir()
+    (root / "profiles" / "tiny.yml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    found = Study("tiny", results=root / "results", root=root)
+    for seed, spec in enumerate(found.entries.values(), 3):
+        model = helpers.fill(VisionTransformer(**spec["architecture"]), seed)
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()},
+                  root / spec["weights"])
+    return found
+
+
+def shares_of(kinds: dict[str, np.ndarray], data: str = "made up", seeds: int = 4,
+              noise: float = 0.01, seed: int = 0, scope: str = "cls", own: bool = True):
+    """Block shares of several models a kind, around the given ones."""
+    rng, rows = np.random.default_rng(seed), []
+    for kind, shares in kinds.items():
+        for number in range(seeds):
+            value = np.abs(shares + rng.normal(0, noise, len(shares)))
+            rows.append(pd.DataFrame({"data": data, "kind": kind, "scope": scope, "own": own,
+                                      "model": f"{kind} seed {number}",
+                                      "block": np.arange(1, len(shares) + 1),
+                                      "value": value / value.sum()}))
+    return pd.concat(rows, ignore_index=True)
+
+
+# --- where knowledge neurons are read ---
+
+
+def test_replicas_are_seeds_and_not_checkpoints(study):
+    assert mae_against_supervised.replicas(study, "one") == ["one", "one seed 7", "one seed 8"]
+    assert mae_against_supervised.replicas(study, "deep") == ["deep"]
+    with pytest.raises(ValueError, match="accepted: one, two, deep"):
+        mae_against_supervised.replicas(study, "three")
+
+
+def test_knowledge_is_read_at_both_scopes(study):
+    images = study.images(10)
+    table = mae_against_supervised.knowledge_at_scopes(study, ["one", "two"], images, top=3,
+                                                       quadrature="right", steps=2)
+    assert table.groupby(["kind", "scope"], sort=False)["model"].nunique().tolist() == [3] * 4
+    assert len(table) == 4 * 3 * 10 * 3 and (table["blocks"] == 3).all()
+    assert table.groupby(["kind", "scope"])["own"].unique().map(list).to_dict() == {
+        ("one", "cls"): [True], ("one", "patch"): [False], ("two", "cls"): [False],
+        ("two", "patch"): [True]}
+    pictures, labels = study.batch(images, "one")
+    for model, scope in product(("one", "two seed 10"), ("cls", "patch")):
+        direct = npc.knowledge_attribution(npc.TargetModel(study.target(model).model, scope),
+                                           pictures, labels, "right", 2)
+        own = table[(table["model"] == model) & (table["scope"] == scope)]
+        for number, (_, rows) in enumerate(own.groupby("image", sort=False)):
+            # a draft's
+            np.testing.assert_allclose(rows["attribution"],
+                                       np.sort(direct[number].flatten().numpy())[::-1][:3],
+                                       rtol=1e-4, atol=1e-9)
+    default = experiments.knowledge_neurons(study, ["two"], images, 3, "right", 2)
+    own = table[(table["model"] == "two") & table["own"]][default.columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, default)
+
+
+def test_last_block_is_empty_at_the_scope_that_the_logits_do_not_see(study):
+    """What the last block writes to a token that is not pooled changes nothing."""
+    pictures, labels = study.batch(study.images(10), "one")
+    for model, unseen in (("one", "patch"), ("two", "cls")):
+        direct = npc.knowledge_attribution(npc.TargetModel(study.target(model).model, unseen),
+                                           pictures, labels, "right", 2)
+        assert (direct[:, -1] == 0).all() and (direct[:, :-1].abs().amax((0, 2)) > 1e-9).all()
+
+
+def test_kinds_of_different_depth(study):
+    with pytest.raises(ValueError, match="accepted: models of one depth"):
+        mae_against_supervised.knowledge_at_scopes(study, ["one", "deep"], study.images(10))
+    with pytest.raises(ValueError, match="accepted: one or more of"):
+        mae_against_supervised.knowledge_at_scopes(study, [], study.images(10))
+    with pytest.raises(ValueError, match="accepted: auto, cls, patch"):
+        mae_against_supervised.knowledge_at_scopes(study, ["one"], study.images(10), scopes=["all"])
+
+
+def test_mean_shares_are_counts():
+    table = pd.DataFrame({"data": "made up", "kind": "a", "scope": "cls", "own": True, "model": "a",
+                          "blocks": 4, "block": [1, 1, 3, 1, 3, 2, 1, 3]})
+    assert mae_against_supervised.mean_shares(table)["value"].tolist() == [0.5, 0.125, 0.375, 0]
+
+
+# --- plants ---
+
+
+def verdicts(shares: pd.DataFrame) -> tuple[str, bool]:
+    """Of inversion between the two kinds, and whether the permutation test finds the kinds to
+    differ."""
+    (row,) = mae_against_supervised.cell_correlations(shares).to_dict("records")
+    found = mae_against_supervised.kind_test(
+        list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))
+    return row["verdict"], found["p"] <= 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planted_inversion_null_and_agreement(seed):
+    uneven = np.random.default_rng(5).dirichlet(np.ones(8))
+    orthogonal = np.array([3, 1, 3, 1, 3, 1, 3, 1]) / 16
+    flat = np.array([3, 3, 1, 1, 3, 3, 1, 1]) / 16  # not correlated with the one before
+    assert verdicts(shares_of({"a": RISING, "b": RISING[::-1]}, seed=seed)) == ("agrees", True)
+    assert verdicts(shares_of({"a": uneven, "b": uneven}, seed=seed))[0] == "contradicts"
+    assert verdicts(shares_of({"a": orthogonal, "b": flat}, seed=seed,
+                              noise=0.03)) == ("not shown", True)
+
+
+def test_permutation_test_keeps_its_level_where_the_kind_means_nothing():
+    """Models drawn alike, and every one its own: of 200 such studies as many are significant as the
+    level says, give or take."""
+    significant = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        shares = pd.concat([shares_of({"a": np.zeros(8), "b": np.zeros(8)}, data, noise=1,
+                                      seed=rng.integers(2**32)) for data in ("first", "second")])
+        significant += mae_against_supervised.kind_test(
+            list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))["p"] <= 0.05
+    assert stats.binomtest(significant, 200, 0.05).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("inverted", ["kind", "scope", "nothing"])
+def test_what_inverts_is_told_apart(inverted):
+    """The same four cells as in the models: two kinds, each read at two scopes."""
+    rows = []
+    for kind, scope in product("ab", ("cls", "patch")):
+        is_turned = {"kind": kind == "b", "scope": scope == "patch", "nothing": False}[inverted]
+        rows.append(shares_of({kind: RISING[::-1] if is_turned else RISING}, scope=scope,
+                              own=(kind, scope) in (("a", "cls"), ("b", "patch")), seed=len(rows)))
+    found = mae_against_supervised.cell_correlations(pd.concat(rows))
+    assert found["first"].iloc[0] == "a, class token" and found["second"].iloc[
+        0] == "a, patch tokens"
+    assert len(found) == 6 and found["own"].sum() == 1 and found.loc[found["own"],
+                                                                     "differ"].item() == "kind and scope"
+    paper = found.loc[found["own"], "verdict"].item()
+    by_cause = {cause: set(found.loc[found["differ"] == cause, "verdict"])
+                for cause in ("kind", "scope")}
+    assert (paper, by_cause) == {"kind": ("agrees", {"kind": {"agrees"}, "scope": {"contradicts"}}),
+                                 "scope": ("agrees",
+                                           {"kind": {"contradicts"}, "scope": {"agrees"}}),
+                                 "nothing": ("contradicts",
+                                             {"kind": {"contradicts"}, "scope": {"contradicts"}})}[
+        inverted]
+
+
+def test_kind_rows_together_and_apart():
+    """Kinds that differ in one data set and not in the other, whose shares are one and the same for
+    all models but for noise."""
+    shares = pd.concat([shares_of({"a": RISING, "b": RISING[::-1]}, "apart"),
+                        shares_of({"a": RISING, "b": RISING}, "alike", noise=0.05, seed=2)])
+    found = mae_against_supervised.kind_rows(shares, ["a", "b"]).set_index("data")
+    assert found["verdict"].to_dict() == {"apart": "agrees", "alike": "not shown",
+                                          "together": "agrees"}
+    assert found.loc["together",
+                     "value"] == pytest.approx(found.loc[["apart", "alike"], "value"].mean(),
+                                               abs=1e-12)
+    # independent sets: the standard error of their mean is that of the noisier one, halved, and
+    # more degrees of freedom
+    width = found["high"] - found["low"]
+    assert width["alike"] / 2 * 0.6 < width["together"] < np.hypot(width["apart"],
+                                                                   width["alike"]) / 2
+    assert found["deals"].tolist() == [70, 70, 4900]
+    matrix, is_first = mae_against_supervised.kind_matrices(shares, ["a", "b"])["apart"]
+    assert found.loc["apart",
+                     "value"] == pytest.approx(mae_against_supervised.kind_contrast(
+        matrix, is_first), abs=1e-12)
+    assert list(mae_against_supervised.kind_rows(shares[shares["data"] == "apart"],
+                                                 ["a", "b"])["data"]) == ["apart"]
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.2, "agrees"), (-0.2, "agrees"),
+                                                 (0.0, "not shown")])
+def test_depth_difference(shift, expected):
+    rng = np.random.default_rng(0)
+    values = {"a": 0.5 + shift + rng.normal(0, 0.02, 4), "b": 0.5 + rng.normal(0, 0.02, 3)}
+    depth = pd.DataFrame([{"data": "made up", "kind": kind, "model": f"{kind} {number}",
+                           "value": value}
+                          for kind, own in values.items() for number, value in enumerate(own)])
+    (row,) = mae_against_supervised.depth_difference(depth, ["a", "b"]).to_dict("records")
+    assert row["verdict"] == expected and row["value"] == pytest.approx(values["a"].mean()
+                                                                        - values["b"].mean(),
+                                                                        abs=1e-12)
+    assert row["spread first"] == pytest.approx(values["a"].std(ddof=1)) and row[
+        "second"] == pytest.approx(values["b"].mean())
+
+
+# --- statistics ---
+
+
+def test_model_pairs_are_correlations():
+    shares = shares_of({"a": RISING, "b": RISING[::-1]}, seeds=3, noise=0.05)
+    pairs = mae_against_supervised.model_pairs(shares)
+    assert list(dict.fromkeys(pairs["relation"])) == ["within a", "within b", "between"]
+    assert pairs["relation"].value_counts().to_dict() == {"between": 9, "within a": 3,
+                                                          "within b": 3}
+    for row in pairs.to_dict("records"):
+        first, second = (shares.loc[shares["model"] == row[name], "value"]
+                         for name in ("first", "second"))
+        assert row["value"] == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[(2, 2)], [(3, 3)], [(2, 3)], [(2, 2), (2, 3)]], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_permutation_test_by_brute_force(sizes, seed):
+    """Every order of the kinds' names, repeated ones and all, in every data set."""
+    rng, matrices = np.random.default_rng(seed), []
+    for first, second in sizes:
+        matrices.append((np.corrcoef(rng.normal(size=(first + second, 6))),
+                         np.arange(first + second) < first))
+
+    def contrast(matrix, names):
+        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+        return (np.mean([matrix[i, j] for i, j in pairs if names[i] == names[j]])
+                - np.mean([matrix[i, j] for i, j in pairs if names[i] != names[j]]))
+
+    observed = np.mean([contrast(*each) for each in matrices])
+    orders = [[contrast(matrix, order) for order in permutations(names)] for matrix,
+              names in matrices]
+    deals = np.array([np.mean(each) for each in product(*orders)])
+    found = mae_against_supervised.kind_test(matrices)
+    assert found["value"] == pytest.approx(observed, abs=1e-12)
+    assert found["p"] == pytest.approx(np.mean(deals >= observed - 1e-12), abs=1e-12)
+    assert found["smallest"] == pytest.approx(np.mean(deals >= deals.max() - 1e-12), abs=1e-12)
+
+
+def test_smallest_p_of_four_and_four():
+    matrix = np.kron(np.eye(2), np.ones((4, 4)))
+    found = mae_against_supervised.kind_test([(matrix, np.arange(8) < 4)])
+    assert found["deals"] == 70 and found["p"] == found["smallest"] == 2 / 70
+    assert mae_against_supervised.kind_test([(matrix, np.arange(8) < 4)] * 2)["p"] == pytest.approx(
+        (2 / 70) ** 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(("matrix", "is_first"), [(np.eye(3), [True, False, False]),
+                                                  (np.eye(4), [True] * 4),
+                                                  (np.eye(3), [True, True, False, False])])
+def test_too_few_models_for_a_permutation_test(matrix, is_first):
+    with pytest.raises(ValueError, match="accepted: at least two of each"):
+        mae_against_supervised.kind_test([(matrix, np.array(is_first))])
+
+
+def test_jackknife_of_means_is_students_and_welchs():
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=5), rng.normal(1, 2, 4)
+    mean = mae_against_supervised.jackknife_row(lambda chosen: one[chosen].mean(), [5])
+    interval = stats.ttest_1samp(one, 0).confidence_interval()
+    assert [mean["value"], mean["low"],
+            mean["high"]] == pytest.approx([one.mean(), interval.low, interval.high], abs=1e-12)
+    both = mae_against_supervised.jackknife_row(lambda first, second: one[first].mean()
+                                                - two[second].mean(), [5, 4])
+    interval = stats.ttest_ind(one, two, equal_var=False).confidence_interval()
+    assert [both["low"], both["high"]] == pytest.approx([interval.low, interval.high], abs=1e-9)
+    assert mae_against_supervised.jackknife_row(lambda chosen: 2.0,
+                                                [3]) == {"value": 2, "low": 2, "high": 2}
+    with pytest.raises(ValueError, match="the unit is the training seed"):
+        mae_against_supervised.jackknife_row(lambda first, second: 0.0, [4, 1])
+
+
+def test_interval_over_seeds_covers_the_mean_of_pairs():
+    """Values of pairs that share a model are not independent: the interval must cover as often as
+    it says, or more often."""
+    covered, rng = 0, np.random.default_rng(0)
+    for _ in range(300):
+        table = 0.3 + rng.normal(0, 0.2, 4)[:,
+                                            None] + rng.normal(0, 0.2,
+                                                               4) + rng.normal(0, 0.05, (4, 4))
+        row = mae_against_supervised.jackknife_row(lambda rows, columns,
+                                                   table=table: table[np.ix_(rows, columns)].mean(),
+                                                   (4, 4))
+        covered += row["low"] < 0.3 < row["high"]
+    assert covered / 300 > 0.93
+
+
+def test_cells_of_one_kind_are_compared_model_by_model():
+    rng = np.random.default_rng(3)
+    vectors = {scope: [rng.dirichlet(np.ones(8)) for _ in range(3)] for scope in ("cls", "patch")}
+    fixed = {"data": "made up", "kind": "a", "block": range(1, 9)}
+    shares = pd.concat([pd.DataFrame({**fixed, "scope": scope, "own": scope == "cls",
+                                      "model": f"a {number}", "value": each})
+                        for scope, several in vectors.items() for number,
+                        each in enumerate(several)])
+    (row,) = mae_against_supervised.cell_correlations(shares).to_dict("records")
+    expected = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*vectors.values(), strict=True)])
+    assert row["value"] == pytest.approx(expected,
+                                         abs=1e-12) and row["differ"] == "scope" and not row["own"]
+    assert -1 <= row["low"] <= row["high"] <= 1

@@ -1,0 +1,348 @@
+"""Every figure from a small table: closed, the same every time, and without a trace in the
+settings; and what those of chapters 1-8 show."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from neuronpath_core import figures
+from neuronpath_core.chapters import analysis
+from neuronpath_core.figures import agreement, attention, checks, paper
+from tests import figure_tables as small
+from tests.figure_tables import METHODS, MODELS, panels, png, whiskers
+
+
+@pytest.fixture(autouse=True)
+def without_a_screen():
+    plt.switch_backend("agg")
+
+
+CALLS = {
+    "defect_effects": lambda: figures.defect_effects(small.effects_of_defects(),
+                                                     {"score": "score", "neurons": "neurons"}),
+    "recovery_map": lambda: figures.recovery_map(small.rates_of_recovery()),
+    "decoy_curves": lambda: figures.decoy_curves(small.rates_of_strengths(),
+                                                 small.rates_of_strengths().assign(value=0.5)),
+    "factorial_map": lambda: figures.factorial_map(small.cells_of_factorial(), "loss"),
+    "lead_forest": lambda: figures.lead_forest(small.leads_of_controls()),
+    "replica_shares": lambda: figures.replica_shares(small.shares_of_replicas()),
+    "pair_correlations": lambda: figures.pair_correlations(small.pairs_of_models()),
+    "knowledge_blocks": lambda: figures.knowledge_blocks(small.shares()),
+    "table1_intervals": lambda: figures.table1_intervals(small.measured()),
+    "deviation_boxes": lambda: figures.deviation_boxes(small.deviations(), "removal"),
+    "class_violins": lambda: figures.class_violins(small.class_paths(), 1, "one",
+                                                   dict.fromkeys(MODELS, 6)),
+    "concentration_curves": lambda: figures.concentration_curves(small.concentration()),
+    "utilisation_maps": lambda: figures.utilisation_maps(small.usage(), [0, 3], "abcd"),
+    "similarity_matrices": lambda: figures.similarity_matrices(small.similarity(), "abcd"),
+    "similar_classes": lambda: figures.similar_classes(small.extremes(), small.pictures(),
+                                                       ["a", "d"]),
+    "pruning_curves": lambda: figures.pruning_curves(small.pruning(), dict.fromkeys(MODELS, 0.9),
+                                                     "test accuracy"),
+    "cost_curves": lambda: figures.cost_curves(small.cost()),
+    "integrand_curves": lambda: figures.integrand_curves(small.curvature()),
+    "benchmark_ratios": lambda: figures.benchmark_ratios(small.ratios()),
+    "overlap_dots": lambda: figures.overlap_dots(small.overlap_rows()),
+    "overlap_blocks": lambda: figures.overlap_blocks(small.overlap_of_blocks()),
+    "correlation_dots": lambda: figures.correlation_dots(small.correlations(), "model", "relation",
+                                                         "method"),
+    "block_correlations": lambda: figures.block_correlations(small.correlations_of_blocks()),
+    "pruning_criteria": lambda: figures.pruning_criteria(small.criteria(), small.wholes(),
+                                                         "test accuracy"),
+    "half_curves": lambda: figures.half_curves(small.halves()),
+    "mask_leak": lambda: figures.mask_leak(small.leaks_of_masks(), ["own mask", "elsewhere"]),
+}
+
+
+def test_every_figure_is_tried_and_offered_by_the_one_name_that_chapters_use():
+    drawn = {name for module in (paper, checks, agreement, attention)
+             for name, function in vars(module).items() if hasattr(function, "__wrapped__")}
+    assert set(CALLS) == drawn == set(figures.__all__)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_figure_is_closed_leaves_the_settings_alone_and_is_the_same_every_time(name):
+    with plt.rc_context({"axes.facecolor": "0.9", "lines.linewidth": 3.0}):
+        own, before, settings = plt.figure(), plt.get_fignums(), dict(matplotlib.rcParams)
+        first = CALLS[name]()
+        assert isinstance(first, Figure)
+        assert plt.get_fignums() == before and plt.gcf() is own
+        assert dict(matplotlib.rcParams) == settings
+        plt.close(own)
+    image = png(first)
+    assert png(CALLS[name]()) == image  # neither the caller's settings nor an earlier figure show
+    assert len(image) > 5000
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_settings_survive_an_error(name):
+    settings, function = dict(matplotlib.rcParams), getattr(figures, name)
+    with pytest.raises((TypeError, KeyError, AttributeError)):
+        function(*[None] * function.__wrapped__.__code__.co_argcount)
+    assert dict(matplotlib.rcParams) == settings
+    plt.close("all")
+
+
+def test_a_figure_that_cannot_be_drawn_is_closed():
+    try:
+        with pytest.raises(KeyError):
+            figures.cost_curves(small.cost().drop(columns="seconds"))
+        assert not plt.get_fignums()
+    finally:
+        plt.close("all")
+
+
+# --- what is drawn ---
+
+
+def test_knowledge_blocks():
+    table = small.shares()
+    for axis, model in zip(panels(figures.knowledge_blocks(table)), MODELS, strict=True):
+        own = table[table["model"] == model]
+        assert axis.get_title() == model
+        assert [bar.get_height() for bar in axis.patches] == own["value"].tolist()
+        assert [bar.get_center()[0] for bar in axis.patches] == own["block"].tolist()
+        np.testing.assert_allclose(whiskers(axis), own[["low", "high"]], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("blocks", "ticks"),
+                         [(12, list(range(1, 13))), (24, list(range(1, 25, 2)))])
+def test_many_blocks_have_fewer_ticks(blocks, ticks):
+    axis, *_ = panels(figures.knowledge_blocks(small.shares(blocks)))
+    assert axis.get_xticks().tolist() == ticks and len(axis.patches) == blocks
+
+
+def test_table1_intervals():
+    table = small.measured()
+    axes = np.array(panels(figures.table1_intervals(table))).reshape(3, 2)
+    for row, metric in zip(axes, analysis.TABLE1_METRICS, strict=True):
+        for axis, model in zip(row, MODELS, strict=True):
+            own = table[(table["metric"] == metric) & (table["model"] == model)]
+            assert [bar.get_height() for bar in axis.patches] == own["value"].tolist()
+            np.testing.assert_allclose(whiskers(axis), own[["low", "high"]], rtol=0, atol=1e-12)
+    assert [axis.get_title() for axis in axes[0]] == list(MODELS)
+    below = [label.get_text().replace("\n", " ") for label in axes[2, 0].get_xticklabels()]
+    assert below == [analysis.METHOD_LABELS[name] for name in METHODS]
+    colours = {tuple(bar.get_facecolor() for bar in axis.patches) for axis in axes.flat}
+    assert len(colours) == 1 and len(set(*colours)) == 4  # a method has one colour everywhere
+
+
+@pytest.mark.parametrize("operation", ["removal", "enhancement"])
+def test_deviation_boxes(operation):
+    table = small.deviations()
+    figure = figures.deviation_boxes(table, operation)
+    for axis, model in zip(panels(figure), MODELS, strict=True):
+        boxes = [patch.get_path().vertices[:, 1] for patch in axis.patches]
+        assert len(boxes) == 4
+        means = [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "D"]
+        medians = [line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1
+                   and len(line.get_ydata()) == 2]
+        for number, method in enumerate(METHODS):
+            own = table[(table["model"] == model)
+                        & (table["method"] == method)][f"{operation}_probability"]
+            assert (boxes[number].min(),
+                    boxes[number].max()) == pytest.approx(tuple(np.percentile(own, [25, 75])))
+            assert means[number] == pytest.approx(own.mean())
+            assert any(value == pytest.approx(own.median()) for value in medians)
+            ends = np.percentile(own, [5, 95])
+            reached = [own[own >= ends[0]].min(), own[own <= ends[1]].max()]
+            # the caps of the whiskers
+            assert all(any(value == pytest.approx(end) for value in medians) for end in reached)
+        below = [label.get_text() for label in axis.get_xticklabels()]
+        assert below == ["Activation", "Influence\nPattern", "Neuron\nPath", "Random"]
+    assert figure.axes[0].get_ylabel() == f"{operation}: probability deviation"
+
+
+def modal_neurons(table, model, label):
+    own = table[(table["model"] == model) & (table["label"] == label)]
+    return [np.bincount(rows["neuron"]).argmax() for _, rows in own.groupby("block")]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("models", [("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")])
+def test_class_violins(models, label):
+    table = small.class_paths(models)
+    figure = figures.class_violins(table, label, "seven", dict.fromkeys(models, 6))
+    shown = panels(figure)
+    assert [axis.get_title() for axis in shown] == [f"{model}, class seven" for model in models]
+    for axis, model in zip(shown, models, strict=True):
+        dashed, = (line for line in axis.lines if line.get_linestyle() == "--")
+        assert dashed.get_ydata().tolist() == modal_neurons(table, model, label)
+        # where seaborn puts the first, second and third block
+        assert dashed.get_xdata().tolist() == [0, 1, 2]
+        assert [tick.get_text() for tick in axis.get_xticklabels()] == ["1", "2", "3"]
+        violins = [part for part in axis.collections if isinstance(part, PolyCollection)]
+        own = table[(table["model"] == model) & (table["label"] == label)].groupby("block")[
+            "neuron"]
+        for violin, (_, rows) in zip(violins, own, strict=True):
+            heights = violin.get_paths()[0].vertices[:, 1]
+            # not beyond the data
+            assert (heights.min(), heights.max()) == pytest.approx((rows.min(), rows.max()))
+        assert axis.get_ylim() == (-2, 7)
+
+
+def test_the_violins_of_many_blocks_are_labelled_with_their_own_numbers():
+    table = small.class_paths(("a",), 24)
+    axis, = panels(figures.class_violins(table, 0, "x", {"a": 6}))
+    assert [(place, label.get_text()) for place,
+            label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)] == [
+(block - 1, str(block)) for block in range(2, 25, 2)]
+    dashed, = (line for line in axis.lines if line.get_linestyle() == "--")
+    assert dashed.get_ydata().tolist() == modal_neurons(table, "a", 0)
+
+
+def test_concentration_curves():
+    table = small.concentration()
+    for axis, model in zip(panels(figures.concentration_curves(table)), MODELS, strict=True):
+        own = table[table["model"] == model]
+        share, shuffled, uniform = axis.lines
+        assert share.get_ydata().tolist() == own[
+            "share"].tolist() and share.get_label() == "class labels"
+        assert shuffled.get_ydata().tolist() == own[
+            "shuffled"].tolist() and shuffled.get_label() == "shuffled labels"
+        assert share.get_xdata().tolist() == own["block"].tolist()
+        assert set(uniform.get_ydata()) == set(own["uniform"])
+        assert axis.get_xticks().tolist() == [1, 2, 3, 4]
+        band = axis.collections[0].get_paths()[0].vertices[:, 1]
+        assert band.max() == 0.3 and band.min() == own["shuffled"].min()
+
+
+def test_utilisation_maps():
+    figure = figures.utilisation_maps(small.usage(), [0, 3], "abcd")
+    for axis, (model, label) in zip(panels(figure), [(model, label) for model in MODELS
+                                                     for label in (0, 3)], strict=True):
+        assert np.array_equal(axis.images[0].get_array(), small.usage()[model][label])
+        assert axis.images[0].get_clim() == (0, 1)  # one scale, which the colour bar stands for
+        assert axis.get_title() == f"{model}, class {'abcd'[label]}"
+
+
+def test_similarity_matrices():
+    found = small.similarity()
+    for axis, model in zip(panels(figures.similarity_matrices(found, "abcd")), MODELS, strict=True):
+        drawn = axis.collections[0].get_array().reshape(4, 4)
+        # the ones on the diagonal say nothing
+        assert np.array_equal(np.ma.getmaskarray(drawn), np.eye(4, dtype=bool))
+        np.testing.assert_array_equal(drawn.compressed(), found[model][~np.eye(4, dtype=bool)])
+        assert [text.get_text() for text in axis.texts] == [f"{value:.2f}"
+                                                            for value in drawn.compressed()]
+        assert [label.get_text() for label in axis.get_xticklabels()] == list("abcd")
+
+
+@pytest.mark.parametrize("models", ["ab", "abc", "abcd"])
+def test_similarity_matrices_have_one_scale(models):
+    found = {model: np.corrcoef(np.random.default_rng(number).random((4, 9))) / (number + 1)
+             for number, model in enumerate(models)}
+    figure, off = figures.similarity_matrices(found, "wxyz"), ~np.eye(4, dtype=bool)
+    ends = (min(each[off].min() for each in found.values()),
+            max(each[off].max() for each in found.values()))
+    shown = panels(figure)
+    assert [axis.get_title() for axis in shown] == list(models)
+    assert all(axis.collections[0].get_clim() == ends for axis in shown)
+    assert sum(axis.get_label() == "<colorbar>" for axis in figure.axes) == 1
+    # no crosses in the blank cells
+    assert all(not any(line.get_visible() for line in axis.get_xgridlines()) for axis in shown)
+
+
+def test_large_similarity_matrices_are_not_annotated():
+    names = [str(number) for number in range(13)]
+    assert not panels(figures.similarity_matrices({"m": small.similarity(13)["ViT-B-16"]},
+                                                  names))[0].texts
+
+
+@pytest.mark.parametrize("classes", ["ad", "abc", "b"])
+def test_similar_classes(classes):
+    found = small.similarity()["ViT-B-16"]
+    shown = iter(panels(figures.similar_classes(small.extremes(), small.pictures(), classes)))
+    for name in classes:
+        own = "abcd".index(name)
+        others = sorted((found[own, other], "abcd"[other]) for other in range(4) if other != own)
+        expected = [(name, f"class {name}"),
+                    (others[-1][1], f"most similar:\n{others[-1][1]} ({others[-1][0]:.2f})"),
+                    (others[0][1], f"least similar:\n{others[0][1]} ({others[0][0]:.2f})")]
+        for other, title in expected:
+            axis = next(shown)
+            assert axis.get_title() == title
+            # the image nearest to the class's mean
+            assert (axis.images[0].get_array() == 10 + "abcd".index(other)).all()
+            assert axis.images[0].get_clim() == (0, 255)
+    assert not list(shown)
+
+
+def test_similar_classes_in_colour():
+    axis, *_ = panels(figures.similar_classes(small.extremes(), small.pictures(3), "a"))
+    drawn = axis.images[0].get_array()
+    assert np.allclose(drawn if drawn.dtype == np.uint8 else 255 * drawn, 10)
+
+
+def test_pruning_curves():
+    table, whole = small.pruning(), {"ViT-B-16": 0.9, "MAE-B-16": 0.7}
+    axes = np.array(panels(figures.pruning_curves(table, whole, "test accuracy"))).reshape(2, 2)
+    for row, model in zip(axes, MODELS, strict=True):
+        for axis, share in zip(row, (0.5, 1.0), strict=True):
+            own = table[(table["model"] == model) & (table["share"] == share)]
+            assert axis.get_xticks().tolist() == [0, 1, 2]
+            assert axis.get_title() == f"{model}, p = {share:.0%}"
+            curves = {container.get_label(): container for container in axis.containers}
+            assert list(curves) == ["neuron path", "activation", "random"]
+            for kept, container in curves.items():
+                rows = own[own["kept"] == kept]
+                line, _, (bars,) = container.lines
+                assert line.get_ydata().tolist() == rows["value"].tolist()
+                ends = [segment[:, 1] for segment in bars.get_segments()]
+                np.testing.assert_allclose(ends, rows[["low", "high"]], rtol=0, atol=1e-12)
+                np.testing.assert_allclose(line.get_xdata(), [0, 1, 2], atol=0.1)
+            assert any(set(line.get_ydata()) == {whole[model]} for line in axis.lines
+                       if line.get_linestyle() == ":")
+        assert row[0].get_ylabel() == "test accuracy"
+    for axis in axes[-1]:
+        assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "5", "50"]
+
+
+def test_the_legend_of_the_pruning_curves_covers_none_of_them():
+    figure = figures.pruning_curves(small.pruning(), dict.fromkeys(MODELS, 0.9), "test accuracy")
+    figure.draw_without_rendering()
+    legend, = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["whole model", "neuron path",
+                                                                "activation", "random"]
+    assert not any(axis.get_legend()
+                   or axis.get_window_extent().overlaps(legend.get_window_extent())
+                   for axis in figure.axes)
+
+
+def test_benchmark_ratios():
+    for axis in panels(figures.benchmark_ratios(small.ratios())):
+        assert axis.lines[0].get_xdata().tolist() == [1, 2, 4]
+        assert axis.lines[0].get_ydata().tolist() == [3.0, 4.0, 6.0]
+        np.testing.assert_allclose(whiskers(axis), [[2, 5], [3, 6], [5, 8]])
+        assert axis.get_ylim()[0] == 0
+
+
+def test_integrand_curves_are_medians_of_images():
+    table = small.curvature()
+    axis, = panels(figures.integrand_curves(table))
+    assert axis.get_yscale() == "log" and axis.get_xlabel() == "block"
+    for line, model in zip(axis.lines, dict.fromkeys(table["model"]), strict=True):
+        expected = table[table["model"] == model].groupby("block")["curvature"].median()
+        assert list(line.get_xdata()) == [1, 2, 3] and np.allclose(line.get_ydata(), expected)
+
+
+def test_cost_curves():
+    table = small.cost()
+    for axis, varied in zip(panels(figures.cost_curves(table)), "LnmT", strict=True):
+        own = table[table["varied"] == varied]
+        expected = [own[name].tolist() for name in ("seconds", "operations", "published")]
+        assert [line.get_ydata().tolist() for line in axis.lines] == expected
+        assert all(line.get_xdata().tolist() == [3, 6, 12] for line in axis.lines)
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+        assert axis.get_xlabel().endswith(f" {varied}")
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: figures.table1_intervals(small.measured().replace("random", "influence_pattern_eq9")),
+    lambda: figures.deviation_boxes(small.deviations().replace("random", "influence_pattern_eq9"),
+                                    "removal")])
+def test_every_method_can_be_drawn(draw):
+    draw()
