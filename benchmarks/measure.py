@@ -16,12 +16,14 @@ from torch import Tensor
 
 from benchmarks.published import published_block, published_paths
 from neuronpath_core import metrics
-from neuronpath_core.attribution import knowledge_attribution, quadrature_rule
+from neuronpath_core.attribution import knowledge_attribution
 from neuronpath_core.chapters.experiments import cost_model, search_operations
+from neuronpath_core.hooks import activation_gradients, clamped, read_activations
 from neuronpath_core.models.build import DTYPES
-from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, read_activations
 from neuronpath_core.paths import find_paths
+from neuronpath_core.quadrature import quadrature_rule
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 
 EXACT = {"context": "full", "quadrature": "left", "steps": 20}
 DRAFTED = {"draft": "float32"}

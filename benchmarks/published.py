@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuronpath_core.neurons import TargetModel, activation_gradients, clamped, reading
+from neuronpath_core.hooks import activation_gradients, clamped, reading
+from neuronpath_core.target import TargetModel
 
 
 def published_block(target: TargetModel, images: Tensor, labels: Tensor, nodes: Tensor,

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from benchmarks.measure import spread
-from neuronpath_core.paths import complete_settings
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.engines import run as engines
 from neuronpath_core.study.engines.ray_cluster import cluster
 from neuronpath_core.study.study import Study
@@ -40,7 +40,8 @@ class Searching:
         """The model, loaded and used once, so that a part's time is that of searching alone."""
         torch.set_num_threads(1)
         study = Study(self.profile, engine="local")
-        images, arguments = study.images(self.count), complete_settings(study.target(self.model))
+        images = study.images(self.count)
+        arguments = SearchSettings().complete(study.target(self.model)).as_dict()
 
         def work(part: range) -> pd.DataFrame:
             began = time.time()

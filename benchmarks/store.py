@@ -19,10 +19,10 @@ from timm.models.vision_transformer import VisionTransformer
 
 from benchmarks.measure import REAL, spread, timed
 from benchmarks.options import device_there
-from neuronpath_core.neurons import TargetModel
 from neuronpath_core.paths import find_paths
 from neuronpath_core.study.store import tables as store
 from neuronpath_core.support.files import write_atomically
+from neuronpath_core.target import TargetModel
 
 MANIFEST = {"model": "random numbers"}
 NEURONS = 3072  # of a block of ViT-B/16

@@ -4,19 +4,23 @@ from neuronpath_core.attribution import (
     complete_attribution,
     joint_attribution_score,
     knowledge_attribution,
-    quadrature_rule,
 )
+from neuronpath_core.hooks import edit, read_activations
+from neuronpath_core.methods import METHODS, Method, register
 from neuronpath_core.models.zero_shot import zero_shot
-from neuronpath_core.neurons import TargetModel, edit, read_activations
-from neuronpath_core.paths import METHODS, Paths, find_paths, find_paths_by_top
+from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
+from neuronpath_core.quadrature import quadrature_rule
+from neuronpath_core.settings import SearchSettings
+from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.refine import exhaustive_paths, refine_paths
 from neuronpath_core.variants.sites import SiteModel
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "METHODS", "Paths", "SiteModel", "TargetModel", "complete_attribution", "edit",
-    "exhaustive_paths", "find_paths", "find_paths_by_top",
+    "METHODS", "Method", "Paths", "SearchSettings", "SiteModel", "Study", "TargetModel",
+    "complete_attribution", "edit", "exhaustive_paths", "find_paths", "find_paths_by_top",
     "joint_attribution_score", "knowledge_attribution", "quadrature_rule", "read_activations",
-    "refine_paths", "zero_shot",
+    "refine_paths", "register", "zero_shot",
 ]

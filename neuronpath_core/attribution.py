@@ -1,4 +1,4 @@
-"""Quadrature rules and the three attributions of neurons: joint, complete, and single-neuron
+"""The three attributions of neurons, equation by equation: joint, complete, and single-neuron
 (knowledge)."""
 
 from __future__ import annotations
@@ -6,135 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from neuronpath_core.fast.contexts import CleanPass, FullContext
-from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.forward import CleanPass, stream_gradient
+from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.quadrature import Quadrature, integrated, placed_rule
+from neuronpath_core.ranking import select_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
-
-Quadrature = Literal["left", "right", "midpoint", "gauss-legendre"]
-QUADRATURES = ("left", "right", "midpoint", "gauss-legendre")
-
-def check_quadrature(quadrature: str, steps: int, nodes: int | None = None) -> None:
-    """Raise ``ValueError`` unless the rule is known, ``steps`` a positive whole number and
-    ``nodes`` one of 1..steps."""
-    if quadrature not in QUADRATURES:
-        raise ValueError(f"unknown quadrature {quadrature!r}; accepted: {', '.join(QUADRATURES)}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
-    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int)
-                              or not 1 <= nodes <= steps):
-        raise ValueError(f"nodes must be a whole number in 1..{steps}, the steps, got {nodes!r}")
-
-
-def quadrature_rule(quadrature: Quadrature, steps: int,
-                    nodes: int | None = None) -> tuple[Tensor, Tensor]:
-    r"""Nodes and weights on [0, 1]: :math:`\int_0^1 f \approx \sum_k q_k f(\alpha_k)`, weights
-    summing to one.
-
-    ``left`` (:math:`\alpha_k = k/m`, as published, k = 0..m-1), ``right`` (k = 1..m, Eq. 6),
-    ``midpoint``, and ``gauss-legendre`` (exact for polynomials up to degree 2m-1).
-
-    Args:
-        quadrature, steps: the rule and its m.
-        nodes: evaluate the rule's own sum, its bias included, at fewer places: the Gauss quadrature
-            of the discrete measure :math:`\sum_k q_k \delta_{\alpha_k}`, equal to the rule for
-            polynomials up to degree 2 ``nodes`` - 1 (Golub and Welsch, 1969; the Jacobi matrix by
-            Lanczos).  ``None`` evaluates the rule as it stands.
-
-    Returns:
-        float64 ``(steps,)`` or ``(nodes,)`` twice, on the CPU.
-    """
-    check_quadrature(quadrature, steps, nodes)
-    if quadrature == "gauss-legendre":
-        points, weights = np.polynomial.legendre.leggauss(steps)
-        points, weights = (points + 1) / 2, weights / 2
-    else:
-        offset = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[quadrature]
-        points, weights = (np.arange(steps) + offset) / steps, np.full(steps, 1 / steps)
-    if nodes is not None and nodes < steps:
-        points, weights = _condensed(points, weights, nodes)
-    return torch.from_numpy(points), torch.from_numpy(weights)
-
-
-def placed_rule(target: TargetModel, quadrature: Quadrature, steps: int,
-                nodes: int | None = None) -> tuple[Tensor, Tensor]:
-    """:func:`quadrature_rule` for a model: nodes in its dtype, weights in at least single
-    precision, on its device."""
-    points, weights = quadrature_rule(quadrature, steps, nodes)
-    return points.to(target.device, target.dtype), weights.to(target.device,
-                                                              torch.promote_types(target.dtype,
-                                                                                  torch.float32))
-
-
-def integrated(values: Float[Tensor, "batch step *rest"],
-               weights: Float[Tensor, "step"]) -> Float[Tensor, "batch *rest"]:
-    """Values at a rule's nodes, summed with its weights in at least single precision."""
-    wide = torch.promote_types(values.dtype, torch.float32)
-    return torch.einsum("bs...,s->b...", values.to(wide), weights.to(wide))
-
-
-def _condensed(points: np.ndarray, weights: np.ndarray,
-               nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss quadrature of a discrete measure of mass one."""
-    basis, diagonal, beside = [np.sqrt(weights)], [], []
-    for _ in range(nodes):
-        moved = points * basis[-1]
-        diagonal.append(basis[-1] @ moved)
-        for _ in range(2):  # once more against rounding, which Lanczos is known for
-            for vector in basis:
-                moved = moved - (vector @ moved) * vector
-        beside.append(np.linalg.norm(moved))
-        basis.append(moved / beside[-1])
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside[:-1], 1)
-                                     + np.diag(beside[:-1], -1))
-    return values, vectors[0] ** 2
-
-
-def select_neurons(activations: Float[Tensor, "batch token neuron"],
-                   ranked: Int64[Tensor, "batch rank"]) -> Float[Tensor, "batch token rank"]:
-    """The activations of one block's chosen neurons."""
-    return activations.gather(2, ranked[:, None].expand(-1, activations.shape[1], -1))
-
-
-def top_neurons(scores: Float[Tensor, "*batch neuron"], top: int) -> Int64[Tensor, "*batch rank"]:
-    """The ``top`` largest, best first; of equal ones the smaller index, on every device."""
-    return scores.argsort(dim=-1, descending=True, stable=True)[..., :top]
-
-
-def chosen_neurons(scores: Float[Tensor, "*batch neuron"],
-                   top: int) -> tuple[Int64[Tensor, "*batch rank"], Float[Tensor, "*batch"]]:
-    r""":func:`top_neurons`, and how clearly they were chosen:
-    :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`, between the last that was taken and the first that
-    was not; infinite where every neuron is taken.  Scores that are :math:`-\infty` are of neurons
-    that a layer does not have."""
-    ranked = top_neurons(scores, top + 1)  # as many as there are
-    return ranked[..., :top], score_gap(scores, ranked[..., top - 1:])
-
-
-def score_gap(scores: Float[Tensor, "*batch neuron"],
-              border: Int64[Tensor, "*batch rank"]) -> Float[Tensor, "*batch"]:
-    """Between the last neuron that is taken and the first that is not, as a share of the largest
-    score."""
-    if border.shape[-1] < 2:
-        return scores.new_full(scores.shape[:-1], torch.inf)
-    last, first = scores.gather(-1, border).unbind(-1)
-    largest = scores.masked_fill(scores == -torch.inf, 0).abs().amax(-1)
-    return (last - first) / largest.clamp_min(torch.finfo(scores.dtype).tiny)
-
-
-def layer_tops(
-    target: TargetModel, scores: Float[Tensor, "batch layer neuron"], top: int
-) -> tuple[Int64[Tensor, "batch layer rank"], Float[Tensor, "batch layer"]]:
-    """:func:`chosen_neurons` of every layer, of those that the layer has."""
-    counts = torch.tensor(target.layer_neurons, device=scores.device)
-    missing = torch.arange(scores.shape[2], device=scores.device) >= counts[:, None]
-    return chosen_neurons(scores.masked_fill(missing, -torch.inf), top)
 
 
 def joint_attribution_score(
@@ -188,7 +71,7 @@ target, images[chosen], labels[chosen], ranked[chosen], alphas, weights), side_b
 
 def _joint_score(target, images, labels, ranked, alphas, weights):
     clean = CleanPass.of(target, images)
-    total = sum(select_neurons(value, ranked[:, block]).sum(-1) if target.widths[block] == 1
+    total = sum(select_neurons(value, ranked[:, block]).sum(-1) if target.layers[block].single
                 else float(ranked.shape[2])
                 for block, value in enumerate(clean.activations))
     along = sum(_path_gradient(clean, labels, ranked, *part)
@@ -226,10 +109,10 @@ def path_held(
     held = {}
     for block, value in enumerate(clean.activations):
         if block != native:
-            members = clean.target.members(block, ranked[:, block])
+            members = clean.target.layers[block].members(ranked[:, block])
             own = select_neurons(value, members)[:, None]
-            moved = alphas[:, None, None] * own + (shift * own if in_multiples
-                                                   or clean.target.widths[block] > 1 else shift)
+            by_factor = in_multiples or not clean.target.layers[block].single
+            moved = alphas[:, None, None] * own + (shift * own if by_factor else shift)
             index = members[:, None, None].expand(-1, steps, tokens, -1)
             held[block] = value[:, None].expand(-1, steps, -1,
                                                 -1).scatter(3, index, moved).flatten(0, 1)
@@ -292,11 +175,10 @@ def complete_attribution(
 
     def difference(chosen: Tensor) -> Tensor:
         clean = CleanPass.of(target, images[chosen])
-        held = {block: value.scatter(2,
-                                     target.members(block,
-                                                    ranked[chosen, block])[:, None].expand(
-            -1, value.shape[1], -1), 0.0)
-                for block, value in enumerate(clean.activations)}
+        held = {}
+        for block, value in enumerate(clean.activations):
+            members = target.layers[block].members(ranked[chosen, block])
+            held[block] = value.scatter(2, members[:, None].expand(-1, value.shape[1], -1), 0.0)
         zeroed = target.run(clean.streams[0], 0, target.n_blocks, held, pooled=True)
         return target.probability(clean.streams[-1],
                                   labels[chosen]) - target.probability(zeroed, labels[chosen])
@@ -347,18 +229,6 @@ def knowledge_attribution(
 target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
 
 
-def stream_gradient(
-    context: TargetModel | FullContext, stream: Float[Tensor, "copy token embed"],
-    labels: Int64[Tensor, "copy"], block: int
-) -> Float[Tensor, "copy token embed"]:
-    """Gradient of each copy's label probability with respect to its residual stream before
-    ``block``."""
-    stream = stream.detach().requires_grad_()
-    probability = context.probability(context.run(stream, block, context.n_blocks, pooled=True),
-                                      labels)
-    return torch.autograd.grad(probability.sum(), stream)[0]
-
-
 def _knowledge(target, images, labels, alphas, weights, scaling):
     clean, batch, attributions = CleanPass.of(target, images), len(images), []
     for block, value in enumerate(clean.activations):
@@ -383,9 +253,9 @@ def _knowledge(target, images, labels, alphas, weights, scaling):
         if scaling == "block":
             slope = slopes(value @ vectors)
         else:
-            units = [target.members(block, torch.tensor([unit], device=target.device))
-                     for unit in range(target.layer_neurons[block])]
+            units = [target.layers[block].members(torch.tensor([unit], device=target.device))
+                     for unit in range(target.layers[block].units)]
             slope = torch.cat([slopes(value[..., unit] @ vectors[unit])[..., unit]
                                for unit in units], -1)
-        attributions.append(target.by_unit(block, value * slope).sum(1))
+        attributions.append(target.layers[block].by_unit(value * slope).sum(1))
     return target.stacked(attributions)

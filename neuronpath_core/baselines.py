@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.attribution import integrated, layer_tops, node_parts, top_neurons
-from neuronpath_core.fast.blocks import forward_mode
-from neuronpath_core.neurons import TargetModel, activation_gradients, hooked, read_activations
+from neuronpath_core.attribution import node_parts
+from neuronpath_core.hooks import activation_gradients, forward_mode, hooked, read_activations
+from neuronpath_core.quadrature import integrated
+from neuronpath_core.ranking import layer_tops, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -135,8 +137,8 @@ def gradient_activation(
     image; for scope ``"patch"`` summed over the patch tokens."""
     def attribution(chosen: Tensor) -> Tensor:
         gradients, values = _activation_slopes(target, images[chosen], labels[chosen])
-        return target.stacked([target.by_unit(layer, gradient * value).sum(1) for layer,
-                               (gradient, value) in enumerate(zip(gradients, values, strict=True))])
+        return target.stacked([layer.by_unit(gradient * value).sum(1) for layer, gradient, value
+                               in zip(target.layers, gradients, values, strict=True)])
 
     with activation_gradients(target):
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
@@ -173,8 +175,8 @@ def conductance(
                                                                    lambda value: tangents.append(
 forward_ad.unpack_dual(value[:, target.tokens]).tangent))):
             target(forward_ad.make_dual(scaled_images, direction))
-        found = [target.by_unit(layer, gradient * tangent).sum(1) for layer,
-                 (gradient, tangent) in enumerate(zip(gradients, tangents, strict=True))]
+        found = [layer.by_unit(gradient * tangent).sum(1) for layer, gradient, tangent
+                 in zip(target.layers, gradients, tangents, strict=True)]
         return target.stacked([integrated(value.unflatten(0, (len(chosen), -1)), shares)
                                for value in found])
 
@@ -221,7 +223,7 @@ target, images[chosen]).sum(2))), target.n_neurons)[0].cpu().numpy()
                                            ranked.cpu().numpy(), strict=True)):
         rng = _generator(image, seed)
         for block in range(target.n_blocks):
-            count = target.layer_neurons[block]
+            count = target.layers[block].units
             reach = max(2, count // 20)
             place = np.argsort(order[row, block, :count])
             free = ~np.isin(np.arange(count), own[block])
@@ -253,6 +255,6 @@ def random_paths(target: TargetModel, images: Float[Tensor, "batch channel heigh
     paths = []
     for image in images.detach().to("cpu", torch.float64):
         rng = _generator(image, seed)
-        paths.append(np.stack([rng.choice(count, size=top, replace=False)
-                               for count in target.layer_neurons]))
+        paths.append(np.stack([rng.choice(layer.units, size=top, replace=False)
+                               for layer in target.layers]))
     return torch.from_numpy(np.stack(paths)).to(images.device)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronpath_core.neurons import TargetModel, edit_factor, scaled
+from neuronpath_core.hooks import edit_factor, scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

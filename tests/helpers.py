@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from neuronpath_core.fast.blocks import PlainBlock
-from neuronpath_core.neurons import TargetModel
+from neuronpath_core.target import TargetModel
 from tests.golden import recipe
 
 # these networks are so small that a second thread only costs time, and much of it where cores are

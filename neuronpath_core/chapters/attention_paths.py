@@ -21,7 +21,8 @@ from neuronpath_core.interventions import (
     edited_probabilities,
     scaled_probabilities,
 )
-from neuronpath_core.paths import METHODS, find_paths
+from neuronpath_core.methods import METHODS
+from neuronpath_core.paths import find_paths
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
 from neuronpath_core.variants.sites import SITES, SiteModel
@@ -192,7 +193,8 @@ def half_effects(study: Study, names: Sequence[str], images: ImageSet) -> pd.Dat
         for place, pictures, labels in study.batches(images, model, IMAGES_AT_ONCE):
             truth = labels.cpu().numpy()
             clean = class_probabilities(target, pictures).cpu().double().numpy()
-            for layer, (block, half) in enumerate(target.layers):
+            for layer, (block, half) in enumerate((each.block, each.half)
+                                                  for each in target.layers):
                 factors = torch.ones(len(pictures), target.n_blocks, 1, dtype=pictures.dtype,
                                      device=pictures.device)
                 factors[:, layer] = 0

@@ -18,22 +18,17 @@ from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score, knowledge_attribution
 from neuronpath_core.baselines import activation_paths
 from neuronpath_core.fast.contexts import CONTEXTS, resolve_context
-from neuronpath_core.fast.search import SEARCHES
+from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, drafted_model
+from neuronpath_core.fast.engine import AUTO_STEPS
 from neuronpath_core.images.data_sets import ImageSet
 from neuronpath_core.interventions import class_neurons, drafted_probabilities, pruning_mask
+from neuronpath_core.methods import METHODS
 from neuronpath_core.models import build
-from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import (
-    ATTRIBUTION_ROUNDING_UNITS,
-    AUTO_STEPS,
-    METHODS,
-    Paths,
-    complete_settings,
-    drafted_model,
-    find_paths,
-)
+from neuronpath_core.paths import Paths, find_paths
+from neuronpath_core.settings import SEARCHES, SearchSettings
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
 from neuronpath_core.support.memory import images_at_once
+from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.refine import exhaustive_paths, refine_paths
 
 
@@ -159,8 +154,8 @@ def path_agreement(study: Study, names: Sequence[str], images: ImageSet, ways: M
             found = study.paths(model, images, **settings)
             same, whole = metrics.agreement(found.neurons, fine.neurons)
             deviation = ((found.score - fine.score).abs().max() / fine.score.abs().mean()).item()
-            evaluations = _evaluations(complete_settings(target, **settings), found,
-                                       target.n_blocks)
+            whole = SearchSettings.of(**settings).complete(target).as_dict()
+            evaluations = _evaluations(whole, found, target.n_blocks)
             rows.append({"model": model, "way": way, "evaluations": evaluations, "neurons": same,
                          "paths": whole, "score": deviation})
     return pd.DataFrame(rows)

@@ -16,15 +16,15 @@ from neuronpath_core.attribution import (
     complete_attribution,
     joint_attribution_score,
     knowledge_attribution,
-    placed_rule,
-    top_neurons,
 )
 from neuronpath_core.chapters import analysis
 from neuronpath_core.images.data_sets import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
-from neuronpath_core.neurons import TargetModel
+from neuronpath_core.quadrature import placed_rule
+from neuronpath_core.ranking import top_neurons
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.ablation import ablation_paths
 
 if TYPE_CHECKING:

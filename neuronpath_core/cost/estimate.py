@@ -9,14 +9,18 @@ from dataclasses import dataclass
 
 import torch
 
-from neuronpath_core.attribution import quadrature_rule
 from neuronpath_core.cost.passes import Passes, path_passes
 from neuronpath_core.cost.rates import measured_rates, stand_in
+from neuronpath_core.fast.drafts import DRAFT
+from neuronpath_core.fast.engine import AUTO_STEPS
+from neuronpath_core.fast.integral import integral
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import AUTO_STEPS, DRAFT, WITH_SEARCH, complete_settings, integral
+from neuronpath_core.methods import METHODS
+from neuronpath_core.quadrature import quadrature_rule
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import IMAGES_AT_ONCE, IMAGES_PER_PART
 from neuronpath_core.support.memory import copies_at_once, copy_bytes
+from neuronpath_core.target import TargetModel
 
 PROCESS_BYTES = 500_000_000  # Python and the libraries themselves
 # a path table keeps a neuron as a whole number of 16 bits, compressed to 1.5 to 2 bytes, beside
@@ -119,7 +123,7 @@ def estimate_paths(measured: Measured, count: int, settings: Mapping,
         ValueError: settings that the model does not allow.
     """
     target = measured.target
-    settings = complete_settings(measured.target, **{"draft": DRAFT} | settings)
+    settings = SearchSettings.of(**{"draft": DRAFT} | settings).complete(measured.target).as_dict()
     numbers = target.n_blocks * (settings["top"] or 1)
     table = count * (NEURON_BYTES * numbers + ROW_BYTES) + TABLE_BYTES
     return Estimate(count * (measured.path_seconds(settings, first) + measured.reading),
@@ -139,7 +143,7 @@ def estimate_passes(measured: Measured, count: int, passes: Passes, copies: int 
 def _copies(settings: Mapping) -> int:
     """Of an image, as many as the search holds at once if it can."""
     steps = AUTO_STEPS[-1] if settings["steps"] == "auto" else settings["steps"]
-    if settings["method"] not in WITH_SEARCH:
+    if not METHODS[settings["method"]].with_search:
         return len(quadrature_rule(settings["quadrature"], steps, settings["nodes"])[0])
     terms = integral(settings["context"], settings["quadrature"], steps, settings["nodes"],
                      settings["exact_steps"])

@@ -6,18 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from neuronpath_core.attribution import quadrature_rule
+from neuronpath_core.fast.engine import AUTO_STEPS
+from neuronpath_core.fast.integral import integral
 from neuronpath_core.fast.partial_paths import Integrand
-from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import (
-    ABLATION_PROPOSALS,
-    AUTO_STEPS,
-    WITH_SEARCH,
-    complete_settings,
-    integral,
-    steps_of_one_rule,
-)
+from neuronpath_core.methods import METHODS
+from neuronpath_core.quadrature import quadrature_rule
+from neuronpath_core.scores.paper import ABLATION_PROPOSALS
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import copies_at_once
+from neuronpath_core.target import TargetModel
 
 # steps="auto" mostly settles as soon as it can, with the second rule that it tries (the mean of 5
 # evaluations of notebook 7)
@@ -119,7 +116,7 @@ def search_passes(target: TargetModel, steps: int | Sequence[int], settings: Map
             block.
         steps: of the rule, or of one block after the other; then the nodes of a block count there,
             and what is carried, up to the last block that they are for.
-        settings: as :func:`~neuronpath_core.paths.complete_settings` gives them.
+        settings: as :func:`~neuronpath_core.settings.SearchSettings.complete` gives them.
         again: whether every way back through the carried stream also runs it again, because the
             nodes of a term do not fit into memory together; ``None`` asks
             :func:`~neuronpath_core.support.memory.copies_at_once`.
@@ -152,11 +149,11 @@ def _of_a_node(target: TargetModel, search: str, width: int, term: Integrand, ag
             total += held * (Passes(held_forward=1) if patch else tangent)
         slope = _after(target, block, "frozen_gradient" if frozen else "gradient") + block * back
         if search != "beam":
-            total += (first or block > 0) * term.holds(block) * (target.layer_neurons[block]
+            total += (first or block > 0) * term.holds(block) * (target.layers[block].units
                                                                  if search == "literal"
                                                                  else 1) * slope
             continue
-        tried = held * min(width, target.layer_neurons[block])
+        tried = held * min(width, target.layers[block].units)
         kept = min(width, tried)
         # partial paths that share a history are run anew where the stream keeps its graph
         # a partial path's score, with its neuron of this block, is by the rule of the next
@@ -216,22 +213,22 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
         ValueError: settings that ``find_paths`` would refuse for this model, or ``rounds`` outside
             2..13.
     """
-    settings = complete_settings(target, **settings)
+    settings = SearchSettings.of(**settings).complete(target).as_dict()
     method, steps, blocks = settings["method"], settings["steps"], target.n_blocks
     if not 2 <= rounds <= len(AUTO_STEPS):
         raise ValueError(f"rounds of steps='auto' must lie in 2..{len(AUTO_STEPS)}, got {rounds!r}")
     total = Passes()
-    if method in WITH_SEARCH:
+    if METHODS[method].with_search:
         for tried in AUTO_STEPS[:rounds] if steps == "auto" else (steps,):
             total += search_passes(target, tried, settings, again, first or steps == "auto"
                                    or settings["search"] == "beam")
     if method == "neuron_path":
         return total
-    rule = (settings["quadrature"], steps_of_one_rule(steps))
+    rule = (settings["quadrature"], SearchSettings(steps=steps).one_rule)
     nodes, every = len(quadrature_rule(*rule, settings["nodes"])[0]), len(quadrature_rule(*rule)[0])
     if method == "ablation":
         total += ablation_passes(target, min(max(settings["top"] or 1, ABLATION_PROPOSALS),
-                                             *target.layer_neurons))
+                                             target.fewest_neurons))
     elif method == "knowledge":
         total += knowledge_passes(target, steps)
     elif method in ("activation", "matched_random"):

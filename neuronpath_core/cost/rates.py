@@ -11,10 +11,11 @@ from torch import Tensor
 
 from neuronpath_core.cost.passes import KINDS
 from neuronpath_core.fast.contexts import check_frozen
+from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.models import build
-from neuronpath_core.neurons import TargetModel, activation_gradients
 from neuronpath_core.study.study import as_target
 from neuronpath_core.support.memory import copies_at_once, in_chunks, memory_limit
+from neuronpath_core.target import TargetModel
 
 MOST_COPIES, MOST_REPEATS = 1024, 9
 FROZEN_COPIES, EXACT_COPIES = 6, 2  # of an image, in the default mixed context

@@ -10,9 +10,6 @@ the backward kernels that torch has serve as forward-mode ones.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,8 +27,8 @@ from timm.layers import (
 )
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from neuronpath_core.hooks import is_touched
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -41,17 +38,6 @@ ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.
 NORMS = (nn.LayerNorm, LayerNorm)  # not those that compute in another precision
 # and the linear layers that they begin with
 FFNS = {Mlp: ("fc1",), GluMlp: ("fc1",), SwiGLU: ("fc1_g", "fc1_x")}
-
-
-@contextmanager
-def forward_mode() -> Iterator[None]:
-    """Inside, ``forward_ad`` dual tensors carry a derivative along through a whole block of any
-    kind."""
-    # fused attention kernels have no forward derivative; the plain one has, through its parts
-    with warnings.catch_warnings(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-        # torch's own, on first use
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
-        yield
 
 
 def is_plain(block: nn.Module) -> bool:
@@ -77,11 +63,9 @@ def is_plain(block: nn.Module) -> bool:
     )
 
 
-def is_touched(parts: Iterable[nn.Module]) -> bool:
-    """Whether somebody listens in on or changes what these modules compute, or dropout is on."""
-    return any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks
-               or part._backward_pre_hooks or part.training
-               or "forward" in part.__dict__ for part in parts)
+def written_out(block: nn.Module, tokens: slice) -> PlainBlock | None:
+    """The block as functions, if :func:`is_plain` holds."""
+    return PlainBlock(block, tokens) if is_plain(block) else None
 
 
 class PlainBlock:

@@ -3,74 +3,18 @@ class token moving."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from neuronpath_core.neurons import TargetModel, reading
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
+    from jaxtyping import Int64
 
 Context = Literal["auto", "full", "frozen", "mixed"]
 CONTEXTS = ("auto", "full", "frozen", "mixed")
-
-
-def through(target: TargetModel, stream: Float[Tensor, "batch token embed"],
-            index: int) -> tuple[Tensor, Tensor]:
-    """The stream after one block, running natively, and the block's scope activations
-    ``(batch, scope token, neuron)``."""
-    plain = target.plain(index)
-    if plain is not None:
-        return plain.activations(stream)
-    with reading(target) as store:
-        stream = target.run(stream, index, index + 1)
-    return stream, store[index]
-
-
-@dataclass(frozen=True)
-class CleanPass:
-    """One unedited forward of a chunk of images.
-
-    Attributes:
-        activations: per block ``(batch, scope token, neuron)``.
-        streams: what enters each block, and what leaves the last, ``(batch, token, embed)``.
-    """
-
-    target: TargetModel
-    activations: list[Tensor]
-    streams: list[Tensor]
-
-    @classmethod
-    def of(cls, target: TargetModel,
-           images: Float[Tensor, "batch channel height width"]) -> CleanPass:
-        streams, activations = [], []
-        with torch.no_grad():
-            streams.append(target.embed(images))
-            for index in range(target.n_blocks):
-                stream, active = through(target, streams[-1], index)
-                streams.append(stream)
-                activations.append(active)
-        return cls(target, activations, streams)
-
-    @cached_property
-    def keys_values(self) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of all tokens but the class token, per block."""
-        with torch.no_grad():
-            return [self.target.plain(index).keys_values(self.streams[index])
-                    for index in range(self.target.n_blocks)]
-
-    def take(self, rows: Int64[Tensor, "row"]) -> CleanPass:
-        """The pass of some of the images, in any order, repeated or not."""
-        taken = replace(self, activations=[value[rows] for value in self.activations],
-                        streams=[value[rows] for value in self.streams])
-        if "keys_values" in self.__dict__:
-            taken.__dict__["keys_values"] = [(key[rows], value[rows]) for key,
-                                             value in self.keys_values]
-        return taken
 
 
 class FullContext:
@@ -92,12 +36,12 @@ class FullContext:
         return self.clean.streams[block].repeat_interleave(steps, 0)
 
     def run(self, stream: Tensor, start: int, stop: int, held=None, pooled: bool = False) -> Tensor:
-        """As :meth:`~neuronpath_core.neurons.TargetModel.run`."""
+        """As :meth:`~neuronpath_core.target.TargetModel.run`."""
         return self.target.run(stream, start, stop, held, pooled)
 
     def run_tangent(self, stream: Tensor, tangent: Tensor, index: int, held: Tensor,
                     pooled: bool = False) -> tuple[Tensor, Tensor]:
-        """As :meth:`~neuronpath_core.neurons.TargetModel.run_tangent`."""
+        """As :meth:`~neuronpath_core.target.TargetModel.run_tangent`."""
         return self.target.run_tangent(stream, tangent, index, held, pooled)
 
 
@@ -122,7 +66,7 @@ class FrozenContext(FullContext):
         return stream.reshape(len(self.clean.streams[0]), -1, stream.shape[-1])
 
     def run(self, stream: Tensor, start: int, stop: int, held=None, pooled: bool = False) -> Tensor:
-        """As :meth:`~neuronpath_core.neurons.TargetModel.run`, the other tokens clean."""
+        """As :meth:`~neuronpath_core.target.TargetModel.run`, the other tokens clean."""
         apart = self._apart(stream)
         for index in range(start, stop):
             apart = self.target.plain(index).frozen(apart, self.clean.keys_values[index],
@@ -131,7 +75,7 @@ class FrozenContext(FullContext):
 
     def run_tangent(self, stream: Tensor, tangent: Tensor, index: int, held: Tensor,
                     pooled: bool = False) -> tuple[Tensor, Tensor]:
-        """As :meth:`~neuronpath_core.neurons.TargetModel.run_tangent`, the other tokens clean."""
+        """As :meth:`~neuronpath_core.target.TargetModel.run_tangent`, the other tokens clean."""
         with torch.no_grad():
             moved = self.target.plain(index).frozen_tangent(self._apart(stream),
                                                             self._apart(tangent),

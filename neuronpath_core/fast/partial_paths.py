@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import select_neurons
-from neuronpath_core.fast.contexts import CleanPass, FrozenContext, FullContext
+from neuronpath_core.fast.contexts import FrozenContext, FullContext
 from neuronpath_core.fast.prefixes import GraphPrefix, Prefix, TangentPrefix
-from neuronpath_core.neurons import TargetModel
+from neuronpath_core.forward import CleanPass
+from neuronpath_core.ranking import select_neurons
 from neuronpath_core.support.memory import copies_at_once
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -104,8 +105,8 @@ class PartialPaths:
         slopes, along = (sum(values)
                          for values in zip(*(prefix.joint_slopes(block, vectors)
                                              for prefix in self.prefixes(block)), strict=True))
-        return self._combined(*self.target.as_units(block, slopes, self.clean.activations[block]),
-                              along[..., None])
+        layer, clean = self.target.layers[block], self.clean.activations[block]
+        return self._combined(*layer.as_units(slopes, clean), along[..., None])
 
     def literal_scores(self, block: int) -> Tensor:
         """``(batch, neuron)``: Algorithm 1, each candidate scaled alone, as many at once as the
@@ -113,14 +114,13 @@ class PartialPaths:
         vectors, scores, prefixes = self.target.value_vectors(block), [], self.prefixes(block)
         at_once = min(copies_at_once(self.target, isinstance(prefix.context, FrozenContext))
                       // (prefix.batch * prefix.steps) for prefix in prefixes)
-        for candidates in torch.arange(self.target.layer_neurons[block],
+        for candidates in torch.arange(self.target.layers[block].units,
                                        device=vectors.device).split(max(1, at_once)):
             slopes, along = (sum(values)
                              for values in zip(*(prefix.literal_slopes(block, vectors, candidates)
                                                  for prefix in prefixes), strict=True))
-            clean = self.clean.activations[block][...,
-                                                  candidates] if self.target.widths[
-                block] == 1 else torch.ones_like(slopes)
+            single, active = self.target.layers[block].single, self.clean.activations[block]
+            clean = active[..., candidates] if single else torch.ones_like(slopes)
             scores.append(self._combined(slopes, clean, along))
         return torch.cat(scores, 1)
 
@@ -131,10 +131,10 @@ class PartialPaths:
 
     def write(self, block: int, neurons: Int64[Tensor, "batch rank"]) -> None:
         """Put neurons of a block on the paths."""
-        members = self.target.members(block, neurons)
+        members = self.target.layers[block].members(neurons)
         own = select_neurons(self.clean.activations[block], members)
         vectors = self.target.value_vectors(block)[members]
-        single = self.target.widths[block] == 1
+        single = self.target.layers[block].single
         self.total = self.total + (own.sum(-1) if single else float(neurons.shape[1]))
         for _, prefix in self.carried:
             # units of several neurons are moved by a common factor

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from neuronpath_core.attribution import integrated, stream_gradient
 from neuronpath_core.fast.contexts import FrozenContext, FullContext
+from neuronpath_core.forward import stream_gradient
+from neuronpath_core.quadrature import integrated
 from neuronpath_core.support.memory import copies_at_once
 
 
@@ -76,7 +77,8 @@ class Prefix:
         """Algorithm 1: each candidate scaled alone; integrated gradients of it and along the path,
         both ``(batch, scope token, candidate)``."""
         target, clean = self.context.target, self.context.clean.activations[block]
-        members, width = target.members(block, candidates), target.widths[block]
+        width = target.layers[block].width
+        members = target.layers[block].members(candidates)
         # (batch, scope token, candidate, embed)
         written = (clean[..., members, None] * vectors[members]).unflatten(2, (-1, width)).sum(3)
         stream = self.stream.detach().unflatten(0,

@@ -36,10 +36,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import chosen_neurons, score_gap, top_neurons
 from neuronpath_core.fast.partial_paths import CompletePartialPaths, Integrand, PartialPaths
-from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.ranking import chosen_neurons, score_gap, top_neurons
 from neuronpath_core.support.memory import copies_at_once, in_chunks
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64

@@ -38,7 +38,7 @@ from torch import nn
 
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.models.build import parse_device, parse_dtype
-from neuronpath_core.neurons import TargetModel
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from neuronpath_core.fast.blocks import is_touched
+from neuronpath_core.hooks import hooked, is_touched
 from neuronpath_core.models.build import build_model
-from neuronpath_core.neurons import TargetModel, hooked
 from neuronpath_core.study.store.tables import check_writable, write_atomically
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import one_line
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -202,7 +202,7 @@ def prune_ffn(model: VisionTransformer, kept: Kept) -> VisionTransformer:
 
     Its logits are those of the model with every other neuron zeroed at every token, up to rounding.
     Blocks may differ in width; such a model is for inference,
-    :class:`~neuronpath_core.neurons.TargetModel` takes it only if they are equally wide.
+    :class:`~neuronpath_core.target.TargetModel` takes it only if they are equally wide.
 
     Args:
         model: a timm ``VisionTransformer`` with plain FFNs; it is not changed.

@@ -105,7 +105,7 @@ def zero_shot(
     """Inside, a CLIP or SigLIP image tower classifies by class embeddings; its own head is back
     when the context is left.
 
-    A :class:`~neuronpath_core.neurons.TargetModel` of it is made, and used, inside.  See
+    A :class:`~neuronpath_core.target.TargetModel` of it is made, and used, inside.  See
     :class:`ZeroShotHead` for the logits.
 
     Args:

@@ -22,12 +22,12 @@ from neuronpath_core.cost.passes import Passes, knowledge_passes
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.models.preprocessing import model_preprocessing
-from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import complete_settings
 from neuronpath_core.runs.notebooks import Run
 from neuronpath_core.runs.parameters import own_parameters
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.profiles import load_profile, model_entries
 from neuronpath_core.support.memory import memory_limit
+from neuronpath_core.target import TargetModel
 
 # a notebook's kernel, imports, tables and figures
 NOTEBOOK_SECONDS = 10.0
@@ -235,7 +235,7 @@ def _counted(measured: Measured, work: Work, identity: tuple, searched: set) -> 
     for place, (count, which, settings) in enumerate(work.tables + work.by_top):
         own = estimate_paths(measured, count, settings, first=place < len(work.tables))
         key = (identity, count, which,
-               str(sorted(complete_settings(measured.target, **settings).items())))
+               str(sorted(SearchSettings.of(**settings).complete(measured.target).as_dict().items())))
         cost += Estimate(memory_bytes=own.memory_bytes) if key in searched else own
         searched.add(key)
     for place, (count, copies, passes, readings) in enumerate(work.passes + work.drafted):

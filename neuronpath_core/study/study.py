@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from neuronpath_core.fast.drafts import DRAFT, drafted_model
 from neuronpath_core.images.data_sets import FileImages, ImageSet, check_classes, load_part
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models import build
 from neuronpath_core.models.preprocessing import model_preprocessing
-from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import DRAFT, Paths, complete_settings, drafted_model, find_paths_by_top
+from neuronpath_core.paths import Paths, find_paths_by_top
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.engines import run as engines
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
@@ -37,6 +38,7 @@ from neuronpath_core.study.profiles import (
 from neuronpath_core.study.store import tables as store
 from neuronpath_core.support.memory import parse_memory
 from neuronpath_core.support.sources import closure, fingerprint
+from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.sites import SiteModel
 
 # where what decides the numbers of a path table begins: all that these import, too; a change in any
@@ -316,8 +318,8 @@ class Study:
         target = self.target(model)
         if isinstance(images, FileImages):
             check_classes(images, target.n_classes, model)
-        every = [complete_settings(target, method=method, **{"draft": self.draft} | settings
-                                   | {"top": top}) for top in tops]
+        every = [SearchSettings.of(method=method, **{"draft": self.draft} | settings
+                                   | {"top": top}).complete(target).as_dict() for top in tops]
         tables = {}
         for arguments in every:
             manifest = self._manifest(model, images, arguments)

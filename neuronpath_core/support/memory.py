@@ -10,13 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
-
-from neuronpath_core.models.families import ffn_width
-from neuronpath_core.neurons import TargetModel
 
 # Without a budget: on a CPU what one block works on stays near the caches, which is fastest; on a
 # GPU a share of what is free.
@@ -27,6 +24,18 @@ UNITS = {"": 1, "B": 1, "BYTES": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB"
          "MIB": 2**20, "GIB": 2**30}
 
 Part = TypeVar("Part")
+
+
+class Sized(Protocol):
+    """What is computed with, as far as memory is concerned: a model seen as layers of neurons."""
+
+    dtype: torch.dtype
+    device: torch.device
+    n_blocks: int
+    side_by_side: bool
+
+    def numbers_kept(self, frozen: bool) -> int: ...
+
 
 
 @dataclass
@@ -54,29 +63,24 @@ def parse_memory(budget: int | float | str) -> int:
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 
-def copy_bytes(target: TargetModel, frozen: bool = False) -> int:
+def copy_bytes(target: Sized, frozen: bool = False) -> int:
     """Estimate of what one copy of one image needs while its gradient is computed, by a count of
     what autograd keeps.
 
     Args:
         frozen: only the class token moves.
     """
-    model, block, tokens = target.model, target.model.blocks[0], target.n_tokens
-    moving = 1 if frozen else tokens
-    numbers = len(model.blocks) * moving * (12 * model.embed_dim
-                                            + ffn_width(block) * block.mlp.fc2.in_features
-                                            + 2 * block.attn.num_heads * tokens)
-    return numbers * torch.finfo(target.dtype).bits // 8
+    return target.numbers_kept(frozen) * torch.finfo(target.dtype).bits // 8
 
 
-def _automatic(target: TargetModel) -> float:
+def _automatic(target: Sized) -> float:
     if target.device.type == "cuda":
         return AUTOMATIC_FREE_SHARE * torch.cuda.mem_get_info(target.device)[0]
     return AUTOMATIC_CPU_BYTES_PER_BLOCK * len(target.model.blocks)
 
 
 @contextmanager
-def memory_limit(target: TargetModel, budget: int | float | str | None = None) -> Iterator[None]:
+def memory_limit(target: Sized, budget: int | float | str | None = None) -> Iterator[None]:
     """Inside, no chunk is planned to need more than ``budget``; ``None`` chooses by the device, or
     keeps what is in force.
 
@@ -98,14 +102,14 @@ def memory_limit(target: TargetModel, budget: int | float | str | None = None) -
         _active.reset(token)
 
 
-def copies_at_once(target: TargetModel, frozen: bool = False) -> int:
+def copies_at_once(target: Sized, frozen: bool = False) -> int:
     """How many copies of an image one chunk holds; at least one."""
     limit = _active.get()
     allowed = _automatic(target) if limit is None else limit.bytes
     return max(1, int(allowed // copy_bytes(target, frozen)))
 
 
-def images_at_once(target: TargetModel, copies: int, frozen: bool = False) -> int:
+def images_at_once(target: Sized, copies: int, frozen: bool = False) -> int:
     """How many images, each in ``copies`` copies, one chunk holds; at least one."""
     return max(1, copies_at_once(target, frozen) // copies)
 
@@ -118,7 +122,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         error))
 
 
-def in_chunks(target: TargetModel, count: int, size: Callable[[], int],
+def in_chunks(target: Sized, count: int, size: Callable[[], int],
               compute: Callable[[Tensor], Part], side_by_side: bool = False) -> list[Part]:
     """``compute(indices)`` over ``0..count-1``, ``size()`` of them at a time; results in order.
 
@@ -156,17 +160,15 @@ def in_chunks(target: TargetModel, count: int, size: Callable[[], int],
             torch.set_num_threads(threads)
 
 
-def _workers(target: TargetModel, count: int, limit: float) -> int:
+def _workers(target: Sized, count: int, limit: float) -> int:
     """How many spans are computed side by side."""
-    if target.device.type != "cpu" or any(target.plain(index) is None
-                                          for index in range(target.n_blocks)):
-        # a GPU has its own queue; a block of another kind is read and clamped through hooks
+    if not target.side_by_side:
         return 1
     return max(1, min(MOST_WORKERS, torch.get_num_threads(), count,
                       int(limit // copy_bytes(target))))
 
 
-def _in_turn(target: TargetModel, indices: Tensor, size: Callable[[], int],
+def _in_turn(target: Sized, indices: Tensor, size: Callable[[], int],
              compute: Callable[[Tensor], Part]) -> list[Part]:
     parts, start, limit = [], 0, _active.get()
     while start < len(indices):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import select_neurons, stream_gradient, top_neurons
-from neuronpath_core.fast.contexts import CleanPass, through
-from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.forward import CleanPass, stream_gradient, through
+from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -70,11 +71,10 @@ def ablation_paths(
     if search not in ABLATION_SEARCHES:
         raise ValueError(f"unknown search {search!r}; accepted: {', '.join(ABLATION_SEARCHES)}")
     for name, value, least in (("top", top, 1), ("proposals", proposals, top), ("width", width, 1)):
-        if isinstance(value, bool) or not isinstance(value,
-                                                     int) or not least <= value <= min(
-                target.layer_neurons):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not least <= value <= target.fewest_neurons:
             raise ValueError(f"{name} must be a whole number in "
-                             f"{least}..{min(target.layer_neurons)}, got {value!r}")
+                             f"{least}..{target.fewest_neurons}, got {value!r}")
     if search == "beam" and top != 1:
         raise ValueError(f"top must be 1 for search 'beam', which keeps one neuron a block, got "
                          f"{top}")
@@ -123,9 +123,9 @@ def _without(target, stream, active, neurons, block):
     """The stream after a block, less what these neurons ``(row, rank)`` of it write at the scope.
     """
     stream = stream.clone()
-    members = target.members(block, neurons)
-    stream[:, target.tokens] -= select_neurons(active,
-                                               members) @ target.value_vectors(block)[members]
+    members = target.layers[block].members(neurons)
+    written = select_neurons(active, members) @ target.value_vectors(block)[members]
+    stream[:, target.tokens] -= written
     return stream
 
 
@@ -135,9 +135,8 @@ def _effects(target, stream, active, labels, whole, block, proposals):
     size = copies_at_once(target)
     gradient = torch.cat([stream_gradient(target, *piece, block + 1)[:, target.tokens]
                           for piece in zip(stream.split(size), labels.split(size), strict=True)])
-    found = top_neurons(target.by_unit(block,
-                                       active * (gradient @ target.value_vectors(block).T)).sum(1),
-                        proposals)
+    slopes = active * (gradient @ target.value_vectors(block).T)
+    found = top_neurons(target.layers[block].by_unit(slopes).sum(1), proposals)
     edited = []
     with torch.no_grad():
         for index in range(found.shape[1]):

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import (
-    Quadrature,
-    integrated,
-    joint_attribution_score,
-    node_parts,
-    path_held,
-    placed_rule,
-    select_neurons,
-    top_neurons,
-)
-from neuronpath_core.fast.contexts import CleanPass
-from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.attribution import joint_attribution_score, node_parts, path_held
+from neuronpath_core.forward import CleanPass
+from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.quadrature import Quadrature, integrated, placed_rule
+from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import images_at_once, in_chunks, memory_limit
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -110,12 +104,12 @@ def _propose(target, images, labels, paths, block, quadrature, steps, count) -> 
     def scores(chosen: Tensor) -> Tensor:
         clean, batch = CleanPass.of(target, images[chosen]), len(chosen)
         total = sum(select_neurons(value, paths[chosen, index, None])[..., 0]
-                    if target.widths[index] == 1 else torch.ones_like(value[..., 0])
+                    if target.layers[index].single else torch.ones_like(value[..., 0])
                     for index, value in enumerate(clean.activations) if index != block)
         slope = sum(slopes(clean, chosen, *part)
                     for part in node_parts(target, batch, nodes, weights))
         height = clean.activations[block]
-        height = height if target.widths[block] == 1 else torch.ones_like(slope)
+        height = height if target.layers[block].single else torch.ones_like(slope)
         return (slope * (height + (total[..., None] if target.n_blocks > 1 else 0))).sum(1)
 
     def slopes(clean: CleanPass, chosen: Tensor, alphas: Tensor, shares: Tensor) -> Tensor:
@@ -128,7 +122,7 @@ def _propose(target, images, labels, paths, block, quadrature, steps, count) -> 
         # a model of one block has no other neuron to move
         own, along = torch.autograd.grad(probability.sum(), (held[block], shift), allow_unused=True,
                                          materialize_grads=True)
-        own = target.as_units(block, own, held[block].detach())[0]
+        own = target.layers[block].as_units(own, held[block].detach())[0]
         return integrated(own.unflatten(0, (len(chosen), count)) + along, shares)
 
     with activation_gradients(target):
@@ -153,12 +147,12 @@ def exhaustive_paths(
         ValueError: arguments that do not fit, or a model with more than a million paths.
     """
     target.check_batch(images, labels)
-    count = math.prod(target.layer_neurons)
+    count = math.prod(layer.units for layer in target.layers)
     if count > MOST_PATHS:
         raise ValueError(f"the model has {count:,} paths; accepted: toy models of at most "
                          f"{MOST_PATHS:,}")
-    every = torch.tensor(list(itertools.product(*map(range, target.layer_neurons))),
-                         device=target.device)
+    places = [range(layer.units) for layer in target.layers]
+    every = torch.tensor(list(itertools.product(*places)), device=target.device)
     neurons, scores = [], []
     for image, label in zip(images, labels, strict=True):
         score = joint_attribution_score(target, image.expand(count, *image.shape),

@@ -20,9 +20,10 @@ from timm.models.eva import Eva, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from neuronpath_core.fast.blocks import PlainBlock
+from neuronpath_core.fast.blocks import is_plain
+from neuronpath_core.layers import Layer
 from neuronpath_core.models.families import rotary
-from neuronpath_core.neurons import Scope, TargetModel
+from neuronpath_core.target import BlockForm, Scope, TargetModel
 from neuronpath_core.variants.halves import PlainHalves, PlainLayer
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ SITES = {"ffn": ("ffn",), "attention": ("attention",), "heads": ("attention",),
 
 
 class SiteModel(TargetModel):
-    r"""A :class:`~neuronpath_core.neurons.TargetModel` whose path runs over other sites than the
+    r"""A :class:`~neuronpath_core.target.TargetModel` whose path runs over other sites than the
     FFN neurons alone.
 
     A *layer* of the path is one half of a block; ``n_blocks`` counts layers.
 
     Args:
-        model, scope: as of :class:`~neuronpath_core.neurons.TargetModel`.
+        model, scope: as of :class:`~neuronpath_core.target.TargetModel`.
         sites: ``"ffn"``, the inputs of ``mlp.fc2``, L layers, exactly as the base class;
             ``"attention"``, the inputs of ``attn.proj``, L layers; ``"mixed"``, both in the order
             in which they write, 2L layers; ``"heads"``, L layers whose units are heads;
@@ -60,18 +61,10 @@ class SiteModel(TargetModel):
     the number of units times their complete attribution (for scope ``"patch"`` per patch token,
     averaged): the search by joint and the one by complete attribution rank alike.
 
-    Attributes:
-        layers: per layer the block, from 0, and ``"attention"`` or ``"ffn"``.
-        layer_names: the same in words, ``"block 3 attention"``; blocks count from 1.
-        n_neurons, layer_neurons: units of the largest layer, and of each.
-        widths: neurons that are one unit, per layer.
-
     Raises:
-        ValueError: unknown sites, a model that :class:`~neuronpath_core.neurons.TargetModel`
+        ValueError: unknown sites, a model that :class:`~neuronpath_core.target.TargetModel`
             refuses, or blocks that are not two residual halves.
     """
-
-    written_out = PlainHalves
 
     def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto",
                  sites: Sites = "attention"):
@@ -79,57 +72,58 @@ class SiteModel(TargetModel):
             raise ValueError(f"unknown sites {sites!r}; accepted: {', '.join(SITES)}")
         super().__init__(model, scope)
         self.sites = sites
-        self.layers = [(block, half) for block in range(self.n_blocks) for half in SITES[sites]]
-        self.layer_names = [f"block {block + 1} {'FFN' if half == 'ffn' else half}" for block,
-                            half in self.layers]
         if sites != "ffn":
             for index, block in enumerate(model.blocks):
                 _check_halves(index, block)
-            sizes = [self.site(index).in_features for index in range(len(self.layers))]
-            heads = [model.blocks[block].attn.num_heads for block, _ in self.layers]
-            self.n_blocks = len(self.layers)
-            self.widths = {"heads": [size // count for size,
-                                     count in zip(sizes, heads, strict=True)],
-                           "halves": sizes}.get(sites, [1] * len(sizes))
-            self.layer_neurons = [size // width for size,
-                                  width in zip(sizes, self.widths, strict=True)]
-            self.n_neurons = max(self.layer_neurons)
+        places = [(block, half) for block in range(len(model.blocks)) for half in SITES[sites]]
+        self.layers = [self._layer(block, half) for block, half in places]
+
+    def _layer(self, block: int, half: str) -> Layer:
+        name = f"block {block + 1} {'FFN' if half == 'ffn' else half}"
+        attention = self.model.blocks[block].attn
+        size = _entering(self.model.blocks[block], half).in_features
+        width = {"heads": size // attention.num_heads if half == "attention" else 1,
+                 "halves": size}.get(self.sites, 1)
+        return Layer(name, block, half, size // width, width)
 
     def site(self, index: int) -> nn.Linear:
         """The module whose input holds the neurons of a layer."""
-        block, half = self.layers[index]
-        return self.model.blocks[block].attn.proj if half == "attention" else self.model.blocks[
-            block].mlp.fc2
+        layer = self.layers[index]
+        return _entering(self.model.blocks[layer.block], layer.half)
 
     def layer(self, index: int,
               stream: Float[Tensor, "copy token embed"]) -> Float[Tensor, "copy token embed"]:
         """The stream after a layer of the path, by the model's own modules."""
         if self.sites == "ffn":
             return super().layer(index, stream)
-        number, half = self.layers[index]
+        number, half = self.layers[index].block, self.layers[index].half
         if self._runs_before(index):
             stream = _run_half(self.model, number - 1, "ffn", stream)
         return _run_half(self.model, number, half, stream)
 
-    def plain(self, index: int) -> PlainBlock | PlainLayer | None:
+    def plain(self, index: int) -> BlockForm | None:
         """A layer written out, unless a block of it is of another kind, hooked or in training mode.
         """
         if self.sites == "ffn":
             return super().plain(index)
-        number, half = self.layers[index]
+        number, half = self.layers[index].block, self.layers[index].half
         parts = [TargetModel.plain(self, block)
                  for block in ((number - 1, number) if self._runs_before(index) else (number,))]
         return None if None in parts else PlainLayer(half, parts[-1], *parts[:-1])
 
+    def written(self, block: nn.Module) -> PlainHalves | None:
+        """The block as functions of its halves, if it is of a kind that is written out."""
+        return PlainHalves(block, self.tokens) if is_plain(block) else None
+
     def _runs_before(self, index: int) -> bool:
         """Whether the FFN half of the block before runs natively before a layer."""
-        return len(SITES[self.sites]) == 1 and self.layers[index][0] > 0
+        return len(SITES[self.sites]) == 1 and self.layers[index].block > 0
 
     def probability(self, stream: Float[Tensor, "batch token embed"],
                     labels: Int64[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """F_x: the softmax probability of each image's label, from the residual stream after the
         last layer of the path."""
-        number, half = self.layers[-1]
+        number, half = self.layers[-1].block, self.layers[-1].half
         if half == "attention":
             stream = _run_half(self.model, number, "ffn", stream)
         return super().probability(stream, labels)
@@ -137,7 +131,7 @@ class SiteModel(TargetModel):
     def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
         """What one unit of each neuron of a layer adds to its token's residual stream: the columns
         of ``attn.proj`` or ``fc2``, LayerScale included."""
-        number, half = self.layers[block]
+        number, half = self.layers[block].block, self.layers[block].half
         if half == "ffn":
             return super().value_vectors(number)
         weight, own = self.site(block).weight.T, self.model.blocks[number]
@@ -145,11 +139,16 @@ class SiteModel(TargetModel):
         return (weight if gamma is None else weight * gamma).detach()
 
 
+def _entering(block: nn.Module, half: str) -> nn.Linear:
+    """The module whose input are the neurons of a half of a block."""
+    return block.attn.proj if half == "attention" else block.mlp.fc2
+
+
 def _check_halves(index: int, block: nn.Module) -> None:
     attention = getattr(block, "attn", None)
-    if not any(isinstance(block, kind) and type(block).forward is kind.forward
-               for kind in (Block, EvaBlock)) or not isinstance(
-getattr(attention, "proj", None), nn.Linear):
+    whole = any(isinstance(block, kind) and type(block).forward is kind.forward
+                for kind in (Block, EvaBlock))
+    if not whole or not isinstance(getattr(attention, "proj", None), nn.Linear):
         raise ValueError(f"block {index} is {type(block).__name__} with attention "
                          f"{type(attention).__name__}; accepted for sites other than 'ffn': "
                          "timm's pre-norm Block or EvaBlock, whose attention ends in a linear proj")
@@ -170,9 +169,10 @@ def _run_half(model: nn.Module, index: int, half: str, stream: Tensor) -> Tensor
     eva = isinstance(block, EvaBlock)
     if half == "attention":
         written, gamma = block.norm1(stream), block.gamma_1 if eva else None
-        written = block.attn(written,
-                             rope=rotary(model, index, stream.shape[1])) if eva else block.ls1(
-            block.attn(written))
+        if eva:
+            written = block.attn(written, rope=rotary(model, index, stream.shape[1]))
+        else:
+            written = block.ls1(block.attn(written))
         return stream + block.drop_path1(written if gamma is None else gamma * written)
     written, gamma = block.mlp(block.norm2(stream)), block.gamma_2 if eva else None
     written = written if eva else block.ls2(written)

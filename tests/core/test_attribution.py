@@ -113,10 +113,10 @@ def test_degree_of_exactness(steps):
 def test_of_equal_scores_the_smaller_index_comes_first():
     scores = torch.tensor([[1.0, 2.0, 2.0, 0.0, 2.0], [3.0, 3.0, 3.0, 3.0, 3.0]],
                           dtype=torch.float64)
-    assert npc.attribution.top_neurons(scores, 4).tolist() == [[1, 2, 4, 0], [0, 1, 2, 3]]
+    assert npc.ranking.top_neurons(scores, 4).tolist() == [[1, 2, 4, 0], [0, 1, 2, 3]]
     many = torch.zeros(3072, dtype=torch.float64)
     many[[7, 2000, 3071]] = 1.0
-    assert npc.attribution.top_neurons(many, 6).tolist() == [7, 2000, 3071, 0, 1, 2]
+    assert npc.ranking.top_neurons(many, 6).tolist() == [7, 2000, 3071, 0, 1, 2]
 
 
 # --- closed forms ---

@@ -268,7 +268,7 @@ def test_single_precision_keeps_the_gradient_of_a_probability_that_is_almost_one
 
     def found(each):
         # at the image itself
-        rule = () if method == "gradient_activation" else npc.attribution.placed_rule(each, "right",
+        rule = () if method == "gradient_activation" else npc.quadrature.placed_rule(each, "right",
                                                                                       1)
         return getattr(baselines, method)(each, images.to(each.dtype), labels, *rule).double()
     double, single = found(target), found(target.in_dtype(torch.float32))

@@ -20,9 +20,9 @@ from timm.models.vision_transformer import (
 from torch import nn
 
 import neuronpath_core as npc
+from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.models import families
 from neuronpath_core.models.zero_shot import ZeroShotHead, zero_shot, zero_shot_head
-from neuronpath_core.neurons import activation_gradients
 from neuronpath_core.support import memory
 from tests import helpers, twins
 

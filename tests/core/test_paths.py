@@ -2,7 +2,7 @@
 defaults."""
 
 import functools
-import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,12 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core import baselines
-from neuronpath_core import paths as module
+from neuronpath_core.fast import engine as module
+from neuronpath_core.fast import search as fast
+from neuronpath_core.fast.engine import AUTO_STEPS
 from neuronpath_core.fast.partial_paths import PartialPaths
 from neuronpath_core.fast.search import Found
-from neuronpath_core.paths import AUTO_STEPS, complete_settings
+from neuronpath_core.settings import DEFAULT_WIDTH, SearchSettings
 from neuronpath_core.support import memory
 from tests import helpers, twins
 
@@ -127,7 +129,7 @@ def test_steps_that_nobody_gave(scope, settings, steps):
     assert torch.equal(found.score, written.score)
 
 
-@pytest.mark.parametrize("method", npc.METHODS[1:])
+@pytest.mark.parametrize("method", list(npc.METHODS)[1:])
 def test_baselines_report_their_steps(method):
     target, images, labels = case("cls", 705, batch=2)
     assert npc.find_paths(target, images, labels, method=method, steps=7).steps.tolist() == [7, 7]
@@ -140,7 +142,7 @@ def test_gap_against_slow_scores():
     for name in ("cls", "avg", "avg-registers", "patch-of-class-token"):
         target, images, labels = case(name, 706)
         nodes, weights = npc.quadrature_rule("gauss-legendre", 2)
-        found = module.search_paths(target, images, labels, [module.Integrand(nodes, weights)])
+        found = fast.search_paths(target, images, labels, [fast.Integrand(nodes, weights)])
         for image, label, path, gap in zip(images, labels, found.neurons[..., 0].tolist(),
                                            found.gap.tolist(), strict=True):
             gaps = []
@@ -156,8 +158,8 @@ def test_the_gap_lies_at_the_border_of_what_is_taken():
     """Of several neurons a block only the last and the first left out decide; where all are taken
     nothing does."""
     target, images, labels = case("avg", 706)
-    rule = [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))]
-    one, three, every = (module.search_paths(target, images, labels, rule, top)
+    rule = [fast.Integrand(*npc.quadrature_rule("gauss-legendre", 2))]
+    one, three, every = (fast.search_paths(target, images, labels, rule, top)
                          for top in (1, 3, target.n_neurons))
     assert every.gap.isinf().all()
     assert not torch.equal(three.gap, one.gap) and (three.gap
@@ -177,7 +179,7 @@ def test_the_gap_of_a_beam_is_the_closest_of_all_its_choices(name):
 
     for seed in range(706, 720):
         target, images, labels = case(name, seed, batch=4, mlp_ratio=0.5)
-        found = module.search_paths(target, images, labels, [module.Integrand(*rule)],
+        found = fast.search_paths(target, images, labels, [fast.Integrand(*rule)],
                                     search="beam", width=2)
         for image, label, path, least in zip(images, labels, found.neurons[..., 0].tolist(),
                                              found.gap.tolist(), strict=True):
@@ -410,8 +412,7 @@ def test_a_draft_leaves_the_model_alone_and_is_not_made_of_one_with_hooks():
         drafted = npc.find_paths(target, images, labels, draft="float32")
     assert torch.equal(drafted.neurons, exact.neurons) and torch.equal(drafted.score, exact.score)
     lower = target.in_dtype(torch.float32)
-    assert lower.dtype == torch.float32 and complete_settings(lower,
-                                                              draft="float32")["draft"] is None
+    assert lower.dtype == torch.float32 and completed(lower, draft="float32")["draft"] is None
 
 
 # --- fewer nodes than steps ---
@@ -488,7 +489,7 @@ def test_nodes_out_of_range(nodes):
 
 @pytest.mark.parametrize("settings", [{"context": "full"}, {"context": "mixed"},
                                       {"search": "literal"}, {"search": "beam"},
-                                      *({"method": method} for method in npc.METHODS[1:])],
+                                      *({"method": method} for method in list(npc.METHODS)[1:])],
                          ids=lambda settings: "-".join(settings.values()))
 def test_as_many_nodes_as_steps_find_the_same(settings):
     target, images, labels = case("cls", 705, mlp_ratio=0.5)
@@ -512,9 +513,9 @@ def test_few_nodes_are_of_the_score_alone_where_neurons_are_not_chosen_along_a_p
     # the control: all nodes give another number
     assert float(((every.score - found.score) / found.score).abs().max()) > 1e-6
     few = npc.quadrature_rule("left", 20, 2)
-    chosen = {"conductance": lambda: npc.attribution.top_neurons(
+    chosen = {"conductance": lambda: npc.ranking.top_neurons(
         baselines.conductance(target, images, labels, *few), 1),
-              "influence_pattern": lambda: npc.attribution.top_neurons(
+              "influence_pattern": lambda: npc.ranking.top_neurons(
         baselines.influence_pattern(target, images, labels, *few), 1),
               "influence_pattern_eq9": lambda: baselines.influence_pattern_eq9_paths(target, images,
                                                                                      labels, *few,
@@ -568,9 +569,9 @@ def test_a_draft_is_made_anew_from_the_first_doubtful_block_that_was_wrong(name,
     """A draft of anything but the path: found again where that is doubtful, with all that follows,
     and believed where it is not."""
     target, images, labels = case(name, 713, batch=4)
-    terms, blocks = [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], target.n_blocks
+    terms, blocks = [fast.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], target.n_blocks
     for top in (1, 3):
-        truth = module.search_paths(target, images, labels, terms, top, search,
+        truth = fast.search_paths(target, images, labels, terms, top, search,
                                     attribution=attribution)
         wrong = (truth.neurons + 1) % target.n_neurons
         for first in range(blocks):
@@ -578,13 +579,13 @@ def test_a_draft_is_made_anew_from_the_first_doubtful_block_that_was_wrong(name,
             draft = Found(neurons, truth.score + 1, truth.gaps + 1)
             doubtful = torch.zeros(4, blocks, dtype=torch.bool)
             doubtful[:3, first], doubtful[0, 0] = True, True  # of the last image nothing is doubted
-            found = module.confirm_paths(target, images, labels, terms, draft, doubtful, search,
+            found = fast.confirm_paths(target, images, labels, terms, draft, doubtful, search,
                                          attribution)
             assert torch.equal(found.neurons[:3].sort(-1).values, truth.neurons[:3].sort(-1).values)
             assert torch.equal(found.neurons[3], neurons[3])
             close(found.score[:3], truth.score[:3])
             close(found.gaps[:3, first:], truth.gaps[:3, first:], rtol=1e-8)
-        untouched = module.confirm_paths(target, images, labels, terms, truth,
+        untouched = fast.confirm_paths(target, images, labels, terms, truth,
                                          torch.zeros(4, blocks, dtype=torch.bool), search,
                                          attribution)
         assert torch.equal(untouched.neurons, truth.neurons)
@@ -593,14 +594,14 @@ def test_a_draft_is_made_anew_from_the_first_doubtful_block_that_was_wrong(name,
 
 def test_what_is_not_doubtful_costs_no_scores(monkeypatch):
     target, images, labels = case("cls", 713, batch=4)
-    terms, asked = [module.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], []
-    draft = module.search_paths(target, images, labels, terms)
+    terms, asked = [fast.Integrand(*npc.quadrature_rule("gauss-legendre", 2))], []
+    draft = fast.search_paths(target, images, labels, terms)
     native = PartialPaths.joint_scores
     monkeypatch.setattr(PartialPaths, "joint_scores", lambda self,
                         block: asked.append((block, len(self.total))) or native(self, block))
     doubtful = torch.tensor([[True, False, False], [False, False, True], [False, False, True],
                              [False, False, False]])
-    module.confirm_paths(target, images, labels, terms, draft, doubtful)
+    fast.confirm_paths(target, images, labels, terms, draft, doubtful)
     assert asked == [(0, 1), (2, 2)]
 
 
@@ -615,10 +616,12 @@ def test_attributions_are_drafted_and_twins_told_apart_in_double(monkeypatch, me
             block.mlp.fc1.weight[half:] = block.mlp.fc1.weight[:half]
             block.mlp.fc1.bias[half:] = block.mlp.fc1.bias[:half]
             block.mlp.fc2.weight[:, half:] = block.mlp.fc2.weight[:, :half] * (1 + 1e-9)
-    native = module._attribution
-    monkeypatch.setattr(module, "_attribution", lambda model, batch,
-                        *rest: double.append((model.dtype, len(batch)))
-                        or native(model, batch, *rest))
+    native = npc.METHODS[method].rank
+
+    def spied(model, batch, *rest):
+        double.append((model.dtype, len(batch)))
+        return native(model, batch, *rest)
+    monkeypatch.setitem(npc.METHODS, method, replace(npc.METHODS[method], rank=spied))
     found, plain = (npc.find_paths(target, images, labels, method, steps=3, draft=draft)
                     for draft in ("float32", None))
     assert torch.equal(found.neurons, plain.neurons)
@@ -627,9 +630,13 @@ def test_attributions_are_drafted_and_twins_told_apart_in_double(monkeypatch, me
 
 def test_an_attribution_that_chooses_clearly_is_left_in_single_precision(monkeypatch):
     target, images, labels = case("cls", 714, batch=6)
-    native, precisions = module._attribution, []
-    monkeypatch.setattr(module, "_attribution", lambda model, *rest: precisions.append(model.dtype)
-                        or native(model, *rest))
+    native, precisions = npc.METHODS["influence_pattern"].rank, []
+
+    def spied(model, *rest):
+        precisions.append(model.dtype)
+        return native(model, *rest)
+    monkeypatch.setitem(npc.METHODS, "influence_pattern",
+                        replace(npc.METHODS["influence_pattern"], rank=spied))
     found, plain = (npc.find_paths(target, images, labels, "influence_pattern", steps=3,
                                    draft=draft) for draft in ("float32", None))
     assert torch.equal(found.neurons, plain.neurons)
@@ -843,7 +850,7 @@ def test_a_beam_of_one_neuron_a_block(top):
 @pytest.mark.parametrize("search", ["joint", "beam"])
 def test_the_default_width_fits_blocks_of_fewer_neurons(search):
     target, images, labels = case("cls", 711, mlp_ratio=2 / 16)
-    assert target.n_neurons == 2 < module.DEFAULT_WIDTH
+    assert target.n_neurons == 2 < DEFAULT_WIDTH
     found = npc.find_paths(target, images, labels, search=search)
     assert torch.equal(found.neurons, npc.find_paths(target, images, labels, search=search,
                                                      width=2).neurons)
@@ -893,7 +900,7 @@ def test_scores_are_in_single_precision_at_least(pool, settings, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("method", npc.METHODS[1:])
+@pytest.mark.parametrize("method", list(npc.METHODS)[1:])
 def test_baselines_are_scored_in_single_precision_at_least(method, dtype):
     images, labels = helpers.small_batch(2, 772)
     assert npc.find_paths(npc.TargetModel(helpers.small_vit(771).to(dtype)), images.to(dtype),
@@ -911,7 +918,7 @@ def deterministic():
 @pytest.mark.parametrize("pool", ["token", "avg"])
 @pytest.mark.parametrize("settings", [{"search": "joint"}, {"search": "literal"},
                                       {"search": "beam"}, {"top": 3}, {"steps": "auto"},
-                                      *({"method": method} for method in npc.METHODS[1:])],
+                                      *({"method": method} for method in list(npc.METHODS)[1:])],
                          ids=lambda settings: "-".join(map(str, settings.values())))
 def test_deterministic_algorithms_suffice(pool, settings, request):
     target = npc.TargetModel(helpers.small_vit(781, global_pool=pool))
@@ -928,41 +935,114 @@ def test_deterministic_algorithms_suffice(pool, settings, request):
 # --- settings ---
 
 
+def completed(target, **given) -> dict:
+    return SearchSettings.of(**given).complete(target).as_dict()
+
+
 def test_settings_are_completed():
     target, averaging = case("cls", 791)[0], case("avg", 791)[0]
     everything = {"method": "neuron_path", "search": "joint", "context": "mixed",
                   "quadrature": "gauss-legendre", "steps": [8, 4], "nodes": None,
                   "exact_steps": [6, 4, 2], "draft": None, "top": None, "width": 4, "seed": 0}
-    assert complete_settings(target) == everything
+    assert completed(target) == everything
     full = everything | {"context": "full", "steps": [12, 6, 4]}  # of three blocks
-    assert complete_settings(averaging) == complete_settings(target, context="full") == full
-    assert complete_settings(averaging, method="activation") == full | {"method": "activation",
-                                                                        "steps": 3}
-    assert complete_settings(averaging, nodes=2) == full | {"steps": 3, "nodes": 2}
-    assert complete_settings(averaging, steps=(5, 2)) == full | {"steps": [5, 2]}
-    assert complete_settings(averaging, steps=(5, 4, 3, 2, 1)) == full | {"steps": [5, 4, 3]}
-    assert complete_settings(target, draft="float32",
-                             exact_steps=(3,)) == everything | {"draft": "float32",
-                                                                "exact_steps": [3]}
-    assert complete_settings(target, draft="float32",
-                             search="beam") == everything | {"draft": "float32", "search": "beam"}
-    assert complete_settings(target, quadrature="left") == everything | {"quadrature": "left",
-                                                                         "steps": 20}
-    assert complete_settings(target, steps="auto") == everything | {"steps": "auto"}
+    assert completed(averaging) == completed(target, context="full") == full
+    assert completed(averaging, method="activation") == full | {"method": "activation", "steps": 3}
+    assert completed(averaging, nodes=2) == full | {"steps": 3, "nodes": 2}
+    assert completed(averaging, steps=(5, 2)) == full | {"steps": [5, 2]}
+    assert completed(averaging, steps=(5, 4, 3, 2, 1)) == full | {"steps": [5, 4, 3]}
+    drafted = everything | {"draft": "float32"}
+    assert completed(target, draft="float32", exact_steps=(3,)) == drafted | {"exact_steps": [3]}
+    assert completed(target, draft="float32", search="beam") == drafted | {"search": "beam"}
+    assert completed(target, quadrature="left") == everything | {"quadrature": "left", "steps": 20}
+    assert completed(target, steps="auto") == everything | {"steps": "auto"}
     given = {"search": "literal", "steps": 7, "nodes": 3, "top": 2, "seed": 5, "context": "frozen"}
-    assert complete_settings(target, **given) == everything | given
+    assert completed(target, **given) == everything | given
     # once more changes nothing, and find_paths takes what comes out
-    assert complete_settings(target, **complete_settings(target, **given)) == everything | given
+    assert completed(target, **completed(target, **given)) == everything | given
     images, labels = helpers.small_batch(2, 792)
-    assert torch.equal(npc.find_paths(target, images, labels,
-                                      **complete_settings(target, **given)).neurons,
-                       npc.find_paths(target, images, labels, **given).neurons)
+    found = npc.find_paths(target, images, labels, **completed(target, **given))
+    assert torch.equal(found.neurons, npc.find_paths(target, images, labels, **given).neurons)
+    assert found.settings.as_dict() == everything | given
 
 
-def test_every_setting_of_find_paths_is_known():
-    names = set(inspect.signature(npc.find_paths).parameters) - {"target", "images", "labels",
-                                                                 "memory_budget"}
-    assert set(complete_settings(case("cls", 791)[0])) == names
+PUBLISHED = {"context": "full", "quadrature": "left", "steps": 20}
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_presets(name):
+    """The published one is full context, 20 left nodes and no draft, whatever the model."""
+    target, images, labels = case(name, 793)
+    published = npc.find_paths(target, images, labels, settings="published")
+    assert published.settings.as_dict() | PUBLISHED == published.settings.as_dict()
+    assert published.settings.draft is None and published.settings.nodes is None
+    same = npc.find_paths(target, images, labels, **PUBLISHED)
+    assert torch.equal(published.neurons, same.neurons)
+    close(published.score, same.score)
+    assert npc.find_paths(target, images, labels, settings="converged").settings.steps == [32, 16, 8]
+    few = npc.find_paths(target, images, labels, settings="published", steps=3).settings
+    assert (few.context, few.quadrature, few.steps) == ("full", "left", 3)
+    given = npc.SearchSettings(seed=3, method="random")
+    assert npc.find_paths(target, images, labels, settings=given).settings.seed == 3
+    assert npc.find_paths(target, images, labels, "activation", settings=given).settings.seed == 3
+    text = repr(npc.find_paths(target, images, labels, quadrature="left", steps=3).settings)
+    for part in ("quadrature='left'", "steps=3", f"context='{'mixed' if name == 'cls' else 'full'}'"):
+        assert part in text
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+@pytest.mark.parametrize("settings", [
+    {"settings": "published", "steps": 4}, {"context": "full", "search": "literal", "steps": 2},
+    {"settings": "published", "steps": 4, "top": 3}, {"context": "full"},
+    {"settings": "published", "nodes": 3}])
+def test_the_plain_page_finds_the_same_paths(name, settings):
+    """The search as it is written, on the model itself, against the fast one."""
+    target, images, labels = case(name, 794)
+    fast, plain = (npc.find_paths(target, images, labels, engine=engine, **settings)
+                   for engine in ("fast", "plain"))
+    assert torch.equal(fast.neurons, plain.neurons)
+    close(plain.score, fast.score)
+    assert torch.equal(fast.steps, plain.steps) and fast.settings == plain.settings
+
+
+@pytest.mark.parametrize(("words", "settings"), [
+    ("engine 'plain' has no search 'beam'; accepted: method 'neuron_path', search 'joint'", {"context": "full",
+                                                                "search": "beam"}),
+    ("engine 'plain' has no context 'mixed'; accepted: ", {}),
+    ("engine 'plain' has no method 'complete'; accepted", {"method": "complete"}),
+    ("engine 'plain' has no steps 'auto'; accepted", {"context": "full", "steps": "auto"}),
+    ("engine 'plain' has no draft 'float32'; accepted", {"context": "full", "draft": "float32"}),
+    ("engine 'plain' is for methods that search, got 'random'; accepted", {"method": "random"})])
+def test_what_the_plain_page_does_not_know_is_refused(words, settings):
+    helpers.refused(lambda: npc.find_paths(*case("cls", 795), engine="plain", **settings), words)
+
+
+def test_unknown_engines_and_presets_are_refused():
+    helpers.refused(lambda: npc.find_paths(*case("cls", 795), engine="slow"),
+                    "unknown engine 'slow'; accepted: fast, plain")
+    helpers.refused(lambda: npc.find_paths(*case("cls", 795), settings="paper"),
+                    "unknown settings 'paper'; accepted: default, published, converged")
+    helpers.refused(lambda: npc.find_paths(*case("cls", 795), settings=3),
+                    "settings cannot be 3; accepted: default, published, converged")
+
+
+def test_a_score_from_outside_is_found_by():
+    """One function and one entry: the neuron with the smallest activation of every block."""
+    target, images, labels = case("cls", 796)
+
+    def least(target, images, labels, settings):
+        return -npc.read_activations(target, images).sum(2)
+    try:
+        npc.register(npc.Method("least", "Least active", rank=least))
+        found = npc.find_paths(target, images, labels, "least", top=2)
+        expected = npc.read_activations(target, images)[:, :, 0].argsort(-1)[..., :2]
+        assert torch.equal(found.neurons, expected)
+        helpers.refused(lambda: npc.register(npc.Method("least", "Again", rank=least)),
+                        "method 'least' is there already; accepted: a key that is none of")
+        helpers.refused(lambda: npc.register(npc.Method("nothing", "Nothing")),
+                        "method 'nothing' must have one of rank and choose")
+    finally:
+        del npc.METHODS["least"]
 
 
 @pytest.mark.parametrize(("words", "settings"), [
@@ -1007,7 +1087,7 @@ def test_every_setting_of_find_paths_is_known():
 ])
 def test_settings_that_are_refused(words, settings):
     target, images, labels = case("cls", 791)
-    calls = [lambda: complete_settings(target, **settings)]
+    calls = [lambda: completed(target, **settings)]
     if "unknown settings" not in words:
         calls.append(lambda: npc.find_paths(target, images, labels, **settings))
     for call in calls:

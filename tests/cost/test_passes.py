@@ -15,7 +15,7 @@ import neuronpath_core as npc
 from neuronpath_core.chapters import experiments
 from neuronpath_core.cost import passes
 from neuronpath_core.fast.blocks import PlainBlock
-from neuronpath_core.paths import METHODS
+from neuronpath_core.methods import METHODS
 from neuronpath_core.variants.sites import PlainLayer, SiteModel
 from tests import helpers
 
@@ -288,12 +288,12 @@ def test_multiply_adds_are_those_that_torch_counts(pool):
     images, labels = helpers.small_batch(2, 8)
     weights = passes.multiply_adds(target)
     products = Products()
-    clean = npc.fast.contexts.CleanPass.of(target, images)
+    clean = npc.forward.CleanPass.of(target, images)
     stream = clean.streams[1]
     assert products.count(lambda: target.run(stream, 1, 2)) == 2 * weights["forward"]
     leaf = stream.detach().requires_grad_()
     # which keeps the attention matrix
-    with npc.neurons.activation_gradients(target), sdpa_kernel(SDPBackend.MATH):
+    with npc.hooks.activation_gradients(target), sdpa_kernel(SDPBackend.MATH):
         there_and_back = products.count(lambda: torch.autograd.grad(target.run(leaf, 1, 2).sum(),
                                                                     leaf))
     assert there_and_back == 2 * weights["gradient"]

@@ -10,8 +10,9 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core.fast.contexts import CleanPass, FrozenContext, FullContext, resolve_context
-from neuronpath_core.paths import integral
+from neuronpath_core.fast.contexts import FrozenContext, FullContext, resolve_context
+from neuronpath_core.fast.integral import integral
+from neuronpath_core.forward import CleanPass
 from tests import helpers, twins
 
 NETWORKS = {name: helpers.NETWORKS[name][0]

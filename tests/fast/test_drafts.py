@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import paths
 from neuronpath_core.chapters import experiments
 from neuronpath_core.chapters.search_cost import drafts
+from neuronpath_core.fast import drafts as thresholds
 from neuronpath_core.fast.search import Integrand, search_paths
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study
@@ -49,10 +49,10 @@ def test_the_table_of_a_study(study, images):
         assert row["units"] == pytest.approx(((single.gap.double() - double.gap).abs()[same].max()
                                               / torch.finfo(torch.float32).eps).item(), rel=1e-6)
         assert row["again"] == (single.gap
-                                < paths.ROUNDING_UNITS * torch.finfo(
+                                < thresholds.ROUNDING_UNITS * torch.finfo(
             torch.float32).eps).double().mean().item()
         assert row["draft"] == 1
-        assert 0 < row["units"] < paths.ROUNDING_UNITS and 0 < row["score"] < 1e-4
+        assert 0 < row["units"] < thresholds.ROUNDING_UNITS and 0 < row["score"] < 1e-4
 
 
 def test_neurons_that_single_precision_cannot_tell_apart(study, images):

@@ -26,7 +26,9 @@ from neuronpath_core.chapters.planted_paths import (
     verification,
     wilson_interval,
 )
-from neuronpath_core.fast.contexts import CleanPass, resolve_context
+from neuronpath_core.fast.contexts import resolve_context
+from neuronpath_core.forward import CleanPass
+from neuronpath_core.hooks import clamped, hooked, read_activations
 from neuronpath_core.interventions import class_probabilities
 from neuronpath_core.models.planted import (
     CARRIER,
@@ -40,7 +42,6 @@ from neuronpath_core.models.planted import (
     removal_losses,
     verify,
 )
-from neuronpath_core.neurons import clamped, hooked, read_activations
 from neuronpath_core.stats import report
 
 torch.set_num_threads(1)

@@ -20,9 +20,9 @@ import neuronpath_core as npc
 from neuronpath_core import interventions, metrics
 from neuronpath_core.chapters.pruning_honest import claims as claims
 from neuronpath_core.chapters.pruning_honest import comparison as comparison
+from neuronpath_core.hooks import scaled
 from neuronpath_core.images.data_sets import ImageSet
 from neuronpath_core.models import pruning
-from neuronpath_core.neurons import scaled
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study

@@ -444,8 +444,8 @@ def test_a_table_that_another_process_writes_is_left_to_it(small, searches):
     images = small.images(10)
     writer = study_module.store.only_writer
     manifest = small._manifest("one", images,
-                               npc.paths.complete_settings(small.target("one"), draft=small.draft,
-                                                           top=2))
+                               npc.SearchSettings(draft=small.draft, top=2).complete(
+                                   small.target("one")).as_dict())
     folder = small.results_folder / "paths" / f"one_neuron_path_{study_module.store.manifest_key(manifest)}"
     folder.parent.mkdir(parents=True)
     with writer(folder), pytest.raises(ValueError, match="being written by another process"):

@@ -29,7 +29,7 @@ SETTINGS = {
     "joint-auto": {"context": "full", "steps": "auto"},
     "literal": {"context": "full", "search": "literal"},
     "beam": {"context": "full", "search": "beam", "width": 2},
-    **{method: {"method": method, "steps": 3} for method in npc.METHODS[1:]},
+    **{method: {"method": method, "steps": 3} for method in list(npc.METHODS)[1:]},
 }
 CLASS_TOKEN = {
     **{f"frozen-{search}": {"context": "frozen", "search": search, "width": 2}
@@ -61,7 +61,7 @@ OTHERS = {
 @pytest.fixture(autouse=True)
 def few_rules(monkeypatch):
     """What ``steps="auto"`` tries is elsewhere; here it only has to leave some images open."""
-    monkeypatch.setattr(npc.paths, "AUTO_STEPS", (2, 3, 4))
+    monkeypatch.setattr(npc.fast.engine, "AUTO_STEPS", (2, 3, 4))
 
 
 def network(scope, seed=501, neurons=6):
@@ -513,7 +513,7 @@ def test_two_threads_find_what_one_finds(scope, settings):
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("method", npc.METHODS[1:])
+@pytest.mark.parametrize("method", list(npc.METHODS)[1:])
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_methods_that_hook_the_network_keep_to_themselves(scope, method):
     """A hook of one thread must not see what runs in the other; many images and calls, because a

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, VisionTransform
 import neuronpath_core as npc
 from neuronpath_core import baselines, interventions
 from neuronpath_core.fast.search import Integrand, search_paths
-from neuronpath_core.neurons import hooked
+from neuronpath_core.hooks import hooked
 from neuronpath_core.variants import refine
 from neuronpath_core.variants.sites import SITES, SiteModel
 from tests import helpers, twins
@@ -194,7 +194,7 @@ def test_ffn_sites_are_the_plain_target_to_the_last_bit(name):
         assert torch.equal(first.neurons, second.neurons) and torch.equal(first.score, second.score)
     assert torch.equal(npc.knowledge_attribution(plain, images, labels),
                        npc.knowledge_attribution(sites, images, labels))
-    assert sites.layer_names == [f"block {block} FFN" for block in range(1, len(model.blocks) + 1)]
+    assert [layer.name for layer in sites.layers] == [f"block {block} FFN" for block in range(1, len(model.blocks) + 1)]
 
 
 # --- the search ---
@@ -431,11 +431,11 @@ def test_what_is_written_is_affine_with_the_value_vectors(name):
     target = SiteModel(model, scope, "mixed")
     clean = npc.read_activations(target, helpers.small_batch(1, 99)[0])[0]
     for layer in range(target.n_blocks):
-        block, half = target.layers[layer]
+        block, half = target.layers[layer].block, target.layers[layer].half
         module, scale = ((model.blocks[block].attn.proj, model.blocks[block].ls1)
                          if half == "attention"
                          else (model.blocks[block].mlp.fc2, model.blocks[block].ls2))
-        value = clean[layer, :, :target.layer_neurons[layer]]
+        value = clean[layer, :, :target.layers[layer].units]
         torch.testing.assert_close(scale(module(value)) - scale(module(torch.zeros_like(value))),
                                    value @ target.value_vectors(layer))
 
@@ -450,7 +450,7 @@ def test_every_method_gives_units_that_the_layers_have(sites, scope):
     # is wide
     target = SiteModel(helpers.small_vit(100, mlp_ratio=3.0), scope, sites)
     images, labels = helpers.small_batch(2, 101)
-    counts = torch.tensor(target.layer_neurons)
+    counts = torch.tensor([layer.units for layer in target.layers])
     assert sites != "mixed" or counts.tolist() == [16, 48] * 3
     for method in npc.METHODS:
         if sites == "heads" and method.startswith("influence_pattern"):
@@ -525,7 +525,7 @@ def test_coordinate_ascent_reaches_the_exhaustive_optimum_or_stays_below(sites):
     target = SiteModel(model, "cls", sites)
     start = npc.find_paths(target, images, labels, steps=3)
     refined, score = refine.refine_paths(target, images, labels, start.neurons,
-                                         proposals=min(target.layer_neurons))
+                                         proposals=target.fewest_neurons)
     best, optimum = refine.exhaustive_paths(target, images, labels)
     assert (score >= start.score - 1e-12).all() and (score <= optimum + 1e-12).all()
     torch.testing.assert_close(optimum,
@@ -574,8 +574,8 @@ def test_unknown_sites_other_blocks_and_hooks_on_a_whole_block_are_refused():
 def test_neurons_that_a_layer_does_not_have_are_refused():
     target = SiteModel(helpers.small_vit(mlp_ratio=2.0), "cls", "mixed")
     images, labels = helpers.small_batch(1)
-    assert target.layer_neurons == [16, 32] * 3
-    assert target.layer_names[:3] == ["block 1 attention", "block 1 FFN", "block 2 attention"]
+    assert [layer.units for layer in target.layers] == [16, 32] * 3
+    assert [layer.name for layer in target.layers[:3]] == ["block 1 attention", "block 1 FFN", "block 2 attention"]
     neurons = torch.full((1, 6), 20)
     with pytest.raises(ValueError,
                        match=r"neuron indices of layer 0 \(block 1 attention\) must lie in 0..15, "

@@ -20,9 +20,9 @@ from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.images.data_sets import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
-from neuronpath_core.neurons import TargetModel
 from neuronpath_core.paths import find_paths
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

@@ -33,8 +33,8 @@ from neuronpath_core.chapters.as_published.published import (
 from neuronpath_core.chapters.experiments import probe_mask
 from neuronpath_core.images.data_sets import ImageSet
 from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
-from neuronpath_core.neurons import TargetModel
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 
 # the published rule's own sum, its bias included, at eight places in place of twenty; and as many
 # Gauss-Legendre nodes

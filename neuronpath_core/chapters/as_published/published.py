@@ -12,19 +12,16 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from neuronpath_core.attribution import (
-    integrated,
-    placed_rule,
-    select_neurons,
-    stream_gradient,
-    top_neurons,
-)
-from neuronpath_core.fast.contexts import CleanPass
+from neuronpath_core.fast.integral import integral
 from neuronpath_core.fast.partial_paths import PartialPaths
+from neuronpath_core.forward import CleanPass, stream_gradient
+from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.images.data_sets import ImageSet
-from neuronpath_core.neurons import TargetModel, activation_gradients
-from neuronpath_core.paths import complete_settings, integral
+from neuronpath_core.quadrature import integrated, placed_rule
+from neuronpath_core.ranking import select_neurons, top_neurons
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -99,7 +96,7 @@ def skipping_influence_paths(
     Args:
         target, images, labels: the model and a batch.
         quadrature, steps, nodes: the rule over α, see
-            :func:`~neuronpath_core.attribution.quadrature_rule`.
+            :func:`~neuronpath_core.quadrature.quadrature_rule`.
 
     Returns:
         int64 ``(batch, layer)`` on the model's device.
@@ -158,7 +155,7 @@ def published_top_paths(
         counts.
     """
     target.check_batch(images, labels)
-    complete = complete_settings(target, top=top, **settings)
+    complete = SearchSettings.of(top=top, **settings).complete(target).as_dict()
     rule = [term.on(target.device)
             for term in integral(*(complete[name]
                                    for name in ("context", "quadrature", "steps", "nodes",

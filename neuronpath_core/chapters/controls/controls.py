@@ -17,9 +17,10 @@ from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.baselines import activation_paths, random_paths
 from neuronpath_core.images.data_sets import ImageSet
-from neuronpath_core.neurons import TargetModel
-from neuronpath_core.paths import Paths, complete_settings, find_paths, steps_of_one_rule
+from neuronpath_core.paths import Paths, find_paths
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -123,9 +124,9 @@ def scoring_rule(target: TargetModel, quadrature: str = "gauss-legendre", steps:
                  | str | None = None, **others) -> dict:
     """``quadrature`` and ``steps`` by which all paths of a comparison are scored, in full context,
     whatever they were searched with."""
-    steps = None if steps in (None, "auto") else steps_of_one_rule(steps)
-    complete = complete_settings(target, method="random", context="full", quadrature=quadrature,
-                                 steps=steps)
+    steps = None if steps in (None, "auto") else SearchSettings(steps=steps).one_rule
+    complete = SearchSettings.of(method="random", context="full", quadrature=quadrature,
+                                 steps=steps).complete(target).as_dict()
     return {name: complete[name] for name in ("quadrature", "steps")}
 
 
@@ -168,7 +169,7 @@ def control_paths(
     target, labels = study.target(model), images.labels
     everyone, half = np.arange(len(images)), np.arange(0, len(images), 2)
     few = images.select(half)
-    complete = complete_settings(target, **settings)
+    complete = SearchSettings.of(**settings).complete(target).as_dict()
     rule = scoring_rule(target, **settings)
     pictures, blocks = study.batch(images, model)[0], range(target.n_blocks)
     count = min(target.n_neurons, budget * equal_budget(target))

@@ -34,8 +34,8 @@ from neuronpath_core.models.pruning import (
     torch_pruning_importance,
     weight_norms,
 )
-from neuronpath_core.neurons import TargetModel
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float

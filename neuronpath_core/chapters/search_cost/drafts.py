@@ -10,17 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from neuronpath_core.fast.drafts import DRAFT, DRAFTS, ROUNDING_UNITS, WIDE_ROUNDING_UNITS
+from neuronpath_core.fast.integral import integral
 from neuronpath_core.fast.search import search_paths
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.paths import (
-    DRAFT,
-    DRAFTS,
-    ROUNDING_UNITS,
-    WIDE_ROUNDING_UNITS,
-    complete_settings,
-    find_paths,
-    integral,
-)
+from neuronpath_core.paths import find_paths
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.memory import memory_limit
 
@@ -49,7 +44,7 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet,
     rows, unit = [], torch.finfo(DRAFTS[DRAFT]).eps
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(images, model)
-        complete = complete_settings(target, **settings | {"draft": DRAFT})
+        complete = SearchSettings.of(**settings | {"draft": DRAFT}).complete(target).as_dict()
         terms = integral(*(complete[name] for name in ("context", "quadrature", "steps", "nodes",
                                                        "exact_steps")))
         found = {}

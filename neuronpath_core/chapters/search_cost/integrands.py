@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core.attribution import quadrature_rule
 from neuronpath_core.fast.partial_paths import Integrand, PartialPaths
+from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.neurons import TargetModel, activation_gradients
+from neuronpath_core.quadrature import quadrature_rule
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.memory import images_at_once, in_chunks, memory_limit
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import neurons as core
+from neuronpath_core import hooks as core
 from tests import helpers, twins
 
 

@@ -1,0 +1,34 @@
+"""What an engine returns: the neurons of paths, their scores, and the steps that they took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+    from neuronpath_core.target import TargetModel
+
+
+@dataclass(frozen=True)
+class FoundPaths:
+    """Paths of a batch.
+
+    Attributes:
+        neurons: int64 ``(batch, layer, rank)``, best first.
+        score: ``(batch,)``, what the search maximised.
+        steps: int64 ``(batch,)``, of the rule at the last block.
+    """
+
+    neurons: Int64[Tensor, "batch layer rank"]
+    score: Float[Tensor, "batch"]
+    steps: Int64[Tensor, "batch"]
+
+
+def wide(target: TargetModel) -> torch.dtype:
+    """The type of scores: the model's, at least single precision."""
+    return torch.promote_types(target.dtype, torch.float32)

@@ -1,0 +1,199 @@
+"""How activations are read, clamped and scaled while a model runs: the only module that touches
+hooks."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+    from neuronpath_core.target import TargetModel
+
+OPERATIONS = {"remove": 0.0, "enhance": 2.0}
+
+
+def is_touched(parts: Iterable[nn.Module]) -> bool:
+    """Whether somebody listens in on or changes what these modules compute, or dropout is on."""
+    return any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks
+               or part._backward_pre_hooks or part.training
+               or "forward" in part.__dict__ for part in parts)
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """Inside, ``forward_ad`` dual tensors carry a derivative along through a whole block of any
+    kind."""
+    # fused attention kernels have no forward derivative; the plain one has, through its parts
+    with warnings.catch_warnings(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        # torch's own, on first use
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
+        yield
+
+
+@contextmanager
+def activation_gradients(target: TargetModel) -> Iterator[None]:
+    """Inside, gradients flow to activations, also under a caller's ``no_grad``, and no graph is
+    kept for the weights."""
+    if torch.is_inference_mode_enabled():
+        raise ValueError("attributions need gradients, which torch.inference_mode() rules out; "
+                         "accepted: torch.no_grad(), or neither")
+    wanted = [parameter for parameter in target.model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def hooked(target: TargetModel,
+           functions: Mapping[int, Callable[[Tensor], Tensor | None]]) -> Iterator[None]:
+    """Pass what enters ``fc2`` of the given blocks through functions; a returned tensor replaces
+    it.
+
+    The hooks are gone when the context is left, whatever happened inside.
+    """
+    def as_hook(function):
+        def hook(_module, inputs):
+            replaced = function(inputs[0])
+            return None if replaced is None else (replaced,)
+        return hook
+
+    with ExitStack() as stack:
+        for block, function in functions.items():
+            handle = target.site(block).register_forward_pre_hook(as_hook(function))
+            stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def reading(target: TargetModel) -> Iterator[dict[int, Tensor]]:
+    """A dictionary that fills with every block's scope activations, ``(batch, token, neuron)``, as
+    a forward runs."""
+    store: dict[int, Tensor] = {}
+
+    def keep(block):
+        def function(value):
+            store[block] = value[:, target.tokens]
+        return function
+
+    with hooked(target, {block: keep(block) for block in range(target.n_blocks)}):
+        yield store
+
+
+def _replace_scope(target: TargetModel, value: Tensor, scoped: Tensor) -> Tensor:
+    before, after = value[:, :target.tokens.start], value[:, target.tokens.start + scoped.shape[1]:]
+    return torch.cat([before, scoped.expand(len(value), -1, -1), after], dim=1)
+
+
+@contextmanager
+def clamped(target: TargetModel,
+            values: Mapping[int, Float[Tensor, "batch token neuron"]]) -> Iterator[None]:
+    """Hold the scope activations of the given blocks at ``values``; the other tokens run natively.
+    """
+    with hooked(target, {block: lambda value, held=held: _replace_scope(target, value, held)
+                         for block, held in values.items()}):
+        yield
+
+
+def read_activations(target: TargetModel,
+                     images: Float[Tensor, "batch channel height width"]) -> Float[
+        Tensor, "batch layer token neuron"]:
+    """Clean scope activations w̄ of every block; one token for scope ``"cls"``, every patch token
+    for ``"patch"``.
+
+    Raises:
+        ValueError: images of another shape, dtype or device than the model's, or non-finite ones.
+    """
+    target.check_weights()
+    target.check_images(images)
+    with torch.no_grad(), reading(target) as store:
+        target(images)
+    return target.stacked([target.layers[block].sizes(store[block])
+                           for block in range(target.n_blocks)])
+
+
+@contextmanager
+def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"],
+           everywhere: bool = False) -> Iterator[None]:
+    """Multiply each neuron's *current* value at the scope, or at every token (``everywhere``), by
+    its factor; a batch of one holds for every image.
+
+    Raises:
+        ValueError: factors of another shape, or (on the forward) for another number of images.
+    """
+    if factors.ndim != 3 or factors.shape[1:] != (target.n_blocks, target.n_neurons):
+        raise ValueError(f"factors must have shape (batch, {target.n_blocks}, "
+                         f"{target.n_neurons}), got {tuple(factors.shape)}")
+    every = factors.to(device=target.device, dtype=target.dtype)
+
+    def scale(block):
+        layer = target.layers[block]
+        factors = every[:, block, :layer.units].repeat_interleave(layer.width, -1)[:, None]
+
+        def function(value):
+            if len(factors) not in (1, len(value)):
+                raise ValueError(f"the edit is for {len(factors)} images, the batch has "
+                                 f"{len(value)}; accepted: equal numbers, or an edit for one")
+            if everywhere:
+                return value * factors
+            return _replace_scope(target, value, value[:, target.tokens] * factors)
+        return function
+
+    with hooked(target, {block: scale(block) for block in range(target.n_blocks)}):
+        yield
+
+
+def edit_factor(operation: str | float) -> float:
+    """The factor of an operation: ``"remove"`` 0, ``"enhance"`` 2, or the finite number given."""
+    if isinstance(operation, str):
+        if operation not in OPERATIONS:
+            raise ValueError(f"unknown operation {operation!r}; accepted: "
+                             f"{', '.join(OPERATIONS)}, or a factor")
+        return OPERATIONS[operation]
+    if not isinstance(operation, numbers.Real) or not math.isfinite(operation):
+        raise ValueError(f"unknown operation {operation!r}; accepted: {', '.join(OPERATIONS)}, or "
+                         f"a finite factor")
+    return float(operation)
+
+
+@contextmanager
+def edit(target: TargetModel, neurons: Int64[Tensor, "batch layer"],
+         operation: str | float = "remove") -> Iterator[TargetModel]:
+    r"""Edit each image's path: :math:`w^l_{p_l} \leftarrow c\, w^l_{p_l}` at the scope, block by
+    block (Sec. 4.2).
+
+    The *current* value is multiplied: a later block's neuron is scaled after it has felt the
+    earlier edits.
+
+    Args:
+        target: the model; its forward passes inside the context are edited.
+        neurons: int64 ``(batch, layer)`` or ``(batch, layer, rank)``; a batch of one holds for
+            every image.
+        operation: ``"remove"`` (c = 0), ``"enhance"`` (c = 2), or c itself.
+
+    Raises:
+        ValueError: unknown operation, indices out of range, or a forward of another number of
+            images.
+    """
+    target.check_weights()
+    ranked = target.check_neurons(neurons)
+    factors = torch.ones(len(ranked), target.n_blocks, target.n_neurons, dtype=target.dtype,
+                         device=target.device)
+    factors.scatter_(2, ranked, edit_factor(operation))
+    with scaled(target, factors):
+        yield target

@@ -1,0 +1,64 @@
+"""The layers of a path: what one consists of, single neurons or units of several neighbouring ones
+that move together, such as heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a path.
+
+    Attributes:
+        name: in words, for messages and tables; blocks count from 1.
+        block: from 0.
+        half: ``"ffn"`` or ``"attention"``: which of the block's two residual halves it is.
+        units: how many there are to choose from.
+        width: neighbouring neurons that are one unit; 1 where a unit is a neuron.
+    """
+
+    name: str
+    block: int
+    half: str
+    units: int
+    width: int = 1
+
+    @property
+    def single(self) -> bool:
+        """Whether a unit is one neuron."""
+        return self.width == 1
+
+    def members(self, units: Int64[Tensor, "*batch rank"]) -> Int64[Tensor, "*batch member"]:
+        """The neurons that units consist of, in their order."""
+        if self.single:
+            return units
+        return (units[..., None] * self.width
+                + torch.arange(self.width, device=units.device)).flatten(-2)
+
+    def by_unit(self, values: Float[Tensor, "*batch neuron"]) -> Float[Tensor, "*batch unit"]:
+        """Values of the layer's neurons, summed over those of each unit."""
+        return values if self.single else values.unflatten(-1, (-1, self.width)).sum(-1)
+
+    def as_units(self, slopes: Float[Tensor, "*batch neuron"],
+                 clean: Float[Tensor, "*batch neuron"]) -> tuple[Tensor, Tensor]:
+        """Gradients and clean values by unit.
+
+        A single neuron has its own. Several neurons move by a common factor, whose clean value is
+        1.
+        """
+        if self.single:
+            return slopes, clean
+        moved = self.by_unit(slopes * clean)
+        return moved, torch.ones_like(moved)
+
+    def sizes(self, values: Float[Tensor, "*batch neuron"]) -> Float[Tensor, "*batch unit"]:
+        """How active the units are: a neuron's own value, of several the Euclidean norm."""
+        return values if self.single else values.unflatten(-1, (-1, self.width)).norm(dim=-1)

@@ -1,0 +1,78 @@
+"""The registry of methods: what each ranks neurons by.
+
+A new score costs one function and one entry::
+
+    npc.register(npc.Method("my_score", "My score", rank=my_score, passes={"gradient": 1}))
+
+after which ``find_paths(..., method="my_score")`` finds the largest of every block, and chapters
+that compare methods accept its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+    from neuronpath_core.settings import SearchSettings
+    from neuronpath_core.target import TargetModel
+
+Scores = Callable[["TargetModel", Tensor, Tensor, "SearchSettings"],
+                  "Float[Tensor, 'batch layer neuron']"]
+Choice = Callable[["TargetModel", Tensor, Tensor, "SearchSettings", int],
+                  "Int64[Tensor, 'batch layer rank']"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to find a path.
+
+    Attributes:
+        key: its name in ``find_paths(method=...)`` and in tables.
+        label: its name on pages and in figures.
+        rank: ``(target, images, labels, settings)`` to scores ``(batch, layer, neuron)``, of which
+            the largest of each block are the path; layers with fewer neurons end in anything.
+        choose: ``(target, images, labels, settings, count)`` to neurons ``(batch, layer, rank)``,
+            best first, for what is no score of single neurons. A method has one of the two; those
+            that search an integral have neither, the engine finds their paths.
+        passes: passes of one block that one image takes by kind, a field of
+            :class:`~neuronpath_core.cost.passes.Passes` each, or a function of
+            ``(target, settings)`` to them; ``None`` where the cost is counted elsewhere.
+        drafted: whether the scores may be made in single precision first.
+        single_neurons: whether it ranks single neurons only, not heads or halves.
+        searched: whether an engine searches for it by an integral along paths.
+        with_search: whether such a search is made on the way.
+    """
+
+    key: str
+    label: str
+    rank: Scores | None = None
+    choose: Choice | None = None
+    passes: Mapping[str, float] | Callable[..., Mapping[str, float]] | None = None
+    drafted: bool = False
+    single_neurons: bool = False
+    searched: bool = False
+    with_search: bool = False
+
+
+METHODS: dict[str, Method] = {}
+
+
+def register(method: Method) -> Method:
+    """Make a method known by its key.
+
+    Raises:
+        ValueError: a key that is taken, or not exactly one way to find neurons.
+    """
+    if method.key in METHODS:
+        raise ValueError(f"method {method.key!r} is there already; accepted: a key that is none of "
+                         f"{', '.join(METHODS)}")
+    if method.searched + (method.rank is not None) + (method.choose is not None) != 1:
+        raise ValueError(f"method {method.key!r} must have one of rank and choose")
+    METHODS[method.key] = method
+    return method

@@ -1,0 +1,76 @@
+"""The methods of the paper and of the study, as entries of the registry."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neuronpath_core import baselines
+from neuronpath_core.attribution import knowledge_attribution
+from neuronpath_core.fast import engine
+from neuronpath_core.methods import Method, register
+from neuronpath_core.quadrature import placed_rule
+from neuronpath_core.variants.ablation import ablation_paths
+
+ABLATION_PROPOSALS = 12
+
+
+def _rule(target, settings) -> tuple[Tensor, Tensor]:
+    # between the zero image and the image F may change abruptly: the rule is evaluated at all its
+    # nodes, whatever settings.nodes says
+    return placed_rule(target, settings.quadrature, settings.one_rule)
+
+
+def _knowledge(target, images, labels, settings):
+    return knowledge_attribution(target, images, labels, settings.quadrature, settings.one_rule)
+
+
+def _gradient_activation(target, images, labels, _settings):
+    return baselines.gradient_activation(target, images, labels)
+
+
+def _conductance(target, images, labels, settings):
+    return baselines.conductance(target, images, labels, *_rule(target, settings))
+
+
+def _influence_pattern(target, images, labels, settings):
+    return baselines.influence_pattern(target, images, labels, *_rule(target, settings))
+
+
+def _eq9(target, images, labels, settings, count):
+    rule = _rule(target, settings)
+    return baselines.influence_pattern_eq9_paths(target, images, labels, *rule, count)
+
+
+def _ablation(target, images, labels, _settings, count):
+    proposals = min(max(count, ABLATION_PROPOSALS), target.fewest_neurons)
+    return ablation_paths(target, images, labels, count, proposals=proposals)[0]
+
+
+def _activation(target, images, _labels, _settings, count):
+    return baselines.activation_paths(target, images, count)
+
+
+def _random(target, images, _labels, settings, count):
+    return baselines.random_paths(target, images, count, settings.seed)
+
+
+def _matched_random(target, images, labels, settings, count):
+    found, = engine.search(target, images, labels, settings.but(method="neuron_path"), [count])
+    return baselines.matched_random_paths(target, images, found.neurons, settings.seed)
+
+
+for method in (
+    Method("neuron_path", "Neuron Path", searched=True, with_search=True),
+    Method("complete", "Complete", searched=True, with_search=True),
+    Method("ablation", "Ablation", choose=_ablation),
+    Method("knowledge", "Integrated Gradients", rank=_knowledge, drafted=True),
+    Method("gradient_activation", "Gradient × Activation", rank=_gradient_activation),
+    Method("conductance", "Conductance", rank=_conductance, drafted=True),
+    Method("activation", "Activation", choose=_activation),
+    Method("influence_pattern", "Influence Pattern", rank=_influence_pattern, drafted=True,
+           single_neurons=True),
+    Method("influence_pattern_eq9", "Influence Pattern (Eq. 9)", choose=_eq9, single_neurons=True),
+    Method("random", "Random", choose=_random),
+    Method("matched_random", "Matched Random", choose=_matched_random, with_search=True),
+):
+    register(method)

@@ -1,0 +1,133 @@
+r"""Layer-progressive search for the path with the largest Joint Attribution Score (Sec. 3.3).
+
+This page is the search as the paper writes it (``"literal"``, Algorithm 1) and as its code runs it
+(``"joint"``, a relaxation): one image at a time, on the model itself, through hooks. It accepts
+every :class:`~neuronpath_core.target.TargetModel` and is slow; :mod:`neuronpath_core.fast` gives
+the same paths sooner and is held to this page by the tests. ``find_paths(..., engine="plain")``
+runs it.
+
+At block :math:`l` each candidate neuron i is scored together with the neurons chosen before it,
+
+.. math::
+
+    s_i = \Big[\sum_k q_k \Big(\frac{\partial F}{\partial w^l_i}
+    + \sum_{j<l} \frac{\partial F}{\partial w^j_{p_j}}\Big)(\alpha_k)\Big]
+    \Big(\bar w^l_i + \sum_{j<l} \bar w^j_{p_j}\Big),
+
+and the largest score is chosen. The gradients are taken at :math:`\alpha_k` times the clean values
+:math:`\bar w` of the candidate and the path; all other neurons of these blocks are clamped clean,
+later blocks run natively. Algorithm 1 scales one candidate at a time; the relaxation scales all
+neurons of the block together, which costs n times less and is another function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from neuronpath_core.found import FoundPaths, wide
+from neuronpath_core.hooks import activation_gradients, clamped, reading
+from neuronpath_core.quadrature import integrated, placed_rule
+from neuronpath_core.ranking import top_neurons
+from neuronpath_core.target import TargetModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+    from neuronpath_core.settings import SearchSettings
+
+Rule = tuple[Tensor, Tensor]  # nodes and weights
+
+
+def search_path(
+    target: TargetModel, image: Float[Tensor, "1 channel height width"], label: Int64[Tensor, "1"],
+    rule_at: Callable[[int], Rule], top: int = 1, search: str = "joint",
+) -> tuple[Int64[Tensor, "layer rank"], Float[Tensor, ""]]:
+    """One image's path and its Joint Attribution Score.
+
+    Args:
+        target: the model.
+        image, label: a batch of one.
+        rule_at: the quadrature rule at a block; that of the final score at the number of blocks.
+        top: neurons per block, best first; all of them are scaled in later blocks.
+        search: ``"joint"`` or ``"literal"``.
+    """
+    path: list[Tensor] = []
+    with torch.no_grad(), reading(target) as clean:
+        target(image)
+    for index, layer in enumerate(target.layers):
+        units = torch.arange(layer.units, device=target.device)
+        # each row of candidates is scaled together: all at once, or one after the other
+        rows = units[None] if search == "joint" else units[:, None]
+        rule = rule_at(index)
+        scores = [_scores(target, image, label, clean, [*path, row], rule) for row in rows]
+        path.append(top_neurons(torch.cat(scores), top))
+    own, along, height, below = _parts(target, image, label, clean, path, rule_at(len(path)))
+    score = ((own.sum(-1) + along) * (height.sum(-1) + below)).mean()
+    return torch.stack(path), score
+
+
+def _scores(target, image, label, clean, path, rule) -> Float[Tensor, "unit"]:
+    """The scores of the last block's units, summed over the scope's tokens."""
+    own, along, height, below = _parts(target, image, label, clean, path, rule)
+    return ((own + along[:, None]) * (height + below[:, None])).sum(0)
+
+
+def _parts(target, image, label, clean, path, rule) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Integrated gradients and clean values of the last block's units ``(token, unit)``, and the
+    same of all blocks before it, summed ``(token,)``."""
+    nodes, weights = rule
+    held, leaves = {}, []
+    for index, units in enumerate(path):
+        members = target.layers[index].members(units)
+        leaves.append((nodes[:, None, None] * clean[index][..., members]).requires_grad_())
+        held[index] = clean[index].repeat(len(nodes), 1, 1).index_copy(2, members, leaves[-1])
+    with activation_gradients(target), clamped(target, held):
+        logits = target(image.expand(len(nodes), -1, -1, -1))
+        chance = logits.double().softmax(-1)[:, label].to(logits.dtype)
+        gradients = torch.autograd.grad(chance.sum(), leaves)
+    slopes, heights = [], []
+    for index, (units, gradient) in enumerate(zip(path, gradients, strict=True)):
+        layer = target.layers[index]
+        value = clean[index][0][:, layer.members(units)]
+        slope, height = layer.as_units(integrated(gradient[None], weights)[0], value)
+        slopes.append(slope)
+        heights.append(height)
+    none = torch.zeros_like(slopes[-1][:, 0])
+    return (slopes[-1], sum((each.sum(-1) for each in slopes[:-1]), none), heights[-1],
+            sum((each.sum(-1) for each in heights[:-1]), none))
+
+
+def search(target: TargetModel, images: Float[Tensor, "batch channel height width"],
+           labels: Int64[Tensor, "batch"], settings: SearchSettings,
+           counts: Sequence[int]) -> list[FoundPaths]:
+    """Paths of a batch with several numbers of neurons per block, one image after the other.
+
+    Raises:
+        ValueError: settings that this page does not know, by name.
+    """
+    known = {"method": ("neuron_path",), "search": ("joint", "literal"), "context": ("full",),
+             "draft": (None,)}
+    for name, accepted in known.items():
+        if getattr(settings, name) not in accepted or settings.steps == "auto":
+            name = "steps" if settings.steps == "auto" else name
+            raise ValueError(f"engine 'plain' has no {name} {getattr(settings, name)!r}; accepted: "
+                             "method 'neuron_path', search 'joint' or 'literal', context 'full', "
+                             "numbers of steps, no draft, as settings 'published' are")
+    steps = [settings.steps] if isinstance(settings.steps, int) else list(settings.steps)
+
+    def rule_at(block: int) -> Rule:
+        count = steps[min(block, len(steps) - 1)]
+        return placed_rule(target, settings.quadrature, count, settings.nodes)
+
+    found = []
+    for count in counts:
+        each = [search_path(target, images[row:row + 1], labels[row:row + 1], rule_at, count,
+                            settings.search) for row in range(len(images))]
+        neurons, scores = (torch.stack(values) for values in zip(*each, strict=True))
+        found.append(FoundPaths(neurons, scores.to(wide(target)),
+                                torch.full_like(labels, steps[-1])))
+    return found

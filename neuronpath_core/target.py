@@ -1,0 +1,262 @@
+"""Where a neuron lives in a vision Transformer, and how the model runs from block to block.
+
+A *neuron* is one input of ``blocks[l].mlp.fc2``: an output of the FFN's activation function, of a
+gated FFN (SwiGLU) the product with its gate, after the FFN's own norm where it has one. It is read
+and edited at the *token scope*: the class token alone (``"cls"``) or every patch token
+(``"patch"``).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from neuronpath_core.checks import Checked
+from neuronpath_core.hooks import clamped, forward_mode, is_touched
+from neuronpath_core.layers import Layer
+from neuronpath_core.models import families
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+Scope = Literal["auto", "cls", "patch"]
+# Where blocks written out as functions are found. The core asks by name and imports no room: a
+# block without such a form is run by its own module, with the same numbers.
+WRITTEN_OUT = "neuronpath_core.fast.blocks"
+
+
+class BlockForm(Protocol):
+    """A block as functions of the stream that enters it; ``parts`` are the modules it stands for.
+    """
+
+    parts: list[nn.Module]
+
+    def __call__(self, stream: Tensor, held: Tensor | None, only: slice | None) -> Tensor: ...
+
+    def activations(self, stream: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def tangent(self, stream: Tensor, tangent: Tensor, held: Tensor,
+                only: slice | None) -> tuple[Tensor, Tensor]: ...
+
+
+class TargetModel(Checked):
+    """A timm ``VisionTransformer`` or ``Eva`` seen as layers of FFN neurons.
+
+    The model itself is neither copied nor changed, but for eval mode: dropout would make an
+    attribution random. Everything is computed in the model's own dtype and on its device.
+
+    Args:
+        model: a timm network of a supported kind, see :mod:`~neuronpath_core.models.families`.
+        scope: ``"cls"``, ``"patch"``, or ``"auto"``: the class token if the model classifies from
+            it (``global_pool="token"``; a distillation token beside it runs natively), the patch
+            tokens if it pools them (``"avg"``, ``"map"``, ``"max"``, ``"avgmax"``).
+
+    Attributes:
+        layers: what each layer of a path is, see :class:`~neuronpath_core.layers.Layer`.
+        n_neurons: units of the largest layer.
+        n_classes: C.
+        n_tokens: tokens of an image; where the image size is dynamic, of the batch that was checked
+            last.
+        scope: ``"cls"`` or ``"patch"``.
+        tokens: slice of the token axis that the scope covers.
+
+    Raises:
+        ValueError: a network, patch embedding, block or head of another kind, no token in scope, or
+            non-finite weights.
+    """
+
+    sites = "ffn"
+
+    def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto"):
+        families.check_supported(model)
+        self.model = model.eval()
+        self.scope = families.resolve_scope(model, scope)
+        self.tokens = slice(0, 1) if self.scope == "cls" else slice(model.num_prefix_tokens, None)
+        self.layers = [Layer(f"block {index + 1}", index, "ffn", block.mlp.fc2.in_features)
+                       for index, block in enumerate(model.blocks)]
+        self.n_classes = families.class_count(model)
+        self.n_tokens = families.token_count(model)
+        self._forms: dict[int, BlockForm] = {}
+        self._head = families.head_of(model)
+        self.check_weights()
+
+    @property
+    def n_blocks(self) -> int:
+        """L, the number of layers of a path."""
+        return len(self.layers)
+
+    @property
+    def n_neurons(self) -> int:
+        """n, the number of neurons (units) of the largest layer."""
+        return max(layer.units for layer in self.layers)
+
+    @property
+    def fewest_neurons(self) -> int:
+        """Units of the smallest layer."""
+        return min(layer.units for layer in self.layers)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of weights, images and results."""
+        return self.model.patch_embed.proj.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of weights, images and results."""
+        return self.model.patch_embed.proj.weight.device
+
+    def in_dtype(self, dtype: torch.dtype) -> TargetModel:
+        """The same, over a copy of the model in another floating-point type."""
+        other = copy.copy(self)
+        other.model, other._forms = copy.deepcopy(self.model).to(dtype), {}
+        return other
+
+    def __call__(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch class"]:
+        """Logits, with whatever edits are in force."""
+        return self.model(images)
+
+    def embed(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch token embed"]:
+        """The residual stream that enters the first block."""
+        return families.embed(self.model, images)
+
+    def run(
+        self, stream: Float[Tensor, "copy token embed"], start: int, stop: int,
+        held: Mapping[int, Float[Tensor, "image token neuron"]] | None = None, pooled: bool = False,
+    ) -> Float[Tensor, "copy token embed"]:
+        """The residual stream after blocks ``start .. stop-1``.
+
+        Args:
+            stream: what enters block ``start``; copies of one image follow one another.
+            held: by block, the activations that the scope's neurons are clamped to, once an image
+                or once a copy.
+            pooled: of the last block return only the tokens that :meth:`probability` looks at, and
+                compute no others.
+        """
+        for index in range(start, stop):
+            clamp = (held or {}).get(index)
+            only, plain = self._wanted(index, pooled), self.plain(index)
+            if plain is not None:
+                stream = plain(stream, clamp, only)
+            else:
+                with nullcontext() if clamp is None else self._clamped(index, clamp, len(stream)):
+                    stream = self.layer(index, stream)
+                stream = stream if only is None else stream[:, only]
+        return stream
+
+    def run_tangent(
+        self, stream: Float[Tensor, "copy token embed"], tangent: Float[Tensor, "copy token embed"],
+        index: int, held: Float[Tensor, "image token neuron"], pooled: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """The stream after block ``index`` and its derivative along ``tangent``.
+
+        The scope's neurons are clamped to ``held``; no graph is kept.
+        """
+        only, plain = self._wanted(index, pooled), self.plain(index)
+        with torch.no_grad():
+            if plain is not None:
+                return plain.tangent(stream, tangent, held, only)
+            with forward_mode(), self._clamped(index, held, len(stream)):
+                moved = forward_ad.unpack_dual(
+                    self.layer(index, forward_ad.make_dual(stream, tangent)))
+            wanted = slice(None) if only is None else only
+            return moved.primal[:, wanted], moved.tangent[:, wanted]
+
+    def _clamped(self, index: int, held: Tensor, copies: int):
+        """Clamped where what is held once an image serves all its copies."""
+        return clamped(self, {index: held.repeat_interleave(copies // len(held), 0)})
+
+    def layer(
+        self, index: int, stream: Float[Tensor, "copy token embed"]
+    ) -> Float[Tensor, "copy token embed"]:
+        """The stream after a layer of the path, by the model's own modules."""
+        return families.run_block(self.model, index, stream)
+
+    def site(self, index: int) -> nn.Linear:
+        """The module whose input holds the neurons of a layer."""
+        return self.model.blocks[index].mlp.fc2
+
+    def plain(self, index: int) -> BlockForm | None:
+        """A block written out, unless it is of another kind, hooked or in training mode."""
+        block, known = self.model.blocks[index], self._forms.get(index)
+        if known is not None and known.parts == list(block.modules()):
+            return None if is_touched(known.parts) else known
+        # asked again each time that it is not: a hook may go, a part may be replaced
+        self._forms.pop(index, None)
+        if (form := self.written(block)) is not None:
+            self._forms[index] = form
+        return form
+
+    def written(self, block: nn.Module) -> BlockForm | None:
+        """The block as functions, if it is of a kind that somebody wrote out."""
+        return import_module(WRITTEN_OUT).written_out(block, self.tokens)
+
+    def _wanted(self, index: int, pooled: bool) -> slice | None:
+        """The class token, where nothing else of this block's output can reach the logits."""
+        last = pooled and index == self.n_blocks - 1
+        return slice(0, 1) if last and self.classifies_alone else None
+
+    @property
+    def classifies_alone(self) -> bool:
+        """Whether the logits are a function of the class token's last stream."""
+        return families.classifies_alone(self.model)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether threads may run it at once: on a CPU, and only where no block needs a hook."""
+        return self.device.type == "cpu" and all(
+            self.plain(index) is not None for index in range(self.n_blocks))
+
+    def numbers_kept(self, frozen: bool = False) -> int:
+        """Estimate of how many numbers autograd keeps of one copy of one image.
+
+        Args:
+            frozen: only the class token moves.
+        """
+        model, block, tokens = self.model, self.model.blocks[0], self.n_tokens
+        neurons = families.ffn_width(block) * block.mlp.fc2.in_features
+        of_a_token = 12 * model.embed_dim + neurons + 2 * block.attn.num_heads * tokens
+        return len(model.blocks) * (1 if frozen else tokens) * of_a_token
+
+    def probability(
+        self, stream: Float[Tensor, "batch token embed"], labels: Int64[Tensor, "batch"]
+    ) -> Float[Tensor, "batch"]:
+        """F_x: the softmax probability of each image's label, from the last residual stream.
+
+        Of a distilled model, which has two heads, the softmax of the mean of their logits: timm's
+        answer in eval mode.
+        """
+        logits = self.model.forward_head(self.model.norm(stream))
+        # in double precision: where F is almost 1 its gradient is that of 1 - F, of which single
+        # precision would keep nothing
+        return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0].to(logits.dtype)
+
+    def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
+        """What one unit of each neuron adds to its token's residual stream.
+
+        These are the columns of ``fc2``, LayerScale included. In a pre-norm block the stream after
+        the block is affine in the scope's neurons, with these vectors as slope.
+        """
+        weight = self.model.blocks[block].mlp.fc2.weight.T
+        gamma = families.ffn_scale(self.model.blocks[block])
+        return (weight if gamma is None else weight * gamma).detach()
+
+    def stacked(
+        self, values: Sequence[Float[Tensor, "batch *rest unit"]]
+    ) -> Float[Tensor, "batch layer *rest unit"]:
+        """Values of every layer's units side by side; smaller layers end in zeros."""
+        most = self.n_neurons
+        return torch.stack([F.pad(value, (0, most - value.shape[-1])) for value in values], 1)
