@@ -17,7 +17,7 @@ import torch
 import neuronpath_core as npc
 from neuronpath_core.runs import cli, notebooks, parameters
 from neuronpath_core.runs import executions as executions_module
-from neuronpath_core.runs.notebooks import resolve_notebooks
+from neuronpath_core.runs.choice import notebook_names, resolve_notebooks
 from neuronpath_core.study import study as study_module
 from neuronpath_core.study.profiles import RESULTS_VARIABLE, load_profile
 from neuronpath_core.study.study import Study
@@ -52,7 +52,7 @@ def executions(monkeypatch):
     """The notebooks that would be executed; nothing is."""
     runs = []
 
-    def pretend(_root, run, _results, progress=True):
+    def pretend(_root, run, _results, _through, progress=True):
         runs.append(run)
         run.output.write_text((_root / "notebooks" / f"{run.notebook}.ipynb").read_text())
         run.record.write_text(run.made_from)
@@ -673,7 +673,7 @@ def test_the_shipped_notebooks_accept_their_own_defaults():
     import papermill
 
     checks = parameters.parameter_checks(ROOT, load_profile("digits", ROOT))
-    for name in notebooks.notebook_names(ROOT):
+    for name in notebook_names(ROOT):
         declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
         values = {parameter: ast.literal_eval(entry["default"]) for parameter,
                   entry in declared.items()}
