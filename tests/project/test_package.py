@@ -26,13 +26,20 @@ def test_the_package_alone_loads_none_of_its_libraries():
                   f"print([name for name in {HEAVY} if name in sys.modules])") == "[]\n"
 
 
-@pytest.mark.parametrize("code", ["from neuronpath_core import find_paths, METHODS",
-                                  "import neuronpath_core; neuronpath_core.find_paths",
-                                  "import neuronpath_core; neuronpath_core.paths.find_paths",
-                                  "from neuronpath_core import *; find_paths",
-                                  "from neuronpath_core import paths, support"])
-def test_public_names_and_modules_are_there_when_asked_for(code):
-    python(code)
+# each as if nothing of the package had been imported before
+FORGET = """
+for each in [each for each in sys.modules if each.startswith("neuronpath_core")]:
+    del sys.modules[each]
+"""
+
+
+def test_public_names_and_modules_are_there_when_asked_for():
+    python("import sys\n" + FORGET.join([
+        "from neuronpath_core import find_paths, METHODS",
+        "import neuronpath_core; neuronpath_core.find_paths",
+        "import neuronpath_core; neuronpath_core.paths.find_paths",
+        "from neuronpath_core import *; find_paths",
+        "from neuronpath_core import paths, support"]))
 
 
 def test_every_public_name_is_told_alike_to_people_tools_and_python():
@@ -58,6 +65,5 @@ def test_every_module_can_be_the_first_one_that_is_imported():
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
              for path in sorted(PACKAGE.rglob("*.py"))]
     assert len(names) > 50
-    python(f"import importlib, sys\nfor name in {names}:\n    importlib.import_module(name)\n"
-           "    for each in [each for each in sys.modules if each.startswith('neuronpath_core')]:\n"
-           "        del sys.modules[each]\n")
+    python("import importlib, sys\n" + FORGET.join(f"importlib.import_module({name!r})"
+                                                   for name in names))

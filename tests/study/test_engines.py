@@ -21,6 +21,7 @@ import pytest
 
 from neuronpath_core.study.engines import choice, ray_cluster, spread
 from neuronpath_core.study.engines import run as engines
+from tests.processes import eventually, in_the_background, in_the_foreground, with_variable
 
 ROOT = Path(__file__).resolve().parents[2]
 HAS_PROC = Path("/proc/self/environ").exists()
@@ -31,13 +32,6 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.05)
-    return holds()
 
 
 def is_running(process: int) -> bool:
@@ -59,27 +53,24 @@ class Family:
                                                      dir=ray_cluster._folder_for_sockets(),
                                                      ignore_cleanup_errors=True)
 
-    def start(self, *command: str, **variables: str) -> subprocess.Popen:
+    def start(self, *command: str, signals: Callable = in_the_foreground,
+              **variables: str) -> subprocess.Popen:
         inherited = {name: value for name, value in os.environ.items()
                      if not name.startswith("RAY_")}
         return subprocess.Popen([sys.executable, *command], cwd=self.folder, start_new_session=True,
                                 text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                env=inherited | variables | {"NEURONPATH_TEST": str(self.folder),
+                                preexec_fn=signals, env=inherited | variables | {"NEURONPATH_TEST": str(self.folder),
                                                              "PYTHONPATH": str(ROOT),
                                                              "HOME": str(self.folder),
                                                              "TMPDIR": self.temporary.name})
 
-    def script(self, seconds: float, address: str = "local") -> subprocess.Popen:
+    def script(self, seconds: float, address: str = "local",
+               signals: Callable = in_the_foreground) -> subprocess.Popen:
         (self.folder / "script.py").write_text(SCRIPT)
-        return self.start("script.py", str(seconds), address)
+        return self.start("script.py", str(seconds), address, signals=signals)
 
     def members(self) -> list[int]:
-        found, mark = [], f"NEURONPATH_TEST={self.folder}".encode()
-        for entry in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                if mark in entry.read_bytes().split(b"\0"):
-                    found.append(int(entry.parent.name))
-        return found
+        return with_variable("NEURONPATH_TEST", self.folder)
 
     def listening_elsewhere(self) -> list[str]:
         """Addresses other than loopback at which one of the processes listens."""
@@ -444,9 +435,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_command_that_is_stopped_takes_its_cluster_along(family, number):
-    process = family.script(1)
+@pytest.mark.parametrize(("number", "signals"), [
+    (signal.SIGINT, in_the_foreground), (signal.SIGTERM, in_the_foreground),
+    (signal.SIGKILL, in_the_foreground), (signal.SIGTERM, in_the_background)])
+def test_a_command_that_is_stopped_takes_its_cluster_along(family, number, signals):
+    process = family.script(1, signals=signals)
     part, worker = process.stdout.readline().split(" by ")
     assert part == "range(0, 4)" and is_running(int(worker))
     assert family.listening_elsewhere() == []
