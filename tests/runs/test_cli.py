@@ -668,8 +668,8 @@ def test_nothing_is_left_of_a_command_that_is_ended(root, temporary, jobs, numbe
 def test_a_search_in_the_background_ends_with_its_cluster(root, temporary):
     process = start(root, "paths", "--engine", "ray", "--workers", "1", "--steps", "2000",
                     signals=in_the_background, TMPDIR=str(temporary), NEURONPATH_TEST=str(root))
-    # not before there are parts: until then Ray starts
-    assert eventually(lambda: list((root / "results").rglob("parts/*")))
+    # which is there when the cluster is and the search begins
+    assert eventually(lambda: list((root / "results").rglob("run.json")), 240)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.splitlines()[-1]) == (128 + signal.SIGTERM, STOPPED)
