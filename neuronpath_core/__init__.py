@@ -1,20 +1,26 @@
 """Find, check and use influential neuron paths in vision Transformers."""
 
-from neuronpath_core.attribution import (
-    complete_attribution,
-    joint_attribution_score,
-    knowledge_attribution,
-)
-from neuronpath_core.hooks import edit, read_activations
-from neuronpath_core.methods import METHODS, Method, register
-from neuronpath_core.models.zero_shot import zero_shot
-from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
-from neuronpath_core.quadrature import quadrature_rule
-from neuronpath_core.settings import SearchSettings
-from neuronpath_core.study.study import Study
-from neuronpath_core.target import TargetModel
-from neuronpath_core.variants.refine import exhaustive_paths, refine_paths
-from neuronpath_core.variants.sites import SiteModel
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
+    from neuronpath_core.attribution import (
+        complete_attribution,
+        joint_attribution_score,
+        knowledge_attribution,
+    )
+    from neuronpath_core.hooks import edit, read_activations
+    from neuronpath_core.models.zero_shot import zero_shot
+    from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
+    from neuronpath_core.quadrature import quadrature_rule
+    from neuronpath_core.scores import METHODS, Method, register
+    from neuronpath_core.settings import SearchSettings
+    from neuronpath_core.study.study import Study
+    from neuronpath_core.target import TargetModel
+    from neuronpath_core.variants.refine import exhaustive_paths, refine_paths
+    from neuronpath_core.variants.sites import SiteModel
 
 __version__ = "0.1.0"
 
@@ -24,3 +30,39 @@ __all__ = [
     "joint_attribution_score", "knowledge_attribution", "quadrature_rule", "read_activations",
     "refine_paths", "register", "zero_shot",
 ]
+
+# module -> its public names
+PLACES = {
+    "attribution": ("complete_attribution", "joint_attribution_score", "knowledge_attribution"),
+    "hooks": ("edit", "read_activations"),
+    "models.zero_shot": ("zero_shot",),
+    "paths": ("Paths", "find_paths", "find_paths_by_top"),
+    "quadrature": ("quadrature_rule",),
+    "scores": ("METHODS", "Method", "register"),
+    "settings": ("SearchSettings",),
+    "study.study": ("Study",),
+    "target": ("TargetModel",),
+    "variants.refine": ("exhaustive_paths", "refine_paths"),
+    "variants.sites": ("SiteModel",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name or a module, loaded when it is first asked for: PyTorch and timm take seconds
+    to load, which a command that answers without them must not spend."""
+    for place, names in PLACES.items():
+        if name in names:
+            globals()[name] = value = getattr(import_module(f"{__name__}.{place}"), name)
+            return value
+    module = f"{__name__}.{name}"
+    try:
+        if not name.startswith("_"):
+            return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,8 +14,8 @@ from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.fast import engine as fast_engine
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, doubtful, drafted_model
 from neuronpath_core.found import FoundPaths, wide
-from neuronpath_core.methods import METHODS
 from neuronpath_core.ranking import layer_tops
+from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.target import TargetModel

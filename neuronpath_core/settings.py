@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import torch
 
-from neuronpath_core import scores as scores  # registers the methods
 from neuronpath_core.fast.contexts import Context, resolve_context
 from neuronpath_core.fast.drafts import DRAFTS
-from neuronpath_core.methods import METHODS
 from neuronpath_core.quadrature import Quadrature, check_quadrature
+from neuronpath_core.scores import METHODS
 from neuronpath_core.target import TargetModel
 
 Search = Literal["joint", "literal", "beam"]

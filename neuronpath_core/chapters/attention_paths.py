@@ -21,8 +21,8 @@ from neuronpath_core.interventions import (
     edited_probabilities,
     scaled_probabilities,
 )
-from neuronpath_core.methods import METHODS
 from neuronpath_core.paths import find_paths
+from neuronpath_core.scores import METHODS
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
 from neuronpath_core.variants.sites import SITES, SiteModel

@@ -22,9 +22,9 @@ from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, drafted_mode
 from neuronpath_core.fast.engine import AUTO_STEPS
 from neuronpath_core.images.data_sets import ImageSet
 from neuronpath_core.interventions import class_neurons, drafted_probabilities, pruning_mask
-from neuronpath_core.methods import METHODS
 from neuronpath_core.models import build
 from neuronpath_core.paths import Paths, find_paths
+from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import SEARCHES, SearchSettings
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
 from neuronpath_core.support.memory import images_at_once

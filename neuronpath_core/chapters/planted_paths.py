@@ -14,7 +14,6 @@ import torch
 from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.hooks import activation_gradients, hooked
-from neuronpath_core.methods import METHODS
 from neuronpath_core.models.planted import (
     DECOYS,
     KINDS,
@@ -24,6 +23,7 @@ from neuronpath_core.models.planted import (
     verify,
 )
 from neuronpath_core.paths import find_paths
+from neuronpath_core.scores import METHODS
 from neuronpath_core.variants.refine import refine_paths
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from neuronpath_core.fast.drafts import DRAFT
 from neuronpath_core.fast.engine import AUTO_STEPS
 from neuronpath_core.fast.integral import integral
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.methods import METHODS
 from neuronpath_core.quadrature import quadrature_rule
+from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import IMAGES_AT_ONCE, IMAGES_PER_PART
 from neuronpath_core.support.memory import copies_at_once, copy_bytes

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from neuronpath_core.fast.engine import AUTO_STEPS
 from neuronpath_core.fast.integral import integral
 from neuronpath_core.fast.partial_paths import Integrand
-from neuronpath_core.methods import METHODS
 from neuronpath_core.quadrature import quadrature_rule
+from neuronpath_core.scores import METHODS
 from neuronpath_core.scores.paper import ABLATION_PROPOSALS
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import copies_at_once

@@ -18,7 +18,6 @@ from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.index import PictureIndex
 from neuronpath_core.images.readers import (
-    DATA_VARIABLE,
     FolderSource,
     TarSource,
     data_folder,
@@ -27,6 +26,7 @@ from neuronpath_core.images.readers import (
     read_class_map,
 )
 from neuronpath_core.models.preprocessing import check_overrides
+from neuronpath_core.support.environment import DATA_VARIABLE
 
 TIMM_NAMES = "timm"
 # timm takes one for the other

@@ -29,13 +29,13 @@ from neuronpath_core.images.index import (
     pixels,
     thumbnail,
 )
+from neuronpath_core.images.policies import POLICIES
 from neuronpath_core.images.readers import NO_STAMP, Source
 from neuronpath_core.models.preprocessing import check_preprocessing, transform
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64, UInt8
 
-POLICIES = ("fatal", "skip")
 MOST_OF_MEMORY = 0.6
 IMAGES_PER_WRITE = 5000
 MOST_THREADS = 16

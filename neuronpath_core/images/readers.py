@@ -20,9 +20,9 @@ import timm.data
 from PIL import Image
 from timm.data.readers import class_map as timm_class_map
 
+from neuronpath_core.support.environment import DATA_VARIABLE
 from neuronpath_core.support.text import one_line
 
-DATA_VARIABLE = "NEURONPATH_DATA"
 PACKAGES = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset",
             "tfds": "tensorflow_datasets"}
 STREAMS = ("hfids", "wds", "tfds")

@@ -26,10 +26,10 @@ import timm
 import torch
 
 from neuronpath_core.models.weight_files import pin, read_state, verify
+from neuronpath_core.support.environment import WEIGHTS_VARIABLE
 from neuronpath_core.support.files import write_atomically
 from neuronpath_core.support.text import one_line
 
-WEIGHTS_VARIABLE = "NEURONPATH_WEIGHTS"
 HUB = "hf-hub:"
 HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"
 FORMATS = ("timm", "mae")

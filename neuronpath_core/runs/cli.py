@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
-from itertools import chain
 from pathlib import Path
 
 import click
-import pandas as pd
 import yaml
 
-from neuronpath_core.images.classes import DATA_VARIABLE
-from neuronpath_core.images.file_images import POLICIES
-from neuronpath_core.models import checkpoints
-from neuronpath_core.models.checkpoints import WEIGHTS_VARIABLE
-from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
-from neuronpath_core.runs.executions import executed
-from neuronpath_core.runs.new_profile import write_profile
-from neuronpath_core.runs.notebooks import NotebookError, not_run, plan, store_outputs
-from neuronpath_core.runs.preflight import demand, problems, run_problems
-from neuronpath_core.study.engines.ray_cluster import cluster
-from neuronpath_core.study.engines.run import ENGINES, EngineError
-from neuronpath_core.study.engines.run import check as check_engine
+# what takes seconds to load is imported inside commands: help and refusals come at once
+from neuronpath_core.images.policies import POLICIES
+from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
+from neuronpath_core.runs.stopping import stopped_by_signals
+from neuronpath_core.study.engines.choice import ENGINES, EngineError
+from neuronpath_core.study.engines.choice import check as check_engine
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
     ENGINE_VARIABLE,
@@ -36,8 +27,7 @@ from neuronpath_core.study.profiles import (
     project_root,
     results_folder,
 )
-from neuronpath_core.study.study import Study, chosen_engine
-from neuronpath_core.support.environment import environment
+from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
 from neuronpath_core.support.text import one_line
 
 PLAIN_WARNING = warnings.formatwarning
@@ -90,24 +80,6 @@ def _places(command):
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), inside)
 
 
-def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
-    """What is missing or wrong, and what the work would cost; ``ValueError`` if something is."""
-    found = list(found)
-    for problem in found:
-        click.echo(f"missing or wrong: {problem}")
-    try:
-        click.echo(as_text(estimate()))
-    except ValueError as error:
-        if not found:
-            raise
-        more = "" if any(str(error) in problem for problem in found) else f": {one_line(error)}"
-        click.echo(f"until then nothing can be estimated{more}")
-    if found:
-        raise ValueError(f"{len(found)} of the things that this run needs are missing or wrong; "
-                         f"accepted: what the lines above name")
-    click.echo("nothing is missing")
-
-
 @cli.command()
 @click.argument("notebooks", nargs=-1)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
@@ -134,28 +106,11 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
     root = project_root()
     folder = results_folder(root, profile, results)
-    runs = plan(root, profile, list(notebooks), parameters, folder, store)
-    found = run_problems(root, [each for each in runs if force or not each.is_current])
-    if not check:
-        demand(found)
-    if not notebooks:
-        for name, reason in not_run(root, load_profile(profile, root)).items():
-            click.echo(f"{name}: not run with profile {profile}: {reason}")
-    if jobs > 1 and os.environ.get(ENGINE_VARIABLE) == "ray":
-        raise ValueError(f"engine 'ray' spreads every notebook's work by itself, got --jobs "
-                         f"{jobs}; accepted: --jobs 1 with it")
-    if check:
-        _check(found, lambda: estimate_run(root, runs, force=force))
-        return
-    kept = [each for each in runs if each.is_current and not force]
-    for each in kept:
-        click.echo(f"{each.notebook}: nothing has changed since its last run, kept")
-    with closing(executed(root, [each for each in runs if each not in kept], folder, jobs,
-                          progress=not quiet)) as finished:
-        for each in chain(kept, finished):
-            if store:
-                store_outputs(root, each)
-    click.echo(f"executed notebooks are in {folder / 'notebooks'}")
+    chosen_notebooks(root, profile, list(notebooks), bool(parameters), store)
+    from neuronpath_core.runs import commands
+
+    commands.run(root, folder, profile, list(notebooks), parameters, check=check, force=force,
+                 store=store, jobs=jobs, progress=not quiet)
 
 
 def _steps(text: str | None) -> int | list[int] | str | None:
@@ -196,25 +151,12 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
           **settings) -> None:
     """Find paths and store them; found once, they are used again by every notebook with the same
     settings."""
+    load_profile(profile, project_root())
     settings["steps"] = _steps(settings["steps"])
-    if check:
-        study = Study(profile, dtype=dtype, memory_budget=memory_budget)
-        names = study.check_models(list(models) or study.model_names)
-        _check(problems(study.root, profile, names, device, n_images),
-               lambda: estimate_searches(study.root, profile, names, n_images, settings, device,
-                                         dtype, memory_budget))
-        return
-    study = Study(profile, device, dtype, results, progress=True, memory_budget=memory_budget)
-    names = study.check_models(list(models) or study.model_names)
-    demand(problems(study.root, profile, names, device, n_images, study))
-    images = study.images(n_images, settings["seed"])
-    # one for all models
-    with cluster() if chosen_engine(device=device)[0] == "ray" else nullcontext():
-        for model in names:
-            found = study.paths(model, images, **settings)
-            click.echo(f"{model} {settings['method']}: {len(found)} paths, mean joint attribution "
-                       f"score {found.score.mean():.4f}")
-    click.echo(f"path tables are in {study.results_folder / 'paths'}")
+    from neuronpath_core.runs import commands
+
+    commands.paths(list(models), profile, n_images, device, dtype, results, memory_budget, check,
+                   settings)
 
 
 @cli.command()
@@ -230,6 +172,8 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
     if unknown := set(models) - set(entries):
         raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
                          f"{', '.join(entries)}")
+    from neuronpath_core.models import checkpoints
+
     for name in models or entries:
         path = checkpoints.download(entries[name], root, weights)
         click.echo(f"{name}: {path or 'needs no weights'}")
@@ -254,6 +198,8 @@ def new_profile(name: str, models: tuple[str, ...], data: Path | None, reader: s
                 class_map: Path | None, unreadable: str) -> None:
     """Write profiles/NAME.yml for models and images of your own; every other command then takes
     --profile NAME."""
+    from neuronpath_core.runs.new_profile import write_profile
+
     dataset = {"name": "files", "root": None if data is None else str(data.resolve()),
                "reader": reader, "split": split, "unreadable": unreadable}
     if class_map is not None:
@@ -271,10 +217,13 @@ def _formatted(message: Warning | str, category: type[Warning], *where, **more) 
 
 def main() -> None:
     """Entry point: every foreseen error is one line on standard error and exit status 2; that of a
-    failed notebook or of dying workers is 1."""
+    failed notebook or of dying workers is 1, that of a command that a signal stops 128 and the
+    signal's number."""
     warnings.formatwarning = _formatted
     try:
-        sys.exit(cli.main(sys.argv[1:] or ["--help"], standalone_mode=False))
+        with stopped_by_signals():
+            cli.main(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.exit()
     except click.ClickException as error:
         message, status = error.format_message(), 2
         if isinstance(error, click.UsageError) and error.ctx and error.ctx.command is cli:
@@ -283,8 +232,9 @@ def main() -> None:
         message, status = str(error), 2
     except (NotebookError, EngineError) as error:
         message, status = str(error), 1
-    except (KeyboardInterrupt, click.Abort):
-        message, status = "stopped; finished notebooks and path tables are kept", 130
+    except (KeyboardInterrupt, click.Abort) as error:
+        message = "stopped; finished notebooks and path tables are kept"
+        status = 128 + getattr(error.__cause__ or error, "number", signal.SIGINT)
     finally:
         warnings.formatwarning = PLAIN_WARNING
     click.echo(f"neuronpath: {' '.join(message.split())}", err=True)

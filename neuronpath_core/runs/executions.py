@@ -1,37 +1,40 @@
-"""Notebooks of a run one after the other in this process, or several at a time, each in a process
-of its own with its share of the cores."""
+"""Notebooks of a run, one after the other or several at a time with a share of the cores, each in a
+process of its own, which ends with this one however this one ends."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from neuronpath_core.runs import papermill_process
 from neuronpath_core.runs.notebooks import Run, execute
-from neuronpath_core.study.engines.run import THREAD_VARIABLES
+from neuronpath_core.study.engines.choice import THREAD_VARIABLES
 from neuronpath_core.study.profiles import RESULTS_VARIABLE
 from neuronpath_core.study.store.lock import WAIT_VARIABLE
-from neuronpath_core.support.environment import environment
+
+GRACE = 10.0  # seconds from a request to stop until a process is killed
 
 
 def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1,
              progress: bool = True) -> Iterator[Run]:
     """Execute notebooks, ``jobs`` of them at a time; each is given when its output is there.
 
-    Side by side, the libraries of each use 1/``jobs`` of the cores where ``OMP_NUM_THREADS`` does
-    not say another number, and the longest are begun first, so that no long one is left for the
-    end.  A notebook that names another one as that whose path tables it uses is begun after it; any
-    other table that two of them want is searched by the first and waited for by the second.  When
-    one fails no other is begun; those that run are finished first.
+    One at a time they are executed in the order given.  Side by side, the libraries of each use
+    1/``jobs`` of the cores where ``OMP_NUM_THREADS`` does not say another number, and the longest
+    are begun first, so that no long one is left for the end.  A notebook that names another one as
+    that whose path tables it uses is begun after it; any other table that two of them want is
+    searched by the first and waited for by the second.  When one fails no other is begun; those
+    that run are finished first.
 
     Args:
         root, results: of :func:`~neuronpath_core.runs.notebooks.execute`.
@@ -43,21 +46,20 @@ def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1,
         NotebookError, ValueError: of the first notebook that failed, as
             :func:`~neuronpath_core.runs.notebooks.execute`.
     """
-    if jobs == 1:
-        with environment({RESULTS_VARIABLE: results}):
-            for run in runs:
-                execute(root, run, results, progress)
-                yield run
-    else:
-        yield from _side_by_side(root, runs, results, jobs, progress)
-
-
-def _side_by_side(root: Path, runs: Sequence[Run], results: Path, jobs: int,
-                  progress: bool) -> Iterator[Run]:
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
-    variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads),
-                 RESULTS_VARIABLE: str(results), WAIT_VARIABLE: "1"}
+    variables = {**os.environ, RESULTS_VARIABLE: str(results)}
+    if jobs > 1:
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+        variables |= {**dict.fromkeys(THREAD_VARIABLES, threads), WAIT_VARIABLE: "1"}
+        yield from _side_by_side(root, runs, results, jobs, progress, _Processes(variables))
+        return
     processes = _Processes(variables)
+    for run in runs:
+        execute(root, run, results, processes.through, progress)
+        yield run
+
+
+def _side_by_side(root: Path, runs: Sequence[Run], results: Path, jobs: int, progress: bool,
+                  processes: _Processes) -> Iterator[Run]:
     pending = sorted(runs, key=lambda run: -run.seconds)
     working = {}
     failure = None
@@ -72,8 +74,8 @@ def _side_by_side(root: Path, runs: Sequence[Run], results: Path, jobs: int,
                          if run.after not in unfinished] or pending[:not working]
                 for run in ready[:jobs - len(working)] if failure is None else []:
                     pending.remove(run)
-                    working[pool.submit(execute, root, run, results, False,
-                                        processes.through)] = run
+                    working[pool.submit(execute, root, run, results, processes.through,
+                                        False)] = run
                 bar.set_postfix_str(", ".join(run.notebook for run in working.values()))
                 for future in wait(working, return_when=FIRST_COMPLETED).done:
                     run = working.pop(future)
@@ -102,41 +104,63 @@ class _Processes:
         self.lock = threading.Lock()
 
     def stop(self) -> None:
-        """Interrupt all, and whatever is started from now on."""
+        """End all, and whatever is started from now on; who is not done after ``GRACE`` seconds is
+        killed, and its kernel notices."""
         with self.lock:
             self.stopped = True
-            for process in self.running:
-                process.send_signal(signal.SIGINT)
+            running = list(self.running)
+        # SIGINT would not do: it stays ignored in all that is started in the background
+        for process in running:
+            process.terminate()
+        until = time.monotonic() + GRACE
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+            process.kill()
 
     def through(self, notebook: str, output: str, parameters: dict, folder: str, kernel: str,
-                sockets: str, _progress: None) -> None:
+                sockets: str, progress: str | None) -> None:
         """:func:`~neuronpath_core.runs.papermill_process.through_papermill` in a process."""
-        import papermill
-
-        asked = {"notebook": notebook, "output": output, "parameters": parameters, "folder": folder,
-                 "kernel": kernel, "sockets": sockets}
-        with self.lock:
-            # -P: its folder's modules must not stand for others of their names. In a session of its
-            # own a terminal's interrupt reaches it once, from here
-            process = subprocess.Popen([sys.executable, "-P", papermill_process.__file__],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE, env=self.variables, text=True,
-                                       start_new_session=True)
-            self.running.add(process)
-            if self.stopped:
-                process.send_signal(signal.SIGINT)
+        process = self._started(quiet=progress is None)
         try:
-            said, errors = process.communicate(json.dumps(asked))
+            said, errors = process.communicate(json.dumps(
+                {"notebook": notebook, "output": output, "parameters": parameters,
+                 "folder": folder, "kernel": kernel, "sockets": sockets, "progress": progress}))
+        except KeyboardInterrupt:
+            self.stop()
+            raise
         finally:
             with self.lock:
                 self.running.discard(process)
-        if process.returncode == 0:
-            return
-        try:
-            reason = json.loads(said.splitlines()[-1])
-        except (ValueError, IndexError):  # it had no time to say
-            last = errors.strip().split("\n")[-1]
-            reason = {"died": f"its process ended with status "
-                              f"{process.returncode}{f' ({last})' if last else ''}"}
-        raise RuntimeError(
-            reason["died"]) if "died" in reason else papermill.PapermillExecutionError(**reason)
+        if process.returncode != 0:
+            raise _failure(said, errors or "", process.returncode)
+
+    def _started(self, quiet: bool) -> subprocess.Popen:
+        with self.lock:
+            # -P: its folder's modules must not stand for others of their names. In a session of its
+            # own a terminal's interrupt does not reach it: it is told to stop from here
+            process = subprocess.Popen([sys.executable, "-P", papermill_process.__file__,
+                                        str(os.getpid())],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE if quiet else None,
+                                       env=self.variables, text=True, start_new_session=True)
+            self.running.add(process)
+            if self.stopped:
+                process.terminate()
+        return process
+
+
+def _failure(said: str, errors: str, status: int) -> Exception:
+    """What the last line of a process that executed a notebook says, as an exception."""
+    import papermill
+
+    try:
+        reason = json.loads(said.splitlines()[-1])
+    except (ValueError, IndexError):  # it had no time to say
+        last = errors.strip().split("\n")[-1]
+        return RuntimeError(f"its process ended with status {status}"
+                            f"{f' ({last})' if last else ''}")
+    if "refused" in reason:
+        return OSError(*reason["refused"])
+    return RuntimeError(reason["died"]) if "died" in reason else papermill.PapermillExecutionError(
+        **reason)

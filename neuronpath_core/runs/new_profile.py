@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from neuronpath_core.images.data_sets import check_classes, load_part
 from neuronpath_core.models import checkpoints
-from neuronpath_core.runs.notebooks import notebook_names
+from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.parameters import COMPARING, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from neuronpath_core.study.store.tables import write_atomically

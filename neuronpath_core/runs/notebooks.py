@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
 from neuronpath_core.runs.inputs import inputs_sha256
-from neuronpath_core.runs.papermill_process import through_papermill
 from neuronpath_core.runs.parameters import (
     check_parameters,
     own_parameters,
     parameter_checks,
     profile_parameters,
 )
-from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
+from neuronpath_core.study.profiles import load_profile
 from neuronpath_core.study.store.tables import check_writable, write_atomically
 from neuronpath_core.support.files import plain_errors
 from neuronpath_core.support.text import one_line
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 RUN_METADATA = ("papermill", "execution", "ExecuteTime")
-
-
-class NotebookError(RuntimeError):
-    """A notebook failed while it ran; the message names notebook, cell and error in one line."""
 
 
 def normalise_notebook(nb: NotebookNode) -> NotebookNode:
@@ -55,30 +51,6 @@ def normalise_notebook(nb: NotebookNode) -> NotebookNode:
     nb.metadata["kernelspec"] = dict(KERNEL)
     nb.metadata.get("language_info", {}).pop("version", None)
     return nb
-
-
-def notebook_names(root: Path) -> list[str]:
-    """The study's notebooks, in reading order."""
-    return [path.stem for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))]
-
-
-def resolve_notebooks(root: Path, wanted: list[str]) -> list[str]:
-    """Notebook names for what was typed: a number (``02``), a name, a file name or a path; all of
-    them for nothing.
-
-    Raises:
-        ValueError: something typed matches no notebook, or several.
-    """
-    known, chosen = notebook_names(root), []
-    for text in wanted:
-        stem = Path(text).stem
-        matches = [name for name in known if name == stem] or [name for name in known
-                                                               if name.split("_")[0]
-                                                               == stem.zfill(2)]
-        if len(matches) != 1:
-            raise ValueError(f"unknown notebook {text!r}; accepted: {', '.join(known)}")
-        chosen += matches
-    return list(dict.fromkeys(chosen)) or known
 
 
 def after(notebook: Path) -> str | None:
@@ -146,21 +118,6 @@ def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, A
     return digest.hexdigest()
 
 
-def not_run(root: Path, entries: Mapping) -> dict[str, str]:
-    """Notebooks that a profile lacks something for, each with what it lacks.
-
-    Raises:
-        ValueError: the profile's ``not_run`` is no mapping from notebooks to texts.
-    """
-    lacking = entries.get("not_run") or {}
-    known = notebook_names(root)
-    if not isinstance(lacking, Mapping) or any(name not in known or not isinstance(reason, str)
-                                               for name, reason in lacking.items()):
-        raise ValueError(f"not_run of a profile cannot be {lacking!r}; accepted: a mapping from "
-                         f"notebooks ({', '.join(known)}) to what they lack")
-    return dict(lacking)
-
-
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
          results: Path, store: bool = False) -> list[Run]:
     """Everything that a run would do, validated before any work starts.
@@ -173,22 +130,10 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
             stored that are not those of the notebooks' own parameters, or an unwritable results
             folder.
     """
-    entries, runs = load_profile(profile, root), []
-    if unknown := set(entries["notebooks"]) - set(notebook_names(root)):
-        raise ValueError(f"profile {profile!r} has parameters for unknown notebooks "
-                         f"{', '.join(sorted(unknown))}; accepted: "
-                         f"{', '.join(notebook_names(root))}")
-    if store and (overrides or profile != DEFAULT_PROFILE):
-        raise ValueError(f"only outputs of the notebooks' own parameters can be stored; accepted: "
-                         f"--store with profile {DEFAULT_PROFILE} and no -p")
-    lacking = not_run(root, entries)
-    chosen = resolve_notebooks(root, notebooks)
-    if notebooks and (refused := [name for name in chosen if name in lacking]):
-        raise ValueError(f"notebook {refused[0]} cannot be run with profile {profile!r}: "
-                         f"{lacking[refused[0]]}; accepted: "
-                         + ", ".join(name for name in notebook_names(root) if name not in lacking))
+    chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides), store), []
+    entries = load_profile(profile, root)
     checks, inputs = parameter_checks(root, entries), inputs_sha256(root, entries)
-    known = {name: own_parameters(root, name) for name in chosen if name not in lacking}
+    known = {name: own_parameters(root, name) for name in chosen}
     for name in overrides:
         if not any(name in names for names in known.values()):
             offered = list(dict.fromkeys(parameter for names in known.values()
@@ -211,8 +156,8 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     return runs
 
 
-def execute(root: Path, run: Run, results: Path, progress: bool = True,
-            through: Callable[..., None] = through_papermill) -> None:
+def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
+            progress: bool = True) -> None:
     """Run one notebook through papermill; its output appears only when it is whole.
 
     A failed notebook's cells are kept beside the outputs as ``<name>.failed.ipynb``; what an
@@ -221,8 +166,9 @@ def execute(root: Path, run: Run, results: Path, progress: bool = True,
     Args:
         root, results: folders of the study and of what it finds.
         run: of :func:`plan`.
+        through: what executes it, with the arguments of
+            :func:`~neuronpath_core.runs.papermill_process.through_papermill`.
         progress: show a bar of cells.
-        through: what executes it.
 
     Raises:
         NotebookError: a cell failed, or the kernel died.

@@ -1,21 +1,23 @@
-"""One notebook through papermill; run by its path it is a process that does so and needs nothing
-else of this package.
+"""The process that executes one notebook through papermill; it needs nothing else of this package.
 
-As a process it reads one JSON object from standard input, the arguments of
-:func:`through_papermill`, and says what went wrong in one on its last line.
+It is given the number of its parent's process, reads one JSON object from standard input, the
+arguments of :func:`through_papermill`, and says what went wrong in another one on its last line.
+It ends, and its kernel with it, on SIGTERM and when its parent has ended.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
-LOOK = 2.0  # seconds between looks whether the parent lives
+LOOK = 1.0  # seconds between looks whether the parent lives
 
 
 def through_papermill(notebook: str, output: str, parameters: dict[str, Any], folder: str,
@@ -47,28 +49,62 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
                                                             "ip": f"{sockets}/kernel"}))
 
 
+def _stop(number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows must not be cut
+    raise KeyboardInterrupt(number)
+
+
 def _end_with_the_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main() -> int:
-    """0; 1 if the notebook failed, which the last line of standard output then explains."""
-    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+def _remove(asked: dict[str, Any]) -> None:
+    """Remove what the parent would have removed, had it lived."""
+    Path(asked["output"]).unlink(missing_ok=True)
+    shutil.rmtree(asked["sockets"], ignore_errors=True)
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any] | None:
+    """Execute what was asked for; what went wrong, if anything did."""
     import papermill
 
     try:
-        through_papermill(**json.load(sys.stdin))
+        through_papermill(**asked)
     except papermill.PapermillExecutionError as error:
-        print(json.dumps({"cell_index": error.cell_index, "exec_count": error.exec_count,
-                          "source": error.source, "ename": error.ename,
-                          "evalue": error.evalue, "traceback": error.traceback}))
-        return 1
+        return {"cell_index": error.cell_index, "exec_count": error.exec_count,
+                "source": error.source, "ename": error.ename,
+                "evalue": error.evalue, "traceback": error.traceback}
     except RuntimeError as error:
-        print(json.dumps({"died": str(error)}))
-        return 1
-    return 0
+        return {"died": str(error)}
+    except OSError as error:
+        return {"refused": [error.errno, error.strerror or str(error)]}
+    return None
+
+
+def main() -> int:
+    """Execute one notebook and say what went wrong.
+
+    Returns:
+        0; 1 if the notebook failed, which the last line of standard output then explains; 130 if
+        the process was told to stop, by SIGTERM or by the end of its parent.
+    """
+    # whoever started the command may have had signals ignored, which every child inherits
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    asked, parent = json.load(sys.stdin), int(sys.argv[1])
+    try:
+        threading.Thread(target=_end_with_the_parent, args=(parent,), daemon=True).start()
+        failure = _answer(asked)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if os.getppid() != parent:
+            _remove(asked)
+    if failure is not None:
+        print(json.dumps(failure))
+    return int(failure is not None)
 
 
 if __name__ == "__main__":

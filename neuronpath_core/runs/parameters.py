@@ -13,9 +13,9 @@ from typing import Any
 from neuronpath_core.chapters.benchmarks.speed import devices
 from neuronpath_core.fast.contexts import CONTEXTS
 from neuronpath_core.images.data_sets import ImageSet, load_part
-from neuronpath_core.methods import METHODS
 from neuronpath_core.models import build
 from neuronpath_core.quadrature import QUADRATURES
+from neuronpath_core.scores import METHODS
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, profile_names
 from neuronpath_core.variants.sites import SITES
 

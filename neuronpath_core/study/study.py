@@ -26,6 +26,7 @@ from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.paths import Paths, find_paths_by_top
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.engines import run as engines
+from neuronpath_core.study.engines.choice import check as check_engine
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
     ENGINE_VARIABLE,
@@ -88,7 +89,7 @@ def chosen_engine(engine: str | None = None, workers: int | None = None,
 
     Raises:
         ValueError: an engine that cannot be used like that; see
-            :func:`~neuronpath_core.study.engines.run.check`.
+            :func:`~neuronpath_core.study.engines.choice.check`.
     """
     engine = engine or os.environ.get(ENGINE_VARIABLE) or "local"
     said = os.environ.get(WORKERS_VARIABLE)
@@ -100,7 +101,7 @@ def chosen_engine(engine: str | None = None, workers: int | None = None,
     else:
         options = {"workers": int(said) if workers is None and said else workers,
                    "gpus_per_worker": int(device.startswith("cuda"))}
-    engines.check(engine, **options)
+    check_engine(engine, **options)
     return engine, options
 
 

@@ -1,10 +1,13 @@
-"""Environment variables that hold for a while."""
+"""Environment variables: those of every command, and how one is set for a while."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+
+DATA_VARIABLE = "NEURONPATH_DATA"
+WEIGHTS_VARIABLE = "NEURONPATH_WEIGHTS"
 
 
 @contextmanager

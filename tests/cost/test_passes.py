@@ -15,7 +15,7 @@ import neuronpath_core as npc
 from neuronpath_core.chapters import experiments
 from neuronpath_core.cost import passes
 from neuronpath_core.fast.blocks import PlainBlock
-from neuronpath_core.methods import METHODS
+from neuronpath_core.scores import METHODS
 from neuronpath_core.variants.sites import PlainLayer, SiteModel
 from tests import helpers
 

@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 
 from neuronpath_core.models.build import load_model
 from neuronpath_core.models.checkpoints import (
-    WEIGHTS_VARIABLE,
     check_entry,
     download,
     locate,
@@ -28,6 +27,7 @@ from neuronpath_core.models.checkpoints import (
     weights_bytes,
 )
 from neuronpath_core.models.weight_files import file_sha256, pin, read_state, verify
+from neuronpath_core.support.environment import WEIGHTS_VARIABLE
 from tests import helpers
 
 NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"

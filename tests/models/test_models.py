@@ -20,7 +20,7 @@ from neuronpath_core.models.build import (
     parse_dtype,
     preprocessing,
 )
-from neuronpath_core.models.checkpoints import WEIGHTS_VARIABLE
+from neuronpath_core.support.environment import WEIGHTS_VARIABLE
 from tests import helpers
 
 SPEC = {"architecture": helpers.SIZES, "weights": "weights/small.safetensors"}

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 from bs4 import BeautifulSoup
 
-from neuronpath_core.runs.notebooks import notebook_names
+from neuronpath_core.runs.choice import notebook_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from neuronpath_core.runs.notebooks import notebook_names
+from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.support import sources
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,10 @@ import ast
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -17,11 +18,12 @@ import torch
 import neuronpath_core as npc
 from neuronpath_core.runs import cli, notebooks, parameters
 from neuronpath_core.runs import executions as executions_module
-from neuronpath_core.runs.notebooks import resolve_notebooks
+from neuronpath_core.runs.choice import notebook_names, resolve_notebooks
 from neuronpath_core.study import study as study_module
 from neuronpath_core.study.profiles import RESULTS_VARIABLE, load_profile
 from neuronpath_core.study.study import Study
 from tests import small_study
+from tests.processes import eventually, in_the_background, in_the_foreground, with_variable
 from tests.study.test_store_faults import mount
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +54,7 @@ def executions(monkeypatch):
     """The notebooks that would be executed; nothing is."""
     runs = []
 
-    def pretend(_root, run, _results, progress=True):
+    def pretend(_root, run, _results, _through, progress=True):
         runs.append(run)
         run.output.write_text((_root / "notebooks" / f"{run.notebook}.ipynb").read_text())
         run.record.write_text(run.made_from)
@@ -520,13 +522,23 @@ def test_weights_are_asked_for_by_notebooks_that_read_the_profile_alone(root, ne
     assert len(executions) == 1
 
 
-def start(root, *arguments):
+@pytest.fixture
+def temporary():
+    """A folder for temporary files; its path is short, since sockets lie there."""
+    with tempfile.TemporaryDirectory(prefix="np-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def start(root, *arguments, signals=in_the_foreground, **variables):
     """The command as a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != RESULTS_VARIABLE}
     return subprocess.Popen([sys.executable, "-m", "neuronpath_core.runs.cli", *arguments],
-                            cwd=root, env=environment,
+                            cwd=root, env=environment | variables, preexec_fn=signals,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True)
+
+
+STOPPED = "neuronpath: stopped; finished notebooks and path tables are kept"
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -534,24 +546,14 @@ def test_an_interrupted_run_leaves_no_temporary_file(root, jobs):
     busy = "open('started', 'w').close(); import time; time.sleep(60)"
     small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", busy)
     process = start(root, "run", "01", "--quiet", "--jobs", jobs)
-    deadline = time.monotonic() + 60
-    while not (root / "notebooks" / "started").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(2)
+    assert eventually((root / "notebooks" / "started").exists)
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[
-        -1] == "neuronpath: stopped; finished notebooks and path tables are kept"
+    assert errors.splitlines()[-1] == STOPPED
     (root / "notebooks" / "started").unlink()
     assert files(root / "results") == {}
     assert sorted(files(root / "notebooks")) == ["01_sum.ipynb", "02_list.ipynb", "03_device.ipynb"]
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 WAITING = """
@@ -633,18 +635,62 @@ def test_when_one_of_several_fails_those_that_run_are_finished_and_no_other_begi
     assert result(outputs / "02_list.ipynb") == "'done'"
 
 
-def test_notebooks_end_with_a_command_that_is_killed(root):
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(("number", "signals"), [
+    (signal.SIGTERM, in_the_background), (signal.SIGKILL, in_the_background),
+    (signal.SIGHUP, in_the_foreground), (signal.SIGKILL, in_the_foreground)])
+def test_nothing_is_left_of_a_command_that_is_ended(root, temporary, jobs, number, signals):
+    """Neither processes nor files. In the background a terminal that closes or is interrupted ends
+    nothing."""
     small_study.write_notebook(root, "01_sum", "steps = 20",
-                               "import os; open('started', 'w').write(str(os.getpid())); import "
-                               "time; time.sleep(300)")
-    process = start(root, "run", "01", "--quiet", "--jobs", "2")
-    started = root / "notebooks" / "started"
-    assert until(lambda: started.exists() and started.read_text())
-    kernel = int(started.read_text())
-    process.kill()
-    process.communicate(timeout=60)
-    assert until(lambda: not Path(f"/proc/{kernel}").exists()
-                 or "State:\tZ" in Path(f"/proc/{kernel}/status").read_text())
+                               "open('started', 'w').close(); import time; time.sleep(300)")
+    process = start(root, "run", "01", "--quiet", "--jobs", jobs, signals=signals,
+                    TMPDIR=str(temporary), NEURONPATH_TEST=str(root))
+    assert eventually((root / "notebooks" / "started").exists)
+    assert len(with_variable("NEURONPATH_TEST", root)) == 3  # command, papermill, kernel
+    for each in (signal.SIGHUP, signal.SIGINT) if signals is in_the_background else ():
+        process.send_signal(each)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number and errors.splitlines()[-1] == STOPPED
+    assert eventually(lambda: not with_variable("NEURONPATH_TEST", root))
+    assert files(root / "results") == {} and list(temporary.iterdir()) == []
+
+
+@needs_proc
+def test_a_search_in_the_background_ends_with_its_cluster(root, temporary):
+    process = start(root, "paths", "--engine", "ray", "--workers", "1", "--steps", "2000",
+                    signals=in_the_background, TMPDIR=str(temporary), NEURONPATH_TEST=str(root))
+    # which is there when the cluster is and the search begins
+    assert eventually(lambda: list((root / "results").rglob("run.json")), 240)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.splitlines()[-1]) == (128 + signal.SIGTERM, STOPPED)
+    assert eventually(lambda: not with_variable("NEURONPATH_TEST", root))
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "status"), [
+    (["--help"], 0), (["run", "--help"], 0), (["paths", "--help"], 0), (["--version"], 0),
+    (["walk"], 2), (["run", "--fast"], 2), (["run", "99"], 2), (["run", "--profile", "no"], 2),
+    (["paths", "--profile", "no"], 2), (["run", "--engine", "local", "--workers", "2"], 2)])
+def test_help_and_refusals_load_nothing_that_takes_seconds(root, arguments, status):
+    """And so they come at once: all of the time that they took was spent on these."""
+    heavy = ("torch", "timm", "pandas", "papermill", "matplotlib", "ray", "numpy", "nbformat")
+    code = (f"import sys\nsys.argv = ['neuronpath', *{arguments}]\n"
+            "from neuronpath_core.runs import cli\n"
+            "try: cli.main()\n"
+            f"finally: print([each for each in {heavy} if each in sys.modules])")
+    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
+                            env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert answer.returncode == status and answer.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -673,7 +719,7 @@ def test_the_shipped_notebooks_accept_their_own_defaults():
     import papermill
 
     checks = parameters.parameter_checks(ROOT, load_profile("digits", ROOT))
-    for name in notebooks.notebook_names(ROOT):
+    for name in notebook_names(ROOT):
         declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
         values = {parameter: ast.literal_eval(entry["default"]) for parameter,
                   entry in declared.items()}

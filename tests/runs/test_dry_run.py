@@ -18,7 +18,8 @@ from neuronpath_core.cost import estimate, passes, rates
 from neuronpath_core.images import data_sets
 from neuronpath_core.models import build
 from neuronpath_core.runs import dry_run
-from neuronpath_core.runs.notebooks import Run, notebook_names, plan
+from neuronpath_core.runs.choice import notebook_names
+from neuronpath_core.runs.notebooks import Run, plan
 from neuronpath_core.study.profiles import load_profile
 from neuronpath_core.study.store import parquet
 from neuronpath_core.support import memory

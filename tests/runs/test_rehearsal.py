@@ -17,7 +17,7 @@ from timm.data import ImageNetInfo, create_transform
 from timm.layers import resample_abs_pos_embed
 
 import neuronpath_core as npc
-from neuronpath_core.runs.notebooks import notebook_names
+from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.study.profiles import load_profile
 from tests import rehearsal
 

@@ -19,8 +19,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from neuronpath_core.study.engines import ray_cluster
+from neuronpath_core.study.engines import choice, ray_cluster, spread
 from neuronpath_core.study.engines import run as engines
+from tests.processes import eventually, in_the_background, in_the_foreground, with_variable
 
 ROOT = Path(__file__).resolve().parents[2]
 HAS_PROC = Path("/proc/self/environ").exists()
@@ -31,13 +32,6 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.05)
-    return holds()
 
 
 def is_running(process: int) -> bool:
@@ -59,27 +53,24 @@ class Family:
                                                      dir=ray_cluster._folder_for_sockets(),
                                                      ignore_cleanup_errors=True)
 
-    def start(self, *command: str, **variables: str) -> subprocess.Popen:
+    def start(self, *command: str, signals: Callable = in_the_foreground,
+              **variables: str) -> subprocess.Popen:
         inherited = {name: value for name, value in os.environ.items()
                      if not name.startswith("RAY_")}
         return subprocess.Popen([sys.executable, *command], cwd=self.folder, start_new_session=True,
                                 text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                env=inherited | variables | {"NEURONPATH_TEST": str(self.folder),
+                                preexec_fn=signals, env=inherited | variables | {"NEURONPATH_TEST": str(self.folder),
                                                              "PYTHONPATH": str(ROOT),
                                                              "HOME": str(self.folder),
                                                              "TMPDIR": self.temporary.name})
 
-    def script(self, seconds: float, address: str = "local") -> subprocess.Popen:
+    def script(self, seconds: float, address: str = "local",
+               signals: Callable = in_the_foreground) -> subprocess.Popen:
         (self.folder / "script.py").write_text(SCRIPT)
-        return self.start("script.py", str(seconds), address)
+        return self.start("script.py", str(seconds), address, signals=signals)
 
     def members(self) -> list[int]:
-        found, mark = [], f"NEURONPATH_TEST={self.folder}".encode()
-        for entry in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                if mark in entry.read_bytes().split(b"\0"):
-                    found.append(int(entry.parent.name))
-        return found
+        return with_variable("NEURONPATH_TEST", self.folder)
 
     def listening_elsewhere(self) -> list[str]:
         """Addresses other than loopback at which one of the processes listens."""
@@ -200,7 +191,7 @@ def test_paths_of_a_model_are_the_same_bit_for_bit(two):
 
 def test_a_worker_that_is_killed_loses_nothing(two):
     results, killed = engines.on_ray(squares(0.2), PARTS, workers=2), None
-    with pytest.warns(engines.EngineWarning,
+    with pytest.warns(choice.EngineWarning,
                       match=r"worker \d \(process \d+ on .*\) died while it did part \d+\.\.\d+, "
                             r"attempt 1 of 3$") as told:
         found = []
@@ -219,7 +210,7 @@ def test_a_part_that_always_kills_is_named_after_the_others_are_done(two):
             os.kill(os.getpid(), signal.SIGKILL)
 
     found = []
-    with pytest.warns(engines.EngineWarning, match="died while it did part 4..5") as told, \
+    with pytest.warns(choice.EngineWarning, match="died while it did part 4..5") as told, \
             pytest.raises(RuntimeError,
                           match=r"^part 4\.\.5 killed its worker 3 times in a row; all other "
                                 r"parts are done; accepted: .*$"):
@@ -245,8 +236,8 @@ def test_where_every_part_kills_its_worker_it_is_said_that_the_others_were_not_t
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(engines, "ATTEMPTS", 2)
-    with pytest.warns(engines.EngineWarning, match="died while it did part") as told, \
+    monkeypatch.setattr(spread, "ATTEMPTS", 2)
+    with pytest.warns(choice.EngineWarning, match="died while it did part") as told, \
             pytest.raises(RuntimeError,
                           match=r"^part .* killed their worker 2 times in a row; nothing more was "
                                 r"tried; accepted: .*$"):
@@ -255,7 +246,7 @@ def test_where_every_part_kills_its_worker_it_is_said_that_the_others_were_not_t
 
 
 def test_workers_that_die_before_they_are_ready_end_it(two):
-    with pytest.warns(engines.EngineWarning,
+    with pytest.warns(choice.EngineWarning,
                       match="before it was ready"), pytest.raises(RuntimeError,
                                                                   match="died 3 times in a row "
                                                                         "before it was ready"):
@@ -315,11 +306,11 @@ def test_a_stop_in_the_middle_leaves_no_worker_and_no_more_than_two_parts_each_a
     results = engines.on_ray(squares(act=act), PARTS, workers=2)
     _, table = next(results)
     # the first part may come back before the second worker is there
-    assert eventually(lambda: len(list(tmp_path.iterdir())) >= engines.IN_FLIGHT)
+    assert eventually(lambda: len(list(tmp_path.iterdir())) >= spread.IN_FLIGHT)
     time.sleep(0.3)
-    assert len(list(tmp_path.iterdir())) in (engines.IN_FLIGHT,
-                                             2 * engines.IN_FLIGHT) and len(
-        PARTS) > 2 * engines.IN_FLIGHT
+    assert len(list(tmp_path.iterdir())) in (spread.IN_FLIGHT,
+                                             2 * spread.IN_FLIGHT) and len(
+        PARTS) > 2 * spread.IN_FLIGHT
     process = int(table["process"][0])
     assert is_running(process)
     results.close()
@@ -407,14 +398,14 @@ def test_an_address_where_nothing_answers_is_refused_wherever_it_is_named(monkey
         engines.on_ray(squares(), PARTS, address=address)
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ValueError, match=f"no Ray cluster answers at {address}"):
-        engines.check("ray")
-    engines.check("local")
-    engines.check("ray", address="local")  # one that is started here
+        choice.check("ray")
+    choice.check("local")
+    choice.check("ray", address="local")  # one that is started here
 
 
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    for call in (lambda: engines.check("ray"), lambda: engines.run("ray", squares(), PARTS),
+    for call in (lambda: choice.check("ray"), lambda: engines.run("ray", squares(), PARTS),
                  lambda: next(engines.on_ray(squares(), PARTS))):
         with pytest.raises(ValueError,
                            match=r'^engine \'ray\' needs Ray; accepted: pip install '
@@ -444,9 +435,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_command_that_is_stopped_takes_its_cluster_along(family, number):
-    process = family.script(1)
+@pytest.mark.parametrize(("number", "signals"), [
+    (signal.SIGINT, in_the_foreground), (signal.SIGTERM, in_the_foreground),
+    (signal.SIGKILL, in_the_foreground), (signal.SIGTERM, in_the_background)])
+def test_a_command_that_is_stopped_takes_its_cluster_along(family, number, signals):
+    process = family.script(1, signals=signals)
     part, worker = process.stdout.readline().split(" by ")
     assert part == "range(0, 4)" and is_running(int(worker))
     assert family.listening_elsewhere() == []

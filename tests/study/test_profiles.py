@@ -15,8 +15,9 @@ from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models.checkpoints import check_entry, locate
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.runs import parameters
+from neuronpath_core.runs.choice import not_run, notebook_names
 from neuronpath_core.runs.inputs import inputs_sha256
-from neuronpath_core.runs.notebooks import not_run, notebook_names, plan
+from neuronpath_core.runs.notebooks import plan
 from neuronpath_core.study.profiles import load_profile, profile_names
 from neuronpath_core.study.study import outline
 from tests import rehearsal, small_study

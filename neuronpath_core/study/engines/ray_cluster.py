@@ -112,9 +112,8 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Mod
             if cpus or allowed != os.cpu_count():
                 settings["num_cpus"] = cpus or allowed
         # Ray puts its own in place and leaves it there
-        if threading.current_thread() is threading.main_thread():
-            stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM)
-                           or signal.SIG_DFL)
+        before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        stack.callback(_handle_sigterm, before)
         stack.callback(ray.shutdown)
         try:
             ray.init(**settings)
@@ -125,7 +124,14 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Mod
                                  f"'local'") from error
             raise ValueError(f"the Ray cluster at {named} cannot be used from here: "
                              f"{one_line(error)}; accepted: {ACCEPTED}") from error
+        if before != signal.SIG_DFL:  # whoever handles it here ends the cluster by leaving
+            _handle_sigterm(before)
         yield ray
+
+
+def _handle_sigterm(handler: object) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _is_here(address: str) -> bool:
