@@ -17,13 +17,11 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from timm.models.eva import Eva
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from neuronpath_core.families import family_of, resolve_scope
 from neuronpath_core.fast.blocks import PlainBlock, forward_mode, is_plain, is_touched
-from neuronpath_core.models import families
 from neuronpath_core.units import PathUnits
 
 if TYPE_CHECKING:
@@ -34,14 +32,14 @@ OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
 class TargetModel(PathUnits):
-    """A timm ``VisionTransformer`` or ``Eva`` seen as blocks of FFN neurons; the model itself is
-    neither copied nor changed.
+    """A network of a known family seen as blocks of FFN neurons; the network itself is neither
+    copied nor changed.
 
     The model is put in eval mode, because dropout would make an attribution random.  Everything is
     computed in the model's own dtype and on its device.
 
     Args:
-        model: a timm network of a supported kind, see :mod:`~neuronpath_core.models.families`.
+        model: a network of a registered family, see :mod:`~neuronpath_core.families`.
         scope: ``"cls"``, ``"patch"``, or ``"auto"``: the class token if the model classifies from
             it (``global_pool="token"``; a distillation token beside it runs natively), the patch
             tokens if it pools them (``"avg"``, ``"map"``, ``"max"``, ``"avgmax"``).
@@ -63,30 +61,32 @@ class TargetModel(PathUnits):
     sites = "ffn"
     written_out = PlainBlock
 
-    def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto"):
-        families.check_supported(model)
+    def __init__(self, model: nn.Module, scope: Scope = "auto"):
+        self.family = family_of(model)
+        self.family.check(model)
         self.model = model.eval()
-        self.scope = families.resolve_scope(model, scope)
-        self.tokens = slice(0, 1) if self.scope == "cls" else slice(model.num_prefix_tokens, None)
+        self.scope = resolve_scope(model, scope)
+        first = self.family.prefix_tokens(model)
+        self.tokens = slice(0, 1) if self.scope == "cls" else slice(first, None)
         self.n_blocks = len(model.blocks)
         self.n_neurons = model.blocks[0].mlp.fc2.in_features
-        self.n_classes = families.class_count(model)
-        self.n_tokens = families.token_count(model)
+        self.n_classes = self.family.class_count(model)
+        self.n_tokens = self.family.token_count(model)
         self.layer_names = [f"block {index + 1}" for index in range(self.n_blocks)]
         self.layer_neurons, self.widths = [self.n_neurons] * self.n_blocks, [1] * self.n_blocks
         self._plain: dict[int, PlainBlock] = {}
-        self._head = families.head_of(model)
+        self._head = self.family.head_of(model)
         self.check_weights()
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of weights, images and results."""
-        return self.model.patch_embed.proj.weight.dtype
+        return self.family.first_weight(self.model).dtype
 
     @property
     def device(self) -> torch.device:
         """Device of weights, images and results."""
-        return self.model.patch_embed.proj.weight.device
+        return self.family.first_weight(self.model).device
 
     def in_dtype(self, dtype: torch.dtype) -> TargetModel:
         """The same, over a copy of the model in another floating-point type."""
@@ -103,7 +103,7 @@ class TargetModel(PathUnits):
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch token embed"]:
         """The residual stream that enters the first block."""
-        return families.embed(self.model, images)
+        return self.family.embed(self.model, images)
 
     def run(
         self, stream: Float[Tensor, "copy token embed"], start: int, stop: int,
@@ -154,7 +154,7 @@ class TargetModel(PathUnits):
     def layer(self, index: int,
               stream: Float[Tensor, "copy token embed"]) -> Float[Tensor, "copy token embed"]:
         """The stream after a layer of the path, by the model's own modules."""
-        return families.run_block(self.model, index, stream)
+        return self.family.run_block(self.model, index, stream)
 
     def site(self, index: int) -> nn.Linear:
         """The module whose input holds the neurons of a layer."""
@@ -180,7 +180,7 @@ class TargetModel(PathUnits):
     @property
     def classifies_alone(self) -> bool:
         """Whether the logits are a function of the class token's last stream."""
-        return families.classifies_alone(self.model)
+        return self.family.classifies_alone(self.model)
 
     def probability(self, stream: Float[Tensor, "batch token embed"],
                     labels: Int64[Tensor, "batch"]) -> Float[Tensor, "batch"]:
@@ -190,7 +190,7 @@ class TargetModel(PathUnits):
         Of a distilled model, which has two heads, the softmax of the mean of their logits: timm's
         answer in eval mode.
         """
-        logits = self.model.forward_head(self.model.norm(stream))
+        logits = self.family.logits(self.model, stream)
         # in double precision: where F is almost 1 its gradient is that of 1 - F, of which single
         # precision would keep nothing
         return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0].to(logits.dtype)
@@ -203,7 +203,7 @@ class TargetModel(PathUnits):
         vectors as slope.
         """
         weight = self.model.blocks[block].mlp.fc2.weight.T
-        gamma = families.ffn_scale(self.model.blocks[block])
+        gamma = self.family.ffn_scale(self.model.blocks[block])
         return (weight if gamma is None else weight * gamma).detach()
 
     def check_weights(self) -> None:
@@ -213,7 +213,7 @@ class TargetModel(PathUnits):
             if not parameter.is_meta and not torch.isfinite(parameter).all():
                 raise ValueError(f"the model's weights are not finite: {name}; accepted: finite "
                                  f"weights")
-        if families.head_of(self.model) != self._head:
+        if self.family.head_of(self.model) != self._head:
             raise ValueError("the model's head is no longer the one with which the TargetModel "
                              "was made; accepted: a head of the same kind and number of "
                              "classes, of a zero-shot tower inside its zero_shot(...)")
@@ -221,10 +221,10 @@ class TargetModel(PathUnits):
     def check_images(self, images: Tensor) -> None:
         """Raise ``ValueError`` unless images are of the shape, type and range that this model
         accepts."""
-        channels = self.model.patch_embed.proj.in_channels
+        channels = self.family.first_weight(self.model).shape[1]
         pictures = isinstance(images, Tensor) and images.ndim == 4
-        fits, accepted = families.image_sizes(self.model, tuple(images.shape[2:]) if pictures
-                                              else (0, 0))
+        size = tuple(images.shape[2:]) if pictures else (0, 0)
+        fits, accepted = self.family.image_sizes(self.model, size)
         if not pictures or images.shape[1] != channels or not fits:
             found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"images must be a tensor of shape (batch, {channels}, {accepted}, "
@@ -236,7 +236,7 @@ class TargetModel(PathUnits):
                              f"model's {self.dtype} on {self.device}")
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
-        self.n_tokens = families.token_count(self.model, tuple(images.shape[2:]))
+        self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from neuronpath_core.families import BUILT_IN
 from neuronpath_core.images.data_sets import FileImages, ImageSet, check_classes, load_part
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models import build
@@ -42,7 +43,8 @@ from neuronpath_core.variants.sites import SiteModel
 # where what decides the numbers of a path table begins: all that these import, too; a change in any
 # of it makes stored tables unusable
 NUMERIC_MODULES = ("neuronpath_core.paths", "neuronpath_core.variants.sites",
-                   "neuronpath_core.models.zero_shot", "neuronpath_core.images.file_images")
+                   "neuronpath_core.models.zero_shot", "neuronpath_core.images.file_images",
+                   *BUILT_IN)
 # the second decide what an image file becomes
 PACKAGES, PICTURE_PACKAGES = ("torch", "timm"), ("pillow", "torchvision")
 IMAGES_PER_PART = 80

@@ -15,7 +15,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from neuronpath_core.models.families import ffn_width
 from neuronpath_core.neurons import TargetModel
 
 # Without a budget: on a CPU what one block works on stays near the caches, which is fastest; on a
@@ -61,12 +60,9 @@ def copy_bytes(target: TargetModel, frozen: bool = False) -> int:
     Args:
         frozen: only the class token moves.
     """
-    model, block, tokens = target.model, target.model.blocks[0], target.n_tokens
-    moving = 1 if frozen else tokens
-    numbers = len(model.blocks) * moving * (12 * model.embed_dim
-                                            + ffn_width(block) * block.mlp.fc2.in_features
-                                            + 2 * block.attn.num_heads * tokens)
-    return numbers * torch.finfo(target.dtype).bits // 8
+    moving = 1 if frozen else target.n_tokens
+    numbers = moving * target.family.kept_numbers(target.model, target.n_tokens)
+    return len(target.model.blocks) * numbers * torch.finfo(target.dtype).bits // 8
 
 
 def _automatic(target: TargetModel) -> float:

@@ -16,12 +16,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from timm.models.eva import Eva, EvaBlock
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from neuronpath_core.fast.blocks import PlainBlock
-from neuronpath_core.models.families import rotary
 from neuronpath_core.neurons import Scope, TargetModel
 from neuronpath_core.variants.halves import PlainHalves, PlainLayer
 
@@ -73,7 +70,7 @@ class SiteModel(TargetModel):
 
     written_out = PlainHalves
 
-    def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto",
+    def __init__(self, model: nn.Module, scope: Scope = "auto",
                  sites: Sites = "attention"):
         if sites not in SITES:
             raise ValueError(f"unknown sites {sites!r}; accepted: {', '.join(SITES)}")
@@ -84,7 +81,7 @@ class SiteModel(TargetModel):
                             half in self.layers]
         if sites != "ffn":
             for index, block in enumerate(model.blocks):
-                _check_halves(index, block)
+                self._check_halves(index, block)
             sizes = [self.site(index).in_features for index in range(len(self.layers))]
             heads = [model.blocks[block].attn.num_heads for block, _ in self.layers]
             self.n_blocks = len(self.layers)
@@ -108,8 +105,8 @@ class SiteModel(TargetModel):
             return super().layer(index, stream)
         number, half = self.layers[index]
         if self._runs_before(index):
-            stream = _run_half(self.model, number - 1, "ffn", stream)
-        return _run_half(self.model, number, half, stream)
+            stream = self._run_half(number - 1, "ffn", stream)
+        return self._run_half(number, half, stream)
 
     def plain(self, index: int) -> PlainBlock | PlainLayer | None:
         """A layer written out, unless a block of it is of another kind, hooked or in training mode.
@@ -131,7 +128,7 @@ class SiteModel(TargetModel):
         last layer of the path."""
         number, half = self.layers[-1]
         if half == "attention":
-            stream = _run_half(self.model, number, "ffn", stream)
+            stream = self._run_half(number, "ffn", stream)
         return super().probability(stream, labels)
 
     def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
@@ -141,39 +138,28 @@ class SiteModel(TargetModel):
         if half == "ffn":
             return super().value_vectors(number)
         weight, own = self.site(block).weight.T, self.model.blocks[number]
-        gamma = own.gamma_1 if isinstance(own, EvaBlock) else getattr(own.ls1, "gamma", None)
+        gamma = self.family.attention_scale(own)
         return (weight if gamma is None else weight * gamma).detach()
 
+    def _check_halves(self, index: int, block: nn.Module) -> None:
+        attention = getattr(block, "attn", None)
+        linear = isinstance(getattr(attention, "proj", None), nn.Linear)
+        if not linear or not self.family.has_halves(block):
+            raise ValueError(f"block {index} is {type(block).__name__} with attention "
+                             f"{type(attention).__name__}; accepted for sites other than 'ffn': "
+                             "timm's pre-norm Block or EvaBlock, whose attention ends in a linear "
+                             "proj")
 
-def _check_halves(index: int, block: nn.Module) -> None:
-    attention = getattr(block, "attn", None)
-    if not any(isinstance(block, kind) and type(block).forward is kind.forward
-               for kind in (Block, EvaBlock)) or not isinstance(
-getattr(attention, "proj", None), nn.Linear):
-        raise ValueError(f"block {index} is {type(block).__name__} with attention "
-                         f"{type(attention).__name__}; accepted for sites other than 'ffn': "
-                         "timm's pre-norm Block or EvaBlock, whose attention ends in a linear proj")
+    def _run_half(self, index: int, half: str, stream: Tensor) -> Tensor:
+        """The stream after one half of a block, by its own modules.
 
-
-def _run_half(model: nn.Module, index: int, half: str, stream: Tensor) -> Tensor:
-    """The stream after one half of a block, by its own modules.
-
-    Raises:
-        ValueError: somebody listens in on the block as a whole, or replaced it, which its halves
-            would not see.
-    """
-    block = model.blocks[index]
-    if (block._forward_hooks or block._forward_pre_hooks or block._backward_hooks
-            or block._backward_pre_hooks or "forward" in block.__dict__):
-        raise ValueError(f"block {index} as a whole is hooked or replaced; accepted for sites "
-                         f"other than 'ffn': hooks on the parts of a block only")
-    eva = isinstance(block, EvaBlock)
-    if half == "attention":
-        written, gamma = block.norm1(stream), block.gamma_1 if eva else None
-        written = block.attn(written,
-                             rope=rotary(model, index, stream.shape[1])) if eva else block.ls1(
-            block.attn(written))
-        return stream + block.drop_path1(written if gamma is None else gamma * written)
-    written, gamma = block.mlp(block.norm2(stream)), block.gamma_2 if eva else None
-    written = written if eva else block.ls2(written)
-    return stream + block.drop_path2(written if gamma is None else gamma * written)
+        Raises:
+            ValueError: somebody listens in on the block as a whole, or replaced it, which its
+                halves would not see.
+        """
+        block = self.model.blocks[index]
+        if (block._forward_hooks or block._forward_pre_hooks or block._backward_hooks
+                or block._backward_pre_hooks or "forward" in block.__dict__):
+            raise ValueError(f"block {index} as a whole is hooked or replaced; accepted for sites "
+                             f"other than 'ffn': hooks on the parts of a block only")
+        return self.family.run_half(self.model, index, half, stream)
