@@ -20,7 +20,7 @@ from neuronpath_core.baselines import activation_paths
 from neuronpath_core.cost.passes import search_operations
 from neuronpath_core.fast.contexts import CONTEXTS, resolve_context
 from neuronpath_core.fast.search import SEARCHES
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_neurons, drafted_probabilities, pruning_mask
 from neuronpath_core.models import build
 from neuronpath_core.neurons import TargetModel

@@ -20,7 +20,7 @@ from neuronpath_core.attribution import (
     top_neurons,
 )
 from neuronpath_core.chapters import analysis
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.neurons import TargetModel
 from neuronpath_core.stats import report

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from neuronpath_core.images import shapes
-from neuronpath_core.images.classes import FileImages as FileImages
 from neuronpath_core.images.classes import check_classes as check_classes
 from neuronpath_core.images.classes import load_files
 from neuronpath_core.images.image_set import ImageSet

@@ -17,8 +17,8 @@ import yaml
 
 from neuronpath_core.images.classes import DATA_VARIABLE
 from neuronpath_core.images.file_images import POLICIES
-from neuronpath_core.models import checkpoints
 from neuronpath_core.models.checkpoints import WEIGHTS_VARIABLE
+from neuronpath_core.models.download import download as download_weights
 from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.runs.executions import executed
 from neuronpath_core.runs.new_profile import write_profile
@@ -231,7 +231,7 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
         raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
                          f"{', '.join(entries)}")
     for name in models or entries:
-        path = checkpoints.download(entries[name], root, weights)
+        path = download_weights(entries[name], root, weights)
         click.echo(f"{name}: {path or 'needs no weights'}")
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from neuronpath_core.attribution import QUADRATURES
 from neuronpath_core.chapters.benchmarks.speed import devices
 from neuronpath_core.fast.contexts import CONTEXTS
-from neuronpath_core.images.data_sets import ImageSet, load_part
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build
 from neuronpath_core.paths import METHODS
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, profile_names

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from neuronpath_core.images.data_sets import FileImages, check_classes, load_part
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build, checkpoints
 from neuronpath_core.runs.notebooks import Run

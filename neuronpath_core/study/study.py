@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from neuronpath_core.families import BUILT_IN
-from neuronpath_core.images.data_sets import FileImages, ImageSet, check_classes, load_part
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.file_images import FileImages
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models import build
 from neuronpath_core.models.preprocessing import model_preprocessing
@@ -36,6 +39,7 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 from neuronpath_core.study.store import tables as store
+from neuronpath_core.study.store.folder import is_finished, manifest_key
 from neuronpath_core.support.memory import parse_memory
 from neuronpath_core.support.sources import closure, fingerprint
 from neuronpath_core.variants.sites import SiteModel
@@ -323,10 +327,10 @@ class Study:
         tables = {}
         for arguments in every:
             manifest = self._manifest(model, images, arguments)
-            name = f"{model}_{method}_{store.manifest_key(manifest)}"
+            name = f"{model}_{method}_{manifest_key(manifest)}"
             tables[arguments["top"]] = self.results_folder / "paths" / name, manifest
         missing = {top: table for top, table in tables.items()
-                   if not store.is_finished(*table, len(images))}
+                   if not is_finished(*table, len(images))}
         found = {}
         for top, (folder, manifest) in tables.items():
             missing.pop(top, None)

@@ -8,14 +8,9 @@ import torch
 from sklearn.datasets import load_digits as load_scans
 
 from neuronpath_core.images import data_sets, shapes
-from neuronpath_core.images.data_sets import (
-    ImageSet,
-    check_classes,
-    load_dataset,
-    load_digits,
-    load_part,
-    load_shapes,
-)
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_dataset, load_digits, load_part, load_shapes
+from neuronpath_core.images.image_set import ImageSet
 
 SCANS = load_scans()
 TRAIN, HELD_OUT = load_digits(400)

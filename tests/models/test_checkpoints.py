@@ -22,11 +22,10 @@ from neuronpath_core.models.build import load_model
 from neuronpath_core.models.checkpoints import (
     WEIGHTS_VARIABLE,
     check_entry,
-    download,
     locate,
     missing,
-    weights_bytes,
 )
+from neuronpath_core.models.download import download
 from neuronpath_core.models.weight_files import file_sha256, pin, read_state, verify
 from tests import helpers
 
@@ -138,7 +137,6 @@ def test_entries_without_files(places):
     for spec in ({"architecture": helpers.SIZES}, {"timm": NAME},
                  {"timm": NAME, "pretrained": False}):
         assert locate(spec, places[0]) is None and missing(spec, places[0]) is None
-        assert weights_bytes(spec, places[0]) == 0
         assert download(spec, places[0], places[1]) is None
 
 
@@ -198,14 +196,6 @@ def test_timm_names_without_weights(places, name):
     message = message_of(lambda: missing({"timm": name, "pretrained": True}, places[0]))
     assert name in message and "pretrained: false" in message
     assert ("augreg_in21k_ft_in1k" in message) == ("tiny" in name)
-
-
-def test_sizes(places):
-    root, folder, _ = places
-    assert weights_bytes(LOCAL, root) is None
-    assert weights_bytes({**LOCAL, "bytes": 5}, root) == 5
-    file = small_file(folder / "small.safetensors")
-    assert weights_bytes({**LOCAL, "bytes": 5}, root) == file.stat().st_size > 5
 
 
 # --- whether it is the right one ---

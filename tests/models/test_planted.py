@@ -28,18 +28,9 @@ from neuronpath_core.chapters.planted_paths import (
 )
 from neuronpath_core.fast.contexts import CleanPass, resolve_context
 from neuronpath_core.interventions import class_probabilities
-from neuronpath_core.models.planted import (
-    CARRIER,
-    DECOYS,
-    DRIVE,
-    KINDS,
-    LOGIT,
-    PATCH,
-    SCOPES,
-    planted_model,
-    removal_losses,
-    verify,
-)
+from neuronpath_core.models.planted import DECOYS, KINDS, SCOPES, planted_model
+from neuronpath_core.models.planted_truth import removal_losses, verify
+from neuronpath_core.models.planted_weights import CARRIER, DRIVE, LOGIT, PATCH
 from neuronpath_core.neurons import clamped, hooked, read_activations
 from neuronpath_core.stats import report
 

@@ -17,7 +17,9 @@ from neuronpath_core.study.profiles import (
     profile_names,
     project_root,
 )
-from neuronpath_core.study.store.tables import StoreWarning
+from neuronpath_core.study.store.folder import manifest_key
+from neuronpath_core.study.store.lock import only_writer
+from neuronpath_core.study.store.parts import StoreWarning
 from neuronpath_core.study.study import Study, code_fingerprint, weights_sha256
 from neuronpath_core.support import memory
 from tests import helpers, small_study
@@ -442,11 +444,11 @@ def test_an_interrupted_search_for_several_numbers_keeps_what_it_found_of_each(s
 def test_a_table_that_another_process_writes_is_left_to_it(small, searches):
     """What was found on the way is not put into it, and it is not waited for before its turn."""
     images = small.images(10)
-    writer = study_module.store.only_writer
+    writer = only_writer
     manifest = small._manifest("one", images,
                                npc.paths.complete_settings(small.target("one"), draft=small.draft,
                                                            top=2))
-    folder = small.results_folder / "paths" / f"one_neuron_path_{study_module.store.manifest_key(manifest)}"
+    folder = small.results_folder / "paths" / f"one_neuron_path_{manifest_key(manifest)}"
     folder.parent.mkdir(parents=True)
     with writer(folder), pytest.raises(ValueError, match="being written by another process"):
         small.paths_by_top("one", images, [1, 2])
@@ -569,7 +571,7 @@ def test_another_architecture_around_the_same_weights_is_a_new_search(small, sea
     assert len(searches) == 2
 
 
-@pytest.mark.filterwarnings("always::neuronpath_core.study.store.tables.StoreWarning")
+@pytest.mark.filterwarnings("always::neuronpath_core.study.store.parts.StoreWarning")
 def test_a_damaged_table_is_searched_again(small, searches):
     images = small.images(10)
     before = small.paths("one", images, **BASE)
