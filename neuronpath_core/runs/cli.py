@@ -24,6 +24,7 @@ from neuronpath_core.runs.executions import executed
 from neuronpath_core.runs.new_profile import write_profile
 from neuronpath_core.runs.notebooks import NotebookError, not_run, plan, store_outputs
 from neuronpath_core.runs.preflight import demand, problems, run_problems
+from neuronpath_core.study.engine_choice import chosen_engine
 from neuronpath_core.study.engines.ray_cluster import cluster
 from neuronpath_core.study.engines.run import ENGINES, EngineError
 from neuronpath_core.study.engines.run import check as check_engine
@@ -36,7 +37,7 @@ from neuronpath_core.study.profiles import (
     project_root,
     results_folder,
 )
-from neuronpath_core.study.study import Study, chosen_engine
+from neuronpath_core.study.study import Study
 from neuronpath_core.support.environment import environment
 from neuronpath_core.support.text import one_line
 

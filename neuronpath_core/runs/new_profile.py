@@ -17,7 +17,7 @@ from neuronpath_core.models import checkpoints
 from neuronpath_core.runs.notebooks import notebook_names
 from neuronpath_core.runs.parameters import COMPARING, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
-from neuronpath_core.study.study import outline
+from neuronpath_core.study.targets import outline
 from neuronpath_core.support.files import write_atomically
 from neuronpath_core.support.text import one_line
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import neuronpath_core as npc
 from neuronpath_core import families
-from neuronpath_core.study import study
+from neuronpath_core.study import identity
 from neuronpath_core.support import memory
 from tests import helpers, twins
 
@@ -187,4 +187,4 @@ def test_every_built_in_family_is_named_once_and_counts_for_stored_paths():
              if "register(" in path.read_text()}
     assert files == set(families.BUILT_IN)
     # they are imported by name, which the closure of imports does not see
-    assert set(families.BUILT_IN) < set(study.NUMERIC_MODULES)
+    assert set(families.BUILT_IN) < set(identity.NUMERIC_MODULES)
