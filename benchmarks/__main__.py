@@ -14,8 +14,8 @@ import torch
 from benchmarks import measure
 from benchmarks.options import device_there
 from neuronpath_core.models.build import parse_device
-from neuronpath_core.study.store.tables import write_atomically
 from neuronpath_core.study.study import Study
+from neuronpath_core.support.files import write_atomically
 
 SECTIONS = ("search", "growth", "architectures", "precision", "captum", "ceiling")
 

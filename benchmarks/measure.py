@@ -17,7 +17,8 @@ from torch import Tensor
 from benchmarks.published import published_block, published_paths
 from neuronpath_core import metrics
 from neuronpath_core.attribution import knowledge_attribution
-from neuronpath_core.chapters.experiments import cost_model, search_operations
+from neuronpath_core.chapters.experiments import cost_model
+from neuronpath_core.cost.passes import search_operations
 from neuronpath_core.hooks import activation_gradients, clamped, read_activations
 from neuronpath_core.models.build import DTYPES
 from neuronpath_core.paths import find_paths
@@ -189,9 +190,7 @@ def architectures(device: str, dtype: str, nodes: int = 2, batch: int = 10) -> l
         exact = timed(device, find_paths, target, images, labels, **settings)[0] / nodes
         frozen = timed(device, find_paths, target, many, classes, **FROZEN)[0] / batch
         default = timed(device, find_paths, target, images, labels)[0]
-        operations = 2 * search_operations({"L": blocks, "T": target.model.patch_embed.num_patches
-                                            + 1, "n": target.n_neurons, "m": 1},
-                                           arguments["embed_dim"])
+        operations = 2 * search_operations(target, EXACT | {"steps": 1})
         rows.append({
             "model": name, "blocks": blocks, "dtype": dtype, "nodes_timed": nodes,
             "published_seconds_per_node": published,
@@ -295,7 +294,7 @@ def ceiling(device: str, size: int = 8192, repeats: int = 10) -> dict:
     find_paths(target, images[:8], labels[:8], **EXACT)
     exact = timed(device, find_paths, target, images[:64], labels[:64], **EXACT)[0] / 64
     default = timed(device, find_paths, target, images, labels)[0] / 512
-    operations = 2 * search_operations({"L": 12, "T": 197, "n": 3072, "m": 20}, 768)
+    operations = 2 * search_operations(target, EXACT)
     return {"matmul_operations_per_second": reached, "exact_seconds": exact,
             "exact_share_of_ceiling": operations / exact / reached,
             "default_seconds": default,

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.models import families
-
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
@@ -24,7 +22,7 @@ class Checked:
             if not parameter.is_meta and not torch.isfinite(parameter).all():
                 raise ValueError(f"the model's weights are not finite: {name}; accepted: finite "
                                  f"weights")
-        if families.head_of(self.model) != self._head:
+        if self.family.head_of(self.model) != self._head:
             raise ValueError("the model's head is no longer the one with which the TargetModel "
                              "was made; accepted: a head of the same kind and number of "
                              "classes, of a zero-shot tower inside its zero_shot(...)")
@@ -32,10 +30,10 @@ class Checked:
     def check_images(self, images: Tensor) -> None:
         """Raise ``ValueError`` unless images are of the shape, type and range that this model
         accepts."""
-        channels = self.model.patch_embed.proj.in_channels
+        channels = self.family.first_weight(self.model).shape[1]
         pictures = isinstance(images, Tensor) and images.ndim == 4
-        fits, accepted = families.image_sizes(self.model, tuple(images.shape[2:]) if pictures
-                                              else (0, 0))
+        size = tuple(images.shape[2:]) if pictures else (0, 0)
+        fits, accepted = self.family.image_sizes(self.model, size)
         if not pictures or images.shape[1] != channels or not fits:
             found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"images must be a tensor of shape (batch, {channels}, {accepted}, "
@@ -47,7 +45,7 @@ class Checked:
                              f"model's {self.dtype} on {self.device}")
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
-        self.n_tokens = families.token_count(self.model, tuple(images.shape[2:]))
+        self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution

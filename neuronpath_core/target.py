@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
-from timm.models.eva import Eva
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from neuronpath_core.checks import Checked
+from neuronpath_core.families import family_of, resolve_scope
 from neuronpath_core.hooks import clamped, forward_mode, is_touched
 from neuronpath_core.layers import Layer
-from neuronpath_core.models import families
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -50,13 +48,13 @@ class BlockForm(Protocol):
 
 
 class TargetModel(Checked):
-    """A timm ``VisionTransformer`` or ``Eva`` seen as layers of FFN neurons.
+    """A vision Transformer of a known family, seen as layers of FFN neurons.
 
     The model itself is neither copied nor changed, but for eval mode: dropout would make an
     attribution random. Everything is computed in the model's own dtype and on its device.
 
     Args:
-        model: a timm network of a supported kind, see :mod:`~neuronpath_core.models.families`.
+        model: a network of a registered family, see :mod:`~neuronpath_core.families`.
         scope: ``"cls"``, ``"patch"``, or ``"auto"``: the class token if the model classifies from
             it (``global_pool="token"``; a distillation token beside it runs natively), the patch
             tokens if it pools them (``"avg"``, ``"map"``, ``"max"``, ``"avgmax"``).
@@ -77,17 +75,19 @@ class TargetModel(Checked):
 
     sites = "ffn"
 
-    def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto"):
-        families.check_supported(model)
+    def __init__(self, model: nn.Module, scope: Scope = "auto"):
+        self.family = family_of(model)
+        self.family.check(model)
         self.model = model.eval()
-        self.scope = families.resolve_scope(model, scope)
-        self.tokens = slice(0, 1) if self.scope == "cls" else slice(model.num_prefix_tokens, None)
+        self.scope = resolve_scope(model, scope)
+        first = self.family.prefix_tokens(model)
+        self.tokens = slice(0, 1) if self.scope == "cls" else slice(first, None)
         self.layers = [Layer(f"block {index + 1}", index, "ffn", block.mlp.fc2.in_features)
                        for index, block in enumerate(model.blocks)]
-        self.n_classes = families.class_count(model)
-        self.n_tokens = families.token_count(model)
+        self.n_classes = self.family.class_count(model)
+        self.n_tokens = self.family.token_count(model)
         self._forms: dict[int, BlockForm] = {}
-        self._head = families.head_of(model)
+        self._head = self.family.head_of(model)
         self.check_weights()
 
     @property
@@ -108,12 +108,12 @@ class TargetModel(Checked):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of weights, images and results."""
-        return self.model.patch_embed.proj.weight.dtype
+        return self.family.first_weight(self.model).dtype
 
     @property
     def device(self) -> torch.device:
         """Device of weights, images and results."""
-        return self.model.patch_embed.proj.weight.device
+        return self.family.first_weight(self.model).device
 
     def in_dtype(self, dtype: torch.dtype) -> TargetModel:
         """The same, over a copy of the model in another floating-point type."""
@@ -131,7 +131,7 @@ class TargetModel(Checked):
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch token embed"]:
         """The residual stream that enters the first block."""
-        return families.embed(self.model, images)
+        return self.family.embed(self.model, images)
 
     def run(
         self, stream: Float[Tensor, "copy token embed"], start: int, stop: int,
@@ -183,7 +183,7 @@ class TargetModel(Checked):
         self, index: int, stream: Float[Tensor, "copy token embed"]
     ) -> Float[Tensor, "copy token embed"]:
         """The stream after a layer of the path, by the model's own modules."""
-        return families.run_block(self.model, index, stream)
+        return self.family.run_block(self.model, index, stream)
 
     def site(self, index: int) -> nn.Linear:
         """The module whose input holds the neurons of a layer."""
@@ -212,7 +212,7 @@ class TargetModel(Checked):
     @property
     def classifies_alone(self) -> bool:
         """Whether the logits are a function of the class token's last stream."""
-        return families.classifies_alone(self.model)
+        return self.family.classifies_alone(self.model)
 
     @property
     def side_by_side(self) -> bool:
@@ -226,10 +226,8 @@ class TargetModel(Checked):
         Args:
             frozen: only the class token moves.
         """
-        model, block, tokens = self.model, self.model.blocks[0], self.n_tokens
-        neurons = families.ffn_width(block) * block.mlp.fc2.in_features
-        of_a_token = 12 * model.embed_dim + neurons + 2 * block.attn.num_heads * tokens
-        return len(model.blocks) * (1 if frozen else tokens) * of_a_token
+        of_a_token = self.family.kept_numbers(self.model, self.n_tokens)
+        return len(self.model.blocks) * (1 if frozen else self.n_tokens) * of_a_token
 
     def probability(
         self, stream: Float[Tensor, "batch token embed"], labels: Int64[Tensor, "batch"]
@@ -239,7 +237,7 @@ class TargetModel(Checked):
         Of a distilled model, which has two heads, the softmax of the mean of their logits: timm's
         answer in eval mode.
         """
-        logits = self.model.forward_head(self.model.norm(stream))
+        logits = self.family.logits(self.model, stream)
         # in double precision: where F is almost 1 its gradient is that of 1 - F, of which single
         # precision would keep nothing
         return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0].to(logits.dtype)
@@ -251,7 +249,7 @@ class TargetModel(Checked):
         the block is affine in the scope's neurons, with these vectors as slope.
         """
         weight = self.model.blocks[block].mlp.fc2.weight.T
-        gamma = families.ffn_scale(self.model.blocks[block])
+        gamma = self.family.ffn_scale(self.model.blocks[block])
         return (weight if gamma is None else weight * gamma).detach()
 
     def stacked(

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from neuronpath_core.chapters import analysis
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 
 MODELS = ("ViT-B-16", "MAE-B-16")
 METHODS = ("activation", "influence_pattern", "neuron_path", "random")

@@ -21,7 +21,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data import ImageNetInfo
 
-from neuronpath_core.images.data_sets import FileImages, load_part
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.runs import cli
 from neuronpath_core.study.profiles import load_profile

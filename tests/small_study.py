@@ -9,7 +9,8 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from safetensors.torch import save_file
 
-from neuronpath_core.models.build import build_model, file_sha256
+from neuronpath_core.models.build import build_model
+from neuronpath_core.models.weight_files import file_sha256
 from tests import helpers
 
 ARCHITECTURE = {"img_size": 8, "patch_size": 4, "in_chans": 1, "num_classes": 10, "embed_dim": 12,

@@ -32,8 +32,10 @@ from timm.layers import PatchDropoutWithIndices
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from neuronpath_core.images.data_sets import ImageSet, load_dataset
-from neuronpath_core.models.build import build_model, file_sha256
+from neuronpath_core.images.data_sets import load_dataset
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.models.build import build_model
+from neuronpath_core.models.weight_files import file_sha256
 from neuronpath_core.study.profiles import load_profile, model_entries
 
 ROOT = Path(__file__).resolve().parents[2]

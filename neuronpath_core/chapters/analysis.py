@@ -12,7 +12,7 @@ from scipy import stats
 
 from neuronpath_core import metrics
 from neuronpath_core.chapters.similarity_in_numbers import mantel
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
 
 METHOD_LABELS = {

@@ -15,7 +15,7 @@ from neuronpath_core.attribution import complete_attribution, joint_attribution_
 from neuronpath_core.chapters import analysis
 from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.controls import scoring_rule
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import (
     class_probabilities,
     edited_probabilities,

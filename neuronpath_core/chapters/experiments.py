@@ -17,10 +17,11 @@ from tqdm.auto import tqdm
 from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score, knowledge_attribution
 from neuronpath_core.baselines import activation_paths
+from neuronpath_core.cost.passes import search_operations
 from neuronpath_core.fast.contexts import CONTEXTS, resolve_context
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, drafted_model
 from neuronpath_core.fast.engine import AUTO_STEPS
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_neurons, drafted_probabilities, pruning_mask
 from neuronpath_core.models import build
 from neuronpath_core.paths import Paths, find_paths
@@ -323,28 +324,6 @@ def cost_model(
         count, dtype=torch.int64, device=device)
 
 
-def search_operations(sizes: dict[str, int], width: int) -> float:
-    r"""Multiply-adds of the exact joint search for one image, class-token scope, from its
-    structure.
-
-    .. math::
-
-        m \,\Big\{\big[2T(4d^2 + 2nd) + 6T^2 d\big]\,\tfrac12 (L-2)(L+1)
-        + \big[4Td^2 + 4d^2 + 4nd + 6Td\big]\, L\Big\}
-
-    The first bracket is one block forward and backward: in a product with weights the backward pass
-    is as dear as the forward (no weight needs a gradient), in the two attention products twice as
-    dear (both factors move).  The second is the last block, where keys and values are all that is
-    computed of the tokens other than the class token.  Block l is followed by L-l blocks, and every
-    block but the first is passed once with a tangent, which costs what a backward pass does.  The
-    clean pass, one image instead of m copies, is left out.
-    """
-    blocks, neurons, steps, tokens = (sizes[name] for name in ("L", "n", "m", "T"))
-    whole = 2 * tokens * (4 * width**2 + 2 * neurons * width) + 6 * tokens**2 * width
-    last = 4 * tokens * width**2 + 4 * width**2 + 4 * neurons * width + 6 * tokens * width
-    return steps * (whole * (blocks - 2) * (blocks + 1) / 2 + last * blocks)
-
-
 def search_cost(study: Study, repeats: int = 3, seed: int = 0,
                 search: str = "joint") -> pd.DataFrame:
     """Time of the search for one image against L, n, m and T, each varied alone, beside two counts
@@ -352,7 +331,8 @@ def search_cost(study: Study, repeats: int = 3, seed: int = 0,
 
     Returns:
         ``varied, size, seconds`` (median of ``repeats``), ``published`` (the paper's count
-        L·m·n·T·d²) and ``operations`` (:func:`search_operations`).
+        L·m·n·T·d²) and ``operations``
+        (:func:`~neuronpath_core.cost.passes.search_operations` of the joint search).
     """
     device, dtype, rows = build.parse_device(study.device), build.parse_dtype(study.dtype), []
     for varied, sizes in COST_SIZES.items():
@@ -369,7 +349,7 @@ def search_cost(study: Study, repeats: int = 3, seed: int = 0,
                 seconds.append(time.perf_counter() - started)
             rows.append({"varied": varied, "size": size, "seconds": statistics.median(seconds),
                          "published": math.prod(setting.values()) * COST_WIDTH**2,
-                         "operations": search_operations(setting, COST_WIDTH)})
+                         "operations": search_operations(target, settings | {"search": "joint"})})
     return pd.DataFrame(rows)
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from neuronpath_core.chapters import experiments
 from neuronpath_core.chapters.analysis import SCOPE_LABELS
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 

@@ -14,14 +14,8 @@ import torch
 from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.hooks import activation_gradients, hooked
-from neuronpath_core.models.planted import (
-    DECOYS,
-    KINDS,
-    Planted,
-    planted_model,
-    removal_losses,
-    verify,
-)
+from neuronpath_core.models.planted import DECOYS, KINDS, Planted, planted_model
+from neuronpath_core.models.planted_truth import removal_losses, verify
 from neuronpath_core.paths import find_paths
 from neuronpath_core.scores import METHODS
 from neuronpath_core.variants.refine import refine_paths
@@ -103,8 +97,9 @@ def role_profile(planted: Planted) -> pd.DataFrame:
     Returns:
         per ``role`` the means over images, blocks and neurons: ``activation``, that of the scope,
         averaged over its tokens; ``gradient`` of the label's probability with respect to it, summed
-        over them; ``loss`` by removal (:func:`~neuronpath_core.models.planted.removal_losses`).  Of
-        the steep decoys only those of the image's class count as such, and of the planted neurons;
+        over them; ``loss`` by removal
+        (:func:`~neuronpath_core.models.planted_truth.removal_losses`).  Of the steep
+        decoys only those of the image's class count as such, and of the planted neurons;
         those of other classes are among the others.
     """
     target, labels, entering = planted.target, planted.labels, []
@@ -135,8 +130,8 @@ def role_profile(planted: Planted) -> pd.DataFrame:
 def verification(kinds: Sequence[str], scopes: Sequence[str], decoys: Sequence[str], networks: int,
                  seed: int = 0, strengths: Sequence[float] = (4.0,),
                  **settings) -> pd.DataFrame:
-    """:func:`~neuronpath_core.models.planted.verify` of every network of a grid; arguments as for
-    :func:`recovery`."""
+    """:func:`~neuronpath_core.models.planted_truth.verify` of every network of a grid; arguments as
+    for :func:`recovery`."""
     return pd.DataFrame([{**columns, **verify(planted)} for columns,
                          planted in _networks(kinds, scopes, decoys, networks, seed, strengths,
                                               settings)])

@@ -18,7 +18,7 @@ from neuronpath_core.attribution import (
     knowledge_attribution,
 )
 from neuronpath_core.chapters import analysis
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.quadrature import placed_rule
 from neuronpath_core.ranking import top_neurons

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from neuronpath_core import metrics
 from neuronpath_core.chapters import similarity_in_numbers
 from neuronpath_core.chapters.analysis import interval_row
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.paths import Paths
 from neuronpath_core.stats import report

@@ -4,7 +4,7 @@ what is executed."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from neuronpath_core.fast.engine import AUTO_STEPS
 from neuronpath_core.fast.integral import integral
@@ -242,3 +242,11 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
     elif method == "conductance":
         total += every * Passes(gradient=blocks, tangent=blocks)
     return total + score_passes(target, nodes)
+
+
+def search_operations(target: TargetModel, settings: Mapping) -> float:
+    """Multiply-adds of the search for one image's path, without the clean pass of the whole model.
+
+    Args and errors are those of :func:`path_passes`.
+    """
+    return replace(path_passes(target, settings), forward=0).seconds(multiply_adds(target))

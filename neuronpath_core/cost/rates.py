@@ -13,7 +13,7 @@ from neuronpath_core.cost.passes import KINDS
 from neuronpath_core.fast.contexts import check_frozen
 from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.models import build
-from neuronpath_core.study.study import as_target
+from neuronpath_core.study.targets import as_target
 from neuronpath_core.support.memory import copies_at_once, in_chunks, memory_limit
 from neuronpath_core.target import TargetModel
 

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.fast.drafts import (
-    ROUNDING_UNITS,
-    WIDE_ROUNDING_UNITS,
-    doubtful,
-    drafted_model,
-)
+from neuronpath_core.fast.drafts import ROUNDING_UNITS, WIDE_ROUNDING_UNITS, doubtful, drafted_model
 from neuronpath_core.fast.integral import integral
 from neuronpath_core.fast.search import Found, confirm_paths, search_by_top, search_paths
 from neuronpath_core.found import FoundPaths, wide

@@ -9,9 +9,7 @@ from neuronpath_core.figures.agreement import (
     pair_correlations,
     replica_shares,
 )
-from neuronpath_core.figures.attention import (
-    half_curves,
-)
+from neuronpath_core.figures.attention import half_curves
 from neuronpath_core.figures.checks import (
     decoy_curves,
     defect_effects,

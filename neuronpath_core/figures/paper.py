@@ -18,7 +18,7 @@ from neuronpath_core.figures.style import (
     styled,
     whiskers,
 )
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 
 
 @styled

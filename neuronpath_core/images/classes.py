@@ -17,14 +17,8 @@ from timm.data import ImageNetInfo as WordNetInfo
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.index import PictureIndex
-from neuronpath_core.images.readers import (
-    FolderSource,
-    TarSource,
-    data_folder,
-    layout,
-    open_source,
-    read_class_map,
-)
+from neuronpath_core.images.opening import data_folder, layout, open_source, read_class_map
+from neuronpath_core.images.readers import FolderSource, TarSource
 from neuronpath_core.models.preprocessing import check_overrides
 from neuronpath_core.support.environment import DATA_VARIABLE
 
@@ -156,11 +150,11 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
     Args:
         part: ``"held_out"``, which is ``split``, or ``"train"``, which is ``train_split``.
         reader: ``""``, ``"folder"`` or ``"tar"``; ``"hfds/NAME"`` for a Hugging Face data set; see
-            :func:`~neuronpath_core.images.readers.open_source`.
+            :func:`~neuronpath_core.images.opening.open_source`.
         root: the folder or tar file, relative to ``base``; the variable ``NEURONPATH_DATA`` goes
             before it.
         class_names, class_map: see :func:`class_numbers`,
-            :func:`~neuronpath_core.images.readers.read_class_map`.
+            :func:`~neuronpath_core.images.opening.read_class_map`.
         unreadable: ``"fatal"`` refuses images that cannot be read, ``"skip"`` leaves them out with
             a warning.
         preprocessing: what is to override a model's own, see

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 import tarfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +28,7 @@ from neuronpath_core.images.index import (
     pixels,
     thumbnail,
 )
+from neuronpath_core.images.limits import MOST_OF_MEMORY, default_threads, machine_memory
 from neuronpath_core.images.policies import POLICIES
 from neuronpath_core.images.readers import NO_STAMP, Source
 from neuronpath_core.models.preprocessing import check_preprocessing, transform
@@ -36,23 +36,9 @@ from neuronpath_core.models.preprocessing import check_preprocessing, transform
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64, UInt8
 
-MOST_OF_MEMORY = 0.6
 IMAGES_PER_WRITE = 5000
-MOST_THREADS = 16
 NAMED = 3  # unreadable images that a message names
 READING_ERRORS = (OSError, EOFError, AssertionError, tarfile.TarError)
-
-
-def machine_memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def default_threads() -> int:
-    """As many threads as this process may use cores, up to 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os,
-                                                    "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
 
 
 class FileImages(ImageSet):
@@ -79,10 +65,10 @@ class FileImages(ImageSet):
                  numbered: bool = False, threads: int | None = None,
                  entries: tuple[Entry, ...] | None = None) -> None:
         if unreadable not in POLICIES:
-            raise ValueError(
-                f"unreadable cannot be {unreadable!r}; accepted: {', '.join(POLICIES)}")
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)
-                                    or threads < 1):
+            raise ValueError(f"unreadable cannot be {unreadable!r}; accepted: "
+                             f"{', '.join(POLICIES)}")
+        whole = isinstance(threads, int) and not isinstance(threads, bool)
+        if threads is not None and (not whole or threads < 1):
             raise ValueError(f"the number of threads cannot be {threads!r}; accepted: a whole "
                              f"number of at least 1")
         fields = {"source": source, "labels": labels, "ids": ids, "class_names": tuple(class_names),
@@ -136,8 +122,7 @@ class FileImages(ImageSet):
     def select(self, index: Tensor | np.ndarray) -> FileImages:
         """The images at the given positions, in that order, or those that a mask names."""
         index = positions(index)
-        entries = None if self.entries is None else tuple(self.entries[place]
-                                                          for place in index.tolist())
+        entries = self.entries and tuple(self.entries[place] for place in index.tolist())
         return self._chosen(self.labels[index], self.ids[index], entries)
 
     def relabelled(self, labels: Int64[Tensor, "image"]) -> FileImages:

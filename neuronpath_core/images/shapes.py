@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+
+from neuronpath_core.images.image_set import ImageSet
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
@@ -179,3 +182,40 @@ def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Sce
     return Scene(pixels, label, {"object": inside, "outline": band, "fill": inside & ~band,
                                  "colour": painted > 0.5},
                  f"{article} {colour} {fill} {outline} on a {kind} {tone} background")
+
+
+def load_shapes(part: str, count: int, seed: int = 0, difficulty: float = 0.5) -> ImageSet:
+    """The first ``count`` scenes of a part, as :func:`render` draws them: 24 classes in turn,
+    six outlines with four fills.
+
+    Pixels are scaled to ``[0, 1]`` and normalised with mean = std = 0.5; a scene is the same
+    whatever the count.
+
+    Args:
+        part: ``"train"`` or ``"held_out"``, which have no scene in common.
+        count: number of scenes.
+        seed: of the whole data set.
+        difficulty: from 0 to 1: noise, loss of contrast, distractors and range of sizes.
+
+    Returns:
+        Images ``(count, 3, 32, 32)`` with taxonomy (``outline``, ``fill``), masks (``object``,
+        ``outline``, ``fill``, ``colour``) and captions.
+
+    Raises:
+        ValueError: fewer scenes than classes, or what :func:`render` refuses.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < len(CLASS_NAMES):
+        raise ValueError(f"the number of scenes cannot be {count!r}; accepted: a whole number "
+                         f"from {len(CLASS_NAMES)} (one of each class)")
+    scenes = [render(part, index, seed, difficulty) for index in range(count)]
+    pixels = np.stack([scene.pixels for scene in scenes])
+    return ImageSet(
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().double() / 127.5 - 1,
+        labels=torch.tensor([scene.label for scene in scenes]),
+        ids=torch.arange(count),
+        class_names=CLASS_NAMES,
+        pixels=pixels,
+        taxonomy=TAXONOMY,
+        masks={name: np.stack([scene.masks[name] for scene in scenes]) for name in MASKS},
+        captions=tuple(scene.caption for scene in scenes),
+    )

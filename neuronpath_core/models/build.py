@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 from neuronpath_core.models.checkpoints import HUB, check_entry, locate
 from neuronpath_core.models.preprocessing import KEYS, model_preprocessing
-from neuronpath_core.models.weight_files import (
-    file_sha256 as file_sha256,  # one name for all that record digests
-)
 from neuronpath_core.models.weight_files import pin, read_state, verify
 from neuronpath_core.support.text import one_line
 

@@ -1,4 +1,4 @@
-"""Where the weights of a model entry are looked for, and how they are fetched.
+"""Where the weights of a model entry are looked for.
 
 A profile's model entry names its weights in one of three ways:
 
@@ -10,7 +10,7 @@ A profile's model entry names its weights in one of three ways:
 * ``timm: "hf-hub:owner/name"``: as ``owner/name/model.safetensors`` beside its ``config.json``
   there, then in the Hugging Face cache.
 
-Nothing is fetched but by :func:`download`.
+Nothing is fetched but by :func:`~neuronpath_core.models.download.download`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,16 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 import timm
-import torch
 
-from neuronpath_core.models.weight_files import pin, read_state, verify
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
-from neuronpath_core.support.files import write_atomically
-from neuronpath_core.support.text import one_line
 
 HUB = "hf-hub:"
 HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"
 FORMATS = ("timm", "mae")
+TIMM_LISTS = "a name that timm.list_models(pretrained=True) gives"
 # arguments of timm.create_model that would load weights past every check, or give no classifier
 RESERVED = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path",
             "cache_dir", "features_only"}
@@ -41,7 +37,6 @@ RESERVED = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoin
 class WeightsMissing(ValueError):
     """A weight file is nowhere it is looked for; the message says where that was and how to get it.
     """
-TIMM_LISTS = "a name that timm.list_models(pretrained=True) gives"
 
 
 def check_entry(spec: Mapping) -> None:
@@ -79,7 +74,7 @@ def check_entry(spec: Mapping) -> None:
 
 
 @dataclass(frozen=True)
-class _Source:
+class WeightSource:
     """What a model entry reads: its name in messages, local places in order, a repository and its
     files (weights last), or a url."""
 
@@ -124,24 +119,27 @@ def _weights_folder() -> Path | None:
     return folder
 
 
-def _source(spec: Mapping, root: Path, folder: Path | None) -> _Source | None:
+def weight_source(spec: Mapping, root: Path, folder: Path | None) -> WeightSource | None:
+    """What an entry reads, looked for in ``folder`` too; ``None`` where it needs no weights."""
     check_entry(spec)
     name = spec.get("timm", "")
     if "weights" in spec:
         file = Path(spec["weights"]).expanduser()
         places = dict.fromkeys(base / file for base in (folder, Path(root)) if base is not None)
-        return _Source(str(spec["weights"]), tuple(places), url=spec.get("url"), target=str(file))
+        return WeightSource(str(spec["weights"]), tuple(places), url=spec.get("url"),
+                            target=str(file))
     if name.startswith(HUB):
         repository, _, revision = name.removeprefix(HUB).partition("@")
         files = (HUB_CONFIG, HUB_WEIGHTS) if spec.get("pretrained", True) else (HUB_CONFIG,)
         places = () if folder is None else (folder / repository / files[-1],)
-        return _Source(repository, places, repository, revision or None, files, target=repository)
+        return WeightSource(repository, places, repository, revision or None, files,
+                            target=repository)
     if not spec.get("pretrained"):
         return None
     full, repository = _registered(name)
     places = [folder / place for each in dict.fromkeys((name, full))
               for place in (f"{each}.safetensors", f"{each}/{HUB_WEIGHTS}")] if folder else []
-    return _Source(full, tuple(places), repository, None, (HUB_WEIGHTS,), target=full)
+    return WeightSource(full, tuple(places), repository, None, (HUB_WEIGHTS,), target=full)
 
 
 def _registered(name: str) -> tuple[str, str | None]:
@@ -170,7 +168,7 @@ def locate(spec: Mapping, root: Path, profile: str | None = None) -> Path | None
             get it.
         ValueError: a timm name without weights, or no name at all.
     """
-    source = _source(spec, root, _weights_folder())
+    source = weight_source(spec, root, _weights_folder())
     if source is None:
         return None
     if path := source.find():
@@ -196,77 +194,3 @@ def missing(spec: Mapping, root: Path, profile: str | None = None) -> str | None
     except WeightsMissing as error:
         return str(error)
     return None
-
-
-def weights_bytes(spec: Mapping, root: Path) -> int | None:
-    """Size of a model entry's weight file: of the file, where it is there, else what the entry's
-    ``bytes`` says, else None; 0 where it needs none."""
-    source = _source(spec, root, _weights_folder())
-    if source is None:
-        return 0
-    path = source.find()
-    return path.stat().st_size if path else spec.get("bytes")
-
-
-def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> Path | None:
-    """Fetch a model entry's weights into a folder; what is there already, in it or in the Hugging
-    Face cache, is checked and kept.
-
-    Args:
-        spec, root: as of :func:`locate`.
-        folder: made if need be; the one to name by ``--weights`` afterwards.
-        progress: show a bar.
-
-    Returns:
-        The file; None where the entry needs none.
-
-    Raises:
-        ValueError: no network, another digest, a damaged file, a folder that cannot be written to,
-            or nothing that says where to fetch it from.
-    """
-    folder = Path(folder).expanduser()
-    source = _source(spec, root, folder)
-    path = source.find() if source else None
-    if source is None:
-        return None
-    if path is None and not (source.url or source.repository):
-        raise WeightsMissing(f"weights {source.name} not found; looked for {source.looked_in()}; "
-                             f"accepted: a url in the model entry, or the file there")
-    try:
-        if path is None:
-            target = folder / source.target
-            (target.parent if source.url else target).mkdir(parents=True, exist_ok=True)
-            path = _fetch_url(source.url, target, spec,
-                              progress) if source.url else _fetch_files(source, target)
-        pin(path, spec, verify(path, spec))
-    except (OSError, RuntimeError, HTTPException) as error:
-        raise ValueError(f"weights {source.name} could not be fetched from "
-                         f"{source.url or source.repository} into {folder}: "
-                         f"{one_line(error, 200)}; "
-                         "accepted: a network connection and a folder with write permission, or "
-                         "the file put there by hand") from error
-    return path
-
-
-def _fetch_url(url: str, target: Path, spec: Mapping, progress: bool) -> Path:
-    def write(temporary: Path) -> None:
-        prefix = str(spec.get("sha256") or spec.get("sha256_prefix") or "").lower()
-        torch.hub.download_url_to_file(url, str(temporary), prefix or None, progress)
-        verify(temporary, {key: value for key, value in spec.items() if key != "weights"})
-        read_state(temporary)  # a connection that breaks leaves a short file and no error
-
-    write_atomically(target, write)
-    return target
-
-
-def _fetch_files(source: _Source, target: Path) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        for file in source.files:
-            path = hf_hub_download(source.repository, file, revision=source.revision,
-                                   local_dir=target)
-    except EntryNotFoundError as error:
-        raise OSError(one_line(error)) from error
-    return Path(path)

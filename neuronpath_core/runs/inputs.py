@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuronpath_core.images.data_sets import FileImages, load_part
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.readers import NO_STAMP
 from neuronpath_core.models.checkpoints import locate
 from neuronpath_core.study.profiles import model_entries

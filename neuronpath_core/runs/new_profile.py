@@ -11,13 +11,14 @@ import numpy as np
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from neuronpath_core.images.data_sets import check_classes, load_part
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models import checkpoints
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.parameters import COMPARING, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
-from neuronpath_core.study.store.tables import write_atomically
-from neuronpath_core.study.study import outline
+from neuronpath_core.study.targets import outline
+from neuronpath_core.support.files import write_atomically
 from neuronpath_core.support.text import one_line
 
 # what these chapters start from cannot be had of any models and images

@@ -22,8 +22,7 @@ from neuronpath_core.runs.parameters import (
     profile_parameters,
 )
 from neuronpath_core.study.profiles import load_profile
-from neuronpath_core.study.store.tables import check_writable, write_atomically
-from neuronpath_core.support.files import plain_errors
+from neuronpath_core.support.files import check_writable, plain_errors, write_atomically
 from neuronpath_core.support.text import one_line
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 
 from neuronpath_core.chapters.benchmarks.speed import devices
 from neuronpath_core.fast.contexts import CONTEXTS
-from neuronpath_core.images.data_sets import ImageSet, load_part
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build
 from neuronpath_core.quadrature import QUADRATURES
 from neuronpath_core.scores import METHODS

@@ -7,13 +7,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from neuronpath_core.images.data_sets import FileImages, check_classes, load_part
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build, checkpoints
 from neuronpath_core.runs.notebooks import Run
 from neuronpath_core.runs.parameters import own_parameters
+from neuronpath_core.study.engine_choice import chosen_engine
 from neuronpath_core.study.profiles import load_profile, model_entries
-from neuronpath_core.study.study import Study, as_target, chosen_engine, outline
+from neuronpath_core.study.study import Study
+from neuronpath_core.study.targets import as_target, outline
 
 
 def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:

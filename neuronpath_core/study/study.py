@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,94 +13,42 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuronpath_core.fast.drafts import DRAFT, drafted_model
-from neuronpath_core.images.data_sets import FileImages, ImageSet, check_classes, load_part
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.file_images import FileImages
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models import build
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.paths import Paths, find_paths_by_top
 from neuronpath_core.settings import SearchSettings
+from neuronpath_core.study.engine_choice import chosen_engine
 from neuronpath_core.study.engines import run as engines
-from neuronpath_core.study.engines.choice import check as check_engine
+from neuronpath_core.study.identity import (
+    PACKAGES,
+    PICTURE_PACKAGES,
+    code_fingerprint,
+    weights_sha256,
+)
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
-    ENGINE_VARIABLE,
-    WORKERS_VARIABLE,
     load_profile,
     model_entries,
     project_root,
     results_folder,
 )
 from neuronpath_core.study.store import tables as store
+from neuronpath_core.study.store.folder import is_finished, manifest_key
+from neuronpath_core.study.targets import as_target
 from neuronpath_core.support.memory import parse_memory
-from neuronpath_core.support.sources import closure, fingerprint
 from neuronpath_core.target import TargetModel
-from neuronpath_core.variants.sites import SiteModel
 
-# where what decides the numbers of a path table begins: all that these import, too; a change in any
-# of it makes stored tables unusable
-NUMERIC_MODULES = ("neuronpath_core.paths", "neuronpath_core.variants.sites",
-                   "neuronpath_core.models.zero_shot", "neuronpath_core.images.file_images")
-# the second decide what an image file becomes
-PACKAGES, PICTURE_PACKAGES = ("torch", "timm"), ("pillow", "torchvision")
 IMAGES_PER_PART = 80
 IMAGES_AT_ONCE = 512  # decoded and held in memory for edited forward passes
-
-
-def code_fingerprint() -> str:
-    """SHA-256 over the sources that decide the numbers, see
-    :func:`~neuronpath_core.support.sources.fingerprint`."""
-    return fingerprint(closure(NUMERIC_MODULES))
-
-
-def weights_sha256(target: TargetModel) -> str:
-    """SHA-256 over the names and values of a model's weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(target.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.detach().to("cpu",
-                                                             torch.float64).numpy()).tobytes())
-    return digest.hexdigest()
-
-
-def as_target(model: nn.Module, spec: Mapping) -> TargetModel:
-    """A model seen as its profile entry says: ``scope`` and, where neurons are not those of the
-    FFN, ``sites`` of :class:`~neuronpath_core.variants.sites.SiteModel`."""
-    scope = spec.get("scope", "auto")
-    return SiteModel(model, scope, spec["sites"]) if "sites" in spec else TargetModel(model, scope)
-
-
-def outline(spec: Mapping) -> TargetModel:
-    """A model entry without its weights, on no device: what it is made of, in no time and no
-    memory."""
-    with torch.device("meta"):
-        return as_target(build.build_model(spec), spec)
-
-
-def chosen_engine(engine: str | None = None, workers: int | None = None,
-                  device: str = "cpu") -> tuple[str, dict]:
-    """Who searches and with what, for :func:`~neuronpath_core.study.engines.run.run`: what is
-    given, else what the environment names.
-
-    Raises:
-        ValueError: an engine that cannot be used like that; see
-            :func:`~neuronpath_core.study.engines.choice.check`.
-    """
-    engine = engine or os.environ.get(ENGINE_VARIABLE) or "local"
-    said = os.environ.get(WORKERS_VARIABLE)
-    if engine == "local":  # the variable is that of workers, some of whom it reaches
-        options = {"workers": workers}
-    elif workers is None and said and not (said.isdecimal() and int(said)):
-        raise ValueError(f"{WORKERS_VARIABLE} cannot be {said!r}; accepted: a whole number of at "
-                         f"least 1")
-    else:
-        options = {"workers": int(said) if workers is None and said else workers,
-                   "gpus_per_worker": int(device.startswith("cuda"))}
-    check_engine(engine, **options)
-    return engine, options
 
 
 @dataclass(frozen=True)
@@ -324,10 +270,10 @@ class Study:
         tables = {}
         for arguments in every:
             manifest = self._manifest(model, images, arguments)
-            name = f"{model}_{method}_{store.manifest_key(manifest)}"
+            name = f"{model}_{method}_{manifest_key(manifest)}"
             tables[arguments["top"]] = self.results_folder / "paths" / name, manifest
         missing = {top: table for top, table in tables.items()
-                   if not store.is_finished(*table, len(images))}
+                   if not is_finished(*table, len(images))}
         found = {}
         for top, (folder, manifest) in tables.items():
             missing.pop(top, None)

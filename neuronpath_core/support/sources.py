@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -29,14 +30,20 @@ def module_file(name: str, package: Path = PACKAGE) -> Path | None:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that a syntax tree imports, inside functions too; of ``from a import b`` both
-    ``a`` and ``a.b``."""
+    """Dotted names that a syntax tree imports, inside functions too.
+
+    Of ``from a import b`` both ``a`` and ``a.b``; and every text that could be the dotted name of a
+    module, which is how a registry names what it loads when it is asked.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.fullmatch(r"\w+(\.\w+)+", node.value):
+                yield node.value
 
 
 def closure(names: Iterable[str], package: Path = PACKAGE) -> list[Path]:

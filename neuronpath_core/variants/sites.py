@@ -16,13 +16,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from timm.models.eva import Eva, EvaBlock
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from neuronpath_core.fast.blocks import is_plain
 from neuronpath_core.layers import Layer
-from neuronpath_core.models.families import rotary
 from neuronpath_core.target import BlockForm, Scope, TargetModel
 from neuronpath_core.variants.halves import PlainHalves, PlainLayer
 
@@ -66,7 +63,7 @@ class SiteModel(TargetModel):
             refuses, or blocks that are not two residual halves.
     """
 
-    def __init__(self, model: VisionTransformer | Eva, scope: Scope = "auto",
+    def __init__(self, model: nn.Module, scope: Scope = "auto",
                  sites: Sites = "attention"):
         if sites not in SITES:
             raise ValueError(f"unknown sites {sites!r}; accepted: {', '.join(SITES)}")
@@ -74,7 +71,7 @@ class SiteModel(TargetModel):
         self.sites = sites
         if sites != "ffn":
             for index, block in enumerate(model.blocks):
-                _check_halves(index, block)
+                self._check_halves(index, block)
         places = [(block, half) for block in range(len(model.blocks)) for half in SITES[sites]]
         self.layers = [self._layer(block, half) for block, half in places]
 
@@ -98,8 +95,8 @@ class SiteModel(TargetModel):
             return super().layer(index, stream)
         number, half = self.layers[index].block, self.layers[index].half
         if self._runs_before(index):
-            stream = _run_half(self.model, number - 1, "ffn", stream)
-        return _run_half(self.model, number, half, stream)
+            stream = self._run_half(number - 1, "ffn", stream)
+        return self._run_half(number, half, stream)
 
     def plain(self, index: int) -> BlockForm | None:
         """A layer written out, unless a block of it is of another kind, hooked or in training mode.
@@ -125,7 +122,7 @@ class SiteModel(TargetModel):
         last layer of the path."""
         number, half = self.layers[-1].block, self.layers[-1].half
         if half == "attention":
-            stream = _run_half(self.model, number, "ffn", stream)
+            stream = self._run_half(number, "ffn", stream)
         return super().probability(stream, labels)
 
     def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
@@ -135,45 +132,33 @@ class SiteModel(TargetModel):
         if half == "ffn":
             return super().value_vectors(number)
         weight, own = self.site(block).weight.T, self.model.blocks[number]
-        gamma = own.gamma_1 if isinstance(own, EvaBlock) else getattr(own.ls1, "gamma", None)
+        gamma = self.family.attention_scale(own)
         return (weight if gamma is None else weight * gamma).detach()
+
+    def _check_halves(self, index: int, block: nn.Module) -> None:
+        attention = getattr(block, "attn", None)
+        linear = isinstance(getattr(attention, "proj", None), nn.Linear)
+        if not linear or not self.family.has_halves(block):
+            raise ValueError(f"block {index} is {type(block).__name__} with attention "
+                             f"{type(attention).__name__}; accepted for sites other than 'ffn': "
+                             "timm's pre-norm Block or EvaBlock, whose attention ends in a linear "
+                             "proj")
+
+    def _run_half(self, index: int, half: str, stream: Tensor) -> Tensor:
+        """The stream after one half of a block, by its own modules.
+
+        Raises:
+            ValueError: somebody listens in on the block as a whole, or replaced it, which its
+                halves would not see.
+        """
+        block = self.model.blocks[index]
+        if (block._forward_hooks or block._forward_pre_hooks or block._backward_hooks
+                or block._backward_pre_hooks or "forward" in block.__dict__):
+            raise ValueError(f"block {index} as a whole is hooked or replaced; accepted for sites "
+                             f"other than 'ffn': hooks on the parts of a block only")
+        return self.family.run_half(self.model, index, half, stream)
 
 
 def _entering(block: nn.Module, half: str) -> nn.Linear:
     """The module whose input are the neurons of a half of a block."""
     return block.attn.proj if half == "attention" else block.mlp.fc2
-
-
-def _check_halves(index: int, block: nn.Module) -> None:
-    attention = getattr(block, "attn", None)
-    whole = any(isinstance(block, kind) and type(block).forward is kind.forward
-                for kind in (Block, EvaBlock))
-    if not whole or not isinstance(getattr(attention, "proj", None), nn.Linear):
-        raise ValueError(f"block {index} is {type(block).__name__} with attention "
-                         f"{type(attention).__name__}; accepted for sites other than 'ffn': "
-                         "timm's pre-norm Block or EvaBlock, whose attention ends in a linear proj")
-
-
-def _run_half(model: nn.Module, index: int, half: str, stream: Tensor) -> Tensor:
-    """The stream after one half of a block, by its own modules.
-
-    Raises:
-        ValueError: somebody listens in on the block as a whole, or replaced it, which its halves
-            would not see.
-    """
-    block = model.blocks[index]
-    if (block._forward_hooks or block._forward_pre_hooks or block._backward_hooks
-            or block._backward_pre_hooks or "forward" in block.__dict__):
-        raise ValueError(f"block {index} as a whole is hooked or replaced; accepted for sites "
-                         f"other than 'ffn': hooks on the parts of a block only")
-    eva = isinstance(block, EvaBlock)
-    if half == "attention":
-        written, gamma = block.norm1(stream), block.gamma_1 if eva else None
-        if eva:
-            written = block.attn(written, rope=rotary(model, index, stream.shape[1]))
-        else:
-            written = block.ls1(block.attn(written))
-        return stream + block.drop_path1(written if gamma is None else gamma * written)
-    written, gamma = block.mlp(block.norm2(stream)), block.gamma_2 if eva else None
-    written = written if eva else block.ls2(written)
-    return stream + block.drop_path2(written if gamma is None else gamma * written)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from neuronpath_core import metrics
 from neuronpath_core.chapters import analysis
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
 
 PAPER = Path(__file__).resolve().parents[2] / "data" / "paper" / "table1.csv"

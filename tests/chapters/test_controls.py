@@ -13,7 +13,7 @@ import neuronpath_core as npc
 from neuronpath_core.chapters import experiments
 from neuronpath_core.chapters.controls import controls, leads
 from neuronpath_core.fast.blocks import PlainBlock
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.study.study import Study
 from tests import helpers
 

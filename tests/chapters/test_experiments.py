@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 import neuronpath_core as npc
 from neuronpath_core import interventions
 from neuronpath_core.chapters import experiments
+from neuronpath_core.cost.passes import search_operations
 from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.study.study import Study
 from tests import helpers
@@ -436,6 +437,13 @@ def count_blocks(target, monkeypatch, hooked):
     return suffix, tangent, clean
 
 
+def operations(sizes, width):
+    """Multiply-adds of the exact search in a network of these sizes, as the library counts them."""
+    target = experiments.cost_model(sizes, width, torch.float64, "cpu")[0]
+    return search_operations(target, {"context": "full", "quadrature": "left",
+                                      "steps": sizes["m"]})
+
+
 @pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_the_fast_search_runs_the_blocks_that_its_count_says(depth, hooked, monkeypatch):
@@ -461,7 +469,7 @@ def test_the_fast_search_runs_the_blocks_that_its_count_says(depth, hooked, monk
     few_attention = 2 * tokens * width
     # forward and back: both factors of an attention product move
     both_ways = {True: 2 * weights + 3 * attention, False: 2 * few_weights + 3 * few_attention}
-    assert experiments.search_operations(sizes, width) == sum(copies * both_ways[whole] for copies,
+    assert operations(sizes, width) == sum(copies * both_ways[whole] for copies,
                                                               whole in runs)
 
 
@@ -473,7 +481,7 @@ def test_the_forward_of_one_block_in_the_count():
     block = target.model.blocks[0]
     matrices = sum(parameter.numel() for parameter in block.parameters() if parameter.ndim == 2)
     keys_values = block.attn.qkv.weight.numel() * 2 // 3
-    two, three = (experiments.search_operations({**sizes, "L": depth}, 32) for depth in (2, 3))
+    two, three = (operations({**sizes, "L": depth}, 32) for depth in (2, 3))
     last = 2 * (10 * keys_values + matrices - keys_values) + 3 * 2 * 10 * 32
     assert two == 2 * last
     assert three == 2 * (2 * 10 * matrices + 3 * 2 * 10 * 10 * 32) + 3 * last
@@ -521,7 +529,7 @@ def test_search_cost(study, monkeypatch):
     for row, (blocks, neurons, steps, tokens) in zip(table.to_dict("records"), settings,
                                                      strict=True):
         assert row["published"] == blocks * neurons * steps * tokens * 32**2
-        assert row["operations"] == experiments.search_operations({"L": blocks, "n": neurons,
+        assert row["operations"] == operations({"L": blocks, "n": neurons,
                                                                    "m": steps, "T": tokens}, 32)
 
 

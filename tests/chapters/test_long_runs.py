@@ -8,7 +8,7 @@ import torch
 
 from neuronpath_core.chapters.benchmarks import long_runs
 from neuronpath_core.cost.passes import multiply_adds, path_passes
-from neuronpath_core.study.study import outline
+from neuronpath_core.study.targets import outline
 from tests import small_study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from neuronpath_core.chapters import stability
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import edited_probabilities
 from neuronpath_core.models import build
-from neuronpath_core.models.build import file_sha256
+from neuronpath_core.models.weight_files import file_sha256
 from neuronpath_core.paths import Paths
 from neuronpath_core.study.study import Study
 from tests import small_study

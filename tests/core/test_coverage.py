@@ -20,8 +20,8 @@ from timm.models.vision_transformer import (
 from torch import nn
 
 import neuronpath_core as npc
+from neuronpath_core.families import family_of, resolve_scope
 from neuronpath_core.hooks import activation_gradients
-from neuronpath_core.models import families
 from neuronpath_core.models.zero_shot import ZeroShotHead, zero_shot, zero_shot_head
 from neuronpath_core.support import memory
 from tests import helpers, twins
@@ -260,7 +260,7 @@ def test_either_context_where_the_class_token_alone_may_move(kind):
     against the slow one."""
     model, target, _ = kind
     plain = all(target.plain(index) is not None for index in range(2))
-    if not (plain and target.scope == "cls" and families.classifies_alone(model)):
+    if not (plain and target.scope == "cls" and target.family.classifies_alone(model)):
         with pytest.raises(ValueError, match="accepted here: full"):
             npc.find_paths(target, PICTURES, LABELS, context="frozen")
         return
@@ -593,19 +593,20 @@ def built(name, **settings):
 def test_names_that_are_accepted(name):
     model = built(name, depth=1)
     # a tower or backbone without classes of its own says what to do
-    if families.class_count(model) is None:
+    if family_of(model).class_count(model) is None:
         with pytest.raises(ValueError,
                            match=r"num_classes >= 1, or one inside neuronpath_core\.zero_shot"):
             npc.TargetModel(model)
         model = built(name, depth=1, num_classes=10)
-    families.check_supported(model)
-    assert families.resolve_scope(model, "auto") == ACCEPTED[name]
-    assert families.class_count(model) > 1
+    family = family_of(model)
+    family.check(model)
+    assert resolve_scope(model, "auto") == ACCEPTED[name]
+    assert family.class_count(model) > 1
     images = torch.zeros(1, 3, *model.patch_embed.img_size, device="meta")
-    stream = families.embed(model, images)
-    assert stream.shape == (1, families.token_count(model), model.embed_dim)
-    assert families.image_sizes(model, model.patch_embed.img_size)[0]
-    assert families.run_block(model, 0, stream).shape == stream.shape
+    stream = family.embed(model, images)
+    assert stream.shape == (1, family.token_count(model), model.embed_dim)
+    assert family.image_sizes(model, model.patch_embed.img_size)[0]
+    assert family.run_block(model, 0, stream).shape == stream.shape
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -12,7 +12,8 @@ import neuronpath_core as npc
 from neuronpath_core.chapters import experiments
 from neuronpath_core.chapters.search_cost import drafts
 from neuronpath_core.fast import drafts as thresholds
-from neuronpath_core.fast.search import Integrand, search_paths
+from neuronpath_core.fast.partial_paths import Integrand
+from neuronpath_core.fast.search import search_paths
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study
 

@@ -11,7 +11,8 @@ from torch import nn
 
 import neuronpath_core as npc
 from neuronpath_core.fast import blocks
-from neuronpath_core.fast.search import Integrand, search_paths
+from neuronpath_core.fast.partial_paths import Integrand
+from neuronpath_core.fast.search import search_paths
 from neuronpath_core.support import memory
 from tests import helpers, twins
 

@@ -8,14 +8,11 @@ import torch
 from sklearn.datasets import load_digits as load_scans
 
 from neuronpath_core.images import data_sets, shapes
-from neuronpath_core.images.data_sets import (
-    ImageSet,
-    check_classes,
-    load_dataset,
-    load_digits,
-    load_part,
-    load_shapes,
-)
+from neuronpath_core.images.classes import check_classes
+from neuronpath_core.images.data_sets import load_dataset, load_part
+from neuronpath_core.images.digits import load_digits
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.shapes import load_shapes
 
 SCANS = load_scans()
 TRAIN, HELD_OUT = load_digits(400)

@@ -27,8 +27,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torchvision import transforms
 
 from neuronpath_core.images import file_images
-from neuronpath_core.images.classes import class_numbers, wordnet_classes
-from neuronpath_core.images.data_sets import FileImages, check_classes, load_dataset, load_part
+from neuronpath_core.images.classes import check_classes, class_numbers, wordnet_classes
+from neuronpath_core.images.data_sets import load_dataset, load_part
+from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.index import PictureWarning, read_index
 from neuronpath_core.models.preprocessing import check_preprocessing, model_preprocessing
 from tests.rehearsal import make_images

@@ -7,7 +7,7 @@ from scipy.ndimage import binary_dilation
 from scipy.ndimage import label as connected
 
 from neuronpath_core.images import shapes
-from neuronpath_core.images.data_sets import load_shapes
+from neuronpath_core.images.shapes import load_shapes
 
 RECORDED = ("an orange dotted star on a graded dark grey background",
             [0, 0, 10, 17, 0, 0, 0, 0, 1, 15, 14, 30, 12, 9, 23, 13, 15, 12, 28, 23, 6, 28, 30, 35,

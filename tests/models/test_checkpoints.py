@@ -19,13 +19,8 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from neuronpath_core.models.build import load_model
-from neuronpath_core.models.checkpoints import (
-    check_entry,
-    download,
-    locate,
-    missing,
-    weights_bytes,
-)
+from neuronpath_core.models.checkpoints import check_entry, locate, missing
+from neuronpath_core.models.download import download
 from neuronpath_core.models.weight_files import file_sha256, pin, read_state, verify
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
 from tests import helpers
@@ -138,7 +133,6 @@ def test_entries_without_files(places):
     for spec in ({"architecture": helpers.SIZES}, {"timm": NAME},
                  {"timm": NAME, "pretrained": False}):
         assert locate(spec, places[0]) is None and missing(spec, places[0]) is None
-        assert weights_bytes(spec, places[0]) == 0
         assert download(spec, places[0], places[1]) is None
 
 
@@ -198,14 +192,6 @@ def test_timm_names_without_weights(places, name):
     message = message_of(lambda: missing({"timm": name, "pretrained": True}, places[0]))
     assert name in message and "pretrained: false" in message
     assert ("augreg_in21k_ft_in1k" in message) == ("tiny" in name)
-
-
-def test_sizes(places):
-    root, folder, _ = places
-    assert weights_bytes(LOCAL, root) is None
-    assert weights_bytes({**LOCAL, "bytes": 5}, root) == 5
-    file = small_file(folder / "small.safetensors")
-    assert weights_bytes({**LOCAL, "bytes": 5}, root) == file.stat().st_size > 5
 
 
 # --- whether it is the right one ---
@@ -511,8 +497,8 @@ def test_a_model_in_the_cache_of_the_hub_loads_without_a_network(tmp_path):
 import torch
 from pathlib import Path
 from safetensors.torch import load_file
-from neuronpath_core.models.checkpoints import missing
-from neuronpath_core.models.build import build_model, load_model, preprocessing
+
+from neuronpath_core.models.build import build_model, preprocessing
 root, state = Path({str(tmp_path)!r}), load_file({str(file)!r})
 hub = {{"timm": "hf-hub:someone/small"}}
 for spec in (hub, {{**hub, "pretrained": True}}):

@@ -14,12 +14,12 @@ from timm.models.vision_transformer import VisionTransformer
 import neuronpath_core as npc
 from neuronpath_core.models.build import (
     build_model,
-    file_sha256,
     load_model,
     parse_device,
     parse_dtype,
     preprocessing,
 )
+from neuronpath_core.models.weight_files import file_sha256
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
 from tests import helpers
 

@@ -30,18 +30,9 @@ from neuronpath_core.fast.contexts import resolve_context
 from neuronpath_core.forward import CleanPass
 from neuronpath_core.hooks import clamped, hooked, read_activations
 from neuronpath_core.interventions import class_probabilities
-from neuronpath_core.models.planted import (
-    CARRIER,
-    DECOYS,
-    DRIVE,
-    KINDS,
-    LOGIT,
-    PATCH,
-    SCOPES,
-    planted_model,
-    removal_losses,
-    verify,
-)
+from neuronpath_core.models.planted import DECOYS, KINDS, SCOPES, planted_model
+from neuronpath_core.models.planted_truth import removal_losses, verify
+from neuronpath_core.models.planted_weights import CARRIER, DRIVE, LOGIT, PATCH
 from neuronpath_core.stats import report
 
 torch.set_num_threads(1)

@@ -21,8 +21,8 @@ from neuronpath_core import interventions, metrics
 from neuronpath_core.chapters.pruning_honest import claims as claims
 from neuronpath_core.chapters.pruning_honest import comparison as comparison
 from neuronpath_core.hooks import scaled
-from neuronpath_core.images.data_sets import ImageSet
-from neuronpath_core.models import pruning
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.models import importance, pruning
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study
@@ -93,7 +93,7 @@ def test_each_image_has_its_own_mask_at_every_token():
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_weight_norms_by_hand(name):
     target = network(name)[0]
-    found = pruning.weight_norms(target)
+    found = importance.weight_norms(target)
     for index, neuron in itertools.product(range(target.n_blocks), (0, 5, 15)):
         block = target.model.blocks[index]
         gamma = block.ls2.gamma if hasattr(block.ls2,
@@ -123,10 +123,10 @@ def test_mean_activations_are_over_all_images_and_tokens(name, monkeypatch):
     for handle in handles:
         handle.remove()
     before = helpers.Snapshot(target.model)
-    torch.testing.assert_close(pruning.mean_activations(target, images), sums / counts, rtol=0,
+    torch.testing.assert_close(importance.mean_activations(target, images), sums / counts, rtol=0,
                                atol=1e-14)
-    monkeypatch.setattr(pruning, "images_at_once", lambda *_: 3)  # parts of unequal size
-    torch.testing.assert_close(pruning.mean_activations(target, images), sums / counts, rtol=0,
+    monkeypatch.setattr(importance, "images_at_once", lambda *_: 3)  # parts of unequal size
+    torch.testing.assert_close(importance.mean_activations(target, images), sums / counts, rtol=0,
                                atol=1e-14)
     before.check()
 
@@ -151,7 +151,7 @@ def test_ffn_gradients_by_hand(name):
                            [True, False, False, False]])
     before = helpers.Snapshot(target.model)
     with torch.no_grad():
-        first, second = pruning.ffn_gradients(target, images, labels, groups)
+        first, second = importance.ffn_gradients(target, images, labels, groups)
     before.check()
     every = one_by_one(target, images, labels)
     assert len(first) == len(second) == len(every) == 2 * target.n_blocks
@@ -165,14 +165,14 @@ def test_ffn_gradients_by_hand(name):
 @pytest.mark.parametrize("name", PLAIN)
 def test_torch_prunings_importance_by_hand(name):
     target, images, labels = network(name)
-    first, second = pruning.ffn_gradients(target, images, labels,
+    first, second = importance.ffn_gradients(target, images, labels,
                                           torch.ones(1, len(images), dtype=torch.bool))
     first, second = [each[0] for each in first], [each[0] for each in second]
     before = helpers.Snapshot(target.model)
     with torch.no_grad():
-        found = {"magnitude": pruning.torch_pruning_importance(target, "magnitude", images),
-                 "taylor": pruning.torch_pruning_importance(target, "taylor", images, first),
-                 "hessian": pruning.torch_pruning_importance(target, "hessian", images, second)}
+        found = {"magnitude": importance.torch_pruning_importance(target, "magnitude", images),
+                 "taylor": importance.torch_pruning_importance(target, "taylor", images, first),
+                 "hessian": importance.torch_pruning_importance(target, "hessian", images, second)}
     before.check()
     for index, block in enumerate(target.model.blocks):
         row, column = block.mlp.fc1.weight.detach(), block.mlp.fc2.weight.detach().T
@@ -189,26 +189,26 @@ def test_torch_prunings_importance_by_hand(name):
 
 def test_most_important_neurons_and_ties():
     importance = torch.tensor([[1.0, 3.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    assert pruning.most_important(importance, 1) == [[1], [0]]
-    assert pruning.most_important(importance, 2) == [[1, 2], [0, 1]]
-    assert pruning.most_important(importance, 3) == [[0, 1, 2], [0, 1, 2]]
+    assert importance.most_important(importance, 1) == [[1], [0]]
+    assert importance.most_important(importance, 2) == [[1, 2], [0, 1]]
+    assert importance.most_important(importance, 3) == [[0, 1, 2], [0, 1, 2]]
     for top in (0, 5, True):
         with pytest.raises(ValueError, match=r"1\.\.neurons"):
-            pruning.most_important(importance, top)
+            importance.most_important(importance, top)
 
 
 def test_importance_of_what_does_not_fit():
     target, images, labels = network("cls")
     with pytest.raises(ValueError, match="magnitude, taylor, hessian"):
-        pruning.torch_pruning_importance(target, "norm", images)
+        importance.torch_pruning_importance(target, "norm", images)
     with pytest.raises(ValueError, match="needs gradients"):
-        pruning.torch_pruning_importance(target, "taylor", images)
+        importance.torch_pruning_importance(target, "taylor", images)
     for groups in (torch.zeros(1, 4, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool),
                    torch.ones(1, 4)):
         with pytest.raises(ValueError, match=r"bool \(group, 4\)"):
-            pruning.ffn_gradients(target, images, labels, groups)
+            importance.ffn_gradients(target, images, labels, groups)
     with pytest.raises(ValueError, match=r"0\.\.4"):
-        pruning.ffn_gradients(target, images, labels + 5, torch.ones(1, 4, dtype=torch.bool))
+        importance.ffn_gradients(target, images, labels + 5, torch.ones(1, 4, dtype=torch.bool))
 
 
 # --- physically pruned ---

@@ -19,7 +19,7 @@ from neuronpath_core.runs.choice import not_run, notebook_names
 from neuronpath_core.runs.inputs import inputs_sha256
 from neuronpath_core.runs.notebooks import plan
 from neuronpath_core.study.profiles import load_profile, profile_names
-from neuronpath_core.study.study import outline
+from neuronpath_core.study.targets import outline
 from tests import rehearsal, small_study
 from tests.helpers import refused
 

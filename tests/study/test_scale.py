@@ -21,7 +21,7 @@ import yaml
 from safetensors.torch import save_file
 
 import neuronpath_core as npc
-from neuronpath_core.images.file_images import PictureWarning
+from neuronpath_core.images.index import PictureWarning
 from neuronpath_core.study.profiles import load_profile, profile_names
 from neuronpath_core.study.study import IMAGES_PER_PART, Study
 from tests import helpers, rehearsal

@@ -17,21 +17,29 @@ from click.testing import CliRunner
 from benchmarks import store as store_benchmark
 from neuronpath_core.study.store import lock
 from neuronpath_core.study.store import tables as store
-from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
-from neuronpath_core.study.store.tables import (
+from neuronpath_core.study.store.folder import (
     MANIFEST,
-    PARTS,
     RUN,
+    SCHEMA,
     TABLE,
-    StoreWarning,
-    complaint,
+    inspect_table,
+    is_finished,
+    manifest_key,
     write_table,
 )
+from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
+from neuronpath_core.study.store.parts import PARTS, StoreWarning
+from neuronpath_core.support.files import check_writable
 
 SETTINGS = {"model": "ViT-B-16", "arguments": {"steps": 20, "top": None, "quadrature": "left"},
             "images": "0f"}
 OTHERS = {"model": "ViT-B-16", "arguments": {"steps": 21, "top": None, "quadrature": "left"},
           "images": "0f"}
+
+
+def complaint(folder, manifest):
+    """Why what the folder holds cannot be used for this manifest."""
+    return inspect_table(folder, manifest)[0]
 
 
 def a_table(rows=30, seed=0):
@@ -122,7 +130,7 @@ def test_round_trip(folder):
     record = json.loads((folder / MANIFEST).read_text())
     assert record["computed_from"] == SETTINGS
     assert record["rows"] == 30
-    assert record["schema"] == store.SCHEMA
+    assert record["schema"] == SCHEMA
     assert complaint(folder, SETTINGS) is None
 
 
@@ -460,12 +468,12 @@ def test_a_part_that_cannot_be_written_is_an_error_and_leaves_nothing_half(tmp_p
 
 
 def test_whether_a_table_is_finished(folder, tmp_path):
-    assert store.is_finished(folder, SETTINGS, 30)
+    assert is_finished(folder, SETTINGS, 30)
     for other in ((folder, SETTINGS, 29), (folder, {"model": "another"}, 30),
                   (tmp_path / "b", SETTINGS, 30)):
-        assert not store.is_finished(*other)
+        assert not is_finished(*other)
     (folder / MANIFEST).write_text("{")
-    assert not store.is_finished(folder, SETTINGS, 30)
+    assert not is_finished(folder, SETTINGS, 30)
 
 
 def test_manifests_are_compared_as_they_are_written(tmp_path):
@@ -699,9 +707,9 @@ def test_a_stored_table_is_used_and_left_alone(folder):
 
 
 def test_manifest_key():
-    key = store.manifest_key(SETTINGS)
-    assert key == store.manifest_key(dict(reversed(SETTINGS.items())))
-    assert key != store.manifest_key(OTHERS)
+    key = manifest_key(SETTINGS)
+    assert key == manifest_key(dict(reversed(SETTINGS.items())))
+    assert key != manifest_key(OTHERS)
     assert len(key) == 12 and set(key) <= set("0123456789abcdef")
 
 
@@ -709,7 +717,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         compute = Counted()
-        for call in (lambda place=place: store.check_writable(place),
+        for call in (lambda place=place: check_writable(place),
                      lambda place=place,
                      compute=compute: read_or_compute(place / "a", SETTINGS, compute)):
             with pytest.raises(ValueError,
@@ -723,7 +731,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 
 
 def test_checking_a_folder_leaves_no_trace(tmp_path):
-    store.check_writable(tmp_path / "new" / "folder")
+    check_writable(tmp_path / "new" / "folder")
     assert contents(tmp_path) == {}
 
 

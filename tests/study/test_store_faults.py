@@ -24,10 +24,10 @@ import numpy as np
 import pytest
 
 from neuronpath_core.study.store import tables as store
+from neuronpath_core.study.store.folder import MANIFEST, RUN, TABLE, manifest_key
 from neuronpath_core.study.store.lock import WAIT_VARIABLE, living_writer, only_writer
 from neuronpath_core.study.store.parquet import table_bytes
-from neuronpath_core.study.store.parts import PART_NAME, PARTS, read_part, write_part
-from neuronpath_core.study.store.tables import MANIFEST, RUN, TABLE, StoreWarning, manifest_key
+from neuronpath_core.study.store.parts import PART_NAME, PARTS, StoreWarning, read_part, write_part
 from tests.study.test_store import (
     OTHERS,
     SETTINGS,
@@ -249,7 +249,7 @@ def test_a_part_damaged_while_others_are_computed_is_computed_again_in_the_same_
     assert_finished(begun)
 
 
-@pytest.mark.filterwarnings("ignore::neuronpath_core.study.store.tables.StoreWarning")
+@pytest.mark.filterwarnings("ignore::neuronpath_core.study.store.parts.StoreWarning")
 def test_a_disk_that_keeps_no_part_ends_the_run(tmp_path):
     class Damaging(Counted):
         def __call__(self, pending):

@@ -10,16 +10,20 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core.models.build import build_model
+from neuronpath_core.study import identity
 from neuronpath_core.study import study as study_module
+from neuronpath_core.study.identity import code_fingerprint, weights_sha256
 from neuronpath_core.study.profiles import (
     RESULTS_VARIABLE,
     load_profile,
     profile_names,
     project_root,
 )
-from neuronpath_core.study.store.tables import StoreWarning
-from neuronpath_core.study.study import Study, code_fingerprint, weights_sha256
-from neuronpath_core.support import memory
+from neuronpath_core.study.store.folder import manifest_key
+from neuronpath_core.study.store.lock import only_writer
+from neuronpath_core.study.store.parts import StoreWarning
+from neuronpath_core.study.study import Study
+from neuronpath_core.support import memory, sources
 from tests import helpers, small_study
 from tests.helpers import refused
 
@@ -442,11 +446,11 @@ def test_an_interrupted_search_for_several_numbers_keeps_what_it_found_of_each(s
 def test_a_table_that_another_process_writes_is_left_to_it(small, searches):
     """What was found on the way is not put into it, and it is not waited for before its turn."""
     images = small.images(10)
-    writer = study_module.store.only_writer
+    writer = only_writer
     manifest = small._manifest("one", images,
                                npc.SearchSettings(draft=small.draft, top=2).complete(
                                    small.target("one")).as_dict())
-    folder = small.results_folder / "paths" / f"one_neuron_path_{study_module.store.manifest_key(manifest)}"
+    folder = small.results_folder / "paths" / f"one_neuron_path_{manifest_key(manifest)}"
     folder.parent.mkdir(parents=True)
     with writer(folder), pytest.raises(ValueError, match="being written by another process"):
         small.paths_by_top("one", images, [1, 2])
@@ -530,18 +534,19 @@ def test_other_code_is_a_new_search(small, searches, monkeypatch):
     assert len(searches) == 2
 
 
-def test_code_fingerprint_covers_every_numeric_source(tmp_path, monkeypatch):
-    library = Path(study_module.__file__).parent
-    for name in study_module.NUMERIC_SOURCES:
-        shutil.copy(library / name, tmp_path)
-    before = code_fingerprint()
-    monkeypatch.setattr(study_module, "__file__", str(tmp_path / "study.py"))
-    assert code_fingerprint() == before
-    for name in study_module.NUMERIC_SOURCES:
-        source = (tmp_path / name).read_text()
-        (tmp_path / name).write_text(source + "\n")
-        assert code_fingerprint() != before
-        (tmp_path / name).write_text(source)
+def test_code_fingerprint_covers_every_numeric_source(tmp_path):
+    copy = tmp_path / "neuronpath_core"
+    shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    files = sources.closure(identity.NUMERIC_MODULES, copy)
+    before = sources.fingerprint(files, copy)
+    assert before == code_fingerprint()
+    names = {path.relative_to(copy).as_posix() for path in files}
+    assert {"paths.py", "fast/blocks.py", "models/families/eva.py"} <= names
+    for path in files:
+        text = path.read_text()
+        path.write_text(text + "\nCHANGED = 1\n")
+        assert sources.fingerprint(files, copy) != before
+        path.write_text(text)
 
 
 def test_other_weights_are_a_new_search(small, searches):
@@ -569,7 +574,7 @@ def test_another_architecture_around_the_same_weights_is_a_new_search(small, sea
     assert len(searches) == 2
 
 
-@pytest.mark.filterwarnings("always::neuronpath_core.study.store.tables.StoreWarning")
+@pytest.mark.filterwarnings("always::neuronpath_core.study.store.parts.StoreWarning")
 def test_a_damaged_table_is_searched_again(small, searches):
     images = small.images(10)
     before = small.paths("one", images, **BASE)

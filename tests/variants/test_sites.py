@@ -13,7 +13,8 @@ from timm.models.vision_transformer import ParallelScalingBlock, VisionTransform
 
 import neuronpath_core as npc
 from neuronpath_core import baselines, interventions
-from neuronpath_core.fast.search import Integrand, search_paths
+from neuronpath_core.fast.partial_paths import Integrand
+from neuronpath_core.fast.search import search_paths
 from neuronpath_core.hooks import hooked
 from neuronpath_core.variants import refine
 from neuronpath_core.variants.sites import SITES, SiteModel

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.paths import find_paths
 from neuronpath_core.study.study import Study

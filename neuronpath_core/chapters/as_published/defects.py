@@ -31,7 +31,7 @@ from neuronpath_core.chapters.as_published.published import (
     squashed,
 )
 from neuronpath_core.chapters.experiments import probe_mask
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel

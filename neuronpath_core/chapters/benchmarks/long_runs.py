@@ -13,7 +13,7 @@ from neuronpath_core.chapters.benchmarks.speed import LONG_RUNS, spread_text
 from neuronpath_core.cost.estimate import NEURON_BYTES, ROW_BYTES
 from neuronpath_core.cost.passes import Passes, multiply_adds, path_passes
 from neuronpath_core.study.profiles import load_profile
-from neuronpath_core.study.study import outline
+from neuronpath_core.study.targets import outline
 
 
 def read(root: Path, what: str) -> dict:

@@ -16,7 +16,7 @@ from torch import Tensor
 from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.baselines import activation_paths, random_paths
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.paths import Paths, find_paths
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import Study

@@ -16,24 +16,21 @@ from neuronpath_core import metrics
 from neuronpath_core.baselines import activation_paths
 from neuronpath_core.chapters.analysis import SCOPE_LABELS
 from neuronpath_core.chapters.experiments import probe_mask
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import (
     class_neurons,
     class_probabilities,
     drafted_probabilities,
     pruning_mask,
 )
-from neuronpath_core.models.pruning import (
+from neuronpath_core.models.importance import (
     ffn_gradients,
-    load_pruned,
     mean_activations,
-    model_cost,
     most_important,
-    prune_ffn,
-    save_pruned,
     torch_pruning_importance,
     weight_norms,
 )
+from neuronpath_core.models.pruning import load_pruned, model_cost, prune_ffn, save_pruned
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 

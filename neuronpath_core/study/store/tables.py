@@ -10,10 +10,8 @@ table.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import socket
 import time
 import warnings
@@ -23,125 +21,30 @@ from pathlib import Path
 
 import pandas as pd
 
+from neuronpath_core.study.store.folder import (
+    RUN,
+    SCHEMA,
+    inspect_table,
+    manifest_key,
+    remove_orphans,
+    remove_parts,
+    set_aside,
+    write_json,
+    write_table,
+)
 from neuronpath_core.study.store.lock import Busy, now, only_writer
 from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
 from neuronpath_core.study.store.parts import (
     PARTS,
     StoreWarning,
     part_ranges,
-    unused_name,
     whole_parts,
     write_part,
 )
-from neuronpath_core.support.files import (
-    check_writable,
-    plain_errors,
-    sync_folder,
-    write_atomically,
-)
+from neuronpath_core.support.files import check_writable, plain_errors, sync_folder
 
-SCHEMA, READABLE = 2, (1, 2)  # the first had no parts, and its neurons were int64
-TABLE, MANIFEST, RUN = "paths.parquet", "manifest.json", "run.json"
 PART_SIZE = 40
 ROUNDS = 3  # of computing what is missing or was damaged meanwhile, before the disk is blamed
-
-
-def manifest_key(manifest: dict) -> str:
-    """Short digest of a manifest, for the folder's name."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _write_json(path: Path, record: dict) -> None:
-    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-
-
-def set_aside(folder: Path) -> Path:
-    """Move a folder that cannot be used out of the way; nothing is deleted."""
-    aside = unused_name(folder)
-    folder.rename(aside)
-    return aside
-
-
-def _remove_orphans(folder: Path) -> None:
-    """Temporary files of a writer that was killed; the caller is the only writer."""
-    for name in (TABLE, MANIFEST, RUN):
-        for orphan in folder.glob(f".{Path(name).stem}.*"):
-            orphan.unlink()
-    for orphan in (folder / PARTS).glob(".part-*"):
-        orphan.unlink()
-
-
-def _remove_parts(folder: Path) -> None:
-    if (folder / PARTS).exists():
-        shutil.rmtree(folder / PARTS)
-    (folder / RUN).unlink(missing_ok=True)
-
-
-def write_table(folder: Path, table: pd.DataFrame, manifest: dict,
-                sessions: Iterable[dict] = ()) -> None:
-    """Write a path table and then its manifest, each atomically; without a manifest a table counts
-    for nothing.
-
-    Args:
-        folder: created if need be.
-        table: of :func:`~neuronpath_core.study.store.parquet.table_bytes`.
-        manifest: what the table was computed from; JSON values.
-        sessions: where and when it was computed, which its numbers do not depend on; JSON values.
-
-    Raises:
-        ValueError: not a path table, or the folder cannot be written to.
-    """
-    content = table_bytes(table)
-    check_writable(folder)
-    record = {"schema": SCHEMA, "rows": len(table), "sha256": hashlib.sha256(content).hexdigest(),
-              "computed_from": manifest, "sessions": list(sessions)}
-    with plain_errors(folder):
-        (folder / MANIFEST).unlink(missing_ok=True)
-        _remove_orphans(folder)
-        write_atomically(folder / TABLE, lambda path: path.write_bytes(content))
-        _write_json(folder / MANIFEST, record)
-
-
-def _inspect(folder: Path, manifest: dict,
-             count: int | None = None) -> tuple[str | None, bytes | None]:
-    """Why what the folder holds cannot be used, and the bytes of its finished table; neither if it
-    is new or can be continued."""
-    name = next((name for name in (MANIFEST, RUN) if (folder / name).exists()), None)
-    if name is None:
-        return "an unfinished write (no manifest)" if (folder / TABLE).exists() or any(
-            (folder / PARTS).glob("part-*")) else None, None
-    try:
-        record = json.loads((folder / name).read_text())
-        if record["schema"] not in (READABLE if name == MANIFEST else (SCHEMA,)):
-            return (f"written with schema {record['schema']}, this version reads "
-                    f"{' and '.join(map(str, READABLE))}"), None
-        if record["computed_from"] != manifest:
-            return "computed from another model, data, setting or version of the code", None
-        rows = record["rows" if name == MANIFEST else "count"]
-        if count not in (None, rows):
-            return f"of {rows} images, not of {count}", None
-        if name == RUN:
-            whole = record["part_size"] >= 1 and isinstance(record["sessions"], list)
-            return None if whole else "run.json is damaged", None
-        content = (folder / TABLE).read_bytes() if (folder / TABLE).exists() else b""
-        if record["sha256"] != hashlib.sha256(content).hexdigest():
-            return "the table is damaged (its digest is not the manifest's)", None
-        return None, content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        what = "the manifest" if name == MANIFEST else RUN
-        return f"{what} is damaged ({type(error).__name__})", None
-
-
-def complaint(folder: Path, manifest: dict) -> str | None:
-    """Why what the folder holds cannot be used for this manifest; ``None`` if it can, or if there
-    is nothing."""
-    return _inspect(folder, manifest)[0]
-
-
-def is_finished(folder: Path, manifest: dict, count: int) -> bool:
-    """Whether the folder holds the whole table of this manifest."""
-    return _inspect(folder, json.loads(json.dumps(manifest)), count)[1] is not None
 
 
 def _compute_parts(folder: Path, run: dict, pending: list[range], compute: Callable,
@@ -163,7 +66,7 @@ def _compute_parts(folder: Path, run: dict, pending: list[range], compute: Calla
             if len(missing) == len(pending):  # a folder exists only when something is in it
                 with plain_errors(folder):
                     (folder / PARTS).mkdir(parents=True, exist_ok=True)
-                    _write_json(folder / RUN, run)
+                    write_json(folder / RUN, run)
                     sync_folder(folder.parent)
             write_part(folder, rows, table, key, {"session": number, "seconds": seconds,
                                                   "finished": now()})
@@ -187,7 +90,7 @@ def _finish(folder: Path, run: dict, parts: list[tuple[pd.DataFrame, dict]]) -> 
                          "seconds": sum(notes["seconds"] for notes in own)})
     write_table(folder, table, run["computed_from"], sessions)
     with plain_errors(folder):
-        _remove_parts(folder)
+        remove_parts(folder)
     return table
 
 
@@ -200,7 +103,7 @@ def _continue(folder: Path, manifest: dict, count: int, compute: Callable, part_
     run = {"schema": SCHEMA, "computed_from": manifest, "part_size": part_size, "count": count,
            "sessions": []}
     with plain_errors(folder):
-        _remove_orphans(folder)
+        remove_orphans(folder)
         if (folder / RUN).exists():
             run = json.loads((folder / RUN).read_text())
     ranges = part_ranges(count, run["part_size"])
@@ -239,7 +142,7 @@ def keep_part(folder: Path, manifest: dict, count: int, rows: range, table: pd.D
     table_bytes(table)  # refused before anything is touched
     manifest = json.loads(json.dumps(manifest))
     with suppress(Busy), only_writer(folder, wait=False):
-        reason, content = _inspect(folder, manifest, count)
+        reason, content = inspect_table(folder, manifest, count)
         if reason is not None or content is not None:
             return False
         new = {"schema": SCHEMA, "computed_from": manifest, "part_size": part_size, "count": count,
@@ -256,7 +159,7 @@ def keep_part(folder: Path, manifest: dict, count: int, rows: range, table: pd.D
                                        "started": None} != {**own, "started": None}:
                 run["sessions"].append({**own, "started": now()})
                 (folder / PARTS).mkdir(parents=True, exist_ok=True)
-                _write_json(folder / RUN, run)
+                write_json(folder / RUN, run)
                 sync_folder(folder.parent)
         write_part(folder, rows, table, manifest_key(manifest),
                    {"session": len(run["sessions"]) - 1, "seconds": 0.0, "finished": now()})
@@ -301,16 +204,17 @@ def read_or_compute(folder: Path, manifest: dict, count: int,
     manifest = json.loads(json.dumps(manifest))  # as it is read again: tuples become lists
     with plain_errors(folder):
         # a finished table needs neither a lock nor a folder that can be written to
-        _, content = _inspect(folder, manifest, count)
+        _, content = inspect_table(folder, manifest, count)
     if content is not None:
         # of a writer that was killed before its last step
         if (folder / RUN).exists() or (folder / PARTS).exists():
             with suppress(OSError, ValueError), only_writer(folder):
-                _remove_parts(folder)
+                remove_parts(folder)
         return table_from_bytes(content)[0]
     check_writable(folder.parent)
     with only_writer(folder):
-        reason, content = _inspect(folder, manifest, count)  # another one may just have finished it
+        # another one may just have finished it
+        reason, content = inspect_table(folder, manifest, count)
         if content is not None:
             return table_from_bytes(content)[0]
         if reason is not None:

@@ -1,0 +1,78 @@
+"""Weights of a model entry, fetched from where the entry, timm or the hub says they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+
+from neuronpath_core.models.checkpoints import WeightsMissing, WeightSource, weight_source
+from neuronpath_core.models.weight_files import pin, read_state, verify
+from neuronpath_core.support.files import write_atomically
+from neuronpath_core.support.text import one_line
+
+
+def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> Path | None:
+    """Fetch a model entry's weights into a folder; what is there already, in it or in the Hugging
+    Face cache, is checked and kept.
+
+    Args:
+        spec, root: as of :func:`locate`.
+        folder: made if need be; the one to name by ``--weights`` afterwards.
+        progress: show a bar.
+
+    Returns:
+        The file; None where the entry needs none.
+
+    Raises:
+        ValueError: no network, another digest, a damaged file, a folder that cannot be written to,
+            or nothing that says where to fetch it from.
+    """
+    folder = Path(folder).expanduser()
+    source = weight_source(spec, root, folder)
+    path = source.find() if source else None
+    if source is None:
+        return None
+    if path is None and not (source.url or source.repository):
+        raise WeightsMissing(f"weights {source.name} not found; looked for {source.looked_in()}; "
+                             f"accepted: a url in the model entry, or the file there")
+    try:
+        if path is None:
+            target = folder / source.target
+            (target.parent if source.url else target).mkdir(parents=True, exist_ok=True)
+            path = _fetch_url(source.url, target, spec,
+                              progress) if source.url else _fetch_files(source, target)
+        pin(path, spec, verify(path, spec))
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise ValueError(f"weights {source.name} could not be fetched from "
+                         f"{source.url or source.repository} into {folder}: "
+                         f"{one_line(error, 200)}; "
+                         "accepted: a network connection and a folder with write permission, or "
+                         "the file put there by hand") from error
+    return path
+
+
+def _fetch_url(url: str, target: Path, spec: Mapping, progress: bool) -> Path:
+    def write(temporary: Path) -> None:
+        prefix = str(spec.get("sha256") or spec.get("sha256_prefix") or "").lower()
+        torch.hub.download_url_to_file(url, str(temporary), prefix or None, progress)
+        verify(temporary, {key: value for key, value in spec.items() if key != "weights"})
+        read_state(temporary)  # a connection that breaks leaves a short file and no error
+
+    write_atomically(target, write)
+    return target
+
+
+def _fetch_files(source: WeightSource, target: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        for file in source.files:
+            path = hf_hub_download(source.repository, file, revision=source.revision,
+                                   local_dir=target)
+    except EntryNotFoundError as error:
+        raise OSError(one_line(error)) from error
+    return Path(path)

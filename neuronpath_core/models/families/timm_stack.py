@@ -1,0 +1,144 @@
+"""What timm's networks of pre-norm blocks have in common, whatever their family.
+
+Accepted are class token or none, registers, LayerScale, QK-norm, gated FFNs, a norm before the
+blocks, any image size that the network itself takes, and every pooling that ends in one row of
+logits an image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from timm.layers import GatedMlp, GlobalResponseNormMlp, GluMlp, Mlp, PatchEmbed, SwiGLU
+from torch import Tensor, nn
+
+from neuronpath_core.families import Family, accepted
+from neuronpath_core.models.zero_shot import ZeroShotHead
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# what enters fc2 is a vector of neurons for each token, and what leaves it goes to the residual
+# stream
+FFNS = (Mlp, GluMlp, SwiGLU, GatedMlp, GlobalResponseNormMlp)
+GATED = (GluMlp, SwiGLU, GatedMlp)
+POOLED_SCOPES = {"token": "cls", "avg": "patch", "map": "patch", "max": "patch", "avgmax": "patch"}
+
+
+class TimmStack(Family):
+    """Questions that one timm network of pre-norm blocks answers as any other.
+
+    Attributes:
+        block: timm's class of the blocks.
+    """
+
+    block: type[nn.Module]
+
+    def check(self, model: nn.Module) -> None:
+        for name in ("forward", "forward_features"):
+            if getattr(type(model), name) is not getattr(self.kind, name):
+                raise ValueError(f"{type(model).__name__} has a {name} of its own; accepted: "
+                                 f"{accepted()}")
+        _check_ends(model)
+        for index, block in enumerate(model.blocks):
+            self._check_block(index, block)
+        if len(widths := sorted({block.mlp.fc2.in_features for block in model.blocks})) != 1:
+            raise ValueError(f"blocks have {', '.join(map(str, widths))} FFN neurons; accepted: "
+                             f"the same number of FFN neurons in all blocks")
+        if self.class_count(model) is None:
+            raise ValueError("the model has no classification head; accepted: a model with "
+                             "num_classes >= 1, or one inside neuronpath_core.zero_shot(...)")
+
+    def _check_block(self, index: int, block: nn.Module) -> None:
+        ffn = getattr(block, "mlp", None)
+        own = isinstance(block, self.block) and type(block).forward is self.block.forward
+        if not own or not _is_ffn(ffn):
+            raise ValueError(f"block {index} is {type(block).__name__} with FFN "
+                             f"{type(ffn).__name__}; accepted: timm's pre-norm "
+                             f"{self.block.__name__} whose FFN ends in a linear fc2 "
+                             f"({', '.join(each.__name__ for each in FFNS)})")
+
+    def run_block(self, model: nn.Module, index: int,
+                  stream: Float[Tensor, "copy token embed"]) -> Float[Tensor, "copy token embed"]:
+        return model.blocks[index](stream)
+
+    def logits(self, model: nn.Module,
+               stream: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch class"]:
+        return model.forward_head(model.norm(stream))
+
+    def class_count(self, model: nn.Module) -> int | None:
+        counts = {head.out_features if isinstance(head, (nn.Linear, ZeroShotHead)) else None
+                  for head in self.heads(model)}
+        return counts.pop() if len(counts) == 1 else None
+
+    def heads(self, model: nn.Module) -> list[nn.Module]:
+        """Return the modules that classify."""
+        return [model.head]
+
+    def head_of(self, model: nn.Module) -> tuple:
+        return isinstance(model.head, ZeroShotHead), self.class_count(model)
+
+    def first_weight(self, model: nn.Module) -> Float[Tensor, "embed channel height width"]:
+        return model.patch_embed.proj.weight
+
+    def pooled_scope(self, model: nn.Module) -> str:
+        if model.global_pool not in POOLED_SCOPES:
+            raise ValueError(f"scope 'auto' does not know global_pool={model.global_pool!r}; "
+                             f"accepted for it: scope='cls', scope='patch'")
+        return POOLED_SCOPES[model.global_pool]
+
+    def has_class_token(self, model: nn.Module) -> bool:
+        return model.cls_token is not None
+
+    def prefix_tokens(self, model: nn.Module) -> int:
+        return model.num_prefix_tokens
+
+    def classifies_alone(self, model: nn.Module) -> bool:
+        own = type(model)
+        plain_head = own.forward_head is self.kind.forward_head and own.pool is self.kind.pool
+        return (plain_head and model.global_pool == "token" and model.attn_pool is None
+                and model.cls_token is not None)
+
+    def token_count(self, model: nn.Module, size: tuple[int, int] | None = None) -> int:
+        patches = model.patch_embed
+        count = math.prod(patches.dynamic_feat_size(size)) if size else patches.num_patches or 0
+        return model.num_prefix_tokens + count
+
+    def image_sizes(self, model: nn.Module, size: tuple[int, int]) -> tuple[bool, str]:
+        patches = model.patch_embed
+        if patches.strict_img_size and patches.img_size:
+            height, width = patches.img_size
+            return tuple(size) == (height, width), f"{height}, {width})"
+        steps = (1, 1) if patches.dynamic_img_pad else patches.patch_size
+        fits = all(0 < side and side % step == 0 for side, step in zip(size, steps, strict=True))
+        return fits, f"height, width), multiples of {steps[0]} and {steps[1]}"
+
+    def kept_numbers(self, model: nn.Module, tokens: int) -> int:
+        block = model.blocks[0]
+        normed = not isinstance(getattr(block.mlp, "norm", nn.Identity()), nn.Identity)
+        a_neuron = 3 + 2 * isinstance(block.mlp, GATED) + normed
+        return (12 * model.embed_dim + a_neuron * block.mlp.fc2.in_features
+                + 2 * block.attn.num_heads * tokens)
+
+    def has_halves(self, block: nn.Module) -> bool:
+        return isinstance(block, self.block) and type(block).forward is self.block.forward
+
+
+def _check_ends(model: nn.Module) -> None:
+    """Raise ``ValueError`` unless pixels become tokens at once and the head pools the tokens."""
+    embed = model.patch_embed
+    if not isinstance(embed, PatchEmbed) or not isinstance(embed.proj, nn.Conv2d):
+        raise ValueError(f"patch embedding {type(embed).__name__} is not supported; accepted: "
+                         f"timm's PatchEmbed, pixels to tokens at once")
+    if embed.proj.kernel_size != embed.proj.stride:
+        raise ValueError(f"patches of {embed.proj.kernel_size} at steps of {embed.proj.stride} "
+                         f"overlap; accepted: patches side by side")
+    if model.global_pool == "":
+        raise ValueError("global_pool='' gives logits per token; accepted: a model that pools, "
+                         "such as 'token' or 'avg'")
+
+
+def _is_ffn(ffn: nn.Module | None) -> bool:
+    own_forward = type(ffn).forward in [each.forward for each in FFNS] if ffn is not None else False
+    return own_forward and isinstance(ffn, FFNS) and isinstance(ffn.fc2, nn.Linear)
