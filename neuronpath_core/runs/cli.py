@@ -122,6 +122,9 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
                    "disk.")
 @click.option("--force", is_flag=True,
               help="Run notebooks again even if nothing has changed since their last run.")
+@click.option("--stale", is_flag=True,
+              help="Leave out chapters beyond the paper's own whose stored outputs are those of "
+                   "this checkout.")
 @click.option("--store", is_flag=True,
               help="Also put the outputs into notebooks/: they become the reference that nbval "
                    "checks against.")
@@ -129,12 +132,15 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
               help="Notebooks at a time, each with its share of the CPU's cores.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Path | None,
-        check: bool, force: bool, store: bool, jobs: int,
+        check: bool, force: bool, stale: bool, store: bool, jobs: int,
         quiet: bool) -> None:
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
     root = project_root()
     folder = results_folder(root, profile, results)
     runs = plan(root, profile, list(notebooks), parameters, folder, store)
+    for each in [each for each in runs if stale and each.can_be_shown]:
+        runs.remove(each)
+        click.echo(f"{each.notebook}: its stored outputs are those of this checkout, not executed")
     found = run_problems(root, [each for each in runs if force or not each.is_current])
     if not check:
         demand(found)
