@@ -108,8 +108,8 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="digits")
     parser.add_argument("--notebooks", type=Path,
-                        help="folder of executed notebooks to be shown as they are (default: those of the "
-                             "profile's results, and stored outputs that are current)")
+                        help="folder of executed notebooks to be shown as they are (default: "
+                             "results of the profile, and stored outputs that are current)")
     parser.add_argument("--out", type=Path,
                         help="where the book is built (default: _build/<profile>)")
     arguments = parser.parse_args()

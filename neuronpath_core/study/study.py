@@ -36,7 +36,7 @@ from neuronpath_core.study.profiles import (
 )
 from neuronpath_core.study.store import tables as store
 from neuronpath_core.support.memory import parse_memory
-from neuronpath_core.support.sources import closure, fingerprint
+from neuronpath_core.support.sources import PACKAGE, closure, fingerprint
 from neuronpath_core.variants.sites import SiteModel
 
 # where what decides the numbers of a path table begins: all that these import, too; a change in any
@@ -49,10 +49,10 @@ IMAGES_PER_PART = 80
 IMAGES_AT_ONCE = 512  # decoded and held in memory for edited forward passes
 
 
-def code_fingerprint() -> str:
-    """SHA-256 over the sources that decide the numbers, see
+def code_fingerprint(package: Path = PACKAGE) -> str:
+    """SHA-256 over the sources of the library in this folder that decide the numbers, see
     :func:`~neuronpath_core.support.sources.fingerprint`."""
-    return fingerprint(closure(NUMERIC_MODULES))
+    return fingerprint(closure(NUMERIC_MODULES, package), package)
 
 
 def weights_sha256(target: TargetModel) -> str:

@@ -18,8 +18,14 @@ from neuronpath_core.study.profiles import (
     project_root,
 )
 from neuronpath_core.study.store.tables import StoreWarning
-from neuronpath_core.study.study import Study, code_fingerprint, weights_sha256
+from neuronpath_core.study.study import (
+    NUMERIC_MODULES,
+    Study,
+    code_fingerprint,
+    weights_sha256,
+)
 from neuronpath_core.support import memory
+from neuronpath_core.support.sources import PACKAGE, closure
 from tests import helpers, small_study
 from tests.helpers import refused
 
@@ -530,18 +536,18 @@ def test_other_code_is_a_new_search(small, searches, monkeypatch):
     assert len(searches) == 2
 
 
-def test_code_fingerprint_covers_every_numeric_source(tmp_path, monkeypatch):
-    library = Path(study_module.__file__).parent
-    for name in study_module.NUMERIC_SOURCES:
-        shutil.copy(library / name, tmp_path)
-    before = code_fingerprint()
-    monkeypatch.setattr(study_module, "__file__", str(tmp_path / "study.py"))
-    assert code_fingerprint() == before
-    for name in study_module.NUMERIC_SOURCES:
-        source = (tmp_path / name).read_text()
-        (tmp_path / name).write_text(source + "\n")
-        assert code_fingerprint() != before
-        (tmp_path / name).write_text(source)
+def test_code_fingerprint_covers_every_numeric_source(tmp_path):
+    package = tmp_path / "neuronpath_core"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = code_fingerprint(package)
+    assert before == code_fingerprint()
+    for folder in ("fast", "variants", "models", "images"):
+        assert any(path.parent.name == folder for path in closure(NUMERIC_MODULES))
+    for path in closure(NUMERIC_MODULES, package):
+        source = path.read_text()
+        path.write_text(source + "\nANOTHER = 1\n")
+        assert code_fingerprint(package) != before, path
+        path.write_text(source)
 
 
 def test_other_weights_are_a_new_search(small, searches):
