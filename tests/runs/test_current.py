@@ -70,6 +70,10 @@ def own(name: str) -> dict:
     return Chapter.read(ROOT, name).parameters
 
 
+SHAPES = {name for name in ALL
+          if "shapes" in (own(name).get("profile"), *own(name).get("profiles", ()))}
+
+
 def test_a_nested_module_that_all_search_with_makes_all_that_search_stale(study, before):
     searching = {name for name in ALL if {"models", "n_images"} & set(own(name))}
     assert len(searching) > 12
@@ -110,7 +114,7 @@ def test_measurements_and_the_papers_table_belong_to_the_chapters_that_read_them
 def test_a_profile_belongs_to_the_chapters_that_run_it(study, before):
     found = stale(study, before, "profiles/shapes.yml",
                   lambda text: text.replace("seed: 4", "seed: 5"))
-    assert found == {name for name in ALL if "shapes" in own(name).get("profiles", ())}
+    assert found == SHAPES
     # what it gives a notebook counts with the parameters of a run
     assert stale(study, before, "profiles/shapes.yml",
                  lambda text: text + "  06_pruning: {seed: 1}\n") == set()
@@ -124,7 +128,7 @@ def test_weights_belong_to_the_chapters_of_their_profile(study, before):
         found = {name for name, now in hashes(study).items() if now != before[name]}
     finally:
         path.write_bytes(content)
-    assert found == {name for name in ALL if "shapes" in own(name).get("profiles", ())}
+    assert found == SHAPES
 
 
 def test_parameters_of_a_run_and_of_the_notebook_count(study, before):
