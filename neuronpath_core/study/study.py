@@ -50,8 +50,8 @@ IMAGES_AT_ONCE = 512  # decoded and held in memory for edited forward passes
 
 
 def code_fingerprint(package: Path = PACKAGE) -> str:
-    """SHA-256 over the sources of the library in this folder that decide the numbers, see
-    :func:`~neuronpath_core.support.sources.fingerprint`."""
+    """SHA-256 over the sources of the library in this folder that decide the numbers, without
+    comments and docstrings."""
     return fingerprint(closure(NUMERIC_MODULES, package), package)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,12 @@ PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/repr
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("book")
-    done = subprocess.run([sys.executable, ROOT / "book/build.py", "--notebooks",
-                           ROOT / "notebooks", "--out", out], capture_output=True, text=True)
+    executed = Path(shutil.copytree(ROOT / "notebooks", out / "executed"))
+    nb = nbformat.read(executed / "02_table1.ipynb", 4)
+    nb.metadata["neuronpath"]["executed"] = current.record("0" * 64, 70.0)
+    nbformat.write(nb, executed / "02_table1.ipynb")
+    done = subprocess.run([sys.executable, ROOT / "book/build.py", "--notebooks", executed,
+                           "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return out / "html"
 
@@ -77,6 +82,11 @@ def test_the_pages_as_built(html):
                    for caption in captions), f"{name}: no numbered figure"
 
 
+def test_the_foot_of_a_page_is_drawn(html):
+    foot = pages(html)["notebooks/02_table1"].find_all(class_="admonition")[-1].get_text()
+    assert "When and on what" in foot and "in 70 s: " in foot and "PyTorch" in foot
+
+
 def test_equations_are_drawn_without_a_network(html):
     method = pages(html)["book/method"]
     assert len(method.find_all(class_="math")) > 20
@@ -104,8 +114,6 @@ def test_no_dead_widget(html):
 def test_a_wrong_number_name_stops_the_build(tmp_path):
     """The control: glue that names nothing must fail, otherwise a page could lose a number
     silently."""
-    import shutil
-
     source = tmp_path / "study"
     shutil.copytree(ROOT / "book", source / "book")
     for name in ("_config.yml", "_toc.yml"):
