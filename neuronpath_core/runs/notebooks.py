@@ -294,4 +294,7 @@ def store_outputs(root: Path, run: Run) -> None:
         # as they will be read: nbformat writes a text as a list of its lines
         written = Chapter(path, json.loads(nbformat.writes(stored)))
         noted["outputs"] = outputs_sha256(written.outputs)
+        before = Chapter.read(root, run.notebook).notes.get("executed", {})
+        if all(before.get(key) == noted[key] for key in ("sha256", "outputs")):
+            stored.metadata["neuronpath"]["executed"] = before  # when and where they were found
     write_atomically(path, lambda file: nbformat.write(stored, file))

@@ -412,6 +412,7 @@ def test_execute_keep_and_store(root, neuronpath, jobs):
     stored = nbformat.read(source, 4)
     nbformat.validate(stored)
     assert result(source) == "20"
+    assert len(stored.metadata["neuronpath"]["executed"].pop("outputs")) == 64
     assert stored == notebooks.normalise_notebook(nbformat.read(output, 4))
     assert [cell.source for cell in stored.cells] == ["# Title", "steps = 20\nseed = 0",
                                                       "steps + seed"]
