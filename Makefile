@@ -7,14 +7,18 @@ JOBS ?= 2
 THREADS = $(shell $(PYTHON) -c 'import os; print(max(1, (os.cpu_count() or 1) // $(JOBS)))')
 VENV := .venv
 BIN := $(VENV)/bin
+# what the book needs, and what the tests need beside it
 READY := $(VENV)/.ready
+TESTS_READY := $(VENV)/.ready-tests
+# modules are compiled when they are first imported: to compile all of them takes longer than the rest of the installation
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 .PHONY: book test install lint weights notebooks bench clean help
 
 help:
-	@echo "make book       execute the notebooks of a profile (PROFILE=digits) and build the book"
-	@echo "make test       lint, unit tests, and every notebook executed again and compared with its stored outputs"
+	@echo "make book       execute the paper's chapters and what has changed, and build the book (PROFILE=digits; ALL=1: execute every chapter)"
+	@echo "make test       lint, unit tests, and the same chapters executed again and compared with their stored outputs (ALL=1: every chapter)"
 	@echo "make install    set up .venv, and nothing else"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
 	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
@@ -25,28 +29,33 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
 	@echo "== setting up $(VENV) (PyTorch is large: a few minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test]"
+	@$(INSTALL) -e ".[book]"
+	@touch $@
+
+$(TESTS_READY): $(READY)
+	@echo "== adding what the tests need to $(VENV)"
+	@$(INSTALL) -e ".[book,test]"
 	@touch $@
 
 book: $(READY)
 	@echo "== executing the notebooks of profile $(PROFILE)"
-	@$(BIN)/neuronpath run --profile $(PROFILE) --jobs $(JOBS)
+	@$(BIN)/neuronpath run --profile $(PROFILE) --jobs $(JOBS) $(if $(ALL),,--stale)
 	@echo "== building the book"
 	@$(BIN)/python book/build.py --profile $(PROFILE)
 
 test: lint
 	@echo "== unit tests"
 	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup tests
-	@echo "== executing every notebook and comparing it with its stored outputs (minutes)"
+	@echo "== executing notebooks and comparing them with their stored outputs (minutes)"
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 		NEURONPATH_RESULTS="$$results" NEURONPATH_WAIT=1 OMP_NUM_THREADS=$(THREADS) $(RUN_PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder \
-		-v --nbval --nbval-current-env --nbval-cell-timeout 1800 --durations 10 notebooks
+		-v --nbval --nbval-current-env --nbval-cell-timeout 1800 $(if $(ALL),--every-notebook) --durations 10 notebooks
 	@echo "== all checks passed; what they compare with is in notebooks/ and tests/"
 
-install: $(READY)
+install: $(TESTS_READY)
 	@echo "the command is $(BIN)/neuronpath"
 
-lint: $(READY)
+lint: $(TESTS_READY)
 	@echo "== lint"
 	@$(BIN)/ruff check .
 
@@ -54,7 +63,7 @@ notebooks: $(READY)
 	@$(BIN)/neuronpath run --store
 
 bench: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@$(INSTALL) -e ".[bench]"
 	@echo "== timing (minutes; nothing else should run meanwhile)"
 	@$(BIN)/python -m benchmarks --device $(DEVICE)
 

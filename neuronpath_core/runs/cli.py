@@ -97,6 +97,9 @@ def _places(command):
                    "disk.")
 @click.option("--force", is_flag=True,
               help="Run notebooks again even if nothing has changed since their last run.")
+@click.option("--stale", is_flag=True,
+              help="Leave out chapters beyond the paper's own whose stored outputs are those of "
+                   "this checkout.")
 @click.option("--store", is_flag=True,
               help="Also put the outputs into notebooks/: they become the reference that nbval "
                    "checks against.")
@@ -104,7 +107,7 @@ def _places(command):
               help="Notebooks at a time, each with its share of the CPU's cores.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Path | None,
-        check: bool, force: bool, store: bool, jobs: int,
+        check: bool, force: bool, stale: bool, store: bool, jobs: int,
         quiet: bool) -> None:
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
     root = project_root()
@@ -113,7 +116,7 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     from neuronpath_core.runs import commands
 
     commands.run(root, folder, profile, list(notebooks), parameters, check=check, force=force,
-                 store=store, jobs=jobs, progress=not quiet)
+                 stale=stale, store=store, jobs=jobs, progress=not quiet)
 
 
 def _steps(text: str | None) -> int | list[int] | str | None:

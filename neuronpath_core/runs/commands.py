@@ -43,9 +43,12 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
 
 
 def run(root: Path, folder: Path, profile: str, notebooks: list[str], parameters: dict[str, Any],
-        check: bool, force: bool, store: bool, jobs: int, progress: bool) -> None:
+        check: bool, force: bool, stale: bool, store: bool, jobs: int, progress: bool) -> None:
     """``neuronpath run``: execute notebooks of the study in ``root`` with results in ``folder``."""
     runs = plan(root, profile, notebooks, parameters, folder, store)
+    for each in [each for each in runs if stale and each.can_be_shown]:
+        runs.remove(each)
+        click.echo(f"{each.notebook}: its stored outputs are those of this checkout, not executed")
     found = run_problems(root, [each for each in runs if force or not each.is_current])
     if not check:
         demand(found)

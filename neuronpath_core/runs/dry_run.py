@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from neuronpath_core.cost.estimate import (
     measure,
     reading_seconds,
 )
-from neuronpath_core.cost.passes import Passes, knowledge_passes
+from neuronpath_core.cost.work import Work
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.models.preprocessing import model_preprocessing
+from neuronpath_core.runs.chapter import Chapter
+from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run
-from neuronpath_core.runs.parameters import own_parameters
+from neuronpath_core.runs.parameters import is_image_count, own_parameters
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.profiles import load_profile, model_entries
 from neuronpath_core.support.memory import memory_limit
@@ -31,86 +33,8 @@ from neuronpath_core.target import TargetModel
 
 # a notebook's kernel, imports, tables and figures
 NOTEBOOK_SECONDS = 10.0
-# chapters whose searches are not counted one by one: the seconds that they took with their own
-# parameters on two CPU cores, and those that one default search, with its draft, was estimated to
-# take there for every model and image that their parameters name
-REFERENCE = {
-    "07_search_cost": (94, 1.2), "08_benchmarks": (8, None), "09_planted_paths": (97, None),
-    "10_score_or_search": (254, 6.3), "11_controls": (116, 56.7),
-    "12_as_published": (66, 20.4), "13_stability": (74, 24.5),
-    "14_similarity_in_numbers": (56, 27.0), "15_pruning_honest": (106, 16.8),
-    "16_mae_against_supervised": (64, 5.6), "17_attention_paths": (38, 2.0),
-}
 STORED_TABLES = 6  # of every model and image that such a chapter names
-IMAGE_COUNTS = ("n_images", "agreement_images", "pool_images", "pruning_images")
 TOTAL = "total"
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a chapter does with each of its models.
-
-    Attributes:
-        tables: ``(images, which of the data's, settings)`` of path tables, each searched once
-            however many chapters want it.
-        by_top: the same for numbers of neurons that are searched together after the last of
-            ``tables``, and share its first block's scores.
-        passes: ``(images, copies at once, passes for one image, how often it is read)``.
-        drafted: the same where a draft is made in single precision.
-    """
-
-    tables: list[tuple[int, str, dict]] = field(default_factory=list)
-    by_top: list[tuple[int, str, dict]] = field(default_factory=list)
-    passes: list[tuple[int, int, Callable[[TargetModel], Passes],
-                       int]] = field(default_factory=list)
-    drafted: list[tuple[int, int, Callable[[TargetModel], Passes],
-                        int]] = field(default_factory=list)
-
-
-def _forwards(count: int) -> Callable[[TargetModel], Passes]:
-    return lambda target: Passes(forward=count * target.n_blocks)
-
-
-def _search_settings(values: Mapping[str, Any]) -> dict:
-    return {name: values[name] for name in ("context", "quadrature", "steps", "nodes")
-            if name in values}
-
-
-def _knowledge(values: Mapping[str, Any]) -> Work:
-    return Work(drafted=[(values["n_images"], values["steps"],
-                          lambda target: knowledge_passes(target, values["steps"]), 1)])
-
-
-def _interventions(values: Mapping[str, Any]) -> Work:
-    count = values["n_images"]
-    settings = _search_settings(values) | {"seed": values["seed"]}
-    edits = 1 + 2 * len(values["methods"])
-    return Work([(count, "all", {"method": method} | settings) for method in values["methods"]],
-                passes=[(count, 1, _forwards(edits), edits)])
-
-
-def _class_paths(values: Mapping[str, Any]) -> Work:
-    settings, compared = _search_settings(values), values.get("agreement_images")
-    ways = [settings, {"context": "full", "quadrature": "gauss-legendre",
-                       "steps": [32, 16, 8, 4]}] if compared else []
-    return Work([(values["n_images"], "all", settings), *((compared, "all", way) for way in ways)])
-
-
-def _pruning(values: Mapping[str, Any]) -> Work:
-    count, settings = values["n_images"], _search_settings(values)
-    probing = round(0.8 * count)
-    cells = len(values["tops"]) * len(values["shares"]) * values["repeats"]
-    alone = [(count, "all", settings)] * (1 in values["tops"])
-    together = [(probing, "probing", settings | {"top": top})
-                for top in dict.fromkeys(values["tops"]) if top > 1]
-    masked = (count - probing, 1, _forwards(3 * cells), cells)
-    return Work(alone + together[:1], together[1:],
-                [(probing, 1, _forwards(1), 1), (count - probing, 1, _forwards(1), 1)], [masked])
-
-
-COUNTED = {"01_knowledge_neurons": _knowledge, "02_table1": _interventions,
-           "03_probability_deviation": _interventions, "04_class_paths": _class_paths,
-           "05_class_similarity": _class_paths, "06_pruning": _pruning}
 
 
 def estimate_run(root: Path, runs: Iterable[Run], seconds: float = 1.0,
@@ -118,9 +42,10 @@ def estimate_run(root: Path, runs: Iterable[Run], seconds: float = 1.0,
     """What a planned run costs: every model is timed on its device for a moment, with random
     weights, and no notebook is executed.
 
-    Chapters 1 to 6 are counted search by search, a path table that several of them want once.  The
-    others are scaled from the seconds that they took with their own parameters, by what a default
-    search of their images and models takes here and took there.
+    Chapters whose metadata name a ``cost`` are counted search by search, a path table that several
+    of them want once.  The others are scaled from the seconds that, as their metadata say, they
+    took with their own parameters, by what a default search of their images and models takes here
+    and took there.
 
     Args:
         root: the study's folder.
@@ -207,27 +132,37 @@ class _Bench:
 def _cost(bench: _Bench, searched: set, notebook: str,
           values: Mapping[str, Any]) -> tuple[int, int, Estimate, str]:
     profiles = values.get("profiles") or ([values["profile"]] if "profile" in values else [])
-    images = sum(values.get(name) or 0 for name in IMAGE_COUNTS)
-    known, reference = REFERENCE.get(notebook, (0, 0))
-    if reference is None or not profiles or (not images and notebook not in COUNTED):
-        return 0, 0, Estimate(seconds=known or NOTEBOOK_SECONDS), "fixed"
+    images = sum(values[name] or 0 for name in values if is_image_count(name))
+    chapter = Chapter.read(bench.root, notebook)
+    known, took = chapter.cost, chapter.notes.get("took", {})
+    if not profiles or known is None and (not images or took and "search" not in took):
+        return 0, 0, Estimate(seconds=took.get("seconds", NOTEBOOK_SECONDS)), "fixed"
     device, dtype = values.get("device", "cpu"), values.get("dtype", "float64")
     asked = [(profile, name) for profile in profiles for name in values.get("models")
              or list(bench.profile(profile)["models"])]
     cost = Estimate(seconds=NOTEBOOK_SECONDS)
-    if notebook in COUNTED:
-        work = COUNTED[notebook](values)
+    if known is not None:
+        work = known(values)
         for profile, name in asked:
             cost += _counted(bench.model(profile, name, device, dtype), work,
                              (profile, name, device, dtype, values.get("seed", 0)), searched)
         return len(asked), values["n_images"], cost, "counted"
-    once = [estimate_paths(bench.model(profile, name, device, dtype), images, {}) for profile,
-            name in asked]
-    ratios = [(took - NOTEBOOK_SECONDS) / there for took, there in REFERENCE.values() if there]
-    times = (known - NOTEBOOK_SECONDS) / reference if reference else statistics.median(ratios)
-    for each in once:
+    times = _searches(took) if took else statistics.median(_known_searches(bench.root))
+    for profile, name in asked:
+        each = estimate_paths(bench.model(profile, name, device, dtype), images, {})
         cost += Estimate(times * each.seconds, each.memory_bytes, STORED_TABLES * each.disk_bytes)
-    return len(asked), images, cost, "scaled" if reference else "guessed"
+    return len(asked), images, cost, "scaled" if took else "guessed"
+
+
+def _searches(took: Mapping[str, float]) -> float:
+    """How many default searches a chapter took."""
+    return (took["seconds"] - NOTEBOOK_SECONDS) / took["search"]
+
+
+def _known_searches(root: Path) -> list[float]:
+    """Those of every chapter that was timed; of none, one."""
+    took = [Chapter.read(root, name).notes.get("took", {}) for name in notebook_names(root)]
+    return [_searches(each) for each in took if "search" in each] or [1.0]
 
 
 def _counted(measured: Measured, work: Work, identity: tuple, searched: set) -> Estimate:

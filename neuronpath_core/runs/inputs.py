@@ -1,25 +1,27 @@
-"""A profile's images and weights, told apart without opening them: a notebook that was executed
+"""A profile's images and weights, told apart without loading them: a notebook that was executed
 with others is executed again."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.readers import NO_STAMP
 from neuronpath_core.models.checkpoints import locate
+from neuronpath_core.models.weight_files import file_sha256
 from neuronpath_core.study.profiles import model_entries
 
 
 def inputs_sha256(root: Path, entries: Mapping) -> str:
-    """SHA-256 over names, sizes and times of change of the files that a profile's images and
-    weights are read from; what is missing counts as that.
+    """SHA-256 over what tells apart the files that a profile's images and weights are read from,
+    wherever they lie; what is missing counts as that.
 
-    Neither where they lie nor the files in the project's ``data/``, whose digests are recorded
-    there.
+    Weights in the project's ``data/`` are told apart by their digests, other files by name, size
+    and time of change.
     """
     return hashlib.sha256(repr([_weights(root, spec) for spec in model_entries(entries).values()]
                                + _images(root, entries["dataset"])).encode()).hexdigest()
@@ -30,10 +32,18 @@ def _weights(root: Path, spec: Mapping) -> tuple | None:
         path = locate(spec, root)
     except ValueError:  # said before any work by whoever needs them
         return None
-    if path is None or path.is_relative_to(root / "data"):
+    if path is None:
         return None
     status = path.resolve().stat()
-    return path.name, status.st_size, status.st_mtime_ns
+    told_by = status.st_size, status.st_mtime_ns
+    if path.is_relative_to(root / "data"):
+        return path.name, _digest(path, *told_by)
+    return path.name, *told_by
+
+
+@cache
+def _digest(path: Path, _size: int, _changed: int) -> str:
+    return file_sha256(path)
 
 
 def _images(root: Path, dataset: Mapping) -> list[tuple]:

@@ -14,22 +14,13 @@ from safetensors import SafetensorError, safe_open
 from neuronpath_core.images.classes import check_classes
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models import checkpoints
+from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
-from neuronpath_core.runs.parameters import COMPARING, own_parameters
+from neuronpath_core.runs.parameters import is_image_count, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from neuronpath_core.study.targets import outline
 from neuronpath_core.support.files import write_atomically
 from neuronpath_core.support.text import one_line
-
-# what these chapters start from cannot be had of any models and images
-LACKING = {
-    "12_as_published": "it starts from images normalised with mean = std = 0.5",
-    "13_stability": "it needs models trained again from other seeds, and checkpoints of one "
-                    "training",
-    "14_similarity_in_numbers": "it needs a taxonomy of the classes",
-    "16_mae_against_supervised": "it needs models trained again from other seeds",
-}
-COUNTS = ("n_images", "agreement_images", "pool_images")
 
 
 def model_entry(text: str) -> tuple[str, dict]:
@@ -57,10 +48,16 @@ def model_entry(text: str) -> tuple[str, dict]:
 
 
 def lacking(root: Path, models: int) -> dict[str, str]:
-    """Notebooks that a profile of so many models lacks something for, each with what it lacks."""
-    reasons = LACKING | (dict.fromkeys(COMPARING, "it compares two models") if models < 2 else {})
-    return {notebook: reason for notebook, reason in sorted(reasons.items())
-            if notebook in notebook_names(root)}
+    """Notebooks that a profile of so many models lacks something for, each with what it lacks, as
+    their metadata say."""
+    found = {}
+    for notebook in notebook_names(root):
+        notes = Chapter.read(root, notebook).notes
+        if "lacks" in notes:
+            found[notebook] = notes["lacks"]
+        elif models < (least := notes.get("least_models", 1)):
+            found[notebook] = f"it compares {least} models"
+    return found
 
 
 def notebook_parameters(root: Path, classes: int,
@@ -70,10 +67,12 @@ def notebook_parameters(root: Path, classes: int,
     which fewer places keep the paths of those models, not of any."""
     digits = len(load_part(load_profile(DEFAULT_PROFILE, root)["dataset"], "held_out").class_names)
     found = {}
-    for notebook in [each for each in notebook_names(root) if each not in LACKING]:
+    for notebook in notebook_names(root):
+        if "lacks" in Chapter.read(root, notebook).notes:
+            continue
         own = own_parameters(root, notebook)
         found[notebook] = {name: classes * min(per_class, max(1, round(own[name] / digits)))
-                           for name in COUNTS if name in own}
+                           for name in own if is_image_count(name)}
         if "nodes" in own:
             found[notebook]["nodes"] = None
     return {notebook: values for notebook, values in found.items() if values}

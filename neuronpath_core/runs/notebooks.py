@@ -3,18 +3,19 @@ that says nothing."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
-from neuronpath_core.runs.inputs import inputs_sha256
+from neuronpath_core.runs.current import Hashes, is_stored, outputs_sha256, record
 from neuronpath_core.runs.parameters import (
     check_parameters,
     own_parameters,
@@ -52,21 +53,12 @@ def normalise_notebook(nb: NotebookNode) -> NotebookNode:
     return nb
 
 
-def after(notebook: Path) -> str | None:
-    """The notebook whose path tables this one uses, which its metadata name: side by side with it,
-    it would only wait."""
-    return _noted(notebook).get("after")
-
-
-def seconds(notebook: Path) -> float:
-    """About what the notebook takes on one core with its own parameters, as its metadata say;
-    nothing where they do not."""
-    return float(_noted(notebook).get("seconds", 0))
-
-
-def _noted(notebook: Path) -> dict:
-    """What a notebook's metadata say for :mod:`~neuronpath_core.runs.executions`."""
-    return json.loads(notebook.read_text())["metadata"].get("neuronpath", {})
+def stored_notebooks(root: Path) -> list[str]:
+    """The notebooks beyond the paper's own whose stored outputs are those of this checkout."""
+    hashes, chapters = Hashes(root), {name: Chapter.read(root, name)
+                                      for name in notebook_names(root)}
+    return [name for name, chapter in chapters.items() if not chapter.is_of_the_paper
+            and is_stored(chapter, hashes.sha256(name, {}))]
 
 
 @dataclass(frozen=True)
@@ -76,10 +68,13 @@ class Run:
     Attributes:
         notebook, parameters: which, and with what.
         output: where its output goes.
-        made_from: digest of what that would be made from.
+        made_from: hash of what that would be made from, see :mod:`~neuronpath_core.runs.current`.
         after: the notebook whose path tables it uses.
         seconds: about what it takes on one core with its own parameters, as its metadata say; side
             by side the longest are begun first.
+        device: that it computes on.
+        is_stored: whether the outputs in ``notebooks/`` are what it would find.
+        is_of_the_paper: whether it is a section of the paper.
     """
 
     notebook: str
@@ -88,6 +83,9 @@ class Run:
     made_from: str
     after: str | None = None
     seconds: float = 0.0
+    device: str = "cpu"
+    is_stored: bool = False
+    is_of_the_paper: bool = False
 
     @property
     def record(self) -> Path:
@@ -95,26 +93,16 @@ class Run:
         return self.output.with_suffix(".made_from")
 
     @property
+    def can_be_shown(self) -> bool:
+        """Whether the stored outputs stand for an execution here: those of chapters beyond the
+        paper's own do, if nothing that they are made from has changed since."""
+        return self.is_stored and not self.is_of_the_paper
+
+    @property
     def is_current(self) -> bool:
         """Whether the output exists and nothing that it depends on has changed since."""
         there = self.output.is_file() and self.record.is_file()
         return there and self.record.read_text() == self.made_from
-
-
-def _digest(root: Path, notebook: Path, profile: str, parameters: Mapping[str, Any],
-            inputs: str) -> str:
-    digest = hashlib.sha256(json.dumps([profile, dict(parameters), inputs],
-                                       sort_keys=True).encode())
-    # all profiles: a notebook may take more than the one that it is run with
-    sources = [*sorted((root / "profiles").glob("*.yml")), *sorted((root / "data").rglob("*.csv")),
-               *sorted((root / "data").rglob("*.json")),
-               *sorted((root / "benchmarks").glob("*.json")),
-               *sorted((root / "neuronpath_core").rglob("*.py"))]
-    for path in sources:
-        digest.update(path.read_bytes())
-    cells = json.loads(notebook.read_text())["cells"]
-    digest.update(json.dumps([cell["source"] for cell in cells]).encode())
-    return digest.hexdigest()
 
 
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
@@ -131,7 +119,7 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     """
     chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides), store), []
     entries = load_profile(profile, root)
-    checks, inputs = parameter_checks(root, entries), inputs_sha256(root, entries)
+    checks, hashes = parameter_checks(root, entries), Hashes(root)
     known = {name: own_parameters(root, name) for name in chosen}
     for name in overrides:
         if not any(name in names for names in known.values()):
@@ -142,15 +130,18 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     for notebook, names in known.items():
         parameters = profile_parameters(profile, entries, notebook, names)
         parameters.update({name: value for name, value in overrides.items() if name in names})
+        chapter = Chapter.read(root, notebook)
         # its own values too: they need not fit another profile
         check_parameters(notebook, list(names), checks,
                          {name: value for name, value in names.items() if name in checks}
-                         | parameters)
-        made_from = _digest(root, root / "notebooks" / f"{notebook}.ipynb", profile, parameters,
-                            inputs)
-        file = f"{notebook}.ipynb"
-        runs.append(Run(notebook, parameters, results / "notebooks" / file, made_from,
-                        after(root / "notebooks" / file), seconds(root / "notebooks" / file)))
+                         | parameters, chapter.notes.get("least_models", 1))
+        made_from = hashes.sha256(notebook, parameters)
+        runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb",
+                        made_from, chapter.notes.get("after"),
+                        float(chapter.notes.get("seconds", 0)),
+                        (names | parameters).get("device", "cpu"),
+                        profile == DEFAULT_PROFILE and is_stored(chapter, made_from),
+                        chapter.is_of_the_paper))
     check_writable(results / "notebooks")
     return runs
 
@@ -175,7 +166,7 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
     """
     import papermill
 
-    failed = run.output.with_suffix(".failed.ipynb")
+    failed, begun = run.output.with_suffix(".failed.ipynb"), time.monotonic()
 
     def write(working: Path) -> None:
         try:
@@ -193,6 +184,7 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
         except RuntimeError as error:  # the kernel died or could not start
             raise NotebookError(f"notebook {run.notebook}: {one_line(error)}") from error
         run.record.unlink(missing_ok=True)
+        _keep_record(working, record(run.made_from, time.monotonic() - begun, run.device))
 
     with plain_errors(results):
         write_atomically(run.output, write)
@@ -200,14 +192,54 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
         failed.unlink(missing_ok=True)
 
 
+def _keep_record(output: Path, executed: Mapping[str, Any]) -> None:
+    content = json.loads(output.read_text(encoding="utf-8"))
+    content["metadata"].setdefault("neuronpath", {})["executed"] = dict(executed)
+    output.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """The notebook ``source`` with the outputs of ``executed``, whose code is the same; its texts
+    and the words below its figures may have been changed since.
+
+    A cell with parameters of the run is put where papermill puts it.
+    """
+    nb, cells = deepcopy(source), []
+    computed = [cell for cell in executed.cells if cell.cell_type == "code"]
+    given = [cell for cell in computed if "injected-parameters" in cell.metadata.get("tags", [])]
+    outputs = iter([cell for cell in computed if cell not in given])
+    for cell in nb.cells:
+        cells.append(cell)
+        if cell.cell_type == "code":
+            ran = next(outputs)
+            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+            cells += given if "parameters" in cell.metadata.get("tags", []) else []
+    nb.cells = cells
+    for key in ("widgets", "language_info"):
+        nb.metadata.pop(key, None)
+        if key in executed.metadata:
+            nb.metadata[key] = executed.metadata[key]
+    if noted := executed.metadata.get("neuronpath", {}).get("executed"):
+        nb.metadata.setdefault("neuronpath", {})["executed"] = noted
+    return nb
+
+
 def store_outputs(root: Path, run: Run) -> None:
-    """Put an executed notebook, without what changes from run to run, in place of the one it was
-    made from."""
+    """Put the outputs of an executed notebook, without what changes from run to run, in place of
+    those of the one it was made from, with the record of its execution."""
     import nbformat
 
-    executed = normalise_notebook(nbformat.read(run.output, as_version=4))
+    path = root / "notebooks" / f"{run.notebook}.ipynb"
+    executed = nbformat.read(run.output, as_version=4)
     if any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells):
         raise ValueError(f"notebook {run.notebook} ran with other parameters than its own; "
                          f"accepted: a run with none")
-    write_atomically(root / "notebooks" / f"{run.notebook}.ipynb",
-                     lambda path: nbformat.write(executed, path))
+    stored = normalise_notebook(with_outputs(nbformat.read(path, as_version=4), executed))
+    if noted := stored.metadata.get("neuronpath", {}).get("executed"):
+        # as they will be read: nbformat writes a text as a list of its lines
+        written = Chapter(path, json.loads(nbformat.writes(stored)))
+        noted["outputs"] = outputs_sha256(written.outputs)
+        before = Chapter.read(root, run.notebook).notes.get("executed", {})
+        if all(before.get(key) == noted[key] for key in ("sha256", "outputs")):
+            stored.metadata["neuronpath"]["executed"] = before  # when and where they were found
+    write_atomically(path, lambda file: nbformat.write(stored, file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +15,10 @@ from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build
 from neuronpath_core.quadrature import QUADRATURES
+from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.scores import METHODS
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, profile_names
 from neuronpath_core.variants.sites import SITES
-
-COMPARING = ("01_knowledge_neurons",)  # one model with another
 
 
 def _whole(least: int) -> Callable[[Any], bool]:
@@ -86,7 +84,7 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
                   "a whole number of at least 1, auto, or null for the rule's own number"),
         "nodes": (lambda value: value is None or _whole(1)(value),
                   "a whole number of at least 1, or null for as many as steps"),
-        **dict.fromkeys(("n_images", "agreement_images", "pool_images", "pruning_images"), images),
+        **dict.fromkeys(image_counts(root), images),
         **dict.fromkeys(("top", "toys", "repeats", "width", "draws", "budget"), positive),
         **dict.fromkeys(("splits", "networks"), (_whole(2), "a whole number of at least 2")),
         "shown": (lambda value: value is None or _list_of(_whole(0))(value),
@@ -108,13 +106,20 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any
     }
 
 
+def is_image_count(name: str) -> bool:
+    """Whether a parameter is a number of images, as its name says: ``pool_images``."""
+    return name.endswith("_images")
+
+
+def image_counts(root: Path) -> list[str]:
+    """The parameters of any notebook that are numbers of images."""
+    return sorted({name for path in (root / "notebooks").glob("[0-9]*.ipynb")
+                   for name in own_parameters(root, path.stem) if is_image_count(name)})
+
+
 def own_parameters(root: Path, notebook: str) -> dict[str, Any]:
     """The parameters that a notebook declares, with their values."""
-    import papermill
-
-    return {name: ast.literal_eval(parameter["default"])
-            for name, parameter in papermill.inspect_notebook(str(root / "notebooks"
-                                                                  / f"{notebook}.ipynb")).items()}
+    return Chapter.read(root, notebook).parameters
 
 
 def profile_parameters(profile: str, entries: Mapping, notebook: str,
@@ -141,9 +146,9 @@ def profile_parameters(profile: str, entries: Mapping, notebook: str,
 
 def check_parameters(notebook: str, known: list[str],
                      checks: Mapping[str, tuple[Callable[[Any], bool], str]],
-                     values: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for a parameter that the notebook does not have or a value that it does
-    not accept."""
+                     values: Mapping[str, Any], least_models: int = 1) -> None:
+    """Raise ``ValueError`` for a parameter that the notebook does not have, a value that it does
+    not accept, or fewer models than the notebook compares."""
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"notebook {notebook} has no parameter {name!r}; accepted: "
@@ -159,6 +164,6 @@ def check_parameters(notebook: str, known: list[str],
         if not fits:
             raise ValueError(f"parameter {name} of notebook {notebook} cannot be {value!r}; "
                              f"accepted: {words}")
-        if name == "models" and notebook in COMPARING and len(value) < 2:
-            raise ValueError(f"notebook {notebook} compares two models, and models are {value!r}; "
-                             f"accepted: two or more")
+        if name == "models" and len(value) < least_models:
+            raise ValueError(f"notebook {notebook} compares {least_models} models, and models are "
+                             f"{value!r}; accepted: {least_models} or more")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build, checkpoints
+from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.notebooks import Run
 from neuronpath_core.runs.parameters import own_parameters
 from neuronpath_core.study.engine_choice import chosen_engine
@@ -30,7 +29,7 @@ def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
     named: dict[str, list[str]] = {}
     for run in runs:
         values = own_parameters(root, run.notebook) | run.parameters
-        if not _reads_profile(root, run.notebook):
+        if not Chapter.read(root, run.notebook).reads_profile:
             continue
         for profile in dict.fromkeys([values["profile"]] if "profile" in values
                                      else values.get("profiles", [])):
@@ -39,17 +38,6 @@ def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
             named.setdefault(profile, []).extend(own or load_profile(profile, root)["models"])
     return {profile: [model for model in load_profile(profile, root)["models"] if model in names]
             for profile, names in named.items()}
-
-
-def _reads_profile(root: Path, notebook: str) -> bool:
-    cells = json.loads((root / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    try:
-        names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)
-                 and isinstance(node.ctx, ast.Load)}
-    except SyntaxError:  # a line that IPython alone understands
-        return True
-    return bool({"profile", "profiles"} & names)
 
 
 def run_problems(root: Path, runs: Iterable[Run]) -> Iterator[str]:

@@ -4,11 +4,12 @@ the packages."""
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from neuronpath_core.support.sources import closure, fingerprint
+from neuronpath_core.support.sources import PACKAGE, closure, fingerprint
 from neuronpath_core.target import TargetModel
 
 # where what decides the numbers of a path table begins: all that these import, too; a change in any
@@ -19,10 +20,10 @@ NUMERIC_MODULES = ("neuronpath_core.paths", "neuronpath_core.variants.sites",
 PACKAGES, PICTURE_PACKAGES = ("torch", "timm"), ("pillow", "torchvision")
 
 
-def code_fingerprint() -> str:
-    """SHA-256 over the sources that decide the numbers, see
-    :func:`~neuronpath_core.support.sources.fingerprint`."""
-    return fingerprint(closure(NUMERIC_MODULES))
+def code_fingerprint(package: Path = PACKAGE) -> str:
+    """SHA-256 over the sources of the library in this folder that decide the numbers, without
+    comments and docstrings."""
+    return fingerprint(closure(NUMERIC_MODULES, package), package)
 
 
 def weights_sha256(target: TargetModel) -> str:

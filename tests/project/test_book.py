@@ -3,16 +3,24 @@ network."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from urllib.parse import unquote, urlparse
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
+from neuronpath_core.runs.notebooks import Run, plan, store_outputs
+from neuronpath_core.study.profiles import results_folder
+from tests import small_study
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",
@@ -22,8 +30,12 @@ PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/repr
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("book")
-    done = subprocess.run([sys.executable, ROOT / "book/build.py", "--notebooks",
-                           ROOT / "notebooks", "--out", out], capture_output=True, text=True)
+    executed = Path(shutil.copytree(ROOT / "notebooks", out / "executed"))
+    nb = nbformat.read(executed / "02_table1.ipynb", 4)
+    nb.metadata["neuronpath"]["executed"] = current.record("0" * 64, 70.0)
+    nbformat.write(nb, executed / "02_table1.ipynb")
+    done = subprocess.run([sys.executable, ROOT / "book/build.py", "--notebooks", executed,
+                           "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return out / "html"
 
@@ -71,6 +83,11 @@ def test_the_pages_as_built(html):
                    for caption in captions), f"{name}: no numbered figure"
 
 
+def test_the_foot_of_a_page_is_drawn(html):
+    foot = pages(html)["notebooks/02_table1"].find_all(class_="admonition")[-1].get_text()
+    assert "When and on what" in foot and "in 70 s: " in foot and "PyTorch" in foot
+
+
 def test_equations_are_drawn_without_a_network(html):
     method = pages(html)["book/method"]
     assert len(method.find_all(class_="math")) > 20
@@ -98,8 +115,6 @@ def test_no_dead_widget(html):
 def test_a_wrong_number_name_stops_the_build(tmp_path):
     """The control: glue that names nothing must fail, otherwise a page could lose a number
     silently."""
-    import shutil
-
     source = tmp_path / "study"
     shutil.copytree(ROOT / "book", source / "book")
     for name in ("_config.yml", "_toc.yml"):
@@ -112,3 +127,80 @@ def test_a_wrong_number_name_stops_the_build(tmp_path):
                           capture_output=True, text=True)
     assert done.returncode != 0
     assert "corelation" in done.stdout + done.stderr
+
+
+def loaded(path: Path) -> ModuleType:
+    """A file that is no module of a package, as one."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch) -> Path:
+    """A small study with a book of its notebooks, none of them executed."""
+    monkeypatch.setenv("NEURONPATH_RESULTS", "")
+    root = small_study.make_study(tmp_path)
+    (root / "book").mkdir()
+    for name in ("_config.yml", "_toc.yml"):
+        (root / name).write_text("")
+    return root
+
+
+def execute(root: Path, run: Run, seconds: float = 7.0) -> None:
+    """Let a notebook have been executed, without outputs."""
+    nb = nbformat.read(root / "notebooks" / f"{run.notebook}.ipynb", 4)
+    nb.metadata["neuronpath"] = {"executed": current.record(run.made_from, seconds)}
+    run.output.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nb, run.output)
+    run.record.write_text(run.made_from)
+
+
+def test_every_page_says_at_its_foot_when_and_on_what_it_was_executed(study, monkeypatch):
+    build = loaded(ROOT / "book" / "build.py")
+    monkeypatch.setattr(build, "ROOT", study)
+    folder = results_folder(study, "digits")
+    runs = plan(study, "digits", [], {}, folder)
+    for run in runs:
+        execute(study, run)
+    store_outputs(study, runs[1])
+    runs[1].output.unlink()  # it is stored alone
+    build.stage(build.checked("digits"), study / "source")
+    feet = {run.notebook: nbformat.read(study / "source" / "notebooks" / f"{run.notebook}.ipynb",
+                                        4).cells[-1].source for run in runs}
+    for name, foot in feet.items():
+        assert "Executed on 20" in foot and "in 7 s: " in foot and build.CHECKED in foot
+        assert (build.STORED in foot) == (name == "02_list")
+    # an output of another state is not shown, whichever of the two it is
+    parameters = "n_images = 101\nmodels = ['one', 'two']\nseed = 0"
+    for name, source in (("03_device", ('device = "cpu"\ndtype = "float64"', "print(dtype)")),
+                         ("02_list", (parameters, "print(n_images, models, seed)"))):
+        small_study.write_notebook(study, name, *source)
+        with pytest.raises(SystemExit, match=f"{name} has not been executed as it is now"):
+            build.stage(build.checked("digits"), study / "source")
+
+
+def test_a_chapter_that_a_profile_lacks_something_for_is_that_of_the_default(study, monkeypatch):
+    build = loaded(ROOT / "book" / "build.py")
+    monkeypatch.setattr(build, "ROOT", study)
+    small_study.write_profile(study, {**small_study.PROFILE, "not_run": {"02_list": "a list"}},
+                              "other")
+    for name in ("01_sum", "03_device"):
+        small_study.write_notebook(study, name, "profile = 'digits'", "profile")
+    for run in plan(study, "other", [], {}, results_folder(study, "other")):
+        execute(study, run)
+    feet = {name: words for name, _, words in build.checked("other")}
+    assert "profile other: a list" in feet["02_list"][0] and feet["01_sum"] == [build.CHECKED]
+
+
+def test_only_chapters_whose_stored_outputs_are_current_are_not_compared(monkeypatch):
+    conftest = loaded(ROOT / "notebooks" / "conftest.py")
+    monkeypatch.setattr(conftest, "stored_notebooks", lambda root: ["08_benchmarks"])
+
+    def ignored(name: str, every: bool) -> bool:
+        config = SimpleNamespace(getoption={"--every-notebook": every}.get)
+        return bool(conftest.pytest_ignore_collect(ROOT / "notebooks" / name, config))
+
+    assert ignored("08_benchmarks.ipynb", False) and not ignored("08_benchmarks.ipynb", True)
+    assert not ignored("09_planted_paths.ipynb", False) and not ignored("README.md", False)

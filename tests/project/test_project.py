@@ -191,7 +191,20 @@ def test_readme_opens_with_the_two_commands():
 
 def test_ci_runs_the_readme_test_command():
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")
-    assert "run: make test" in (ROOT / ".github" / "workflows" / "study.yml").read_text()
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "study.yml").read_text())
+    steps = [step.get("run", "") for step in workflow["jobs"]["test"]["steps"]]
+    assert any(step.startswith("make test") and "ALL=1" in step for step in steps)
+    assert workflow[True]["schedule"]  # "on" is a truth value in YAML
+
+
+def test_all_notebooks_are_executed_when_that_is_asked_for():
+    def commands(*asked: str) -> str:
+        return subprocess.run(["make", "-n", "-B", *asked], cwd=ROOT, capture_output=True,
+                              text=True, check=True).stdout
+
+    assert "--stale" in commands("book") and "--every-notebook" not in commands("test")
+    assert "--stale" not in commands("book", "ALL=1")
+    assert "--every-notebook" in commands("test", "ALL=1")
 
 
 def test_weights_readme_tells_what_the_record_tells():
@@ -210,11 +223,18 @@ def test_weights_readme_tells_what_the_record_tells():
                for path in (ROOT / "data/weights").rglob("*.safetensors")) < 25_000_000
 
 
+def toc_problems(root: Path) -> list[str]:
+    """What of a study's chapters the table of contents lacks, or has in another place."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    listed = [chapter["file"].split("/")[1] for part in toc["parts"]
+              for chapter in part["chapters"] if chapter["file"].startswith("notebooks/")]
+    known = notebook_names(root)
+    problems = [f"{name} is not listed" for name in known if name not in listed]
+    return problems or ([] if listed == known else [f"the order is {listed}, not {known}"])
+
+
 def test_toc_lists_every_notebook_in_order():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    assert [file.split("/")[1] for file in files
-            if file.startswith("notebooks/")] == notebook_names(ROOT)
+    assert toc_problems(ROOT) == []
 
 
 def test_tests_readme_names_every_test():

@@ -340,8 +340,10 @@ def test_a_notebook_of_several_profiles(root, neuronpath, executions):
 def test_what_a_notebook_depends_on(root, neuronpath, executions):
     """Executed again after a change of source, parameters, profile, data or library, and after
     nothing else."""
-    (root / "neuronpath_core" / "metrics.py").write_text("")
     (root / "data" / "table1.csv").write_text("a,b\n")
+    (root / "notebooks" / "own.py").write_text("")
+    source = "import own\nprofile, 'table1.csv'\nsteps + seed"
+    small_study.write_notebook(root, "01_sum", "profile = 'digits'\nsteps = 20\nseed = 0", source)
 
     def runs(*more):
         executions.clear()
@@ -350,13 +352,16 @@ def test_what_a_notebook_depends_on(root, neuronpath, executions):
 
     assert (runs(), runs()) == (1, 0)
     assert runs("--force") == 1
-    small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", "steps + seed + 1")
+    small_study.write_notebook(root, "01_sum", "profile = 'digits'\nsteps = 20\nseed = 0",
+                               source + " + 1")
     assert (runs(), runs()) == (1, 0)
     assert (runs("-p", "steps", "3"), runs("-p", "steps", "3"), runs()) == (1, 0, 1)
-    for name in ("neuronpath_core/metrics.py", "data/table1.csv", "data/weights/weights.json",
-                 "profiles/digits.yml"):
-        (root / name).write_text((root / name).read_text() + "\n")
+    for name, more in (("notebooks/own.py", "a = 1\n"), ("data/table1.csv", "\n"),
+                       ("profiles/digits.yml", "replicas: {one: [1]}\n")):
+        (root / name).write_text((root / name).read_text() + more)
         assert (runs(), runs()) == (1, 0), name
+    small_study.write_weights(root, "two", 7)
+    assert (runs(), runs()) == (1, 0)
     (root / "README.md").write_text("text")
     small_study.write_notebook(root, "02_list", "seed = 1", "seed")
     notebook = nbformat.read(root / "notebooks" / "01_sum.ipynb", 4)
@@ -409,6 +414,7 @@ def test_execute_keep_and_store(root, neuronpath, jobs):
     stored = nbformat.read(source, 4)
     nbformat.validate(stored)
     assert result(source) == "20"
+    assert len(stored.metadata["neuronpath"]["executed"].pop("outputs")) == 64
     assert stored == notebooks.normalise_notebook(nbformat.read(output, 4))
     assert [cell.source for cell in stored.cells] == ["# Title", "steps = 20\nseed = 0",
                                                       "steps + seed"]

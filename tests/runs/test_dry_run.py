@@ -18,6 +18,7 @@ from neuronpath_core.cost import estimate, passes, rates
 from neuronpath_core.images import data_sets
 from neuronpath_core.models import build
 from neuronpath_core.runs import dry_run
+from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run, plan
 from neuronpath_core.study.profiles import load_profile
@@ -163,7 +164,8 @@ def test_a_scaled_chapter_takes_its_searches_so_many_times_as_when_it_was_timed(
     one, two = (estimate.Measured(*rates.stand_in(spec)[:1], RATES, 0)
                 for spec in small_study.PROFILE["models"].values())
     searches = 50 * sum(passes.path_passes(each.target, {}).seconds(RATES) for each in (one, two))
-    took, there = dry_run.REFERENCE["11_controls"]
+    noted = Chapter.read(root, "11_controls").notes["took"]
+    took, there = noted["seconds"], noted["search"]
     row = table.iloc[0]
     assert row["seconds"] == pytest.approx(dry_run.NOTEBOOK_SECONDS
                                            + (took - dry_run.NOTEBOOK_SECONDS) / there * searches)
@@ -181,8 +183,8 @@ def test_notebooks_without_models_cost_what_they_cost_and_unknown_ones_are_guess
                                   for name in ("08_benchmarks", "09_planted_paths", "18_new",
                                                "19_sum")]).set_index("notebook")
     assert table["basis"].tolist() == ["fixed", "fixed", "guessed", "fixed", ""]
-    assert table.loc["08_benchmarks", "seconds"] == dry_run.REFERENCE["08_benchmarks"][
-        0] and table.loc["19_sum", "seconds"] == dry_run.NOTEBOOK_SECONDS
+    assert table.loc["08_benchmarks", "seconds"] == Chapter.read(root, "08_benchmarks").notes[
+        "took"]["seconds"] and table.loc["19_sum", "seconds"] == dry_run.NOTEBOOK_SECONDS
     assert table.loc["18_new", "models"] == 1 and table.loc["18_new",
                                                             "seconds"] > dry_run.NOTEBOOK_SECONDS
 
@@ -215,10 +217,11 @@ def test_every_notebook_of_a_planned_run_is_estimated_and_no_weights_are_needed(
     runs = plan(ROOT, "digits", [], {}, tmp_path)
     table = dry_run.estimate_run(ROOT, runs)
     assert table["notebook"].tolist() == [*notebook_names(ROOT), dry_run.TOTAL]
-    assert set(dry_run.COUNTED) | set(dry_run.REFERENCE) <= set(notebook_names(ROOT))
     basis = table.set_index("notebook")["basis"]
-    assert (basis[list(dry_run.COUNTED)]
-            == "counted").all() and basis[list(dry_run.REFERENCE)].isin(["scaled", "fixed"]).all()
+    counted = [name for name in notebook_names(ROOT) if "cost" in Chapter.read(ROOT, name).notes]
+    assert counted == list(CHAPTERS)
+    assert (basis[counted] == "counted").all()
+    assert basis.drop([*counted, dry_run.TOTAL]).isin(["scaled", "fixed"]).all()
     assert (table["seconds"] > 0).all()
     assert not list((tmp_path / "notebooks").iterdir())
 

@@ -185,7 +185,7 @@ def test_a_notebook_is_executed_again_after_a_change_of_images_or_weights(tmp_pa
 
 def test_a_chapter_that_compares_models_wants_two(tmp_path):
     refused(lambda: plan(ROOT, "digits", ["01"], {"models": ["ViT-B-16"]}, tmp_path),
-            "01_knowledge_neurons compares two models", "accepted: two or more")
+            "01_knowledge_neurons compares 2 models", "accepted: 2 or more")
     assert plan(ROOT, "digits", ["01"], {"models": ["ViT-B-16", "ViT-B-32"]}, tmp_path)
 
 

@@ -402,7 +402,7 @@ def test_a_profile_of_ones_own_model_and_pictures(root, mine, tmp_path, clean):
     assert set(entries["not_run"]) == {"01_knowledge_neurons",
                                        *load_profile("imagenet", ROOT)["not_run"]}
     assert_one_line(rehearsal.command(root, "run", "01", "--profile", "mine"),
-                    "01_knowledge_neurons cannot be run", "it compares two models")
+                    "01_knowledge_neurons cannot be run", "it compares 2 models")
     # four of each class, which the smallest has; the published rule as it is
     assert entries["notebooks"]["02_table1"] == {"n_images": 12, "nodes": None}
     assert entries["notebooks"]["04_class_paths"] == {"n_images": 12, "agreement_images": 3}

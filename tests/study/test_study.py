@@ -23,7 +23,8 @@ from neuronpath_core.study.store.folder import manifest_key
 from neuronpath_core.study.store.lock import only_writer
 from neuronpath_core.study.store.parts import StoreWarning
 from neuronpath_core.study.study import Study
-from neuronpath_core.support import memory, sources
+from neuronpath_core.support import memory
+from neuronpath_core.support.sources import PACKAGE, closure
 from tests import helpers, small_study
 from tests.helpers import refused
 
@@ -535,18 +536,17 @@ def test_other_code_is_a_new_search(small, searches, monkeypatch):
 
 
 def test_code_fingerprint_covers_every_numeric_source(tmp_path):
-    copy = tmp_path / "neuronpath_core"
-    shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    files = sources.closure(identity.NUMERIC_MODULES, copy)
-    before = sources.fingerprint(files, copy)
+    package = tmp_path / "neuronpath_core"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = code_fingerprint(package)
     assert before == code_fingerprint()
-    names = {path.relative_to(copy).as_posix() for path in files}
-    assert {"paths.py", "fast/blocks.py", "models/families/eva.py"} <= names
-    for path in files:
-        text = path.read_text()
-        path.write_text(text + "\nCHANGED = 1\n")
-        assert sources.fingerprint(files, copy) != before
-        path.write_text(text)
+    for folder in ("fast", "variants", "models", "images"):
+        assert any(path.parent.name == folder for path in closure(identity.NUMERIC_MODULES))
+    for path in closure(identity.NUMERIC_MODULES, package):
+        source = path.read_text()
+        path.write_text(source + "\nANOTHER = 1\n")
+        assert code_fingerprint(package) != before, path
+        path.write_text(source)
 
 
 def test_other_weights_are_a_new_search(small, searches):
