@@ -10,7 +10,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from neuronpath_core.chapters.analysis import METHOD_LABELS, TABLE1_METRICS
 from neuronpath_core.figures.style import (
     block_ticks,
     legend_outside,
@@ -19,6 +18,7 @@ from neuronpath_core.figures.style import (
     whiskers,
 )
 from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_METRICS
 
 
 @styled

@@ -11,20 +11,21 @@ from scipy import stats
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.planted_paths import (
-    RECOVERY_METHODS,
-    method_paths,
+from neuronpath_core.chapters.planted_paths.rates import (
     paired_recovery,
-    permuted_truth,
     predicted_rates,
     predicted_recovery,
+    recovery_summary,
+    score_preference,
+)
+from neuronpath_core.chapters.planted_paths.recovery import (
+    RECOVERY_METHODS,
+    method_paths,
+    permuted_truth,
     recovered,
     recovery,
-    recovery_summary,
     role_profile,
-    score_preference,
     verification,
-    wilson_interval,
 )
 from neuronpath_core.fast.contexts import CleanPass, resolve_context
 from neuronpath_core.interventions import class_probabilities
@@ -42,6 +43,7 @@ from neuronpath_core.models.planted import (
 )
 from neuronpath_core.neurons import clamped, hooked, read_activations
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import wilson_interval
 
 torch.set_num_threads(1)
 EVERY = [(kind, scope) for kind in KINDS for scope in SCOPES]

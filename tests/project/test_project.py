@@ -119,7 +119,7 @@ def test_core_imports_without_the_notebook_tools():
                "jupyter_book", "nbval", "pytest", "traitlets", "sklearn"]
     code = (f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
             "import neuronpath_core\nfrom neuronpath_core import figures\n"
-            "from neuronpath_core.chapters import experiments\nfrom neuronpath_core.figures import picker\n"
+            "from neuronpath_core.chapters import table1\nfrom neuronpath_core.figures import picker\n"
             "from neuronpath_core.runs import notebooks\n")
     subprocess.run([__import__("sys").executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)
 

@@ -21,7 +21,7 @@ from neuronpath_core.attribution import (
 )
 from neuronpath_core.fast.contexts import CleanPass
 from neuronpath_core.fast.partial_paths import PartialPaths
-from neuronpath_core.images.data_sets import ImageSet
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons import TargetModel, activation_gradients
 from neuronpath_core.paths import complete_settings, integral
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
