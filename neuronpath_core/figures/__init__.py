@@ -9,9 +9,7 @@ from neuronpath_core.figures.agreement import (
     pair_correlations,
     replica_shares,
 )
-from neuronpath_core.figures.attention import (
-    half_curves,
-)
+from neuronpath_core.figures.attention import half_curves
 from neuronpath_core.figures.checks import (
     decoy_curves,
     defect_effects,
@@ -21,46 +19,26 @@ from neuronpath_core.figures.checks import (
     pruning_criteria,
     recovery_map,
 )
-from neuronpath_core.figures.paper import (
-    benchmark_ratios,
+from neuronpath_core.figures.class_paths import (
     class_violins,
     concentration_curves,
-    cost_curves,
-    deviation_boxes,
-    integrand_curves,
-    knowledge_blocks,
-    pruning_curves,
     similar_classes,
     similarity_matrices,
-    table1_intervals,
     utilisation_maps,
+)
+from neuronpath_core.figures.cost import benchmark_ratios, cost_curves, integrand_curves
+from neuronpath_core.figures.paper import (
+    deviation_boxes,
+    knowledge_blocks,
+    pruning_curves,
+    table1_intervals,
 )
 
 __all__ = [
-    "benchmark_ratios",
-    "block_correlations",
-    "class_violins",
-    "concentration_curves",
-    "correlation_dots",
-    "cost_curves",
-    "decoy_curves",
-    "defect_effects",
-    "deviation_boxes",
-    "factorial_map",
-    "half_curves",
-    "integrand_curves",
-    "knowledge_blocks",
-    "lead_forest",
-    "mask_leak",
-    "overlap_blocks",
-    "overlap_dots",
-    "pair_correlations",
-    "pruning_criteria",
-    "pruning_curves",
-    "recovery_map",
-    "replica_shares",
-    "similar_classes",
-    "similarity_matrices",
-    "table1_intervals",
-    "utilisation_maps",
+    "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
+    "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
+    "factorial_map", "half_curves", "integrand_curves", "knowledge_blocks", "lead_forest",
+    "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations", "pruning_criteria",
+    "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
+    "similarity_matrices", "table1_intervals", "utilisation_maps",
 ]

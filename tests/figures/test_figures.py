@@ -9,7 +9,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from neuronpath_core import figures
-from neuronpath_core.figures import agreement, attention, checks, paper
+from neuronpath_core.figures import agreement, attention, checks, class_paths, cost, paper
 from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_METRICS
 from tests import figure_tables as small
 from tests.figure_tables import METHODS, MODELS, panels, png, whiskers
@@ -58,7 +58,8 @@ CALLS = {
 
 
 def test_every_figure_is_tried_and_offered_by_the_one_name_that_chapters_use():
-    drawn = {name for module in (paper, checks, agreement, attention)
+    drawn = {name for module in (paper, class_paths, cost, checks, agreement,
+                                  attention)
              for name, function in vars(module).items() if hasattr(function, "__wrapped__")}
     assert set(CALLS) == drawn == set(figures.__all__)
 
