@@ -1,5 +1,5 @@
-"""What paths over attention neurons and through both halves of every block do, beside those over
-FFN neurons, and which halves matter."""
+"""Chapter 17: paths over attention neurons and through both halves of every block, compared with
+paths over FFN neurons, and the cost of removing each half."""
 
 from __future__ import annotations
 

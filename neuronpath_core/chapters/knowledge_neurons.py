@@ -55,8 +55,8 @@ def knowledge_neurons(
 
 
 def _most_knowing(target, draft, pictures, labels, top, quadrature, steps):
-    """Places of the largest knowledge attributions among all neurons of an image, and the
-    attributions; of close ones those that double precision finds."""
+    """The places of an image's largest knowledge attributions, and the attributions.  An image
+    whose largest ones are too close for the draft is computed again in double precision."""
     lower = target if draft is None else draft
     found = knowledge_attribution(lower, pictures.to(lower.dtype), labels, quadrature,
                                   steps).flatten(1).to(pictures.dtype)

@@ -1,5 +1,5 @@
-"""Where knowledge neurons lie in models of two kinds, trained from several seeds: does the kind
-decide it, and is it the pre-training or the scope?"""
+"""Chapter 16: where knowledge neurons lie in supervised models and in masked autoencoders, each
+trained from several seeds, and whether pre-training or scope decides it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Figure 5 in numbers: is the similarity of classes' paths that of their attributes, of their
-embeddings, of their confusions?"""
+"""Chapter 14: Figure 5 in numbers.  Classes with similar paths are compared with classes of similar
+attributes, embeddings and confusions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def taxonomy_relations(taxonomy: Mapping[str, Sequence[str]]) -> dict[str, Relat
 
 
 def class_relations(study: Study, model: str) -> dict[str, Relation]:
-    """What a model's path similarity is compared with, by name.
+    """The relations of classes that a model's path similarity is compared with, by name.
 
     The axes of the data's taxonomy, each given the others; ``"embedding"`` and ``"confusions"`` (on
     all held-out images); and, where there is a taxonomy, ``"embedding given taxonomy"`` and

@@ -1,5 +1,5 @@
-"""What a defect of the published code is measured on and by: a model with images, and the paper's
-numbers for its paths.
+"""A defect of the published code is measured on a case, a model with images, by the numbers that
+the paper reports of paths.
 
 Rows are tidy: ``data, model, defect, number, unit, item, published, corrected``, the two values of
 each image (or class), everything else being equal.

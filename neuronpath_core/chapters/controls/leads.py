@@ -1,5 +1,5 @@
-"""What the controls say: how far the own path is ahead of each, what randomised weights leave of
-it, and what the label adds."""
+"""Results of the controls: how far the own path is ahead of each, how much of it randomised weights
+leave, and what the label adds."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def donors(labels: Int64[np.ndarray, "image"], same: bool,
 
 def wrong_labels(labels: Int64[Tensor, "image"], classes: int,
                  seed: int = 0) -> Int64[Tensor, "image"]:
-    """A label for every image that is drawn from the others than its own; ``ValueError`` for fewer
+    """A wrong label for every image, drawn from all classes but its own; ``ValueError`` for fewer
     than two classes."""
     if classes < 2:
         raise ValueError(f"no wrong label can be drawn from {classes} classes; accepted: at least "
@@ -122,8 +122,8 @@ def best_path(
     target: TargetModel, pictures: Tensor, labels: Tensor,
     candidates: Int64[Tensor, "image layer candidate"], quadrature: str, steps: int
 ) -> Int64[Tensor, "image layer"]:
-    """Of several paths of every image the one with the largest joint attribution score; of equal
-    ones the first."""
+    """For each image the candidate path with the largest joint attribution score; among equals the
+    first."""
     scores = torch.stack([joint_attribution_score(target, pictures, labels,
                                                   candidates[..., rank].contiguous(), quadrature,
                                                   steps)

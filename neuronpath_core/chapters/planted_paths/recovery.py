@@ -88,8 +88,7 @@ def _networks(kinds, scopes, decoys, networks, seed, strengths, settings):
 
 
 def role_profile(planted: Planted) -> pd.DataFrame:
-    """What the planted neurons of an image's class, its decoys and all other neurons look like to a
-    measure of single neurons.
+    """How planted neurons, decoys and all other neurons differ in measures of single neurons.
 
     Returns:
         per ``role`` the means over images, blocks and neurons: ``activation``, that of the scope,

@@ -1,4 +1,4 @@
-"""What the pruning comparison says: intervals over images and over splits, paired leads, the
+"""Results of the pruning comparison: intervals over images and over splits, paired leads, the
 label's share, and the claims of Figure 6."""
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from neuronpath_core.stats.tests import judged, sign_flip_test
 
 def of_each(tables: Mapping[str, pd.DataFrame], summarise: Callable[..., pd.DataFrame],
             **settings) -> pd.DataFrame:
-    """What a function of this module says of every data set's table, one below the other, with the
-    name as column ``data``."""
+    """A summary of each data set's table, in one table; the column ``data`` names the data set."""
     return pd.concat([summarise(table, **settings).assign(data=name) for name,
                       table in tables.items()], ignore_index=True)
 

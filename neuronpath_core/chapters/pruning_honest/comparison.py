@@ -1,5 +1,5 @@
-"""Figure 6 against pruning baselines: every criterion at the same size, at some tokens or all, with
-and without the label in the mask."""
+"""Chapter 15: Figure 6 against pruning baselines.  Every criterion keeps as many neurons, at the
+scope or at all tokens, with and without the label in the mask."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def masked_probabilities(
     draft: TargetModel | None = None,
 ) -> Float[np.ndarray, "mask batch class"]:
     """Softmax probabilities of every image under each of its masks, at the scope or at every token
-    (``everywhere``); by a ``draft`` first, if there is one."""
+    (``everywhere``).  A ``draft`` computes them first, where there is one."""
     factors = torch.from_numpy(np.asarray(masks)).to(images)
     found = drafted_probabilities(target, draft, images.repeat(len(masks), 1, 1, 1),
                                   factors.flatten(0, 1), everywhere)

@@ -1,4 +1,4 @@
-"""From paths to smaller networks."""
+"""Networks that are made smaller by a path, written to files and compared with masked ones."""
 
 from __future__ import annotations
 

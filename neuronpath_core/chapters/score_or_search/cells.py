@@ -107,7 +107,7 @@ def neuron_scores(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
     labels: Int64[Tensor, "batch"], score: str
 ) -> Float[Tensor, "batch layer neuron"]:
-    """One of the ``ADDITIVE`` scores of every neuron."""
+    """One of the ``ADDITIVE`` scores, of every neuron."""
     if score == "knowledge":
         return knowledge_attribution(target, images, labels, **RULE)
     if score == "gradient_activation":
@@ -122,8 +122,12 @@ def path_scores(
     rows: Int64[Tensor, "path"], score: str, neurons: Float[Tensor, "batch layer neuron"]
     | None = None
 ) -> Float[Tensor, "path"]:
-    """The score of whole paths, of which ``rows`` says whose image each is for; for ``ADDITIVE``
-    ones the sum over its neurons, whose scores may be given."""
+    """The score of whole paths; that of an ``ADDITIVE`` score is the sum over the path's neurons.
+
+    Args:
+        rows: for each path the position of its image in the batch.
+        neurons: the scores of all single neurons, where they are known already.
+    """
     if score == "joint":
         return joint_attribution_score(target, images[rows], labels[rows], paths, **RULE)
     if score == "complete":

@@ -70,7 +70,7 @@ steps <= taken for taken in found.steps.tolist() for steps in AUTO_STEPS) / len(
 
 
 def _mean_by_block(counts: int | Sequence[int], blocks: int) -> float:
-    """Of numbers of which the last holds for all blocks that follow."""
+    """The mean over blocks of counts per block, the last of which holds for all further blocks."""
     counts = [counts] if isinstance(counts, int) else counts
     return (sum(counts) + counts[-1] * (blocks - len(counts))) / blocks
 
