@@ -7,9 +7,14 @@ import pytest
 from scipy import stats
 
 from neuronpath_core.stats.intervals import (
+    basic_row,
     bootstrap_interval,
     interval_row,
     jackknife_row,
+    members,
+    normal_row,
+    percentile_row,
+    resampled,
     stratified_row,
 )
 
@@ -125,3 +130,43 @@ def test_stratified_row_is_the_weighted_mean():
     assert row["value"] == pytest.approx(0.25 * parts[0].mean() + 0.75 * parts[1].mean(), abs=1e-12)
     error = np.sqrt(0.25**2 * parts[0].var() / 50 + 0.75**2 * parts[1].var() / 200)
     assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+
+# --- statistics of drawn positions ---
+
+
+def mean_of(values):
+    return lambda chosen: values[chosen].mean()
+
+
+def test_percentiles_of_resampled_means_are_those_of_scipy():
+    """One stratum is the plain bootstrap, draw by draw."""
+    values = np.random.default_rng(3).exponential(size=25)
+    everyone = np.arange(25)
+    row = percentile_row(values.mean(), resampled(mean_of(values), [everyone], 2000, 7))
+    assert row == pytest.approx(interval_row(values, seed=7), abs=1e-12)
+
+
+def test_a_stratum_is_resampled_among_itself():
+    labels = np.repeat(["b", "a"], [3, 5])
+    assert [own.tolist() for own in members(labels)] == [[3, 4, 5, 6, 7], [0, 1, 2]]
+    drawn = resampled(lambda chosen: chosen, members(labels), 50)
+    assert drawn.shape == (50, 8)
+    assert (drawn[:, :5] >= 3).all() and (drawn[:, 5:] < 3).all()
+    assert len(np.unique(drawn, axis=0)) > 40
+
+
+def test_a_generator_goes_on_where_a_seed_begins_anew():
+    statistic, everyone = mean_of(np.arange(9.0)), [np.arange(9)]
+    rng = np.random.default_rng(2)
+    first, second = (resampled(statistic, everyone, 20, rng) for _ in range(2))
+    assert (first == resampled(statistic, everyone, 20, 2)).all() and (first != second).any()
+
+
+def test_the_basic_interval_turns_a_bias_round_and_the_normal_one_is_centred():
+    draws = np.random.default_rng(4).normal(1.5, 0.2, 20_000)  # half above the value
+    basic, normal = basic_row(1.0, draws), normal_row(1.0, draws)
+    assert basic["value"] == pytest.approx(0.5, abs=0.01)
+    for end, sign in (("low", -1), ("high", 1)):
+        assert basic[end] == pytest.approx(0.5 + sign * 1.96 * 0.2, abs=0.02)
+        assert normal[end] == pytest.approx(1.0 + sign * 1.96 * 0.2, abs=0.01)

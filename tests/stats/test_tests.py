@@ -3,9 +3,18 @@
 from itertools import permutations, product
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from neuronpath_core.stats.tests import holm, kind_test, permutation_verdict, sign_test
+from neuronpath_core.stats.tests import (
+    holm,
+    judged,
+    kind_test,
+    permutation_verdict,
+    shuffled_labels,
+    sign_flip_test,
+    sign_test,
+)
 
 
 def test_holm_by_its_definition():
@@ -74,3 +83,32 @@ def test_verdict_asks_the_permutation_and_the_sign():
             ((0.2, 0.04), (0.2, 0.05), (-0.2, 0.04))] == ["agrees", "not shown", "contradicts"]
     assert permutation_verdict({"value": 0.2, "p": 0.01,
                                                       "adjusted": 0.06}) == "not shown"
+
+
+def test_flipped_signs_of_few_images_are_all_tried():
+    differences = np.array([0.5, 1.0, -0.25, 2.0])
+    means = [np.mean(differences * signs) for signs in product((-1, 1), repeat=4)]
+    expected = 2 * min(np.mean([each >= differences.mean() - 1e-12 for each in means]),
+                       np.mean([each <= differences.mean() + 1e-12 for each in means]))
+    assert sign_flip_test(differences) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("by", "verdicts"), [
+    (None, ["agrees", "not shown", "not shown"]), ("measure", ["agrees", "contradicts", "not shown"])])
+def test_a_family_decides_what_is_shown(by, verdicts):
+    """0.03 stands alone and not among three; an interval across zero never."""
+    family = pd.DataFrame({"measure": ["a", "b", "a"], "low": [0.1, -0.3, -0.1],
+                           "high": [0.3, -0.1, 0.1], "p": [0.001, 0.03, 0.03]})
+    found = judged(family, by)
+    assert found["verdict"].tolist() == verdicts
+    assert "verdict" not in family
+    assert judged(family, by, expected=[-1, -1, 1])["verdict"].tolist() == [
+        {"agrees": "contradicts", "contradicts": "agrees"}.get(each, each) for each in verdicts]
+
+
+def test_shuffled_labels_keep_their_counts():
+    labels = np.repeat([0, 1, 2], [2, 3, 4])
+    value, drawn = shuffled_labels(lambda dealt: (dealt * np.arange(9)).sum(), labels, 300)
+    counts = shuffled_labels(lambda dealt: tuple(np.bincount(dealt)), labels, 20)[1]
+    assert value == (labels * np.arange(9)).sum() >= drawn.max()
+    assert drawn.min() < value and (counts == [2, 3, 4]).all()
