@@ -115,7 +115,8 @@ def model_pairs(shares: pd.DataFrame) -> pd.DataFrame:
 
 def kind_matrices(shares: pd.DataFrame,
                   kinds: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per data set what :func:`kind_test` takes, for two kinds at their own scopes."""
+    """Per data set what :func:`~neuronpath_core.stats.tests.kind_test` takes, for two kinds at
+    their own scopes."""
     found = {}
     for data, group in shares[shares["own"] & shares["kind"].isin(kinds)].groupby("data",
                                                                                   sort=False):
@@ -130,9 +131,10 @@ def kind_rows(shares: pd.DataFrame, kinds: Sequence[str], level: float = 0.05) -
 
     Returns:
         one row per data set and, of several, one for ``"together"``: ``data``, ``value, low, high``
-        (:func:`kind_contrast` with :func:`jackknife_row`), ``p, deals, smallest``
-        (:func:`kind_test`) and ``verdict``: ``"agrees"`` if p is at most ``level`` and the interval
-        above zero.
+        (:func:`~neuronpath_core.stats.tests.kind_contrast` with
+        :func:`~neuronpath_core.stats.intervals.jackknife_row`), ``p, deals, smallest``
+        (:func:`~neuronpath_core.stats.tests.kind_test`) and ``verdict``: ``"agrees"`` if p is at
+        most ``level`` and the interval above zero.
     """
     matrices = kind_matrices(shares, kinds)
     parts = {data: [data] for data in matrices} | ({"together": list(matrices)} if len(matrices) > 1
@@ -166,8 +168,8 @@ def cell_correlations(shares: pd.DataFrame) -> pd.DataFrame:
     Returns:
         ``data, first, second, differ`` (``"scope"``, ``"kind"`` or ``"kind and scope"``), ``own``
         (both at their own scope, as in the paper), ``models``, ``value, low, high``
-        (:func:`jackknife_row`, within -1..1) and ``verdict`` on inversion: ``"agrees"`` if the
-        interval is below zero.
+        (:func:`~neuronpath_core.stats.intervals.jackknife_row`, within -1..1) and ``verdict`` on
+        inversion: ``"agrees"`` if the interval is below zero.
     """
     rows = []
     for data, group in shares.groupby("data", sort=False):

@@ -9,7 +9,7 @@ any                 :func:`resampled` with              percentile, basic (bias 
                     :func:`percentile_row`,             normal bootstrap of any statistic of
                     :func:`basic_row`,                  drawn positions
                     :func:`normal_row`
-split of images     :func:`split_interval`             Student's t, corrected for the overlap
+split of images     :func:`split_interval`              Student's t, corrected for the overlap
 trained model       :func:`jackknife_row`               jackknife with Student's t
 network             :func:`wilson_interval`             Wilson's score interval of a share
 ==================  ==================================  ========================================

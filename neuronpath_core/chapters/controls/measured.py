@@ -22,7 +22,8 @@ def control_effects(
     """The effects of every image's own path and of its controls, each scored by one rule
     in full context.
 
-    Arguments and errors are those of :func:`control_paths`.
+    Arguments and errors are those of
+    :func:`~neuronpath_core.chapters.controls.paths.control_paths`.
 
     Returns:
         one row per model, control (``"own"`` included) and image: the columns of

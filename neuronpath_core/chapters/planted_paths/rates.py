@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def recovery_summary(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method")) -> pd.DataFrame:
-    """Recovery rates of :func:`recovery`'s table, the network being the unit: ``value, low, high``
-    (Wilson), ``permuted``, ``chance``, ``networks``.
+    """Recovery rates of :func:`~neuronpath_core.chapters.planted_paths.recovery.recovery`'s table,
+    the network being the unit: ``value, low, high`` (Wilson), ``permuted``, ``chance``,
+    ``networks``.
 
     Images and blocks of one network are averaged first: they share its weights, so that only
     networks count as independent.

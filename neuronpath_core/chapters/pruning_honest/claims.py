@@ -155,8 +155,8 @@ def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.Dat
     and largest effect), ``tally``, ``verdict``.
 
     The tables are those of :func:`path_leads`, :func:`size_effects`, :func:`setting_effects` and
-    :func:`leak_summary`; ``top`` is the published t.  The verdict is that of every comparison,
-    where they agree with one another, else ``"mixed"``.
+    :func:`~neuronpath_core.chapters.pruning_honest.leaks.leak_summary`; ``top`` is the published t.
+    The verdict is that of every comparison, where they agree with one another, else ``"mixed"``.
     """
     few = sizes[sizes["top"] == top]
     largest = sizes[(sizes["top"] == sizes["top"].max()) & (sizes["mask"] == ONE)

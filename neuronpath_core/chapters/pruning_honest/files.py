@@ -31,8 +31,9 @@ def pruned_checkpoints(
     """The network with only the path's t neurons per block left, and the whole one, each written to
     a file and read back.
 
-    The neurons are those of :func:`pruning_comparison`'s first split, one mask for all; nothing is
-    trained again.
+    The neurons are those of
+    :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison`'s first split,
+    one mask for all; nothing is trained again.
 
     Returns:
         one row per t, the whole network first:

@@ -33,7 +33,7 @@ def foreign_masks(
     share: float = PUBLISHED_SHARE, seed: int = 0, **settings
 ) -> pd.DataFrame:
     """Every test image under the path mask of every class, its own or not; splits as in
-    :func:`pruning_comparison`.
+    :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison`.
 
     Returns:
         of :func:`mask_predictions`, for the scope and for all tokens, with

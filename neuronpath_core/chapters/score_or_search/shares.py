@@ -66,7 +66,8 @@ def factor_shares(table: pd.DataFrame, measure: str = "removal", deterministic: 
     interplay (two-way decomposition of the cell means).
 
     Args:
-        table: of :func:`factorial`, or the rows of some of its scores.
+        table: of :func:`~neuronpath_core.chapters.score_or_search.cells.factorial`, or the rows of
+            some of its scores.
         measure: a column of it.
         deterministic: leave out the search ``"random"``, which would otherwise be most of the
             search's share.
