@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmarks.measure import EXACT, SPARING
 from benchmarks.options import device_there
-from neuronpath_core.chapters.experiments import path_agreement
+from neuronpath_core.chapters.search_cost.agreement import path_agreement
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.files import write_atomically
 
@@ -33,9 +33,10 @@ def agreement(studies: Sequence[Study], count: int) -> dict[str, list[dict]]:
     """Every trained model of several profiles.
 
     Returns:
-        ``converged``: rows of :func:`~neuronpath_core.chapters.experiments.path_agreement` for each
-        of ``WAYS``, against a converged integral; ``condensed``: the same for the published sum at
-        few places, against that sum.
+        ``converged``: rows of
+        :func:`~neuronpath_core.chapters.search_cost.agreement.path_agreement` for each of ``WAYS``,
+        against a converged integral; ``condensed``: the same for the published sum at few places,
+        against that sum.
     """
     found: dict[str, list[dict]] = {"converged": [], "condensed": []}
     for study in studies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,31 +51,6 @@ def probability_deviation(
     return (after - before) / before
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, "image"], statistic: Literal["mean", "median"] = "mean",
-    confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic; the unit resampled is the entry of ``values``
-    (an image).
-
-    Raises:
-        ValueError: fewer than two values, a value that is not finite, or an unknown statistic.
-    """
-    from scipy.stats import bootstrap
-
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError(f"no interval can be had of an array of shape {values.shape}; accepted: "
-                         f"one dimension of at least two finite values")
-    if statistic not in ("mean", "median"):
-        raise ValueError(f"unknown statistic {statistic!r}; accepted: mean, median")
-    function = {"mean": np.mean, "median": np.median}[statistic]
-    interval = bootstrap((values,), function, confidence_level=confidence, n_resamples=resamples,
-                         method="percentile",
-                         rng=np.random.default_rng(seed)).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
 def utilisation_matrix(neurons: Int64[np.ndarray, "image layer"],
                        n_neurons: int) -> Float[np.ndarray, "layer neuron"]:
     """M_c (Eq. 20): how often each neuron was selected, divided by the block's number of
@@ -114,24 +89,3 @@ def agreement(first: Int64[np.ndarray, "image layer"],
                          f"{second.shape}")
     same = first == second
     return float(same.mean()), float(same.reshape(len(same), -1).all(1).mean())
-
-
-def holm(p_values: Float[np.ndarray, "test"]) -> Float[np.ndarray, "test"]:
-    """Holm's step-down adjustment of a family of p-values (Holm, 1979), in 0..1."""
-    p_values = np.asarray(p_values, float)
-    order, count = np.argsort(p_values, kind="stable"), len(p_values)
-    adjusted = np.empty(count)
-    adjusted[order] = np.minimum(1,
-                                 np.maximum.accumulate((count
-                                                        - np.arange(count)) * p_values[order]))
-    return adjusted
-
-
-def sign_test(differences: Float[np.ndarray, "image"]) -> float:
-    """Two-sided sign test: how likely differences are so one-sided if either sign is as likely;
-    ties are left out (McNemar's for accuracies)."""
-    from scipy.stats import binomtest
-
-    differences = np.asarray(differences, float)
-    positive, negative = int((differences > 0).sum()), int((differences < 0).sum())
-    return float(binomtest(positive, positive + negative).pvalue) if positive + negative else 1.0

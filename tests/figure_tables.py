@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core.chapters import analysis
+from neuronpath_core.chapters import class_similarity
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.stats.labels import TABLE1_METRICS
 
 MODELS = ("ViT-B-16", "MAE-B-16")
 METHODS = ("activation", "influence_pattern", "neuron_path", "random")
@@ -34,7 +35,7 @@ def curvature():
 
 def measured():
     rows = [{"metric": metric, "method": method, "model": model}
-            for model in MODELS for method in METHODS for metric in analysis.TABLE1_METRICS]
+            for model in MODELS for method in METHODS for metric in TABLE1_METRICS]
     return with_interval(
         pd.DataFrame(rows).assign(value=np.random.default_rng(1).normal(size=len(rows))))
 
@@ -78,7 +79,7 @@ def similarity(classes=4):
 
 
 def extremes():
-    return analysis.extremes(similarity()["ViT-B-16"], "abcd")
+    return class_similarity.extremes(similarity()["ViT-B-16"], "abcd")
 
 
 def pictures(*channels):

@@ -1,5 +1,5 @@
-"""What paths over attention neurons and through both halves of every block do, beside those over
-FFN neurons, and which halves matter."""
+"""Chapter 17: paths over attention neurons and through both halves of every block, compared with
+paths over FFN neurons, and the cost of removing each half."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from torch import Tensor
 
 from neuronpath_core import metrics
 from neuronpath_core.attribution import complete_attribution, joint_attribution_score
-from neuronpath_core.chapters import analysis
-from neuronpath_core.chapters.controls import leads
-from neuronpath_core.chapters.controls.controls import scoring_rule
-from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.interventions import (
-    class_probabilities,
-    edited_probabilities,
-    scaled_probabilities,
+from neuronpath_core.chapters.controls.leads import control_leads
+from neuronpath_core.chapters.effects import (
+    lead_rows,
+    measure_row,
+    numbers,
+    path_effects,
+    scoring_rule,
 )
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.paths import find_paths
 from neuronpath_core.scores import METHODS
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.labels import METHOD_LABELS
+from neuronpath_core.stats.tests import judged
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
 from neuronpath_core.variants.sites import SITES, SiteModel
 
@@ -33,7 +37,7 @@ SITE_TITLES = {"ffn": "FFN neurons", "attention": "attention neurons", "mixed": 
 # beat
 APART = "apart"
 HALVES = SITES["mixed"]
-MEASURES = ("removal", "enhancement", "removal accuracy", "enhancement accuracy")
+SITE_MEASURES = ("removal", "enhancement", "removal accuracy", "enhancement accuracy")
 
 
 def site_effects(
@@ -80,45 +84,29 @@ def site_effects(
                                                     2).flatten(1)
             for (site, method), neurons in sorted(found.items(),
                                                   key=lambda each: sites.index(each[0][0])):
-                effects = _effects(targets[site], pictures, labels, neurons,
-                                   scoring_rule(targets[site], context="full", **settings))
+                target, batch = targets[site], (targets[site], pictures, labels, neurons)
+                score = joint_attribution_score(*batch, **scoring_rule(target, **settings))
                 tables.append(pd.DataFrame({"model": model, "sites": site, "method": method,
                                             "image": images.ids[place].numpy(),
                                             "label": labels.cpu().numpy(),
-                                            "neurons": neurons.shape[1], **effects}))
+                                            "neurons": neurons.shape[1],
+                                            "complete": numbers(complete_attribution(*batch)),
+                                            **path_effects(*batch, score)}))
     return pd.concat(tables, ignore_index=True)
-
-
-def _effects(target: SiteModel, pictures: Tensor, labels: Tensor, neurons: Tensor,
-             rule: dict) -> dict[str, np.ndarray]:
-    truth = labels.cpu().numpy()
-    clean = class_probabilities(target, pictures).cpu().double().numpy()
-    effects = {"score": joint_attribution_score(target, pictures, labels, neurons,
-                                                **rule).cpu().double().numpy(),
-               "complete": complete_attribution(target, pictures, labels,
-                                                neurons).cpu().double().numpy()}
-    for operation, name in (("remove", "removal"), ("enhance", "enhancement")):
-        edited = edited_probabilities(target, pictures, neurons, operation).cpu().double().numpy()
-        effects[f"{name}_accuracy"] = metrics.accuracy_deviation(clean, edited, truth)
-        effects[f"{name}_probability"] = metrics.probability_deviation(clean, edited, truth)
-    return effects
 
 
 def site_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """:func:`site_effects` for reading: per model, sites and method the median deviations of
     probability, those of accuracy in percentage points, and the mean attributions, each with its
     bootstrap interval over images."""
-    rows, titles = [], {**analysis.METHOD_LABELS, APART: "Apart"}
+    rows, titles = [], {**METHOD_LABELS, APART: "Apart"}
     for (model, sites, method), group in table.groupby(["model", "sites", "method"], sort=False):
         row = {"model": model, "sites": SITE_TITLES[sites], "paths": titles[method],
                "neurons": group["neurons"].iloc[0]}
-        for measure in (*MEASURES, "score"):
-            column, factor, statistic = leads.MEASURES[measure]
-            interval = analysis.interval_row(abs(factor) * group[column].to_numpy(), statistic,
-                                             seed)
-            row[measure] = report.interval_text(interval, 1 if abs(factor) == 100 else 3)
+        for measure in (*SITE_MEASURES, "score"):
+            row[measure] = measure_row(group, measure, seed)["text"]
         row["complete attribution"] = report.interval_text(
-            analysis.interval_row(group["complete"].to_numpy(), "mean", seed), 3)
+            interval_row(group["complete"].to_numpy(), seed=seed), 3)
         rows.append(row)
     return pd.DataFrame(rows).set_index(["model", "sites", "paths"])
 
@@ -131,8 +119,8 @@ def method_leads(table: pd.DataFrame, level: float = 0.05, seed: int = 0) -> pd.
         as of :func:`~neuronpath_core.chapters.controls.leads.control_leads`: ``data`` is the sites
         in words, ``control`` the other method in words.
     """
-    titles = {**analysis.METHOD_LABELS, APART: "Apart", "neuron_path": "own"}
-    return leads.control_leads(table.assign(data=table["sites"].map(SITE_TITLES),
+    titles = {**METHOD_LABELS, APART: "Apart", "neuron_path": "own"}
+    return control_leads(table.assign(data=table["sites"].map(SITE_TITLES),
                                             control=table["method"].map(titles)), level, seed)
 
 
@@ -158,20 +146,10 @@ def site_leads(table: pd.DataFrame,
         for model in dict.fromkeys(table["model"]):
             ahead, other = (own.loc[[(sites, model)]].set_index("image")
                             for sites in (first, second))
-            for measure in MEASURES:
-                column, factor, statistic = leads.MEASURES[measure]
-                lead = factor * (ahead[column] - other.loc[ahead.index, column]).to_numpy()
-                rows.append({"model": model, "first": SITE_TITLES[first],
-                             "second": SITE_TITLES[second], "measure": measure,
-                             **analysis.interval_row(lead, statistic, seed),
-                             "p": metrics.sign_test(lead)})
-    leads_table = pd.DataFrame(rows, columns=["model", "first", "second", "measure", "value", "low",
-                                              "high", "p"])
-    leads_table["adjusted"] = leads_table.groupby("measure",
-                                                  sort=False)["p"].transform(metrics.holm)
-    leads_table["verdict"] = [report.verdict(row) if row["adjusted"] < level else "not shown"
-                              for row in leads_table.to_dict("records")]
-    return leads_table
+            rows += [{"model": model, "first": SITE_TITLES[first], "second": SITE_TITLES[second],
+                      **row} for row in lead_rows(ahead, other, SITE_MEASURES, seed)]
+    return judged(pd.DataFrame(rows, columns=["model", "first", "second", "measure", "value", "low",
+                                              "high", "p"]), "measure", level)
 
 
 def half_effects(study: Study, names: Sequence[str], images: ImageSet) -> pd.DataFrame:
@@ -192,13 +170,13 @@ def half_effects(study: Study, names: Sequence[str], images: ImageSet) -> pd.Dat
         target = SiteModel(own.model, own.scope, "halves")
         for place, pictures, labels in study.batches(images, model, IMAGES_AT_ONCE):
             truth = labels.cpu().numpy()
-            clean = class_probabilities(target, pictures).cpu().double().numpy()
+            clean = numbers(class_probabilities(target, pictures))
             for layer, (block, half) in enumerate((each.block, each.half)
                                                   for each in target.layers):
                 factors = torch.ones(len(pictures), target.n_blocks, 1, dtype=pictures.dtype,
                                      device=pictures.device)
                 factors[:, layer] = 0
-                edited = scaled_probabilities(target, pictures, factors).cpu().double().numpy()
+                edited = numbers(scaled_probabilities(target, pictures, factors))
                 tables.append(pd.DataFrame({
                     "model": model, "block": block + 1, "half": "FFN" if half == "ffn" else half,
                     "image": images.ids[place].numpy(), "label": truth,
@@ -211,7 +189,7 @@ def half_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Mean loss of probability per model, half and block, with its bootstrap interval:
     ``model, half, block, value, low, high``."""
     return pd.DataFrame([{"model": model, "half": half, "block": block,
-                          **analysis.interval_row(group["loss"].to_numpy(), seed=seed)}
+                          **interval_row(group["loss"].to_numpy(), seed=seed)}
                          for (model, half, block),
                          group in table.groupby(["model", "half", "block"], sort=False)])
 
@@ -227,7 +205,7 @@ def half_difference(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     for model, group in table.groupby("model", sort=False):
         cost = group.pivot_table(index="image", columns="half", values="loss", aggfunc="mean")
-        row = analysis.interval_row((cost["attention"] - cost["FFN"]).to_numpy(), seed=seed)
+        row = interval_row((cost["attention"] - cost["FFN"]).to_numpy(), seed=seed)
         rows.append({"model": model, "attention": cost["attention"].mean(),
                      "FFN": cost["FFN"].mean(), **row, "verdict": report.verdict(row)})
     return pd.DataFrame(rows)

@@ -1,20 +1,21 @@
-"""Where knowledge neurons lie in models of two kinds, trained from several seeds: does the kind
-decide it, and is it the pre-training or the scope?"""
+"""Chapter 16: where knowledge neurons lie in supervised models and in masked autoencoders, each
+trained from several seeds, and whether pre-training or scope decides it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from neuronpath_core.chapters import experiments
-from neuronpath_core.chapters.analysis import SCOPE_LABELS
+from neuronpath_core.chapters.knowledge_neurons import knowledge_neurons
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import jackknife_row
+from neuronpath_core.stats.labels import SCOPE_LABELS
+from neuronpath_core.stats.tests import kind_contrast, kind_test
 from neuronpath_core.study.study import Study
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def knowledge_at_scopes(
         scopes: ``"cls"``, ``"patch"``.
 
     Returns:
-        the columns of :func:`~neuronpath_core.chapters.experiments.knowledge_neurons` and ``kind``,
-        ``scope``, ``own`` (whether that is where the model's neurons are read by default),
-        ``blocks`` (their number).
+        the columns of :func:`~neuronpath_core.chapters.knowledge_neurons.knowledge_neurons`, and
+        ``kind``, ``scope``, ``own`` (whether the model's neurons are read at that scope by
+        default), ``blocks`` (their number).
 
     Raises:
         ValueError: an unknown model, or kinds of different depth, whose blocks cannot be compared
@@ -53,7 +54,7 @@ def knowledge_at_scopes(
     for kind in kinds:
         own = study.target(kind).scope
         for scope in scopes:
-            found = experiments.knowledge_neurons(study, replicas(study, kind), images, top,
+            found = knowledge_neurons(study, replicas(study, kind), images, top,
                                                   quadrature, steps, scope)
             tables.append(found.assign(kind=kind, scope=scope, own=scope == own,
                                        blocks=study.target(kind).n_blocks))
@@ -112,55 +113,10 @@ def model_pairs(shares: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def kind_contrast(correlation: Float[np.ndarray, "model model"], is_first: np.ndarray) -> float:
-    """Mean correlation over pairs of models of one kind minus that over pairs of two."""
-    first, second = np.triu_indices(len(correlation), 1)
-    same = is_first[first] == is_first[second]
-    values = correlation[first, second]
-    return float(values[same].mean() - values[~same].mean())
-
-
-def kind_test(matrices: Sequence[tuple[Float[np.ndarray, "model model"], np.ndarray]]) -> dict[
-        str, float]:
-    """Permutation test of :func:`kind_contrast`: the kinds' names are dealt to the models in every
-    possible way, in each data set apart.
-
-    Args:
-        matrices: per data set the correlations of its models and, bool, which are of the first
-            kind.
-
-    Returns:
-        ``value`` (mean contrast over data sets), ``p`` (share of deals with at least that, the true
-        one among them), ``deals`` and ``smallest``, the smallest p that the number of models
-        allows: where both kinds have as many models, swapping their names changes nothing.
-
-    Raises:
-        ValueError: a data set without two models of either kind.
-    """
-    observed, dealt = [], []
-    for correlation, is_first in matrices:
-        is_first = np.asarray(is_first, bool)
-        count, size = len(is_first), int(is_first.sum())
-        if min(size, count - size) < 2 or np.shape(correlation) != (count, count):
-            raise ValueError(f"{size} and {count - size} models of the two kinds, correlations "
-                             f"{np.shape(correlation)}; accepted: at least two of each")
-        observed.append(kind_contrast(correlation, is_first))
-        dealt.append([kind_contrast(correlation, np.isin(np.arange(count), chosen))
-                      for chosen in combinations(range(count), size)])
-    sums = np.zeros(1)
-    for values in dealt:
-        sums = np.add.outer(sums, values).ravel()
-    ties = np.prod([2 if 2 * int(np.sum(is_first)) == len(is_first) else 1 for _,
-                    is_first in matrices])
-    # deals that are equal but for rounding count as equal
-    reached = int((sums >= np.sum(observed) - 1e-9).sum())
-    return {"value": float(np.mean(observed)), "p": reached / len(sums), "deals": len(sums),
-            "smallest": float(ties / len(sums))}
-
-
 def kind_matrices(shares: pd.DataFrame,
                   kinds: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per data set what :func:`kind_test` takes, for two kinds at their own scopes."""
+    """Per data set what :func:`~neuronpath_core.stats.tests.kind_test` takes, for two kinds at
+    their own scopes."""
     found = {}
     for data, group in shares[shares["own"] & shares["kind"].isin(kinds)].groupby("data",
                                                                                   sort=False):
@@ -169,52 +125,16 @@ def kind_matrices(shares: pd.DataFrame,
     return found
 
 
-def jackknife_row(statistic: Callable[..., float], sizes: Sequence[int],
-                  confidence: float = 0.95) -> dict[str, float]:
-    r"""``value, low, high`` of a statistic of one or several groups of trained models; the unit is
-    the training seed.
-
-    .. math::
-
-        \theta \pm t\,
-        \Big[\sum_g \frac{n_g-1}{n_g} \sum_i (\theta_{g,-i} - \bar\theta_g)^2\Big]^{1/2}
-
-    with each model left out in turn (Arvesen, 1969, for statistics of pairs) and Student's t with
-    the degrees of freedom of Welch and Satterthwaite. For a mean it is Student's interval, for a
-    difference of two means Welch's.
-
-    Args:
-        statistic: takes one array of positions per group.
-        sizes: number of models in each group.
-
-    Raises:
-        ValueError: a group of fewer than two models.
-    """
-    if min(sizes) < 2:
-        raise ValueError(f"groups of {list(sizes)} models; accepted: at least two in each, for "
-                         f"the unit is the training seed")
-    groups, variances = [np.arange(size) for size in sizes], []
-    for number, size in enumerate(sizes):
-        without = [statistic(*(np.delete(group, left) if index == number else group for index,
-                               group in enumerate(groups))) for left in range(size)]
-        variances.append((size - 1)
-                         / size * np.square(np.subtract(without, np.mean(without))).sum())
-    variance, value = sum(variances), float(statistic(*groups))
-    freedom = variance**2 / sum(own**2 / (size - 1) for own,
-                                size in zip(variances, sizes, strict=True)) if variance else 1
-    margin = float(stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance))
-    return {"value": value, "low": value - margin, "high": value + margin}
-
-
 def kind_rows(shares: pd.DataFrame, kinds: Sequence[str], level: float = 0.05) -> pd.DataFrame:
     """Does the kind of a model decide where its knowledge neurons lie?  Two kinds, each model at
     its own scope.
 
     Returns:
         one row per data set and, of several, one for ``"together"``: ``data``, ``value, low, high``
-        (:func:`kind_contrast` with :func:`jackknife_row`), ``p, deals, smallest``
-        (:func:`kind_test`) and ``verdict``: ``"agrees"`` if p is at most ``level`` and the interval
-        above zero.
+        (:func:`~neuronpath_core.stats.tests.kind_contrast` with
+        :func:`~neuronpath_core.stats.intervals.jackknife_row`), ``p, deals, smallest``
+        (:func:`~neuronpath_core.stats.tests.kind_test`) and ``verdict``: ``"agrees"`` if p is at
+        most ``level`` and the interval above zero.
     """
     matrices = kind_matrices(shares, kinds)
     parts = {data: [data] for data in matrices} | ({"together": list(matrices)} if len(matrices) > 1
@@ -248,8 +168,8 @@ def cell_correlations(shares: pd.DataFrame) -> pd.DataFrame:
     Returns:
         ``data, first, second, differ`` (``"scope"``, ``"kind"`` or ``"kind and scope"``), ``own``
         (both at their own scope, as in the paper), ``models``, ``value, low, high``
-        (:func:`jackknife_row`, within -1..1) and ``verdict`` on inversion: ``"agrees"`` if the
-        interval is below zero.
+        (:func:`~neuronpath_core.stats.intervals.jackknife_row`, within -1..1) and ``verdict`` on
+        inversion: ``"agrees"`` if the interval is below zero.
     """
     rows = []
     for data, group in shares.groupby("data", sort=False):

@@ -12,8 +12,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neuronpath_core.chapters.analysis import SCOPE_LABELS
 from neuronpath_core.figures.style import SMALL, block_ticks, legend_outside, spans, styled
+from neuronpath_core.stats.labels import SCOPE_LABELS
 
 
 @styled

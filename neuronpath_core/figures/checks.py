@@ -11,8 +11,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from neuronpath_core.chapters.analysis import SCOPE_LABELS
 from neuronpath_core.figures.style import SMALL, legend_outside, spans, styled, whiskers
+from neuronpath_core.stats.labels import SCOPE_LABELS
 
 
 @styled

@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuronpath_core.chapters.analysis import METHOD_LABELS
+from neuronpath_core.stats.labels import METHOD_LABELS
 
 DPI = 150
 # points; on a page a figure is as wide as the text, so that in the widest figures less could not be

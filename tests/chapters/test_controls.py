@@ -10,8 +10,8 @@ import torch
 import yaml
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import experiments
-from neuronpath_core.chapters.controls import controls, leads
+from neuronpath_core.chapters import effects
+from neuronpath_core.chapters.controls import leads, measured, paths
 from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.study.study import Study
@@ -117,7 +117,7 @@ def reading_network() -> torch.nn.Module:
 def verdicts(tmp_path, model, labels, chosen, images=None, **settings) -> pd.DataFrame:
     """Verdicts by control and measure."""
     study = planted_study(tmp_path, model)
-    effects = controls.control_effects(study, ["planted"], images or picture_set(labels), chosen,
+    effects = measured.control_effects(study, ["planted"], images or picture_set(labels), chosen,
                                        **settings).assign(data="made up")
     return leads.control_leads(effects).pivot(index="control", columns="measure", values="verdict")
 
@@ -161,8 +161,8 @@ def test_path_of_another_image_of_the_class_is_worse_where_the_image_decides(tmp
 
 
 def test_no_control_is_worse_where_no_neuron_matters(tmp_path):
-    found = verdicts(tmp_path, network(lambda number, mlp: None), NOT_ZERO, list(controls.CONTROLS))
-    assert list(found.index.sort_values()) == sorted(controls.CONTROLS)
+    found = verdicts(tmp_path, network(lambda number, mlp: None), NOT_ZERO, list(paths.CONTROLS))
+    assert list(found.index.sort_values()) == sorted(paths.CONTROLS)
     assert (found == "not shown").all(axis=None)
 
 
@@ -179,7 +179,7 @@ def test_equal_weights_are_flagged_because_permuting_them_changes_nothing(tmp_pa
         mlp.fc1.bias[:], mlp.fc2.weight[:] = 0.5, 0.1
     model = network(write)
     model.head.weight[1, 0] = 1
-    effects = controls.control_effects(planted_study(tmp_path, model), ["planted"],
+    effects = measured.control_effects(planted_study(tmp_path, model), ["planted"],
                                        picture_set(NOT_ZERO), ["randomised", "late_randomised"])
     found = leads.sanity(effects.assign(data="made up"))
     assert (effects["overlap"] == 1).all() and found["value"].tolist() == [1, 1] and found[
@@ -187,7 +187,7 @@ def test_equal_weights_are_flagged_because_permuting_them_changes_nothing(tmp_pa
 
 
 def test_randomised_weights_leave_nothing_of_the_paths_of_a_random_network(tmp_path):
-    effects = controls.control_effects(planted_study(tmp_path, helpers.small_vit()), ["planted"],
+    effects = measured.control_effects(planted_study(tmp_path, helpers.small_vit()), ["planted"],
                                        picture_set(NOT_ZERO), ["randomised"])
     (row,) = leads.sanity(effects.assign(data="made up")).to_dict("records")
     assert row["verdict"] == "agrees" and abs(row["value"]) < 0.3
@@ -196,7 +196,7 @@ def test_randomised_weights_leave_nothing_of_the_paths_of_a_random_network(tmp_p
 @pytest.mark.parametrize(("model", "expected"), [(shared_network, "contradicts"),
                                                  (reading_network, "agrees")])
 def test_early_neurons_may_or_may_not_depend_on_later_weights(tmp_path, model, expected):
-    effects = controls.control_effects(planted_study(tmp_path, model()), ["planted"],
+    effects = measured.control_effects(planted_study(tmp_path, model()), ["planted"],
                                        picture_set(NOT_ZERO), ["late_randomised"])
     (row,) = leads.sanity(effects.assign(data="made up")).to_dict("records")
     assert row["verdict"] == expected
@@ -208,7 +208,7 @@ def test_enhancement_gains_by_the_label_alone(tmp_path):
     # class 0 is always predicted, and the path of another label, enhanced, overcomes it
     model.head.bias[0] = 0.5
     images = picture_set([0, 1, 2, 0] * 5)
-    table = controls.label_effects(planted_study(tmp_path, model), ["planted"],
+    table = measured.label_effects(planted_study(tmp_path, model), ["planted"],
                                    images.select(np.arange(8)), images).assign(data="made up")
     assert table["share"].unique().tolist() == [0.5] and table["wrong"].sum() == 10 and len(
         table) == 10 + 4
@@ -223,7 +223,7 @@ def test_a_model_without_mistakes_has_no_gain_to_show(tmp_path):
     model = helpers.blank_vit("cls")
     with torch.no_grad():
         model.head.bias[3] = 1
-    table = controls.label_effects(planted_study(tmp_path, model), ["planted"], images,
+    table = measured.label_effects(planted_study(tmp_path, model), ["planted"], images,
                                    images).assign(data="made up")
     gain = leads.label_gain(table)
     assert gain["value"].isna().all() and (gain["verdict"]
@@ -248,22 +248,22 @@ def test_gain_without_the_label(fixed, broken, expected):
 @pytest.mark.parametrize("seed", range(3))
 def test_donors_and_wrong_labels(seed):
     labels = np.random.default_rng(seed).permutation([0, 0, 1, 1, 1, 4, 4, 4, 4])
-    same, other = controls.donors(labels, True, seed), controls.donors(labels, False, seed)
+    same, other = paths.donors(labels, True, seed), paths.donors(labels, False, seed)
     assert (labels[same] == labels).all() and (same != np.arange(9)).all() and sorted(same) == list(
         range(9))
     assert (labels[other] != labels).all()
     many = torch.arange(5).repeat(200)
-    wrong = controls.wrong_labels(many, 5, seed)
+    wrong = paths.wrong_labels(many, 5, seed)
     assert (wrong != many).all() and all(len(wrong[many == label].unique()) == 4
                                          for label in range(5)) and wrong.max() == 4
 
 
 @pytest.mark.parametrize("call", [
-    lambda: controls.donors(np.array([0, 0, 1]), True),
-    lambda: controls.donors(np.array([1, 1]), False),
-    lambda: controls.wrong_labels(torch.zeros(3, dtype=torch.int64), 1),
-    lambda: controls.randomised(npc.TargetModel(helpers.small_vit()), [3]),
-    lambda: controls.equal_budget(npc.TargetModel(helpers.small_vit()), "none"),
+    lambda: paths.donors(np.array([0, 0, 1]), True),
+    lambda: paths.donors(np.array([1, 1]), False),
+    lambda: paths.wrong_labels(torch.zeros(3, dtype=torch.int64), 1),
+    lambda: paths.randomised(npc.TargetModel(helpers.small_vit()), [3]),
+    lambda: paths.equal_budget(npc.TargetModel(helpers.small_vit()), "none"),
     lambda: leads.class_overlap(np.zeros((3, 2)), np.arange(3)),
     lambda: leads.class_overlap(np.zeros((3, 2)), np.zeros(3))], ids=range(7))
 def test_bad_input(call):
@@ -275,14 +275,14 @@ def test_bad_input(call):
                                    {"budget": 1.5}], ids=str)
 def test_unknown_control_or_budget(tmp_path, wrong):
     with pytest.raises(ValueError, match="unknown controls|budget must be"):
-        controls.control_paths(planted_study(tmp_path, label_network()), "planted",
+        paths.control_paths(planted_study(tmp_path, label_network()), "planted",
                                picture_set(NOT_ZERO), **wrong)
 
 
 def test_randomised_weights_are_the_same_numbers_elsewhere():
     target = npc.TargetModel(helpers.small_vit())
     before = helpers.Snapshot(target.model)
-    other = controls.randomised(target, [1], 3)
+    other = paths.randomised(target, [1], 3)
     before.check()
     for (name, old), new in zip(target.model.named_parameters(), other.model.parameters(),
                                 strict=True):
@@ -290,9 +290,9 @@ def test_randomised_weights_are_the_same_numbers_elsewhere():
         assert torch.equal(old, new) == (not name.startswith("blocks.1.") or old.unique().numel()
                                          == 1), name
     assert other.scope == target.scope
-    assert torch.equal(controls.randomised(target, [1], 3).model.blocks[1].mlp.fc1.weight,
+    assert torch.equal(paths.randomised(target, [1], 3).model.blocks[1].mlp.fc1.weight,
                        other.model.blocks[1].mlp.fc1.weight)
-    assert not torch.equal(controls.randomised(target, [1], 4).model.blocks[1].mlp.fc1.weight,
+    assert not torch.equal(paths.randomised(target, [1], 4).model.blocks[1].mlp.fc1.weight,
                            other.model.blocks[1].mlp.fc1.weight)
 
 
@@ -317,22 +317,22 @@ def test_passes_are_those_that_are_made(monkeypatch, pool, depth):
 
     for name, times in (("__call__", 1), ("tangent", 2)):
         monkeypatch.setattr(PlainBlock, name, watched(getattr(PlainBlock, name), times))
-    passes = controls.block_passes(depth, target.scope)
+    passes = paths.block_passes(depth, target.scope)
     npc.find_paths(target, pictures, labels, context="full", steps=nodes)
     assert sum(counted) == passes["search"] * nodes * len(labels)
     counted.clear()
     npc.joint_attribution_score(target, pictures, labels, torch.zeros(2, depth, dtype=torch.int64),
                                 "gauss-legendre", nodes)
     assert sum(counted) == passes["score"] * nodes * len(labels)
-    assert controls.equal_budget(target) == math.ceil(passes["search"] / passes["score"])
+    assert paths.equal_budget(target) == math.ceil(passes["search"] / passes["score"])
 
 
 def test_published_passes_by_hand():
     # two blocks: two forwards of two, backward from the end to block 1, and again to block 1 and to
     # block 2
-    assert [controls.block_passes(blocks, "cls")["published"]
+    assert [paths.block_passes(blocks, "cls")["published"]
             for blocks in (1, 2, 3)] == [2, 4 + 2 + 2 + 1, 9 + 3 + (3 + 2) + (3 + 2 + 1)]
-    assert controls.equal_budget(npc.TargetModel(helpers.small_vit()),
+    assert paths.equal_budget(npc.TargetModel(helpers.small_vit()),
                                  "published") == math.ceil(23 / 6)
 
 
@@ -341,7 +341,7 @@ def test_best_path_is_that_of_the_largest_score(pool):
     target = npc.TargetModel(helpers.small_vit(global_pool=pool))
     (pictures, labels) = helpers.small_batch(4)
     candidates = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (4, 3, 5)))
-    best = controls.best_path(target, pictures, labels, candidates, "left", 4)
+    best = paths.best_path(target, pictures, labels, candidates, "left", 4)
     for image, chosen in enumerate(best):
         scores = [npc.joint_attribution_score(target, pictures[[image]], labels[[image]],
                                               candidates[[image], :, rank], "left", 4).item()
@@ -352,9 +352,9 @@ def test_best_path_is_that_of_the_largest_score(pool):
 def test_effects_are_those_of_the_table_experiment(tmp_path):
     study, images = planted_study(tmp_path, helpers.small_vit()), picture_set(NOT_ZERO)
     rule = {"context": "full", "quadrature": "gauss-legendre", "steps": 4}
-    found = controls.control_effects(study, ["planted"], images,
+    found = measured.control_effects(study, ["planted"], images,
                                      ["random", "best_active", "late_randomised"], seed=2, **rule)
-    direct = experiments.interventions(study, ["planted"], images, ["neuron_path", "random"],
+    direct = effects.interventions(study, ["planted"], images, ["neuron_path", "random"],
                                        seed=2, **rule)
     columns = ["image", "label", "correct", "score", "removal_accuracy", "removal_probability",
                "enhancement_accuracy", "enhancement_probability"]
@@ -403,7 +403,7 @@ def test_leads_of_planted_differences():
     noise = np.random.default_rng(0).normal(size=40)
     table = leads.control_leads(made_up({"random": 2 + 0.1 * noise, "same_class": noise
                                          - np.median(noise), "best_random": -2 + 0.1 * noise}))
-    for measure, (_, factor, statistic) in leads.MEASURES.items():
+    for measure, (_, factor, statistic) in effects.MEASURES.items():
         own = table[table["measure"] == measure].set_index("control")
         assert own["verdict"].to_dict() == {"random": "agrees", "same_class": "not shown",
                                             "best_random": "contradicts"}, measure
@@ -412,8 +412,8 @@ def test_leads_of_planted_differences():
                                                            abs=1e-12) and own.loc["random",
                                                                                   "images"] == 40
     words = leads.lead_summary(table)
-    assert "1 of 1 agree" in words.loc[controls.CONTROLS["random"], "score"]
-    assert "0 of 1 agree, 1 contradict" in words.loc[controls.CONTROLS["best_random"], "removal"]
+    assert "1 of 1 agree" in words.loc[paths.CONTROLS["random"], "score"]
+    assert "0 of 1 agree, 1 contradict" in words.loc[paths.CONTROLS["best_random"], "removal"]
     claims = leads.lead_claims(pd.concat([table.assign(model="better", value=table["value"] + 1),
                                           table])).set_index("control")
     assert claims.loc["random", "tally"] == "4 of 4 agree" and claims.loc["best_random",
@@ -445,15 +445,6 @@ def test_a_difference_that_the_family_explains_is_not_shown():
     assert (found["verdict"] == "not shown").all()
     assert found.loc[(found["model"] == "m") & (found["measure"] == "removal"),
                      "adjusted"].item() == pytest.approx(10 * 2 * (1 + 13 + 78) / 2**13)
-
-
-def test_stratified_row_is_the_weighted_mean():
-    rng = np.random.default_rng(0)
-    parts = (rng.normal(3, 1, 50), rng.normal(-1, 1, 200))
-    row = leads.stratified_row(parts, (0.25, 0.75))
-    assert row["value"] == pytest.approx(0.25 * parts[0].mean() + 0.75 * parts[1].mean(), abs=1e-12)
-    error = np.sqrt(0.25**2 * parts[0].var() / 50 + 0.75**2 * parts[1].var() / 200)
-    assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.1)
 
 
 @pytest.mark.parametrize("case", ["class", "nothing", "against"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neuronpath_core.chapters import stability
+from neuronpath_core.chapters.stability import overlap, seeds
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import edited_probabilities
 from neuronpath_core.models import build
@@ -42,7 +42,7 @@ def test_overlap_by_hand():
     images = image_set([0, 0, 1, 1])
     first = np.array([[1, 2], [1, 3], [4, 2], [4, 4]])
     second = np.array([[1, 2], [1, 2], [4, 3], [1, 4]])
-    table = stability.overlaps(first, second, images)
+    table = overlap.overlaps(first, second, images)
     assert table["image"].tolist() == [100, 100, 101, 101, 102, 102, 103,
                                        103] and table["block"].tolist() == [1, 2] * 4
     assert table["own"].tolist() == [1, 1, 1, 0, 1, 0, 0, 1]
@@ -56,7 +56,7 @@ def test_overlap_by_hand():
 def test_overlap_against_a_loop(seed):
     rng, labels = np.random.default_rng(seed), np.array([0, 1, 2, 0, 1, 2, 0, 0])
     first, second = rng.integers(0, 3, (2, 8, 4))
-    table = stability.overlaps(first, second, image_set(labels))
+    table = overlap.overlaps(first, second, image_set(labels))
     for (i, block), row in zip(itertools.product(range(8), range(4)), table.itertuples(),
                                strict=True):
         for name, chosen in (("same_class", lambda i, j: labels[i] == labels[j] and i != j),
@@ -71,8 +71,8 @@ def test_overlap_against_a_loop(seed):
 def test_overlap_does_not_mind_which_set_comes_first():
     rng, images = np.random.default_rng(0), image_set([0, 0, 1, 1, 1])
     first, second = rng.integers(0, 3, (2, 5, 4))
-    pd.testing.assert_frame_equal(stability.overlaps(first, second, images),
-                                  stability.overlaps(second, first, images))
+    pd.testing.assert_frame_equal(overlap.overlaps(first, second, images),
+                                  overlap.overlaps(second, first, images))
 
 
 @pytest.mark.parametrize(("labels", "shape", "words"), [
@@ -81,9 +81,9 @@ def test_overlap_does_not_mind_which_set_comes_first():
 ])
 def test_overlap_refuses_what_has_no_yardstick(labels, shape, words):
     with pytest.raises(ValueError, match=words):
-        stability.overlaps(np.zeros(shape, int), np.zeros(shape, int), image_set(labels))
+        overlap.overlaps(np.zeros(shape, int), np.zeros(shape, int), image_set(labels))
     with pytest.raises(ValueError, match="of the 4 images"):
-        stability.overlaps(np.zeros((4, 2), int), np.zeros((4, 3), int), image_set([0, 0, 1, 1]))
+        overlap.overlaps(np.zeros((4, 2), int), np.zeros((4, 3), int), image_set([0, 0, 1, 1]))
 
 
 def made_up(own, of_class, common, images=60, blocks=12, n_neurons=50, seed=0):
@@ -112,8 +112,8 @@ def test_overlap_that_the_class_or_common_neurons_explain_is_not_the_images(shar
     found = []
     for seed in range(10):
         (first, second), images = made_up(*shares, seed=seed)
-        table = stability.overlap_tables(paths_of(second), {"again": paths_of(first)}, images)
-        found.append(stability.overlap_summary(table, ["condition"], 1 / 50).iloc[0])
+        table = overlap.overlap_tables(paths_of(second), {"again": paths_of(first)}, images)
+        found.append(overlap.overlap_summary(table, ["condition"], 1 / 50).iloc[0])
     assert sum(row["verdict"] == verdict for row in found) >= (10 if verdict == "agrees" else 8)
     mean = pd.DataFrame(found)[["value", "same_class", "other_class", "lead"]].mean()
     own, of_class, common = shares
@@ -130,13 +130,13 @@ def test_overlap_summary_by_hand():
     neurons = np.array([[1, 2], [1, 3], [4, 2], [4, 4]])
     other = neurons.copy()
     other[0, 1] = 9
-    table = stability.overlap_tables(paths_of(neurons),
+    table = overlap.overlap_tables(paths_of(neurons),
                                      {"same": paths_of(neurons), "near": paths_of(other)}, images)
-    found = stability.overlap_summary(table, ["condition"], 0.1).set_index("condition")
+    found = overlap.overlap_summary(table, ["condition"], 0.1).set_index("condition")
     assert found.loc["same", ["value", "low", "high", "paths",
                               "chance"]].tolist() == [1, 1, 1, 1, 0.1]
     assert found.loc["near", ["value", "paths"]].tolist() == [7 / 8, 3 / 4]
-    read = stability.overlap_text(found.reset_index().assign(accuracy=0.256), ["condition"],
+    read = overlap.overlap_text(found.reset_index().assign(accuracy=0.256), ["condition"],
                                   ["accuracy"])
     assert list(read.columns) == ["found again", "whole paths", "another image of the class",
                                   "another class", "lead", "accuracy", "verdict"]
@@ -146,7 +146,7 @@ def test_overlap_summary_by_hand():
     assert read.loc["near",
                     "lead"] == f"{near['lead']:+.2f} [{near['lead_low']:+.2f}, {near['lead_high']:+.2f}]"
     assert read["verdict"].tolist() == found["verdict"].tolist()
-    blocks = stability.block_overlaps(table, ["condition"])
+    blocks = overlap.block_overlaps(table, ["condition"])
     assert blocks.loc[blocks["condition"] == "near", "own"].tolist() == [1, 0.75]
 
 
@@ -156,20 +156,20 @@ def test_overlap_summary_by_hand():
 def test_augmentations_are_small_seeded_and_change_nothing_else():
     pictures = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (4, 1, 6, 6)))
     images = image_set([0, 0, 1, 1], pictures)
-    for kind in stability.AUGMENTATIONS:
-        found = stability.augmented(images, kind, seed=3)
+    for kind in overlap.AUGMENTATIONS:
+        found = overlap.augmented(images, kind, seed=3)
         assert torch.equal(found.labels, images.labels) and torch.equal(found.ids, images.ids)
         assert found.images.shape == pictures.shape and found.images.abs().max() <= 1 and not torch.equal(found.images, pictures)
-        assert torch.equal(found.images, stability.augmented(images, kind, seed=3).images)
-    shifted = stability.augmented(images, "shifted by one pixel").images
+        assert torch.equal(found.images, overlap.augmented(images, kind, seed=3).images)
+    shifted = overlap.augmented(images, "shifted by one pixel").images
     assert torch.equal(shifted[..., 1:],
                        pictures[..., :-1]) and torch.equal(shifted[..., 0], pictures[..., 0])
-    assert not torch.equal(stability.augmented(images, "noise of 0.05", 1).images,
-                           stability.augmented(images, "noise of 0.05", 2).images)
-    assert torch.equal(stability.augmented(images, "brighter, less contrast").images,
+    assert not torch.equal(overlap.augmented(images, "noise of 0.05", 1).images,
+                           overlap.augmented(images, "noise of 0.05", 2).images)
+    assert torch.equal(overlap.augmented(images, "brighter, less contrast").images,
                        (0.9 * pictures + 0.1).clamp(-1, 1))
     with pytest.raises(ValueError, match="accepted: shifted by one pixel, brighter"):
-        stability.augmented(images, "mirrored")
+        overlap.augmented(images, "mirrored")
 
 
 # --- other models ---
@@ -207,7 +207,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def traits(study):
     images = study.images(80)
-    return images, {name: stability.path_traits(study, name, images)
+    return images, {name: seeds.path_traits(study, name, images)
                     for name in ("one", "other order", "two")}
 
 
@@ -219,12 +219,12 @@ def test_renumbered_neurons_leave_the_invariants_and_destroy_the_overlap(study, 
                                                             rel=1e-4 if name == "score" else 0,
                                                             abs=1e-10)
     pair = {name: found[name] for name in ("one", "other order")}
-    table = stability.seed_agreement(pair, images, permutations=199,
+    table = seeds.seed_agreement(pair, images, permutations=199,
                                      resamples=20).set_index("measure")
     for measure in ("class similarity", "effect per block", "score per image", "removal per image"):
         assert table.loc[measure, "value"] == pytest.approx(1, abs=1e-6), measure
     assert table.loc["class similarity", "p"] < 0.05
-    again = stability.overlaps(found["one"].neurons, found["one"].neurons, images)["own"].mean()
+    again = overlap.overlaps(found["one"].neurons, found["one"].neurons, images)["own"].mean()
     assert again == 1 and table.loc["neuron indices", "value"] < 0.4
     # what is left of the overlap any other image's path would give: it is no evidence
     assert abs(table.loc["neuron indices", "value"]
@@ -273,7 +273,7 @@ def noise_traits(seed, images=96, blocks=12, shared=None):
     table, drawn = rng.integers(0, 50, (4, blocks)), rng.integers(0, 50, (images, blocks))
     neurons = np.where(rng.random((images, blocks)) < 0.5, table[groups[labels]], drawn)
     effects = rng.standard_normal(blocks) + rng.standard_normal((images, blocks))
-    return stability.Traits(neurons, 50, rng.standard_normal(images), rng.standard_normal(images),
+    return seeds.Traits(neurons, 50, rng.standard_normal(images), rng.standard_normal(images),
                             effects)
 
 
@@ -283,12 +283,12 @@ def test_models_that_have_nothing_in_common_do_not_agree_and_kin_do():
                             "removal per image"), 0)
     for seed in range(40):
         first = noise_traits(seed)
-        table = stability.invariants(first, noise_traits(1000 + seed), labels, 99,
+        table = seeds.invariants(first, noise_traits(1000 + seed), labels, 99,
                                      2).set_index("measure")
         for measure in errors:
             errors[measure] += table.loc[measure, "p"] < 0.05
         if seed < 5:
-            kin = stability.invariants(first, noise_traits(2000 + seed, shared=first), labels, 199,
+            kin = seeds.invariants(first, noise_traits(2000 + seed, shared=first), labels, 199,
                                        20)
             assert (kin["p"] < 0.05).all() and (kin["low"] > 0.5).all()
     assert all(count <= 7 for count in errors.values()), errors  # 2 expected
@@ -302,10 +302,10 @@ def test_overlap_of_indices_is_tested_within_the_class(kind, few):
     images, found = image_set(np.arange(60) % 6), 0
     for seed in range(30):
         shares = {"unrelated": (0, 0, 0), "class alone": (0, 0.6, 0), "own": (0.4, 0.2, 0)}[kind]
-        sets = [stability.Traits(neurons, 50, *np.random.default_rng(seed).random((2, 60)),
+        sets = [seeds.Traits(neurons, 50, *np.random.default_rng(seed).random((2, 60)),
                                  np.random.default_rng(seed).random((60, 12)))
                 for neurons in made_up(*shares, seed=seed)[0]]
-        table = stability.seed_agreement(dict(zip("ab", sets, strict=True)), images, 99,
+        table = seeds.seed_agreement(dict(zip("ab", sets, strict=True)), images, 99,
                                          2).set_index("measure")
         found += table.loc["neuron indices", "p"] <= 0.05
     assert found <= 5 if few else found == 30  # 1.5 expected
@@ -314,40 +314,40 @@ def test_overlap_of_indices_is_tested_within_the_class(kind, few):
 def test_split_similarity_of_a_model_is_the_ceiling():
     labels, first = np.arange(96) % 8, noise_traits(0)
     twin, stranger = noise_traits(1, shared=first), noise_traits(2)
-    ceiling = stability.split_similarity(first, first, labels)
+    ceiling = seeds.split_similarity(first, first, labels)
     assert ceiling > 0.4
-    assert stability.split_similarity(first, twin, labels) == pytest.approx(ceiling)
-    assert stability.split_similarity(first, stranger, labels) < ceiling - 0.2
+    assert seeds.split_similarity(first, twin, labels) == pytest.approx(ceiling)
+    assert seeds.split_similarity(first, stranger, labels) < ceiling - 0.2
     certain = replace(first, neurons=np.repeat(np.array([0, 0, 1, 1, 2, 2, 3, 3])[labels][:, None],
                                                12, 1))
-    assert stability.split_similarity(certain, certain, labels) == pytest.approx(1)
+    assert seeds.split_similarity(certain, certain, labels) == pytest.approx(1)
     with pytest.raises(ValueError, match="at least two images"):
-        stability.split_similarity(first, first, np.arange(96))
+        seeds.split_similarity(first, first, np.arange(96))
 
 
 def test_invariants_of_different_images_or_depths_are_refused():
     first, second = noise_traits(0), noise_traits(1, blocks=6)
     for arguments in ((first, second, np.arange(96) % 8), (first, first, np.arange(90) % 8)):
         with pytest.raises(ValueError, match="accepted: the same"):
-            stability.invariants(*arguments)
+            seeds.invariants(*arguments)
 
 
 def test_precisions_search_the_same_weights(study):
     images = study.images(20)
     reference = study.paths("one", images)
-    found = stability.precision_paths(study, "one", images, ["float64", "float32", "bfloat16"])
+    found = overlap.precision_paths(study, "one", images, ["float64", "float32", "bfloat16"])
     assert torch.equal(found["float64"].neurons, reference.neurons)
     shares = {name: (paths.neurons == reference.neurons).double().mean().item() for name,
               paths in found.items()}
     assert shares["float32"] > 0.95 and shares["bfloat16"] > 0.3
     assert build.DTYPES.keys() >= found.keys()
     with pytest.raises(ValueError, match="unknown dtype"):
-        stability.precision_paths(study, "one", images, ["float16"])
+        overlap.precision_paths(study, "one", images, ["float16"])
 
 
 def test_every_rule_is_accepted_and_near_the_converged_one(study):
     images = study.images(20)
-    reference = study.paths("one", images, **stability.CONVERGED)
-    for settings in stability.RULES.values():
+    reference = study.paths("one", images, **overlap.CONVERGED)
+    for settings in overlap.RULES.values():
         assert (study.paths("one", images, **settings).neurons
                 == reference.neurons).double().mean() > 0.7

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import experiments
+from neuronpath_core.chapters.search_cost import growth
 from neuronpath_core.cost import passes
 from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.scores import METHODS
@@ -254,7 +254,7 @@ def test_knowledge_attribution_alone_passes_the_blocks_as_often_as_the_formula_s
                                    {"L": 24, "n": 64, "m": 20, "T": 37}])
 def test_passes_weighed_by_multiply_adds_are_those_of_the_search(sizes):
     width = 32
-    target = experiments.cost_model(sizes, width, torch.float64, "cpu")[0]
+    target = growth.cost_model(sizes, width, torch.float64, "cpu")[0]
     found = passes.path_passes(target, {"context": "full", "quadrature": "left",
                                         "steps": sizes["m"]})
     tokens, neurons = sizes["T"], sizes["n"]

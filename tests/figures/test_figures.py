@@ -9,8 +9,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from neuronpath_core import figures
-from neuronpath_core.chapters import analysis
-from neuronpath_core.figures import agreement, attention, checks, paper
+from neuronpath_core.figures import agreement, attention, checks, class_paths, cost, paper
+from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_METRICS
 from tests import figure_tables as small
 from tests.figure_tables import METHODS, MODELS, panels, png, whiskers
 
@@ -58,7 +58,8 @@ CALLS = {
 
 
 def test_every_figure_is_tried_and_offered_by_the_one_name_that_chapters_use():
-    drawn = {name for module in (paper, checks, agreement, attention)
+    drawn = {name for module in (paper, class_paths, cost, checks, agreement,
+                                  attention)
              for name, function in vars(module).items() if hasattr(function, "__wrapped__")}
     assert set(CALLS) == drawn == set(figures.__all__)
 
@@ -118,14 +119,14 @@ def test_many_blocks_have_fewer_ticks(blocks, ticks):
 def test_table1_intervals():
     table = small.measured()
     axes = np.array(panels(figures.table1_intervals(table))).reshape(3, 2)
-    for row, metric in zip(axes, analysis.TABLE1_METRICS, strict=True):
+    for row, metric in zip(axes, TABLE1_METRICS, strict=True):
         for axis, model in zip(row, MODELS, strict=True):
             own = table[(table["metric"] == metric) & (table["model"] == model)]
             assert [bar.get_height() for bar in axis.patches] == own["value"].tolist()
             np.testing.assert_allclose(whiskers(axis), own[["low", "high"]], rtol=0, atol=1e-12)
     assert [axis.get_title() for axis in axes[0]] == list(MODELS)
     below = [label.get_text().replace("\n", " ") for label in axes[2, 0].get_xticklabels()]
-    assert below == [analysis.METHOD_LABELS[name] for name in METHODS]
+    assert below == [METHOD_LABELS[name] for name in METHODS]
     colours = {tuple(bar.get_facecolor() for bar in axis.patches) for axis in axes.flat}
     assert len(colours) == 1 and len(set(*colours)) == 4  # a method has one colour everywhere
 

@@ -11,20 +11,21 @@ from scipy import stats
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.planted_paths import (
-    RECOVERY_METHODS,
-    method_paths,
+from neuronpath_core.chapters.planted_paths.rates import (
     paired_recovery,
-    permuted_truth,
     predicted_rates,
     predicted_recovery,
+    recovery_summary,
+    score_preference,
+)
+from neuronpath_core.chapters.planted_paths.recovery import (
+    RECOVERY_METHODS,
+    method_paths,
+    permuted_truth,
     recovered,
     recovery,
-    recovery_summary,
     role_profile,
-    score_preference,
     verification,
-    wilson_interval,
 )
 from neuronpath_core.fast.contexts import resolve_context
 from neuronpath_core.forward import CleanPass
@@ -34,6 +35,7 @@ from neuronpath_core.models.planted import DECOYS, KINDS, SCOPES, planted_model
 from neuronpath_core.models.planted_truth import removal_losses, verify
 from neuronpath_core.models.planted_weights import CARRIER, DRIVE, LOGIT, PATCH
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import wilson_interval
 
 torch.set_num_threads(1)
 EVERY = [(kind, scope) for kind in KINDS for scope in SCOPES]

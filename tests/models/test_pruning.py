@@ -17,13 +17,17 @@ from timm.layers import GluMlp
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core import interventions, metrics
+from neuronpath_core import interventions
+from neuronpath_core.chapters.pruning import probe_mask
 from neuronpath_core.chapters.pruning_honest import claims as claims
 from neuronpath_core.chapters.pruning_honest import comparison as comparison
+from neuronpath_core.chapters.pruning_honest import files, leaks
 from neuronpath_core.hooks import scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import importance, pruning
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import split_interval
+from neuronpath_core.stats.tests import holm
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study
 
@@ -516,12 +520,12 @@ def coloured(count=45):
 def leak_of(kind, tokens="class token"):
     images, target = coloured(), npc.TargetModel(mask_vit(kind))
     masks = {label: comparison.survivors([[label], [0], [0]], 16) for label in range(3)}
-    table = comparison.mask_predictions(target, images.images, masks,
+    table = leaks.mask_predictions(target, images.images, masks,
                                         everywhere=tokens == "all tokens")
     labels = images.labels.numpy()
     table = table.assign(label=labels[table["image"]], whole=labels[table["image"]], model="m",
                          split=0, tokens=tokens)
-    return claims.leak_summary(table).set_index("measure")
+    return leaks.leak_summary(table).set_index("measure")
 
 
 @pytest.mark.parametrize("tokens", ["class token", "all tokens"])
@@ -545,7 +549,7 @@ def test_the_leak_detector_can_fail_both_ways(tokens):
 
 
 def test_a_leak_is_found_from_the_paths_on():
-    found = {kind: claims.leak_summary(comparison.foreign_masks(study_of(mask_vit(kind)), "m",
+    found = {kind: leaks.leak_summary(leaks.foreign_masks(study_of(mask_vit(kind)), "m",
                                                                 coloured(), 1, splits=2, steps=2))
              for kind in ("decides", "silent")}
     for kind, expected in (("decides", 1), ("silent", 0)):
@@ -563,7 +567,7 @@ def test_leak_rates_by_hand():
     rows = [(7, 0, 1, 0, 0, 0), (7, 0, 1, 0, 1, 1), (7, 0, 1, 0, 2, 0), (7, 0, 1, 0, 3, 3),
             (7, 1, 1, 0, 0, 1), (7, 1, 1, 0, 1, 2), (7, 1, 1, 0, 2, 3), (7, 1, 1, 0, 3, 1)]
     table = pd.DataFrame(rows, columns=["image", "split", "label", "whole", "mask", "predicted"])
-    found = claims.leak_rates(table).loc[7]
+    found = leaks.leak_rates(table).loc[7]
     assert found["own mask"] == (1 + 0) / 2 and found["mask of the predicted class"] == (0 + 1) / 2
     assert found["another class's mask"] == pytest.approx((0 + 2 / 3) / 2)
     assert found["follows the mask"] == pytest.approx((2 / 3 + 0) / 2)
@@ -571,7 +575,7 @@ def test_leak_rates_by_hand():
     assert found["leak"] == pytest.approx(found["follows the mask"]
                                           - found["elsewhere"]) and found["label gain"] == 0
     with pytest.raises(ValueError, match="at least three classes"):
-        claims.leak_rates(table[table["mask"] < 2])
+        leaks.leak_rates(table[table["mask"] < 2])
 
 
 # --- the comparison's table ---
@@ -593,7 +597,7 @@ def test_every_cell_is_measured_on_every_test_image(compared):
     cells = table.groupby(["split", "mask", "tokens", "kept", "top"], sort=False)
     assert len(cells) == 2 * (1 + 2 * 2 * (8 + 3))
     for (split, *_), cell in cells:
-        test = images.select(~comparison.probe_mask(images, 0.5, 3 + split))
+        test = images.select(~probe_mask(images, 0.5, 3 + split))
         assert cell["image"].tolist() == test.ids.tolist() and cell[
             "label"].tolist() == test.labels.tolist()
     assert set(table["split"]) == {0, 1} and table[table["split"] == 0]["image"].tolist() != table[
@@ -614,7 +618,7 @@ def test_with_every_neuron_kept_the_model_is_whole(compared):
 @pytest.mark.parametrize("tokens", ["class token", "all tokens"])
 def test_cells_by_a_direct_computation(compared, tokens):
     images, study, table = compared
-    target, probing = study.target("small"), comparison.probe_mask(images, 0.5, 3)
+    target, probing = study.target("small"), probe_mask(images, 0.5, 3)
     test, labels = images.select(~probing), images.labels.numpy()
     paths = npc.find_paths(target, images.images, images.labels, top=2, steps=2).neurons.numpy()
     gradients = [each[torch.from_numpy(probing)].mean(0)
@@ -658,8 +662,8 @@ def test_test_images_have_no_say_in_what_is_kept(compared, monkeypatch):
     """Everything about the test images is changed, their paths too: the masks stay, and the
     controls' masks move with the probing images."""
     images = compared[0]
-    probing = comparison.probe_mask(images, 0.5, 3)
-    monkeypatch.setattr(comparison, "_splits", lambda *_: [probing, probing])
+    probing = probe_mask(images, 0.5, 3)
+    monkeypatch.setattr(comparison, "probing_splits", lambda *_: [probing, probing])
     real = comparison.survivors
 
     def masks(changed):
@@ -718,14 +722,14 @@ def whole_study(tmp_path_factory):
 @pytest.mark.parametrize("model", ["one", "two"])
 def test_checkpoints_compute_what_the_masks_do(whole_study, tmp_path, model):
     images = whole_study.images(50)
-    table = comparison.pruned_checkpoints(whole_study, model, images, [1, 4], tmp_path, steps=1)
+    table = files.pruned_checkpoints(whole_study, model, images, [1, 4], tmp_path, steps=1)
     assert table["top"].tolist() == [12, 1,
                                      4] and table["neurons"].tolist() == [36, 3, 12] and table[
         "agree"].all()
     assert table["accuracy"].tolist() == table["masked"].tolist()
     assert {file.name for file in tmp_path.iterdir()} == {f"digits_{model}_{top}.safetensors"
                                                           for top in (12, 1, 4)}
-    probing = comparison.probe_mask(images, comparison.PUBLISHED_SHARE, 0)
+    probing = probe_mask(images, comparison.PUBLISHED_SHARE, 0)
     test, target = images.select(~probing), whole_study.target(model)
     for row in table.to_dict("records"):
         loaded, kept = pruning.load_pruned(row["file"])
@@ -749,8 +753,8 @@ def test_a_checkpoint_that_computes_something_else_is_seen(whole_study, tmp_path
             model.blocks[0].mlp.fc2.bias[0] += 1
         return model, kept
 
-    monkeypatch.setattr(comparison, "load_pruned", changed)
-    assert not comparison.pruned_checkpoints(whole_study, "one", whole_study.images(50), [4],
+    monkeypatch.setattr(files, "load_pruned", changed)
+    assert not files.pruned_checkpoints(whole_study, "one", whole_study.images(50), [4],
                                              tmp_path, steps=1)["agree"].any()
 
 
@@ -759,13 +763,13 @@ def test_every_chapter_table_on_a_study(whole_study):
     # averages its patch tokens
     table = comparison.pruning_comparison(whole_study, "two", images, [2, 5], 2, steps=1)
     assert set(table["tokens"]) == {"none", "patch tokens", "all tokens"}
-    foreign = comparison.foreign_masks(whole_study, "two", images, 2, 2, steps=1)
-    tested = (~comparison.probe_mask(images, 0.8,
-                                     0)).sum() + (~comparison.probe_mask(images, 0.8, 1)).sum()
+    foreign = leaks.foreign_masks(whole_study, "two", images, 2, 2, steps=1)
+    tested = (~probe_mask(images, 0.8,
+                                     0)).sum() + (~probe_mask(images, 0.8, 1)).sum()
     assert len(foreign) == 2 * 10 * tested  # tokens, masks
     row = foreign[(foreign["split"] == 1) & (foreign["tokens"] == "all tokens")].iloc[7]
     target, (pictures, _) = whole_study.target("two"), whole_study.batch(images, "two")
-    mine = comparison.probe_mask(images, 0.8, 1) & (images.labels == row["mask"]).numpy()
+    mine = probe_mask(images, 0.8, 1) & (images.labels == row["mask"]).numpy()
     kept = interventions.class_neurons(whole_study.paths("two", images, top=2,
                                                          steps=1).neurons[mine], 2)
     place = images.ids.tolist().index(row["image"])
@@ -785,7 +789,7 @@ def cells(accuracies, images=60):
     whole model is always right."""
     rows = []
     for (mask, tokens, kept, top), accuracy in {**accuracies,
-                                                ("one for all", "none", claims.WHOLE,
+                                                ("one for all", "none", comparison.WHOLE,
                                                  16): 1.0}.items():
         for split, image in np.ndindex(2, images):
             rows.append({"model": "m", "split": split, "mask": mask, "tokens": tokens, "kept": kept,
@@ -808,7 +812,7 @@ def leak_table(value):
     return pd.DataFrame([{"model": "m", "tokens": tokens, "measure": measure, "value": value,
                           "low": value - 0.02, "high": value + 0.02}
                          for tokens in ("class token", "all tokens")
-                         for measure in claims.LEAK_MEASURES])
+                         for measure in leaks.LEAK_MEASURES])
 
 
 @pytest.mark.parametrize(("accuracy", "leak", "expected"), [
@@ -871,13 +875,13 @@ def test_models_that_differ_are_mixed():
 
 
 def test_split_interval_by_hand():
-    low, high = claims.split_interval(np.array([0.2, 0.4, 0.6]), share=0.8)
+    low, high = split_interval(np.array([0.2, 0.4, 0.6]), share=0.8)
     half = stats.t.ppf(0.975, 2) * 0.2 * (1 / 3 + 0.25) ** 0.5
     assert (low, high) == (pytest.approx(0.4 - half), pytest.approx(0.4 + half))
-    assert claims.split_interval(np.array([0.3, 0.3])) == (pytest.approx(0.3), pytest.approx(0.3))
+    assert split_interval(np.array([0.3, 0.3]), 0.8) == (pytest.approx(0.3), pytest.approx(0.3))
     for values in ([0.2], [[0.2, 0.3]]):
         with pytest.raises(ValueError, match="at least two"):
-            claims.split_interval(np.array(values))
+            split_interval(np.array(values), 0.8)
 
 
 def table_of(differences, **others):
@@ -902,7 +906,7 @@ def test_leads_with_intervals_of_both_units(centre, verdict):
     assert row["value"] == pytest.approx(differences.mean()) and row["verdict"] == verdict
     assert row["low"] < row["value"] < row["high"]
     assert (row["split_low"],
-            row["split_high"]) == pytest.approx(claims.split_interval(differences.mean(1)))
+            row["split_high"]) == pytest.approx(split_interval(differences.mean(1), 0.8))
     # images, each averaged over its splits, are the unit of the first interval
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * differences.mean(0).std(ddof=1)
                                                      / 40**0.5, rel=0.15)
@@ -916,15 +920,15 @@ def test_a_family_is_corrected_for_its_size():
     noise = stats.zscore(np.random.default_rng(1).standard_normal(40))
     weak, strong, nothing = (np.stack([centre + 0.2 * noise] * 2) for centre in (0.075, 0.3, 0.0))
     alone = claims.path_leads(table_of(weak)).iloc[0]
-    assert alone["verdict"] == "agrees" and alone["holm"] == alone["p"] and 0.005 < alone[
+    assert alone["verdict"] == "agrees" and alone["adjusted"] == alone["p"] and 0.005 < alone[
         "p"] < 0.05
     family = claims.path_leads(table_of(weak, strong=strong,
                                         **{f"nothing {number}": nothing
                                            for number in range(10)})).set_index("against")
-    assert family.loc["random", "p"] == alone["p"] and family.loc["random", "holm"] > 0.05
+    assert family.loc["random", "p"] == alone["p"] and family.loc["random", "adjusted"] > 0.05
     assert family["verdict"].to_dict() == {name: "agrees" if name == "strong" else "not shown"
                                            for name in family.index}
-    np.testing.assert_allclose(family["holm"], metrics.holm(family["p"]))
+    np.testing.assert_allclose(family["adjusted"], holm(family["p"]))
 
 
 def test_pairs_must_be_the_same_images():
@@ -947,5 +951,5 @@ def test_summary_averages_images_over_their_splits():
     # five images of 0.5, five of 0
     assert len(found) == 2 and found["value"].tolist() == pytest.approx([0.25, 0.25])
     assert found["split_low"].tolist() == pytest.approx(
-        [claims.split_interval(np.array([0.5, 0.0]))[0]] * 2)
+        [split_interval(np.array([0.5, 0.0]), 0.8)[0]] * 2)
     assert (found["low"] > 0).all() and (found["high"] < 0.5).all()

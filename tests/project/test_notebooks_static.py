@@ -22,7 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-LONGEST_CELL = 25
+LONGEST_CELL = 60  # of 100 columns, which the tables that end a chapter need
 VOLATILE = ("papermill", "execution", "ExecuteTime", "application/vnd.jupyter.widget-state+json")
 DEFINITION = re.compile(r"^\s*(?:async\s+)?(?:def|class)\s", re.MULTILINE)
 LOCAL_PATH = re.compile(r"""(?<![\w.-])/(?:home|root|work|tmp|Users)(?=[/\s"'`<>)\]},;:]|$)""")
@@ -161,7 +161,7 @@ def sound() -> NotebookNode:
         new_code_cell("  \n"),
         new_code_cell("plot", execution_count=3, outputs=[figure],
                       metadata={"mystnb": {"image": {"alt": "A falling line."}}}),
-        new_code_cell("x = 1\n" * 25, execution_count=4,
+        new_code_cell("x = 1\n" * LONGEST_CELL, execution_count=4,
                       outputs=[new_output("display_data", widget_view | {"text/html": html})]),
         new_code_cell("glue", execution_count=5,
                       outputs=[new_output("display_data", metadata={"scrapbook": {"name": "x"}})]),
@@ -220,8 +220,8 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
                     "cell 4: a figure without alt text"),
     "empty alt text": (lambda nb: nb.cells[4].metadata.mystnb.image.update(alt=" "),
                        "cell 4: a figure without alt text"),
-    "a long cell": (lambda nb: nb.cells[5].update(source="x = 1\n" * 26),
-                    "cell 5: 26 lines of code"),
+    "a long cell": (lambda nb: nb.cells[5].update(source="x = 1\n" * (LONGEST_CELL + 1)),
+                    f"cell 5: {LONGEST_CELL + 1} lines of code"),
     "a function": (lambda nb: nb.cells[5].update(source="x = 1\n\ndef score(x):\n    return x"),
                    "cell 5: 'def' belongs"),
     "a coroutine": (lambda nb: nb.cells[5].update(source="if x:\n    async def score(x): ..."),

@@ -1,6 +1,7 @@
 """What a planned run is estimated to cost, against the passes that its notebooks really make, the
 tables that they store, and sums by hand."""
 
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,7 @@ import pytest
 
 import neuronpath_core as npc
 from neuronpath_core import interventions, paths
-from neuronpath_core.chapters import experiments
+from neuronpath_core.chapters import knowledge_neurons
 from neuronpath_core.cost import estimate, passes, rates
 from neuronpath_core.images import data_sets
 from neuronpath_core.models import build
@@ -81,7 +82,8 @@ def execute_searches(root: Path, notebook: str, parameters: dict) -> None:
     for cell in cells[1:]:
         source = "".join(cell["source"])
         if any(word in source for word in ("Study(", "study.paths", "study.batch", "study.prob",
-                                           "experiments.")):
+                                           "knowledge_neurons.know", "effects.", "path_agreement(",
+                                           "pruning_grid(", "whole_model(")):
             exec(source, space)  # noqa: S102
 
 
@@ -102,7 +104,7 @@ def nothing_again(monkeypatch):
     """No image is searched a second time; how many are is a measured share, which a few images need
     not have."""
     for module, name in ((paths, "ROUNDING_UNITS"), (paths, "ATTRIBUTION_ROUNDING_UNITS"),
-                         (experiments, "ATTRIBUTION_ROUNDING_UNITS"),
+                         (knowledge_neurons, "ATTRIBUTION_ROUNDING_UNITS"),
                          (interventions, "LOGIT_MARGIN")):
         monkeypatch.setattr(module, name, 0)
 

@@ -1,5 +1,5 @@
-"""What a defect of the published code is measured on and by: a model with images, and the paper's
-numbers for its paths.
+"""A defect of the published code is measured on a case, a model with images, by the numbers that
+the paper reports of paths.
 
 Rows are tidy: ``data, model, defect, number, unit, item, published, corrected``, the two values of
 each image (or class), everything else being equal.
@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
+from neuronpath_core.chapters.effects import path_effects
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.paths import find_paths
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
@@ -50,21 +49,11 @@ def measured(
     labels: Int64[Tensor, "image"], neurons: Int64[Tensor, "image layer"],
     rule: Mapping | None = None,
 ) -> dict[str, np.ndarray]:
-    """What the paper reports of paths (Table 1, Fig. 3), one value an image: the first seven of
-    ``NUMBERS`` but ``path_score``."""
-    truth, neurons = labels.cpu().numpy(), neurons.to(pictures.device)
-    clean = class_probabilities(target, pictures).cpu().double().numpy()
-    removed, enhanced = (edited_probabilities(target, pictures, neurons, way).cpu().double().numpy()
-                         for way in ("remove", "enhance"))
-    return {
-        "accuracy": metrics.correct(clean, truth).astype(float),
-        "probability": clean[np.arange(len(truth)), truth],
-        "score": joint_attribution_score(target, pictures, labels, neurons,
-                                         **(rule or SCORE_RULE)).cpu().double().numpy(),
-        "removal_accuracy": metrics.accuracy_deviation(clean, removed, truth),
-        "enhancement_accuracy": metrics.accuracy_deviation(clean, enhanced, truth),
-        "removal_probability": metrics.probability_deviation(clean, removed, truth),
-    }
+    """What the paper reports of paths (Table 1, Fig. 3), one value an image: those of
+    :func:`~neuronpath_core.chapters.effects.path_effects`, and ``accuracy``."""
+    batch = target, pictures, labels, neurons.to(pictures.device)
+    found = path_effects(*batch, joint_attribution_score(*batch, **(rule or SCORE_RULE)))
+    return found | {"accuracy": found["correct"].astype(float)}
 
 
 @dataclass(frozen=True)

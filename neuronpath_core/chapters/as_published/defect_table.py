@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from neuronpath_core import metrics
-from neuronpath_core.chapters.analysis import interval_row
 from neuronpath_core.chapters.as_published.cases import NUMBERS
-from neuronpath_core.chapters.as_published.defects import DEFECTS
+from neuronpath_core.chapters.as_published.catalogue import DEFECTS
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import interval_row, members, percentile_row, resampled
+from neuronpath_core.stats.tests import holm, sign_test
 
 MATERIAL = 0.05
 CHANGES, NOT_SHOWN = "changes the number", "not shown"
@@ -40,18 +40,16 @@ def _spread(values: np.ndarray) -> float:
 
 def spread_row(published: np.ndarray, corrected: np.ndarray, items: np.ndarray, seed: int = 0,
                resamples: int = 2000) -> dict[str, float]:
-    """``value, low, high``: difference of two interquartile ranges; whole items (classes), with all
-    their values, are resampled."""
-    members = [np.flatnonzero(items == item) for item in np.unique(items)]
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(resamples):
-        chosen = np.concatenate([members[index]
-                                 for index in rng.integers(len(members), size=len(members))])
-        draws.append(_spread(published[chosen]) - _spread(corrected[chosen]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {"value": _spread(published) - _spread(corrected), "low": float(low),
-            "high": float(high)}
+    """``value, low, high``: difference of two interquartile ranges; the unit is the item (the
+    class), drawn with all its values."""
+    of_item = members(items)
+
+    def difference(chosen: np.ndarray) -> float:
+        values = np.concatenate([of_item[index] for index in chosen])
+        return _spread(published[values]) - _spread(corrected[values])
+
+    items = np.arange(len(of_item))
+    return percentile_row(difference(items), resampled(difference, [items], resamples, seed))
 
 
 def effect_table(rows: pd.DataFrame, seed: int = 0, level: float = 0.05) -> pd.DataFrame:
@@ -64,7 +62,7 @@ def effect_table(rows: pd.DataFrame, seed: int = 0, level: float = 0.05) -> pd.D
     does.
 
     Args:
-        rows: of :func:`~neuronpath_core.chapters.as_published.defects.effects`.
+        rows: of :func:`~neuronpath_core.chapters.as_published.catalogue.effects`.
 
     Returns:
         one row per defect, number, data and model:
@@ -90,9 +88,9 @@ def effect_table(rows: pd.DataFrame, seed: int = 0, level: float = 0.05) -> pd.D
                       "unit": group["unit"].iloc[0], "count": group["item"].nunique(),
                       "published": float(middle(published)), "corrected": float(middle(corrected)),
                       **row,
-                      "p": 0.0 if number in ONE_WAY else metrics.sign_test(difference)})
+                      "p": 0.0 if number in ONE_WAY else sign_test(difference)})
     table = pd.DataFrame(table)
-    table["adjusted"] = table.groupby("number")["p"].transform(metrics.holm)
+    table["adjusted"] = table.groupby("number")["p"].transform(holm)
     table.loc[table["number"].isin(ONE_WAY), ["p", "adjusted"]] = np.nan
     nearest = np.maximum(table["low"], -table["high"])
     changes = (nearest > 0) & ~(table["adjusted"] >= level)

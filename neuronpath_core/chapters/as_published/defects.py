@@ -7,15 +7,14 @@ and images, and returns its tidy rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from math import gcd
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from neuronpath_core import metrics
@@ -30,11 +29,9 @@ from neuronpath_core.chapters.as_published.published import (
     skipping_influence_paths,
     squashed,
 )
-from neuronpath_core.chapters.experiments import probe_mask
-from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.chapters.effects import numbers
+from neuronpath_core.chapters.pruning import probe_mask
 from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
-from neuronpath_core.study.study import Study
-from neuronpath_core.target import TargetModel
 
 # the published rule's own sum, its bias included, at eight places in place of twenty; and as many
 # Gauss-Legendre nodes
@@ -49,9 +46,6 @@ def _of_path(values: dict) -> dict:
     """Without the numbers that do not depend on the path."""
     return {name: value for name, value in values.items()
             if name not in ("accuracy", "probability")}
-
-
-# --- 1 and 2: what enters the model ---
 
 
 def normalisation(case: Case) -> pd.DataFrame:
@@ -76,9 +70,6 @@ def positions(case: Case) -> pd.DataFrame:
                          case.corrected)
 
 
-# --- 3, 4, 6: the search ---
-
-
 def relaxation(case: Case) -> pd.DataFrame:
     """Defect 3: the joint relaxation where Algorithm 1 scales each candidate alone; both in frozen
     context, so that Algorithm 1 is affordable."""
@@ -94,8 +85,8 @@ def left_sum(case: Case) -> pd.DataFrame:
     for rule in (PUBLISHED_RULE, CONVERGED_RULE):
         neurons = case.study.paths(case.model, case.images, context="full", **rule).neurons
         values = _of_path(measured(case.target, *case.batch, neurons, CONVERGED_RULE))
-        reported = joint_attribution_score(case.target, *case.batch, neurons.to(case.target.device),
-                                           **rule).cpu().double().numpy()
+        reported = numbers(joint_attribution_score(case.target, *case.batch,
+                                                   neurons.to(case.target.device), **rule))
         found.append((neurons, values | {"path_score": values["score"], "score": reported}))
     return case.compared("left sum", *found)
 
@@ -105,8 +96,8 @@ def _batch_labels(case: Case, defect: str, given: Tensor) -> pd.DataFrame:
     wrong = case.study.paths(case.model,
                              case.images.relabelled(given)).neurons.to(case.target.device)
     mistaken = _of_path(measured(case.target, *case.batch, wrong))
-    reported = joint_attribution_score(case.target, case.batch[0], given.to(case.target.device),
-                                       wrong, **SCORE_RULE).cpu().double().numpy()
+    reported = numbers(joint_attribution_score(
+        case.target, case.batch[0], given.to(case.target.device), wrong, **SCORE_RULE))
     return case.compared(defect,
                          (wrong, mistaken | {"path_score": mistaken["score"], "score": reported}),
                          (neurons, values | {"path_score": values["score"]}))
@@ -129,9 +120,6 @@ def pure_batch(case: Case) -> pd.DataFrame:
                          first_labels(labels, labels.argsort(stable=True), size))
 
 
-# --- 7 and 8: the averaging model ---
-
-
 def second_norm(case: Case) -> pd.DataFrame:
     """Defect 7: ``fc_norm`` applied in ``forward_features`` and again in ``forward_head``."""
     return case.compared("second norm", case.found_in(normalised_twice(case.target)),
@@ -148,9 +136,6 @@ def skipped_blocks(case: Case) -> pd.DataFrame:
                          (native, _of_path(values)))
 
 
-# --- 9 and 10: several neurons a block, and pruning ---
-
-
 def last_of_rank(case: Case, top: int = PUBLISHED_TOP) -> pd.DataFrame:
     """Defect 9: of each earlier block's ``top`` neurons only the last contributes."""
     neurons, score = published_top_paths(case.target, *case.batch, top)
@@ -158,7 +143,7 @@ def last_of_rank(case: Case, top: int = PUBLISHED_TOP) -> pd.DataFrame:
     right, theirs = case.found(top=top)
     return case.compared("last of rank",
                          (neurons, values | {"path_score": values["score"],
-                                             "score": score.cpu().double().numpy()}),
+                                             "score": numbers(score)}),
                          (right, theirs | {"path_score": theirs["score"]}))
 
 
@@ -175,11 +160,11 @@ def _pruned(case: Case, probing: np.ndarray, top: int,
         kept.append(np.mean([len(block) for block in chosen]))
         survives[labels == label] = pruning_mask(chosen, target.n_neurons, 1.0,
                                                  np.random.default_rng(0))
-    probability = scaled_probabilities(target, case.batch[0],
-                                       torch.from_numpy(survives).to(
-        case.batch[0])).cpu().double().numpy()
-    return metrics.correct(probability, labels).astype(float), probability[np.arange(len(labels)),
-                                                                           labels], np.array(kept)
+    pictures = case.batch[0]
+    probability = numbers(scaled_probabilities(target, pictures,
+                                               torch.from_numpy(survives).to(pictures)))
+    return (metrics.correct(probability, labels).astype(float),
+            probability[np.arange(len(labels)), labels], np.array(kept))
 
 
 def pruning(case: Case, seed: int = 0, top: int = PUBLISHED_TOP,
@@ -214,99 +199,3 @@ def class_means(case: Case) -> pd.DataFrame:
     deviation = case.corrected[1]["removal_probability"]
     means = np.array([deviation[labels == label].mean() for label in labels])
     return case.rows("class means", labels, {"spread": means}, {"spread": deviation}, "class")
-
-
-# --- the list ---
-
-
-@dataclass(frozen=True)
-class Defect:
-    """A defect of the published code.
-
-    Attributes:
-        number: its place in the list of the known ones.
-        published, corrected: what the code does, and what is done instead.
-        measure: from a :class:`~neuronpath_core.chapters.as_published.cases.Case` to its tidy rows;
-            ``None`` if it moves no number.
-        applies: whether a model, by name and target, has it.
-        images: which image set it is measured on, ``"search"`` or ``"pruning"``.
-        parts: names of the defects in its rows, where there are several.
-    """
-
-    number: int
-    published: str
-    corrected: str
-    measure: Callable[[Case], pd.DataFrame] | None
-    applies: Callable[[str, TargetModel], bool] = lambda name, target: True
-    images: str = "search"
-    parts: tuple[str, ...] = ()
-
-
-def _class_token(name: str, target: TargetModel) -> bool:
-    return target.scope == "cls"
-
-
-def _averaging(name: str, target: TargetModel) -> bool:
-    return target.scope == "patch" and not isinstance(target.model.fc_norm, nn.Identity)
-
-
-def _resampled(name: str, target: TargetModel) -> bool:
-    # the checkpoints that were fine-tuned at another resolution
-    return target.scope == "cls" and name.endswith("-32")
-
-
-DEFECTS = {
-    "normalisation": Defect(1, "ImageNet's mean and deviation",
-                            "0.5 and 0.5, as the weights expect", normalisation, _class_token),
-    "squash": Defect(1, "picture squashed to a square", "shorter side resized, centre cropped",
-                     squash),
-    "positions": Defect(2, "another resolution, positions interpolated",
-                        "the resolution of training", positions, _resampled),
-    "relaxation": Defect(3, "joint relaxation", "Algorithm 1 as written", relaxation, _class_token),
-    "left sum": Defect(4, "20 left Riemann steps", "converged integral", left_sum),
-    "repeated passes": Defect(5, "a backward per block and earlier block, repeated clean passes",
-                              "the same numbers at lower cost", None),
-    "batch label, classes mixed": Defect(6, "the first image's label for a mixed batch",
-                                         "each image's own label", mixed_batch),
-    "batch label, one class": Defect(6, "the first image's label for a batch of one class",
-                                     "each image's own label", pure_batch),
-    "second norm": Defect(7, "norm after pooling applied twice", "applied once", second_norm,
-                          _averaging),
-    "skipped blocks": Defect(8, "Influence Pattern leaves out the blocks on the path",
-                             "all blocks run", skipped_blocks, _averaging),
-    "last of rank": Defect(9, "of several neurons a block the last one counts", "all count",
-                           last_of_rank, _class_token),
-    "pruning": Defect(10, "leaking split, mode of each rank, bars of another t, probability for "
-                          "accuracy", "each put right alone", pruning, _class_token,
-                      "pruning", ("leaking split", "mode of each rank", "mislabelled bars",
-                                  "probability for accuracy")),
-    "class means": Defect(10, "box plots of class means", "box plots of images", class_means,
-                          _class_token, "pruning"),
-    "no resume, tests, pins": Defect(11, "results appended to files, no tests, no pinned versions",
-                                     "stored tables, tests, constraints", None),
-}
-
-
-def effects(study: Study, names: Sequence[str], images: Mapping[str, ImageSet],
-            pruned: Sequence[str]) -> pd.DataFrame:
-    """Every defect of ``DEFECTS`` on every model that has it.
-
-    Args:
-        names: models of the study.
-        images: ``"search"``, and ``"pruning"``, which are split into probing and test images.
-        pruned: the models that what is measured on the latter is limited to.
-
-    Returns:
-        tidy rows, as of :mod:`~neuronpath_core.chapters.as_published.cases`.
-
-    Raises:
-        ValueError: a model that the study does not have, or images that cannot be split.
-    """
-    names, pruned, rows = study.check_models(list(names)), study.check_models(list(pruned)), []
-    for model in dict.fromkeys([*names, *pruned]):
-        cases = {kind: Case(study, model, images[kind]) for kind,
-                 chosen in (("search", names), ("pruning", pruned)) if model in chosen}
-        rows += [defect.measure(cases[defect.images]) for defect in DEFECTS.values()
-                 if defect.measure is not None and defect.images in cases
-                 and defect.applies(model, study.target(model))]
-    return pd.concat(rows, ignore_index=True)

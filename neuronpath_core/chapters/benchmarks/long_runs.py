@@ -110,7 +110,7 @@ def scale_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(counted: pd.DataFrame, store: Mapping, workers: Mapping) -> dict[str, str]:
-    """What the book's pages quote, by name."""
+    """The numbers that the book's pages quote, by name."""
     found = {}
     slowest = next(name for name in counted if name.startswith("hours"))
     for row in counted.to_dict("records"):

@@ -122,7 +122,7 @@ def captum_table(measured: dict) -> pd.DataFrame:
 
 
 def numbers(measured: dict) -> dict[str, str]:
-    """What the book's pages quote, by name."""
+    """The numbers that the book's pages quote, by name."""
     found = {}
     for row in measured["search"]:
         found[f"{row['way'].split(',')[0]} {row['model']}"] = f"{row['ratio']['median']:.1f}"
@@ -135,8 +135,8 @@ def numbers(measured: dict) -> dict[str, str]:
 
 
 def agreement_numbers(converged: Sequence[Mapping], condensed: Sequence[Mapping]) -> dict[str, str]:
-    """What the book's pages quote of agreement, by name: of every way its least on any model, for
-    the published sum at few places within each profile."""
+    """The agreement that the book's pages quote, by name: the least of every way over all models,
+    and of the published sum at few places over each profile's models."""
     found, rows = {}, pd.DataFrame(converged)
     for way, of_way in rows.groupby("way"):
         found |= {f"least {way}": _percent(of_way["neurons"].min()),

@@ -1,5 +1,5 @@
-"""What the controls say: how far the own path is ahead of each, what randomised weights leave of
-it, and what the label adds."""
+"""Results of the controls: how far the own path is ahead of each, how much of it randomised weights
+leave, and what the label adds."""
 
 from __future__ import annotations
 
@@ -9,27 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from neuronpath_core import metrics
-from neuronpath_core.chapters import analysis
-from neuronpath_core.chapters.controls.controls import CONTROLS
+from neuronpath_core.chapters.controls.paths import CONTROLS
+from neuronpath_core.chapters.effects import MEASURES, lead_rows, measure_row
 from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import TAILS, interval_row, stratified_row
+from neuronpath_core.stats.tests import judged, shuffled_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
-
-# column of the effects, sign and factor that make a lead positive where the path does more,
-# statistic over images
-MEASURES = {
-    "removal": ("removal_probability", -1, "median"),
-    "removal, mean": ("removal_probability", -1, "mean"),
-    "enhancement": ("enhancement_probability", 1, "median"),
-    "enhancement, mean": ("enhancement_probability", 1, "mean"),
-    "removal accuracy": ("removal_accuracy", -100, "mean"),
-    "enhancement accuracy": ("enhancement_accuracy", 100, "mean"),
-    "score": ("score", 1, "mean"),
-}
 
 
 def control_leads(effects: pd.DataFrame, level: float = 0.05, seed: int = 0) -> pd.DataFrame:
@@ -37,7 +25,7 @@ def control_leads(effects: pd.DataFrame, level: float = 0.05, seed: int = 0) -> 
     holds.
 
     Args:
-        effects: of :func:`~neuronpath_core.chapters.controls.controls.control_effects`, with a
+        effects: of :func:`~neuronpath_core.chapters.controls.measured.control_effects`, with a
             column ``data``.
         level: of the adjusted p-value, below which a difference counts.
 
@@ -50,18 +38,10 @@ def control_leads(effects: pd.DataFrame, level: float = 0.05, seed: int = 0) -> 
     for (data, model, control), group in effects[effects["control"]
                                                  != "own"].groupby(keys, sort=False):
         own = effects[(effects["data"] == data) & (effects["model"] == model)
-                      & (effects["control"] == "own")].set_index("image")
-        other = group.set_index("image")
-        for measure, (column, factor, statistic) in MEASURES.items():
-            ahead = factor * (own.loc[other.index, column] - other[column]).to_numpy()
-            rows.append(dict(zip(keys, (data, model, control), strict=True)) | {
-                "measure": measure, "images": len(ahead),
-                **analysis.interval_row(ahead, statistic, seed), "p": metrics.sign_test(ahead)})
-    table = pd.DataFrame(rows)
-    table["adjusted"] = table.groupby("measure", sort=False)["p"].transform(metrics.holm)
-    table["verdict"] = [report.verdict(row) if row["adjusted"] < level else "not shown" for _,
-                        row in table.iterrows()]
-    return table
+                      & (effects["control"] == "own")]
+        rows += [{"data": data, "model": model, "control": control, **row} for row
+                 in lead_rows(own.set_index("image"), group.set_index("image"), seed=seed)]
+    return judged(pd.DataFrame(rows), "measure", level)
 
 
 def own_effects(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -74,10 +54,8 @@ def own_effects(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     for (data, model), own in effects[effects["control"] == "own"].groupby(["data", "model"],
                                                                            sort=False):
-        for measure, (column, factor, statistic) in MEASURES.items():
-            row = analysis.interval_row(abs(factor) * own[column].to_numpy(), statistic, seed)
-            rows.append({"data": data, "model": model, "measure": measure, **row,
-                         "text": report.interval_text(row, 1 if abs(factor) == 100 else 3)})
+        rows += [{"data": data, "model": model, "measure": measure,
+                  **measure_row(own, measure, seed)} for measure in MEASURES]
     return pd.DataFrame(rows)
 
 
@@ -128,7 +106,7 @@ def sanity(effects: pd.DataFrame, most: float = 0.5, seed: int = 0) -> pd.DataFr
     neurons are used.
 
     Args:
-        effects: of :func:`~neuronpath_core.chapters.controls.controls.control_effects`, with a
+        effects: of :func:`~neuronpath_core.chapters.controls.measured.control_effects`, with a
             column ``data``.
         most: at most this share may stay the same.
 
@@ -141,7 +119,7 @@ def sanity(effects: pd.DataFrame, most: float = 0.5, seed: int = 0) -> pd.DataFr
         for (data, model), group in effects[effects["control"]
                                             == control].groupby(["data", "model"], sort=False):
             chance = 1 / group["neurons"].iloc[0]
-            row = analysis.interval_row(((group[column] - chance) / (1 - chance)).to_numpy(),
+            row = interval_row(((group[column] - chance) / (1 - chance)).to_numpy(),
                                         seed=seed)
             rows.append({"data": data, "model": model, "control": control, **row,
                          "verdict": report.verdict({"low": most - row["high"],
@@ -149,21 +127,9 @@ def sanity(effects: pd.DataFrame, most: float = 0.5, seed: int = 0) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def stratified_row(parts: Sequence[np.ndarray], shares: Sequence[float],
-                   seed: int = 0) -> dict[str, float]:
-    """``value, low, high``: a mean over strata that count by their shares, with a percentile
-    bootstrap interval, each stratum resampled by itself."""
-    def mean(*values: np.ndarray, axis: int = -1) -> np.ndarray:
-        return sum(share * value.mean(axis) for share, value in zip(shares, values, strict=True))
-
-    interval = stats.bootstrap(tuple(parts), mean, n_resamples=2000, method="percentile",
-                               rng=np.random.default_rng(seed)).confidence_interval
-    return {"value": float(mean(*parts)), "low": float(interval.low), "high": float(interval.high)}
-
-
 def label_gain(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Accuracy gained by enhancement, in percentage points, from
-    :func:`~neuronpath_core.chapters.controls.controls.label_effects` with a column ``data``.
+    :func:`~neuronpath_core.chapters.controls.measured.label_effects` with a column ``data``.
 
     Misclassified and other images count by their shares, each resampled by itself.
 
@@ -200,7 +166,7 @@ def class_overlap(neurons: Int64[np.ndarray, "image layer"], labels: Int64[np.nd
     Raises:
         ValueError: no two images of a class, or one class only.
     """
-    neurons, labels, rng = np.asarray(neurons), np.asarray(labels), np.random.default_rng(seed)
+    neurons, labels = np.asarray(neurons), np.asarray(labels)
     pairs = np.triu_indices(len(labels), 1)
     same = (neurons[pairs[0]] == neurons[pairs[1]]).mean(1)
 
@@ -212,12 +178,12 @@ def class_overlap(neurons: Int64[np.ndarray, "image layer"], labels: Int64[np.nd
         raise ValueError(f"{len(labels)} images of {len(np.unique(labels))} classes; accepted: at "
                          f"least two classes, one of them with two images")
     within, between = means(labels)
-    drawn = np.array([np.subtract(*means(rng.permutation(labels))) for _ in range(permutations)])
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    lead, drawn = shuffled_labels(lambda order: np.subtract(*means(order)), labels, permutations,
+                                  seed)
+    low, high = np.quantile(drawn, TAILS)
     # differences that are equal but for rounding count as equal
-    reached = int((drawn >= within - between - 1e-12).sum())
-    lead = within - between
+    reached = int((drawn >= lead - 1e-12).sum())
     verdict = "agrees" if lead > high else "contradicts" if lead < low else "not shown"
-    return {"within": within, "between": between, "difference": within - between,
+    return {"within": within, "between": between, "difference": lead,
             "permuted_low": low, "permuted_high": high,
             "p": (1 + reached) / (1 + permutations), "verdict": verdict}

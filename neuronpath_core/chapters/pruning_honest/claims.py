@@ -1,17 +1,13 @@
-"""What the pruning comparison says: intervals over images and over splits, paired leads, the
+"""Results of the pruning comparison: intervals over images and over splits, paired leads, the
 label's share, and the claims of Figure 6."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from neuronpath_core import metrics
-from neuronpath_core.chapters.analysis import interval_row
 from neuronpath_core.chapters.pruning_honest.comparison import (
     EVERYWHERE,
     ONE,
@@ -21,90 +17,15 @@ from neuronpath_core.chapters.pruning_honest.comparison import (
     WHOLE,
 )
 from neuronpath_core.stats import report
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
-LEAK_MEASURES = ("own mask", "mask of the predicted class", "another class's mask",
-                 "follows the mask", "elsewhere", "label gain", "leak")
+from neuronpath_core.stats.intervals import interval_row, split_interval
+from neuronpath_core.stats.tests import judged, sign_flip_test
 
 
 def of_each(tables: Mapping[str, pd.DataFrame], summarise: Callable[..., pd.DataFrame],
             **settings) -> pd.DataFrame:
-    """What a function of this module says of every data set's table, one below the other, with the
-    name as column ``data``."""
+    """A summary of each data set's table, in one table; the column ``data`` names the data set."""
     return pd.concat([summarise(table, **settings).assign(data=name) for name,
                       table in tables.items()], ignore_index=True)
-
-
-def leak_rates(table: pd.DataFrame) -> pd.DataFrame:
-    """What the masks alone say about the class, per image, averaged over the splits that tested it.
-
-    Args:
-        table: of :func:`~neuronpath_core.chapters.pruning_honest.comparison.foreign_masks`, one
-            model and kind of tokens.
-
-    Returns:
-        one row per image, with
-
-        - ``own mask``, ``another class's mask``, ``mask of the predicted class``: share of right
-          predictions with the true class's mask, with those of all other classes, and with the mask
-          of the class that the whole model predicts (which needs no label);
-        - ``follows the mask``: of the other classes' masks, the share under which the prediction
-          *is the mask's class*;
-        - ``elsewhere``: how often, under those masks, a class that is neither the image's nor the
-          mask's is predicted, per such class: what a mask that only disturbs would give;
-        - ``label gain``: own mask minus mask of the predicted class; ``leak``: follows the mask
-          minus elsewhere.
-    """
-    classes = table["mask"].nunique()
-    if classes < 3:
-        raise ValueError(f"no leak can be told from masks of {classes} classes; accepted: at "
-                         f"least three classes")
-    own, told = table["mask"] == table["label"], table["mask"] == table["whole"]
-    right, follows = (table["predicted"] == table[name] for name in ("label", "mask"))
-    values = pd.DataFrame({
-        "own mask": right.where(own), "mask of the predicted class": right.where(told),
-        "another class's mask": right.where(~own),
-        "follows the mask": follows.where(~own),
-        "elsewhere": ((~right & ~follows) / (classes - 2)).where(~own)}).astype(float)
-    found = values.groupby([table["image"], table["split"]]).mean().groupby("image").mean()
-    return found.assign(**{"label gain": found["own mask"] - found["mask of the predicted class"],
-                           "leak": found["follows the mask"] - found["elsewhere"]})
-
-
-def leak_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """:func:`leak_rates` averaged over test images, per model and tokens:
-    ``model, tokens, measure, value, low, high``; intervals over images.
-
-    An image for whose predicted class there is no mask is left out of what needs one.
-    """
-    return pd.DataFrame([{"model": model, "tokens": tokens, "measure": measure,
-                          **interval_row(rates[measure].dropna().to_numpy(), seed=seed)}
-                         for (model, tokens),
-                         group in table.groupby(["model", "tokens"], sort=False)
-                         for rates in [leak_rates(group)] for measure in LEAK_MEASURES])
-
-
-# --- intervals and claims ---
-
-
-def split_interval(values: Float[np.ndarray, "split"],
-                   share: float = PUBLISHED_SHARE) -> tuple[float, float]:
-    r"""95 % interval of a mean over random splits of one set of images,
-    :math:`\bar x \pm t_{k-1} s \sqrt{1/k + n_{test}/n_{probe}}`.
-
-    The second term corrects for the images that the splits have in common (Nadeau and Bengio,
-    2003).
-    """
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"no interval over splits can be had of shape {values.shape}; accepted: "
-                         f"one value a split, at least two splits")
-    half = stats.t.ppf(0.975,
-                       len(values) - 1) * values.std(ddof=1) * np.sqrt(1 / len(values) + (1 - share)
-                                                                       / share)
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _two_intervals(rows: pd.DataFrame, column: str, share: float, seed: int) -> dict[str, float]:
@@ -150,19 +71,8 @@ def paired_effect(
                          f"in the same splits, each once")
     difference = (sides[0] - sides[1]).rename("difference").reset_index()
     row = _two_intervals(difference, "difference", share, seed)
-    test = stats.permutation_test((difference.groupby("image")["difference"].mean().to_numpy(),),
-                                  np.mean, permutation_type="samples", n_resamples=9999,
-                                  vectorized=True, rng=np.random.default_rng(seed))
-    return {**row, "p": float(test.pvalue)}
-
-
-def _corrected(family: pd.DataFrame, expected: Sequence[int] | None = None) -> pd.DataFrame:
-    """The family with ``holm`` and ``verdict``: one whose adjusted p exceeds 0.05 is not shown,
-    whatever its own interval."""
-    adjusted, signs = metrics.holm(family["p"]), [1] * len(family) if expected is None else expected
-    verdicts = [report.verdict(row, sign) if p <= 0.05 else "not shown" for row, sign,
-                p in zip(family.to_dict("records"), signs, adjusted, strict=True)]
-    return family.assign(holm=adjusted, verdict=verdicts)
+    of_image = difference.groupby("image")["difference"].mean().to_numpy()
+    return {**row, "p": sign_flip_test(of_image, seed)}
 
 
 def path_leads(table: pd.DataFrame, measure: str = "correct", share: float = PUBLISHED_SHARE,
@@ -171,7 +81,7 @@ def path_leads(table: pd.DataFrame, measure: str = "correct", share: float = PUB
     over test images.
 
     Returns:
-        ``model, mask, tokens, against, top, value, low, high, split_low, split_high, p, holm,
+        ``model, mask, tokens, against, top, value, low, high, split_low, split_high, p, adjusted,
         verdict``.
         The family that Holm's correction covers is all rows of one model, mask and tokens; a lead
         whose adjusted p exceeds 0.05 is ``"not shown"``, whatever its own interval.
@@ -186,7 +96,7 @@ def path_leads(table: pd.DataFrame, measure: str = "correct", share: float = PUB
                              measure, share, seed)}
             for other in dict.fromkeys(group["kept"]) if other != PATH
             for top in dict.fromkeys(group["top"])])
-        families.append(_corrected(family))
+        families.append(judged(family))
     return pd.concat(families, ignore_index=True)
 
 
@@ -216,7 +126,7 @@ def setting_effects(table: pd.DataFrame, measure: str = "correct", share: float 
     """What the tokens and the label do to the path's masks, paired over test images.
 
     Returns:
-        ``model, effect, at, top, value, low, high, split_low, split_high, p, holm, verdict``:
+        ``model, effect, at, top, value, low, high, split_low, split_high, p, adjusted, verdict``:
         effect ``"tokens"`` is all tokens minus the scope, ``at`` a kind of mask, and agrees if it
         lowers the measure; ``"label"`` is own class minus one for all, ``at`` some tokens, and
         agrees if it raises it.  The family of Holm's correction is all rows of one model.
@@ -235,7 +145,7 @@ def setting_effects(table: pd.DataFrame, measure: str = "correct", share: float 
                                                  for end in ends), measure, share, seed)
                     rows.append({"model": model, "effect": effect, "at": at, "top": top, **row})
                     expected.append(sign)
-        families.append(_corrected(pd.DataFrame(rows), expected))
+        families.append(judged(pd.DataFrame(rows), expected=expected))
     return pd.concat(families, ignore_index=True)
 
 
@@ -245,8 +155,8 @@ def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.Dat
     and largest effect), ``tally``, ``verdict``.
 
     The tables are those of :func:`path_leads`, :func:`size_effects`, :func:`setting_effects` and
-    :func:`leak_summary`; ``top`` is the published t.  The verdict is that of every comparison,
-    where they agree with one another, else ``"mixed"``.
+    :func:`~neuronpath_core.chapters.pruning_honest.leaks.leak_summary`; ``top`` is the published t.
+    The verdict is that of every comparison, where they agree with one another, else ``"mixed"``.
     """
     few = sizes[sizes["top"] == top]
     largest = sizes[(sizes["top"] == sizes["top"].max()) & (sizes["mask"] == ONE)

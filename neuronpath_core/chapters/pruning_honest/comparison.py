@@ -1,10 +1,9 @@
-"""Figure 6 against pruning baselines: every criterion at the same size, at some tokens or all, with
-and without the label in the mask."""
+"""Chapter 15: Figure 6 against pruning baselines.  Every criterion keeps as many neurons, at the
+scope or at all tokens, with and without the label in the mask."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,8 @@ from tqdm.auto import tqdm
 
 from neuronpath_core import metrics
 from neuronpath_core.baselines import activation_paths
-from neuronpath_core.chapters.analysis import SCOPE_LABELS
-from neuronpath_core.chapters.experiments import probe_mask
+from neuronpath_core.chapters.effects import numbers
+from neuronpath_core.chapters.pruning import probe_mask
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import (
     class_neurons,
@@ -30,7 +29,7 @@ from neuronpath_core.models.importance import (
     torch_pruning_importance,
     weight_norms,
 )
-from neuronpath_core.models.pruning import load_pruned, model_cost, prune_ffn, save_pruned
+from neuronpath_core.stats.labels import SCOPE_LABELS
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
@@ -51,14 +50,14 @@ def scope_name(target: TargetModel) -> str:
     return SCOPE_LABELS[target.scope]
 
 
-def _splits(images: ImageSet, splits: int, share: float, seed: int) -> list[np.ndarray]:
+def probing_splits(images: ImageSet, splits: int, share: float, seed: int) -> list[np.ndarray]:
     if isinstance(splits, bool) or not isinstance(splits, int) or splits < 2:
         raise ValueError(f"the number of splits must be a whole number of at least 2, got "
                          f"{splits!r}")
     return [probe_mask(images, share, seed + number) for number in range(splits)]
 
 
-def _searched(study: Study, model: str, images: ImageSet, tops: Sequence[int],
+def searched_neurons(study: Study, model: str, images: ImageSet, tops: Sequence[int],
               settings: dict) -> dict[int, torch.Tensor]:
     most = study.target(model).n_neurons
     if not tops or any(isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= most
@@ -86,11 +85,11 @@ def masked_probabilities(
     draft: TargetModel | None = None,
 ) -> Float[np.ndarray, "mask batch class"]:
     """Softmax probabilities of every image under each of its masks, at the scope or at every token
-    (``everywhere``); by a ``draft`` first, if there is one."""
+    (``everywhere``).  A ``draft`` computes them first, where there is one."""
     factors = torch.from_numpy(np.asarray(masks)).to(images)
     found = drafted_probabilities(target, draft, images.repeat(len(masks), 1, 1, 1),
                                   factors.flatten(0, 1), everywhere)
-    return found.unflatten(0, (len(masks), len(images))).cpu().double().numpy()
+    return numbers(found.unflatten(0, (len(masks), len(images))))
 
 
 def pruning_comparison(
@@ -120,13 +119,13 @@ def pruning_comparison(
     draft = study.drafted(model)
     (pictures, classes) = study.batch(images, model)
     rows = []
-    probings = _splits(images, splits, share, seed)
-    searched = _searched(study, model, images, tops, settings)
+    probings = probing_splits(images, splits, share, seed)
+    searched = searched_neurons(study, model, images, tops, settings)
     labels = images.labels.numpy()
     active = activation_paths(target, pictures, max(tops)).cpu()
     first, second = ffn_gradients(target, pictures, classes,
                                   torch.from_numpy(np.stack(probings)).to(pictures.device))
-    clean = class_probabilities(target, pictures).cpu().double().numpy()
+    clean = numbers(class_probabilities(target, pictures))
 
     def record(split, mask, tokens, kept, top, probability, chosen):
         mine = labels[chosen]
@@ -172,91 +171,3 @@ def pruning_comparison(
                 for (mask, criterion), probability in zip(masks, found, strict=True):
                     record(split, mask, tokens, criterion, top, probability, test)
     return pd.concat(rows, ignore_index=True)
-
-
-# --- is the label in the mask? ---
-
-
-def foreign_masks(
-    study: Study, model: str, images: ImageSet, top: int, splits: int = 4,
-    share: float = PUBLISHED_SHARE, seed: int = 0, **settings
-) -> pd.DataFrame:
-    """Every test image under the path mask of every class, its own or not; splits as in
-    :func:`pruning_comparison`.
-
-    Returns:
-        of :func:`mask_predictions`, for the scope and for all tokens, with
-        ``model, split, tokens``.
-    """
-    target = study.target(model)
-    draft = study.drafted(model)
-    (pictures, _) = study.batch(images, model)
-    labels = images.labels.numpy()
-    tables = []
-    searched = _searched(study, model, images, [top], settings)[top]
-    clean = class_probabilities(target, pictures).cpu().numpy().argmax(1)
-    for split, probing in enumerate(_splits(images, splits, share, seed)):
-        masks = {int(label): survivors(class_neurons(searched[probing & (labels == label)], top),
-                                       target.n_neurons) for label in np.unique(labels)}
-        for tokens in (scope_name(target), EVERYWHERE):
-            table = mask_predictions(target, pictures[~probing], masks, tokens == EVERYWHERE, draft)
-            place = np.flatnonzero(~probing)[table["image"]]
-            tables.append(table.assign(image=images.ids.numpy()[place], label=labels[place],
-                                       whole=clean[place], model=model, split=split, tokens=tokens))
-    return pd.concat(tables, ignore_index=True)
-
-
-def mask_predictions(
-    target: TargetModel, images: Float[torch.Tensor, "batch channel height width"],
-    masks: Mapping[int, Bool[np.ndarray, "layer neuron"]], everywhere: bool,
-    draft: TargetModel | None = None,
-) -> pd.DataFrame:
-    """The predicted class of every image under each class's mask: ``image`` (position in the
-    batch), ``mask`` (the class), ``predicted``."""
-    every = np.stack([np.broadcast_to(mask, (len(images), *mask.shape)) for mask in masks.values()])
-    predicted = masked_probabilities(target, images, every, everywhere, draft).argmax(2)
-    return pd.DataFrame({"image": np.tile(np.arange(len(images)), len(masks)),
-                         "mask": np.repeat(list(masks), len(images)),
-                         "predicted": predicted.ravel()})
-
-
-# --- from paths to smaller networks ---
-
-
-def pruned_checkpoints(
-    study: Study, model: str, images: ImageSet, tops: Sequence[int], folder: Path,
-    share: float = PUBLISHED_SHARE, seed: int = 0, **settings
-) -> pd.DataFrame:
-    """The network with only the path's t neurons per block left, and the whole one, each written to
-    a file and read back.
-
-    The neurons are those of :func:`pruning_comparison`'s first split, one mask for all; nothing is
-    trained again.
-
-    Returns:
-        one row per t, the whole network first:
-        ``model, top, file, bytes, neurons, parameters, multiply_adds`` (per image), ``accuracy`` on
-        the split's test images, ``masked`` (that of the whole network with all other neurons zeroed
-        at every token) and ``agree``, whether all probabilities of the two are the same up to
-        rounding.
-    """
-    target, searched = study.target(model), _searched(study, model, images, tops, settings)
-    probing, rows = _splits(images, 2, share, seed)[0], []
-    pictures, labels = study.batch(images, model)[0][~probing], images.labels.numpy()[~probing]
-    for top in (target.n_neurons, *tops):
-        kept = [list(range(top))] * target.n_blocks if top == target.n_neurons else class_neurons(
-            searched[top][probing], top)
-        file = Path(folder) / f"{study.profile}_{model}_{top}.safetensors"
-        save_pruned(file, prune_ffn(target.model, kept), kept, study.entries[model])
-        loaded = load_pruned(file)[0].to(pictures.device)
-        with torch.no_grad():
-            found = loaded(pictures).softmax(-1).cpu().double().numpy()
-        every = survivors(kept, target.n_neurons)[None, None].repeat(len(pictures), 1)
-        masked = masked_probabilities(target, pictures, every, everywhere=True)[0]
-        rows.append({"model": model, "top": top, "file": file, "bytes": file.stat().st_size,
-                     **model_cost(loaded, pictures),
-                     "accuracy": metrics.correct(found, labels).mean(),
-                     "masked": metrics.correct(masked, labels).mean(),
-                     "agree": bool(np.abs(found - masked).max()
-                                   < 1e4 * torch.finfo(target.dtype).eps)})
-    return pd.DataFrame(rows)

@@ -22,11 +22,11 @@ from neuronpath_core.support.memory import memory_limit
 
 def draft_agreement(study: Study, names: Sequence[str], images: ImageSet,
                     **settings) -> pd.DataFrame:
-    r"""Paths searched in single precision alone, and by a draft in it that is checked, beside those
-    of double precision.
+    r"""How many paths stay the same when they are searched in single precision, with and without a
+    check in double precision.
 
     Args:
-        study: its models and device; whatever its precision is, double is what is compared with.
+        study: gives models and device; the reference is double precision, whatever the study's.
         names, images: models and images.
         settings: of :func:`~neuronpath_core.paths.find_paths`, for a joint search.
 

@@ -8,7 +8,7 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core import baselines, interventions
-from neuronpath_core.chapters import score_or_search
+from neuronpath_core.chapters.score_or_search import cells, shares
 from neuronpath_core.study.study import Study
 from neuronpath_core.variants.ablation import ablation_paths
 from tests import small_study, twins
@@ -30,22 +30,22 @@ def images(study):
 
 @pytest.fixture(scope="module")
 def table(study, images):
-    return score_or_search.factorial(study, ["one", "two"], images)
+    return cells.factorial(study, ["one", "two"], images)
 
 
 # --- cells ---
 
 
-@pytest.mark.parametrize("score", score_or_search.SCORES)
+@pytest.mark.parametrize("score", cells.SCORES)
 @pytest.mark.parametrize("model", ["one", "two"])
 def test_scores_of_whole_paths(study, images, model, score):
     target, (pictures, labels) = study.target(model), study.batch(images, model)
     rng = np.random.default_rng(0)
     paths = torch.from_numpy(rng.integers(target.n_neurons, size=(6, target.n_blocks)))
     rows = torch.tensor([0, 0, 1, 2, 2, 9])
-    found = score_or_search.path_scores(target, pictures, labels, paths, rows, score)
+    found = cells.path_scores(target, pictures, labels, paths, rows, score)
     rule = twins.rule("gauss-legendre", 3)
-    many = twins.rule("gauss-legendre", score_or_search.CONDUCTANCE_STEPS)
+    many = twins.rule("gauss-legendre", cells.CONDUCTANCE_STEPS)
     for path, row, value in zip(paths, rows, found, strict=True):
         arguments = (target.model, target.scope, pictures[row], int(labels[row]))
         listed = [[int(neuron)] for neuron in path]
@@ -70,15 +70,15 @@ def test_scores_of_whole_paths(study, images, model, score):
                                              abs=1e-8 if score == "conductance" else 1e-12)
 
 
-@pytest.mark.parametrize("score", score_or_search.SCORES)
+@pytest.mark.parametrize("score", cells.SCORES)
 def test_random_cell_is_the_best_of_the_draws(study, images, score):
     target, (pictures, labels) = study.target("one"), study.batch(images, "one")
     drawn = torch.stack([baselines.random_paths(target, pictures, seed=5 + draw)[..., 0]
                          for draw in range(3)], 1)
-    values = torch.stack([score_or_search.path_scores(target, pictures, labels, drawn[:, draw],
+    values = torch.stack([cells.path_scores(target, pictures, labels, drawn[:, draw],
                                                       torch.arange(10), score)
                           for draw in range(3)], 1)
-    assert torch.equal(score_or_search.cell_paths(study, "one", images, score, "random", draws=3,
+    assert torch.equal(cells.cell_paths(study, "one", images, score, "random", draws=3,
                                                   seed=5), drawn[torch.arange(10),
                                                                  values.argmax(1)])
 
@@ -87,14 +87,14 @@ def test_random_cell_is_the_best_of_the_draws(study, images, score):
 def test_searched_cells(study, images, model):
     target, (pictures, labels) = study.target(model), study.batch(images, model)
     for score, method in (("joint", "neuron_path"), ("complete", "complete")):
-        assert torch.equal(score_or_search.cell_paths(study, model, images, score, "progressive"),
+        assert torch.equal(cells.cell_paths(study, model, images, score, "progressive"),
                            npc.find_paths(target, pictures, labels, method).neurons)
         beam = npc.find_paths(target, pictures, labels, method, search="beam", width=3)
-        assert torch.equal(score_or_search.cell_paths(study, model, images, score, "beam", width=3),
+        assert torch.equal(cells.cell_paths(study, model, images, score, "beam", width=3),
                            beam.neurons)
     for search in ("progressive", "independent", "beam"):
         expected = ablation_paths(target, pictures, labels, search=search)[0][..., 0]
-        assert torch.equal(score_or_search.cell_paths(study, model, images, "ablation", search),
+        assert torch.equal(cells.cell_paths(study, model, images, "ablation", search),
                            expected)
 
 
@@ -108,12 +108,12 @@ def test_cells_that_are_one_by_definition(study, images):
         first = [npc.find_paths(target, pictures, labels, method, context="full",
                                 **rule).neurons[:, 0] for method in ("neuron_path", "complete")]
         assert torch.equal(first[0], single[:, 0].argmax(-1)) and torch.equal(first[1], first[0])
-        independent = score_or_search.cell_paths(study, model, images, "joint", "independent")
+        independent = cells.cell_paths(study, model, images, "joint", "independent")
         assert torch.equal(independent, single.argmax(-1))
-        assert torch.equal(score_or_search.cell_paths(study, model, images, "complete",
+        assert torch.equal(cells.cell_paths(study, model, images, "complete",
                                                       "independent"), independent)
         for search in ("progressive", "independent", "beam"):
-            assert torch.equal(score_or_search.cell_paths(study, model, images, "knowledge",
+            assert torch.equal(cells.cell_paths(study, model, images, "knowledge",
                                                           search), independent)
 
 
@@ -122,7 +122,7 @@ def test_table(study, images, table):
                                    "enhancement", "removal_accuracy", "jas", "complete"]
     assert len(table) == 2 * 6 * 4 * 10 and table.notna().all(axis=None)
     target, (pictures, labels) = study.target("two"), study.batch(images, "two")
-    neurons = score_or_search.cell_paths(study, "two", images, "ablation", "progressive")
+    neurons = cells.cell_paths(study, "two", images, "ablation", "progressive")
     clean = target(pictures).softmax(-1)[torch.arange(10), labels]
     own = table[(table["model"] == "two") & (table["score"] == "ablation")
                 & (table["search"] == "progressive")]
@@ -134,7 +134,7 @@ def test_table(study, images, table):
     np.testing.assert_allclose(own["complete"],
                                npc.complete_attribution(target, pictures, labels, neurons).numpy(),
                                rtol=0, atol=1e-13)
-    means = score_or_search.cell_means(table)
+    means = shares.cell_means(table)
     assert means.shape == (6, 4)
     assert means.loc["ablation effect", "progressive"] == pytest.approx(
         table[(table["score"] == "ablation") & (table["search"] == "progressive")].groupby("model")[
@@ -149,7 +149,7 @@ def test_table(study, images, table):
 ])
 def test_what_is_refused(study, images, arguments, words):
     with pytest.raises(ValueError, match=".") as caught:
-        score_or_search.cell_paths(study, "one", images, *arguments)
+        cells.cell_paths(study, "one", images, *arguments)
     assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
 
 
@@ -161,8 +161,8 @@ def made_up(effect, images=40, noise=0.05, seed=0):
     image's cells share in part."""
     rng, rows = np.random.default_rng(seed), []
     own = rng.normal(size=images)
-    for first, score in enumerate(score_or_search.SCORES):
-        for second, search in enumerate(score_or_search.SEARCHES):
+    for first, score in enumerate(cells.SCORES):
+        for second, search in enumerate(cells.SEARCHES):
             value = -effect(first, second) + noise * (own + rng.normal(size=images))
             rows.append(pd.DataFrame({"data": "made", "model": "up", "score": score,
                                       "search": search, "image": range(images), "removal": value,
@@ -175,43 +175,41 @@ def made_up(effect, images=40, noise=0.05, seed=0):
     (lambda score, search: 0.3 * (search == 2), "search"),
     (lambda score, search: 0.3 * (score == search), "interplay")])
 def test_the_factor_that_was_planted_has_the_share(effect, factor):
-    shares = score_or_search.factor_shares(made_up(effect)).set_index("factor")
-    assert shares["value"].sum() == pytest.approx(1,
-                                                  abs=0.02) and shares["value"].idxmax() == factor
-    assert shares.loc[factor, "low"] > 0.6 and shares.loc[factor,
-                                                          "low"] <= shares.loc[factor,
-                                                                               "value"] <= shares.loc[factor, "high"]
-    assert shares.drop(factor)["high"].max() < 0.4
-    exact = score_or_search.factor_shares(made_up(effect, noise=0.0),
+    found = shares.factor_shares(made_up(effect)).set_index("factor")
+    assert found["value"].sum() == pytest.approx(1, abs=0.02) and found["value"].idxmax() == factor
+    row = found.loc[factor]
+    assert row["low"] > 0.6 and row["low"] <= row["value"] <= row["high"]
+    assert found.drop(factor)["high"].max() < 0.4
+    exact = shares.factor_shares(made_up(effect, noise=0.0),
                                           resamples=5).set_index("factor")["value"]
     if factor != "interplay":
         assert exact[factor] == pytest.approx(1)
 
 
 def test_shares_of_nothing_are_nothing():
-    assert (score_or_search.factor_shares(made_up(lambda score, search: 0.0, noise=0.0),
+    assert (shares.factor_shares(made_up(lambda score, search: 0.0, noise=0.0),
                                           resamples=5)["value"] == 0).all()
 
 
 def test_a_score_may_be_left_out():
     table = made_up(lambda score, search: 1.0 * (score == 5) + 0.1 * (search == 2), noise=0.0)
-    assert score_or_search.factor_shares(table,
+    assert shares.factor_shares(table,
                                          resamples=5).set_index("factor")["value"]["score"] > 0.9
-    assert score_or_search.factor_shares(table[table["score"] != "conductance"],
+    assert shares.factor_shares(table[table["score"] != "conductance"],
                                          resamples=5)["value"].tolist() == pytest.approx([0, 1, 0])
 
 
 def test_random_paths_count_only_if_asked():
     table = made_up(lambda score, search: 0.5 * (search == 3), noise=0.0)
-    assert score_or_search.factor_shares(table, resamples=5)["value"].tolist() == [0, 0, 0]
-    assert score_or_search.factor_shares(table, deterministic=False,
+    assert shares.factor_shares(table, resamples=5)["value"].tolist() == [0, 0, 0]
+    assert shares.factor_shares(table, deterministic=False,
                                          resamples=5)["value"].tolist() == pytest.approx([0, 1, 0])
 
 
 def test_contrasts_of_planted_effects_and_of_a_null():
     # the published cell alone removes more
     better = made_up(lambda score, search: 0.2 * (score == 0 and search == 0), noise=0.05)
-    found = score_or_search.contrasts(better).set_index("contrast")
+    found = shares.contrasts(better).set_index("contrast")
     assert found.loc["cross terms", "value"] == pytest.approx(0.2, abs=0.05)
     assert found["verdict"].to_dict() == {
         "conditioning on the path so far": "not shown", "cross terms": "agrees",
@@ -220,32 +218,32 @@ def test_contrasts_of_planted_effects_and_of_a_null():
         "the score alone, on the same random paths": "not shown",
         "search instead of random paths": "agrees",
         "attribution instead of the effect itself": "agrees"}
-    assert score_or_search.contrasts(better,
+    assert shares.contrasts(better,
                                      "enhancement").set_index("contrast").loc["cross terms",
                                                                               "verdict"] == "agrees"
-    null = pd.concat([score_or_search.contrasts(made_up(lambda score, search: 0.2, seed=seed))
+    null = pd.concat([shares.contrasts(made_up(lambda score, search: 0.2, seed=seed))
                       for seed in range(30)])
     assert (null["verdict"] != "not shown").mean() < 0.15  # five per cent expected, of 210
 
 
 def test_the_identity_holds_and_can_fail(study, images):
-    table = score_or_search.removal_identity(study, ["one", "two"], images)
+    table = cells.removal_identity(study, ["one", "two"], images)
     assert list(table.columns) == ["data", "model", "image", "complete", "integral", "removal",
                                    "jas"]
-    summary = score_or_search.identity_summary(table)
+    summary = shares.identity_summary(table)
     assert (summary["identity"] < 1e-9).all()
     assert (summary["apart"] > 1e-6).all()  # plain removal is something else
-    coarse = score_or_search.identity_summary(score_or_search.removal_identity(study,
+    coarse = shares.identity_summary(cells.removal_identity(study,
                                                                                ["one", "two"],
                                                                                images, steps=1))
     assert (coarse["identity"] > 1e-6).all()
     planted = table.assign(jas=2 * table["complete"])
-    assert score_or_search.identity_summary(planted)[["cross", "low",
+    assert shares.identity_summary(planted)[["cross", "low",
                                                       "high"]].to_numpy() == pytest.approx(0.5)
 
 
 def test_scores_of_patch_tokens_are_summed_like_the_attributions(study, images):
-    table = score_or_search.removal_identity(study, ["two"], images)
+    table = cells.removal_identity(study, ["two"], images)
     target, (pictures, labels) = study.target("two"), study.batch(images, "two")
     mean = npc.joint_attribution_score(target, pictures, labels, study.paths("two", images).neurons,
                                        "gauss-legendre", 24)
@@ -254,7 +252,7 @@ def test_scores_of_patch_tokens_are_summed_like_the_attributions(study, images):
 
 def test_identity_by_hand(study, images):
     target, (pictures, labels) = study.target("one"), study.batch(images, "one")
-    table = score_or_search.removal_identity(study, ["one"], images)
+    table = cells.removal_identity(study, ["one"], images)
     path = [[int(neuron)] for neuron in study.paths("one", images).neurons[0]]
     arguments = (target.model, target.scope, pictures[0], int(labels[0]), path)
     assert table["complete"][0] == pytest.approx(twins.complete_attribution(*arguments), abs=1e-12)

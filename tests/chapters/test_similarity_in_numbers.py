@@ -1,16 +1,15 @@
 """The similarity of paths against taxonomies, embeddings and confusions: exact where there are few
 classes, and blind where nothing is there."""
 
-import itertools
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from neuronpath_core import metrics
 from neuronpath_core.chapters import similarity_in_numbers
-from neuronpath_core.chapters.similarity_in_numbers import Relation
 from neuronpath_core.stats import report
+from neuronpath_core.stats.mantel import mantel
+from neuronpath_core.stats.tests import permutation_verdict
 from neuronpath_core.study.study import Study
 from tests import small_study
 
@@ -27,158 +26,10 @@ def symmetric(classes, seed=0, ties=False):
     return square + square.T
 
 
-def rank_residual(matrix, given):
-    """Obvious twin: ranks of the pairs, one after the other, then least squares."""
-    ranks = [stats.rankdata([each[i, j] for i, j in itertools.combinations(range(len(each)), 2)])
-             for each in (matrix, *given)]
-    design = np.stack([np.ones(len(ranks[0])), *ranks[1:]], 1)
-    return ranks[0] - design @ np.linalg.lstsq(design, ranks[0], rcond=None)[0]
-
-
-def correlation_twin(first, second, given=()):
-    one, two = rank_residual(first, given), rank_residual(second, given)
-    return (one @ two) / np.sqrt((one @ one) * (two @ two))
-
-
-def orders(classes, groups=None):
-    """All permutations of the classes that leave every class in its group."""
-    for order in itertools.permutations(range(classes)):
-        if groups is None or all(groups[i] == groups[j] for i, j in enumerate(order)):
-            yield np.array(order)
-
-
-def brute_force(first, second, given=(), groups=None):
-    values = np.array([correlation_twin(first[np.ix_(order, order)], second, given)
-                       for order in orders(len(first), groups)])
-    value = correlation_twin(first, second, given)
-    above, below = (values >= value - 1e-9).mean(), (values <= value + 1e-9).mean()
-    return {"value": value, "permuted_low": np.quantile(values, 0.025),
-            "permuted_high": np.quantile(values, 0.975), "p": min(1, 2 * min(above, below))}
-
-
 # --- Mantel ---
 
 
-@pytest.mark.parametrize("classes", [4, 5])
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_mantel_is_exact_for_few_classes(classes, ties, count):
-    first, second, *given = (symmetric(classes, seed, ties) for seed in range(2 + count))
-    found = similarity_in_numbers.mantel(first, second, given, permutations=999)
-    assert found == pytest.approx(brute_force(first, second, given), abs=1e-9)
-
-
-@pytest.mark.parametrize("groups", ["aabb", "abab", "aaabbb", "ababab"])
-def test_mantel_within_groups_is_exact(groups):
-    first, second, given = (symmetric(len(groups), seed) for seed in range(3))
-    assert similarity_in_numbers.mantel(first, second, [given],
-                                        groups) == pytest.approx(brute_force(first, second, [given],
-                                                                             groups), abs=1e-9)
-    assert similarity_in_numbers.mantel(first, second,
-                                        groups=groups) == pytest.approx(
-        brute_force(first, second, (), groups), abs=1e-9)
-
-
-def test_sampled_permutations_approach_all_of_them():
-    first, second = symmetric(6, 3), symmetric(6, 4)
-    exact = brute_force(first, second)
-    sampled = similarity_in_numbers.mantel(first, second, permutations=700)
-    assert sampled["value"] == pytest.approx(exact["value"])
-    assert sampled["p"] == pytest.approx(exact["p"],
-                                         abs=0.12) and sampled["permuted_high"] == pytest.approx(
-        exact["permuted_high"], abs=0.15)
-    assert sampled == similarity_in_numbers.mantel(first, second,
-                                                   permutations=700) != similarity_in_numbers.mantel(first, second, permutations=700, seed=1)
-
-
-def test_smallest_p_of_a_sample_counts_the_measured_order():
-    matrix = symmetric(10)
-    assert similarity_in_numbers.mantel(matrix, matrix,
-                                        permutations=99)["p"] == pytest.approx(2 / 100)
-
-
-def test_mantel_reads_ranks_of_pairs_only():
-    first, second = symmetric(7, 1), symmetric(7, 2)
-    expected = similarity_in_numbers.mantel(first, second, permutations=99)
-    assert similarity_in_numbers.mantel(np.exp(first) + 9 * np.eye(7), second**3 - np.eye(7),
-                                        permutations=99) == expected
-    assert similarity_in_numbers.mantel(-first, second,
-                                        permutations=99)["value"] == pytest.approx(
-        -expected["value"])
-    upper = np.triu_indices(7, 1)
-    assert expected["value"] == pytest.approx(stats.spearmanr(first[upper],
-                                                              second[upper]).statistic)
-
-
-def test_similarity_with_nothing_left_to_explain_has_no_correlation():
-    second, given = symmetric(6, 1), symmetric(6, 2)
-    for first in (np.full((6, 6), 0.3), np.full((6, 6), 0.3) + 1e-15 * symmetric(6, 3)):
-        assert similarity_in_numbers.mantel(first, second,
-                                            permutations=50) == {"value": 0, "permuted_low": 0,
-                                                                 "permuted_high": 0, "p": 1}
-    assert similarity_in_numbers.mantel(given, second, [given], permutations=50)["value"] == 0
-
-
-@pytest.mark.parametrize("shift", [0, 0.9])
-def test_null_is_rejected_as_often_as_it_says(shift):
-    """p below 0.1 in a tenth of the cases, for matrices of noise; with a planted dependence in
-    nearly all of them."""
-    rng, rejected = np.random.default_rng(5), 0
-    for trial in range(200):
-        first, second = symmetric(8, rng.integers(10**9)), symmetric(8, rng.integers(10**9))
-        rejected += similarity_in_numbers.mantel(first + shift * second, second, permutations=99,
-                                                 seed=trial)["p"] <= 0.1
-    # 20 ± 3 standard deviations of 4.2
-    assert (10 <= rejected <= 32) if shift == 0 else rejected > 190
-
-
-@pytest.mark.parametrize(("arguments", "words"), [
-    ((symmetric(5), symmetric(4)), "of 4 classes"),
-    ((symmetric(2), symmetric(2)), "at least 3"),
-    ((symmetric(5), symmetric(5), [symmetric(4)]), "of one shape"),
-    ((symmetric(5), np.ones((5, 5))), "varies"),
-    ((symmetric(5), symmetric(5, 1), [symmetric(5, 1)]), "beyond the given"),
-    ((symmetric(5), symmetric(5), (), "aabbb"), "of one size"),
-    ((symmetric(5), symmetric(5), (), "abcde"), "at least 2"),
-    ((symmetric(5), symmetric(5), (), "aabb"), "5 classes in all"),
-    ((np.full((5, 5), np.nan), symmetric(5)), "finite"),
-    ((symmetric(5), np.full((5, 5), np.inf)), "finite"),
-])
-def test_what_does_not_fit_is_refused(arguments, words):
-    with pytest.raises(ValueError, match=words):
-        similarity_in_numbers.mantel(*arguments)
-
-
 # --- several blocks ---
-
-
-def test_blocks_are_held_against_the_extremes_of_all():
-    stack = np.stack([symmetric(4, seed) for seed in range(3)])
-    second = symmetric(4, 9)
-    found = similarity_in_numbers.block_mantel(stack, Relation(second))
-    values = np.array([[correlation_twin(block[np.ix_(order, order)], second) for block in stack]
-                       for order in orders(4)])
-    for index, row in found.iterrows():
-        value = correlation_twin(stack[index], second)
-        p = 2 * min((values.max(1) >= value - 1e-9).mean(), (values.min(1) <= value + 1e-9).mean())
-        assert (row["block"], row["value"], row["p"]) == (index + 1, pytest.approx(value),
-                                                          pytest.approx(min(1, p)))
-        assert row["permuted_high"] == pytest.approx(np.quantile(values.max(1), 0.975))
-        assert row["permuted_low"] == pytest.approx(np.quantile(values.min(1), 0.025))
-
-
-def test_one_block_in_ten_of_noise_is_not_news_and_a_planted_one_is_named():
-    rng, second, false, found = np.random.default_rng(6), symmetric(8, 1), 0, 0
-    for trial in range(60):
-        stack = np.stack([symmetric(8, rng.integers(10**9)) for _ in range(10)])
-        false += (similarity_in_numbers.block_mantel(stack, Relation(second), 99, trial)["p"]
-                  <= 0.1).any()
-        stack[4] += 1.5 * second
-        significant = similarity_in_numbers.block_mantel(stack, Relation(second), 99,
-                                                         trial).query("p <= 0.1")["block"]
-        found += 5 in set(significant)
-    assert false <= 14  # 6 expected of 60; uncorrected it would be 39
-    assert found >= 58
 
 
 # --- planted taxonomies ---
@@ -203,7 +54,7 @@ def verdicts(neurons, labels, relations, **settings):
     table, _ = similarity_in_numbers.compare_similarity({"m": neurons}, labels, 40, relations,
                                                         **{"permutations": 199, "resamples": 20,
                                                            **settings})
-    return {row["relation"]: similarity_in_numbers.permutation_verdict(row) for _,
+    return {row["relation"]: permutation_verdict(row) for _,
             row in table.iterrows()}
 
 
@@ -235,7 +86,7 @@ def test_what_one_axis_does_is_not_credited_to_the_other(made_of, other):
         neurons, labels = planted_paths(*((0, 0.6) if made_of == "fill" else (0.6, 0)), seed=seed)
         similar = metrics.cosine_similarity(similarity_in_numbers.class_utilisation(neurons, labels,
                                                                                     40))
-        plain.append(similarity_in_numbers.mantel(similar, relations[other].matrix,
+        plain.append(mantel(similar, relations[other].matrix,
                                                   permutations=99)["value"])
         partial += verdicts(neurons, labels, {other: relations[other]}, permutations=99,
                             resamples=2)[other] != "not shown"
@@ -248,7 +99,7 @@ def test_shuffled_labels_show_nothing_and_an_untested_claim_would():
     relation = similarity_in_numbers.taxonomy_relations(AXES)["outline"]
     similar = metrics.cosine_similarity(similarity_in_numbers.class_utilisation(neurons, labels,
                                                                                 40))
-    assert similarity_in_numbers.mantel(similar, relation.matrix, relation.given,
+    assert mantel(similar, relation.matrix, relation.given,
                                         relation.groups)["p"] < 0.01
     # 3 of 60 expected
     assert similarity_in_numbers.shuffled_rate(neurons, labels, 40, relation, 60, 99) <= 0.15
@@ -303,14 +154,6 @@ def test_lead_over_another_method_is_paired():
     swapped = similarity_in_numbers.compare_similarity({"weak": weak, "strong": strong}, labels, 40,
                                                        relations, 99, 60)[1].set_index("relation")
     assert report.verdict(swapped.loc["outline"]) == "contradicts"
-
-
-def test_verdict_asks_the_permutation_and_the_sign():
-    assert [similarity_in_numbers.permutation_verdict({"value": value, "low": 0.1, "high": 0.2,
-                                                       "p": p}) for value, p in
-            ((0.2, 0.04), (0.2, 0.05), (-0.2, 0.04))] == ["agrees", "not shown", "contradicts"]
-    assert similarity_in_numbers.permutation_verdict({"value": 0.2, "p": 0.01,
-                                                      "adjusted": 0.06}) == "not shown"
 
 
 # --- parts ---

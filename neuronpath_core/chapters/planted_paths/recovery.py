@@ -1,5 +1,5 @@
-"""How often each method finds the planted neurons of networks whose influential neurons are known,
-and what the search should do by a closed form."""
+"""Chapter 9: whether each method finds the planted neurons of networks whose influential neurons
+are known."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.hooks import activation_gradients, hooked
-from neuronpath_core.models.planted import DECOYS, KINDS, Planted, planted_model
+from neuronpath_core.models.planted import Planted, planted_model
 from neuronpath_core.models.planted_truth import removal_losses, verify
 from neuronpath_core.paths import find_paths
 from neuronpath_core.scores import METHODS
@@ -91,8 +90,7 @@ def _networks(kinds, scopes, decoys, networks, seed, strengths, settings):
 
 
 def role_profile(planted: Planted) -> pd.DataFrame:
-    """What the planted neurons of an image's class, its decoys and all other neurons look like to a
-    measure of single neurons.
+    """How planted neurons, decoys and all other neurons differ in measures of single neurons.
 
     Returns:
         per ``role`` the means over images, blocks and neurons: ``activation``, that of the scope,
@@ -186,137 +184,3 @@ def recovery(
         raise ValueError("the grid is empty; accepted: at least one kind, scope, setting of "
                          "decoys, strength and method")
     return pd.concat(tables, ignore_index=True)
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    r"""95 % interval of a share of ``count`` independent trials (Wilson, 1927).
-
-    .. math:: \frac{\hat p + z^2/2n \pm z \sqrt{\hat p (1 - \hat p)/n + z^2/4n^2}}{1 + z^2/n}
-
-    For a mean of values in 0..1 that are not only 0 and 1 it is wider than need be, because their
-    variance is at most p(1 - p); and unlike a bootstrap interval it does not collapse where all
-    values are equal.
-    """
-    if not 0 <= share <= 1 or count < 1:
-        raise ValueError(f"the share must lie in 0..1 and the count be at least 1, got {share!r} "
-                         f"and {count!r}")
-    square = 1.959963984540054 ** 2 / count
-    centre, half = share + square / 2, np.sqrt(square * share * (1 - share) + square ** 2 / 4)
-    return float(max(0.0, (centre - half) / (1 + square))), float(
-        min(1.0, (centre + half) / (1 + square)))
-
-
-def recovery_summary(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method")) -> pd.DataFrame:
-    """Recovery rates of :func:`recovery`'s table, the network being the unit: ``value, low, high``
-    (Wilson), ``permuted``, ``chance``, ``networks``.
-
-    Images and blocks of one network are averaged first: they share its weights, so that only
-    networks count as independent.
-    """
-    rows = []
-    for names, group in table.groupby(list(by), sort=False):
-        means = group.groupby("network")[["found", "permuted", "chance"]].mean()
-        low, high = wilson_interval(min(1.0, float(means["found"].mean())), len(means))
-        rows.append({**dict(zip(by, names, strict=True)), "value": means["found"].mean(),
-                     "low": low, "high": high, "permuted": means["permuted"].mean(),
-                     "chance": means["chance"].mean(), "networks": len(means)})
-    return pd.DataFrame(rows)
-
-
-def paired_recovery(table: pd.DataFrame, column: str, first: str, second: str,
-                    seed: int = 0) -> dict[str, float]:
-    """Mean difference of recovery, ``first`` minus ``second`` of a column, over the cells that have
-    both: ``value, low, high, networks``.
-
-    The interval is the percentile bootstrap over networks; where all networks differ by the same
-    amount it is that point.
-
-    Raises:
-        ValueError: no cell has both, or there are fewer than two networks.
-    """
-    cell = [name for name in (*CELL, "method", "network", "image", "block") if name != column]
-    wide = table[table[column].isin([first, second])].pivot(index=cell, columns=column,
-                                                            values="found").reindex(
-        columns=[first, second]).dropna()
-    if wide.empty:
-        raise ValueError(f"no cell of the table has both {first!r} and {second!r} of {column!r}; "
-                         f"accepted: two values measured in the same cells")
-    differences = (wide[first].astype(float)
-                   - wide[second].astype(float)).groupby("network").mean().to_numpy()
-    low, high = metrics.bootstrap_interval(differences, seed=seed)
-    return {"value": float(differences.mean()), "low": low, "high": high,
-            "networks": len(differences)}
-
-
-def score_preference(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method")) -> pd.DataFrame:
-    """Where a found path is not the planted one: how often does it score higher than it, so that
-    the score is to blame and not the search.
-
-    Returns:
-        ``images``, those whose path misses a planted neuron, and of these the share ``value`` (mean
-        over networks) with its Wilson interval over the networks that have one; no row where no
-        image misses.  Only for the variants of the search.
-    """
-    rows = []
-    for names, group in table[table["method"].isin(SEARCHES)].groupby(list(by), sort=False):
-        images = group.groupby([*CELL, "method", "network", "image"]).agg(whole=("found", "all"),
-                                                                          score=("score", "first"),
-                                                                          planted=("planted_score",
-                                                                                   "first"))
-        missed = images[~images["whole"]]
-        if len(missed):
-            higher = (missed["score"] > missed["planted"]).groupby("network").mean()
-            low, high = wilson_interval(float(higher.mean()), len(higher))
-            rows.append({**dict(zip(by, names, strict=True)), "images": len(missed),
-                         "value": higher.mean(), "low": low, "high": high})
-    return pd.DataFrame(rows, columns=[*by, "images", "value", "low", "high"])
-
-
-def predicted_recovery(kind: str, decoys: str, strength: float,
-                       blocks: int) -> Bool[np.ndarray, "layer"]:
-    r"""What the joint search finds in an ideal planted network, block by block, by its score alone.
-
-    With a planted neuron's activation and gradient as units, the sums over the path so far W of
-    activations and G of gradients, and decoys of strength s, the score :math:`(g_i + G)(w_i + W)`
-    of the candidates is
-
-    .. math::
-
-        (1 + G)(1 + W) \text{ planted}, \quad (s + G)\,W \text{ steep}, \quad
-        G\,(s + W) \text{ loud or common} .
-
-    A chosen decoy adds s to G if steep, to W if loud.  A chosen planted neuron adds 1 to W; to G
-    only if it writes to the head, because what it writes for the next block's neuron is lost on
-    that one, which is clamped.  The ideal: everything but the softmax is linear, and other neurons
-    do nothing.
-
-    Args:
-        kind, decoys, strength, blocks: as for
-            :func:`~neuronpath_core.models.planted.planted_model`.
-
-    Returns:
-        bool ``(layer,)``; a tie counts as found.
-    """
-    for name, value, accepted in (("kind", kind, KINDS), ("decoys", decoys, tuple(DECOYS))):
-        if value not in accepted:
-            raise ValueError(f"unknown {name} {value!r}; accepted: {', '.join(accepted)}")
-    slope, active, found = 0.0, 0.0, []
-    for _ in range(blocks):
-        scores = {"planted": (1 + slope) * (1 + active), "steep": (strength + slope) * active,
-                  "loud": slope * (strength + active)}
-        present = {"planted", *("steep" if name == "steep" else "loud" for name in DECOYS[decoys])}
-        best = max((name for name in scores if name in present),
-                   key=lambda name: (scores[name], name == "planted"))
-        found.append(best == "planted")
-        slope += {"planted": float(kind == "parallel"), "steep": strength, "loud": 0.0}[best]
-        active += {"planted": 1.0, "steep": 0.0, "loud": strength}[best]
-    return np.array(found)
-
-
-def predicted_rates(kinds: Sequence[str], decoys: Sequence[str], strengths: Sequence[float],
-                    blocks: int) -> pd.DataFrame:
-    """:func:`predicted_recovery` averaged over blocks: ``kind, decoys, strength, value``."""
-    return pd.DataFrame([{"kind": kind, "decoys": setting, "strength": strength,
-                          "value": predicted_recovery(kind, setting, strength, blocks).mean()}
-                         for kind, setting,
-                         strength in itertools.product(kinds, decoys, strengths)])

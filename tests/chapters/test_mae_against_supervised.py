@@ -1,7 +1,7 @@
 """Two kinds of models from several seeds: planted inversions and planted nulls, permutation
 p-values by brute force, intervals by closed forms."""
 
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,8 @@ from scipy import stats
 from timm.models.vision_transformer import VisionTransformer
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import experiments, mae_against_supervised
+from neuronpath_core.chapters import knowledge_neurons, mae_against_supervised
+from neuronpath_core.stats.tests import kind_contrast, kind_test
 from neuronpath_core.study.study import Study
 from tests import helpers
 
@@ -84,7 +85,7 @@ def test_knowledge_is_read_at_both_scopes(study):
             np.testing.assert_allclose(rows["attribution"],
                                        np.sort(direct[number].flatten().numpy())[::-1][:3],
                                        rtol=1e-4, atol=1e-9)
-    default = experiments.knowledge_neurons(study, ["two"], images, 3, "right", 2)
+    default = knowledge_neurons.knowledge_neurons(study, ["two"], images, 3, "right", 2)
     own = table[(table["model"] == "two") & table["own"]][default.columns].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, default)
 
@@ -120,7 +121,7 @@ def verdicts(shares: pd.DataFrame) -> tuple[str, bool]:
     """Of inversion between the two kinds, and whether the permutation test finds the kinds to
     differ."""
     (row,) = mae_against_supervised.cell_correlations(shares).to_dict("records")
-    found = mae_against_supervised.kind_test(
+    found = kind_test(
         list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))
     return row["verdict"], found["p"] <= 0.05
 
@@ -144,7 +145,7 @@ def test_permutation_test_keeps_its_level_where_the_kind_means_nothing():
         rng = np.random.default_rng(seed)
         shares = pd.concat([shares_of({"a": np.zeros(8), "b": np.zeros(8)}, data, noise=1,
                                       seed=rng.integers(2**32)) for data in ("first", "second")])
-        significant += mae_against_supervised.kind_test(
+        significant += kind_test(
             list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))["p"] <= 0.05
     assert stats.binomtest(significant, 200, 0.05).pvalue > 1e-3
 
@@ -192,7 +193,7 @@ def test_kind_rows_together_and_apart():
     assert found["deals"].tolist() == [70, 70, 4900]
     matrix, is_first = mae_against_supervised.kind_matrices(shares, ["a", "b"])["apart"]
     assert found.loc["apart",
-                     "value"] == pytest.approx(mae_against_supervised.kind_contrast(
+                     "value"] == pytest.approx(kind_contrast(
         matrix, is_first), abs=1e-12)
     assert list(mae_against_supervised.kind_rows(shares[shares["data"] == "apart"],
                                                  ["a", "b"])["data"]) == ["apart"]
@@ -227,78 +228,6 @@ def test_model_pairs_are_correlations():
         first, second = (shares.loc[shares["model"] == row[name], "value"]
                          for name in ("first", "second"))
         assert row["value"] == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-12)
-
-
-@pytest.mark.parametrize("sizes", [[(2, 2)], [(3, 3)], [(2, 3)], [(2, 2), (2, 3)]], ids=str)
-@pytest.mark.parametrize("seed", range(3))
-def test_permutation_test_by_brute_force(sizes, seed):
-    """Every order of the kinds' names, repeated ones and all, in every data set."""
-    rng, matrices = np.random.default_rng(seed), []
-    for first, second in sizes:
-        matrices.append((np.corrcoef(rng.normal(size=(first + second, 6))),
-                         np.arange(first + second) < first))
-
-    def contrast(matrix, names):
-        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-        return (np.mean([matrix[i, j] for i, j in pairs if names[i] == names[j]])
-                - np.mean([matrix[i, j] for i, j in pairs if names[i] != names[j]]))
-
-    observed = np.mean([contrast(*each) for each in matrices])
-    orders = [[contrast(matrix, order) for order in permutations(names)] for matrix,
-              names in matrices]
-    deals = np.array([np.mean(each) for each in product(*orders)])
-    found = mae_against_supervised.kind_test(matrices)
-    assert found["value"] == pytest.approx(observed, abs=1e-12)
-    assert found["p"] == pytest.approx(np.mean(deals >= observed - 1e-12), abs=1e-12)
-    assert found["smallest"] == pytest.approx(np.mean(deals >= deals.max() - 1e-12), abs=1e-12)
-
-
-def test_smallest_p_of_four_and_four():
-    matrix = np.kron(np.eye(2), np.ones((4, 4)))
-    found = mae_against_supervised.kind_test([(matrix, np.arange(8) < 4)])
-    assert found["deals"] == 70 and found["p"] == found["smallest"] == 2 / 70
-    assert mae_against_supervised.kind_test([(matrix, np.arange(8) < 4)] * 2)["p"] == pytest.approx(
-        (2 / 70) ** 2, rel=1e-12)
-
-
-@pytest.mark.parametrize(("matrix", "is_first"), [(np.eye(3), [True, False, False]),
-                                                  (np.eye(4), [True] * 4),
-                                                  (np.eye(3), [True, True, False, False])])
-def test_too_few_models_for_a_permutation_test(matrix, is_first):
-    with pytest.raises(ValueError, match="accepted: at least two of each"):
-        mae_against_supervised.kind_test([(matrix, np.array(is_first))])
-
-
-def test_jackknife_of_means_is_students_and_welchs():
-    rng = np.random.default_rng(0)
-    one, two = rng.normal(size=5), rng.normal(1, 2, 4)
-    mean = mae_against_supervised.jackknife_row(lambda chosen: one[chosen].mean(), [5])
-    interval = stats.ttest_1samp(one, 0).confidence_interval()
-    assert [mean["value"], mean["low"],
-            mean["high"]] == pytest.approx([one.mean(), interval.low, interval.high], abs=1e-12)
-    both = mae_against_supervised.jackknife_row(lambda first, second: one[first].mean()
-                                                - two[second].mean(), [5, 4])
-    interval = stats.ttest_ind(one, two, equal_var=False).confidence_interval()
-    assert [both["low"], both["high"]] == pytest.approx([interval.low, interval.high], abs=1e-9)
-    assert mae_against_supervised.jackknife_row(lambda chosen: 2.0,
-                                                [3]) == {"value": 2, "low": 2, "high": 2}
-    with pytest.raises(ValueError, match="the unit is the training seed"):
-        mae_against_supervised.jackknife_row(lambda first, second: 0.0, [4, 1])
-
-
-def test_interval_over_seeds_covers_the_mean_of_pairs():
-    """Values of pairs that share a model are not independent: the interval must cover as often as
-    it says, or more often."""
-    covered, rng = 0, np.random.default_rng(0)
-    for _ in range(300):
-        table = 0.3 + rng.normal(0, 0.2, 4)[:,
-                                            None] + rng.normal(0, 0.2,
-                                                               4) + rng.normal(0, 0.05, (4, 4))
-        row = mae_against_supervised.jackknife_row(lambda rows, columns,
-                                                   table=table: table[np.ix_(rows, columns)].mean(),
-                                                   (4, 4))
-        covered += row["low"] < 0.3 < row["high"]
-    assert covered / 300 > 0.93
 
 
 def test_cells_of_one_kind_are_compared_model_by_model():

@@ -12,8 +12,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import experiments
-from neuronpath_core.chapters.as_published import defect_table, defects, published
+from neuronpath_core.chapters import effects, pruning
+from neuronpath_core.chapters.as_published import cases, catalogue, defect_table, defects, published
 from neuronpath_core.chapters.as_published.cases import Case
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study, twins
@@ -256,12 +256,12 @@ def test_left_rule_of_the_comparison_is_the_published_one_with_its_bias():
 
 
 def test_corrected_values_are_the_librarys_own(case):
-    table = experiments.interventions(case.study, ["one-32"], case.images,
+    table = effects.interventions(case.study, ["one-32"], case.images,
                                       ["neuron_path"]).set_index("image")
     target, (pictures, labels) = case.target, case.batch
     score = npc.joint_attribution_score(target, pictures, labels,
                                         case.study.paths("one-32", case.images).neurons,
-                                        **defects.SCORE_RULE)
+                                        **cases.SCORE_RULE)
     for rows in (defects.normalisation(case), defects.squash(case), defects.positions(case),
                  defects.mixed_batch(case), defects.pure_batch(case)):
         own = rows.pivot(index="item", columns="number", values="corrected").loc[table.index]
@@ -327,7 +327,7 @@ def test_labels_of_a_batch(case):
     np.testing.assert_allclose(rows[rows["number"] == "neurons"]["published"],
                                (wrong.neurons == own.neurons).double().mean(1))
     reported = npc.joint_attribution_score(case.target, case.batch[0], given, wrong.neurons,
-                                           **defects.SCORE_RULE)
+                                           **cases.SCORE_RULE)
     np.testing.assert_allclose(rows[rows["number"] == "score"]["published"], reported, rtol=1e-9)
 
 
@@ -353,7 +353,7 @@ def test_last_of_rank(case):
 
 
 def test_pruned_images_by_hand(case):
-    probing = experiments.probe_mask(case.images, 0.7)
+    probing = pruning.probe_mask(case.images, 0.7)
     right, probability, kept = defects._pruned(case, probing, 2, "count")
     paths = case.study.paths("one-32", case.images.select(probing), top=2).neurons
     for row in (0, 11, 29):
@@ -415,18 +415,18 @@ def test_class_means(case):
 
 def test_the_whole_list(study):
     images = {"search": study.images(20), "pruning": study.images(60)}
-    rows = defects.effects(study, ["one-32", "two"], images, ["one-32"])
+    rows = catalogue.effects(study, ["one-32", "two"], images, ["one-32"])
     assert list(rows.columns) == ["data", "model", "defect", "number", "unit", "item", "published",
                                   "corrected"]
     found = {model: set(own["defect"]) for model, own in rows.groupby("model")}
-    parts = {part for name, defect in defects.DEFECTS.items() if defect.measure is not None
+    parts = {part for name, defect in catalogue.DEFECTS.items() if defect.measure is not None
              for part in (defect.parts or (name,))}
     assert found["one-32"] == parts - {"second norm", "skipped blocks"}
     assert found["two"] == {"squash", "left sum", "batch label, classes mixed",
                             "batch label, one class", "second norm", "skipped blocks"}
-    assert [defect.number for defect in defects.DEFECTS.values()] == sorted(defect.number
-                                                                            for defect in defects.DEFECTS.values())
-    assert {defect.number for defect in defects.DEFECTS.values()} == set(range(1, 12))
+    assert [defect.number for defect in catalogue.DEFECTS.values()] == sorted(defect.number
+                                                                            for defect in catalogue.DEFECTS.values())
+    assert {defect.number for defect in catalogue.DEFECTS.values()} == set(range(1, 12))
     listed = defect_table.defect_list(rows).set_index("defect")["measured on"]
     assert listed["squash"] == "2 models" and listed["pruning"] == "1 models" and listed[
         "repeated passes"] == "no number"
@@ -437,7 +437,7 @@ def test_the_whole_list(study):
     assert list(conclusions["defect"]) == list(rows["defect"].unique())
     assert len(defect_table.rows_of(summary, ["squash"])) == (summary["defect"] == "squash").sum()
     with pytest.raises(ValueError, match="unknown models"):
-        defects.effects(study, ["three"], images, ["one-32"])
+        catalogue.effects(study, ["three"], images, ["one-32"])
 
 
 # --- the table ---

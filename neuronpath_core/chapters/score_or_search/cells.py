@@ -1,28 +1,25 @@
-"""Which part of the gain is the score and which the search: every score with every search, on the
-same images."""
+"""Every score with every search, on the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from neuronpath_core import baselines, metrics
+from neuronpath_core import baselines
 from neuronpath_core.attribution import (
     complete_attribution,
     joint_attribution_score,
     knowledge_attribution,
 )
-from neuronpath_core.chapters import analysis
+from neuronpath_core.chapters.effects import numbers, path_effects
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.quadrature import placed_rule
 from neuronpath_core.ranking import top_neurons
-from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.ablation import ablation_paths
@@ -110,7 +107,7 @@ def neuron_scores(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
     labels: Int64[Tensor, "batch"], score: str
 ) -> Float[Tensor, "batch layer neuron"]:
-    """One of the ``ADDITIVE`` scores of every neuron."""
+    """One of the ``ADDITIVE`` scores, of every neuron."""
     if score == "knowledge":
         return knowledge_attribution(target, images, labels, **RULE)
     if score == "gradient_activation":
@@ -125,8 +122,12 @@ def path_scores(
     rows: Int64[Tensor, "path"], score: str, neurons: Float[Tensor, "batch layer neuron"]
     | None = None
 ) -> Float[Tensor, "path"]:
-    """The score of whole paths, of which ``rows`` says whose image each is for; for ``ADDITIVE``
-    ones the sum over its neurons, whose scores may be given."""
+    """The score of whole paths; that of an ``ADDITIVE`` score is the sum over the path's neurons.
+
+    Args:
+        rows: for each path the position of its image in the batch.
+        neurons: the scores of all single neurons, where they are known already.
+    """
     if score == "joint":
         return joint_attribution_score(target, images[rows], labels[rows], paths, **RULE)
     if score == "complete":
@@ -148,7 +149,7 @@ def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int =
         ``data, model, score, search, image, removal, enhancement`` (probability deviations of the
         true class), ``removal_accuracy``, ``jas`` and ``complete`` (attributions of the path).
     """
-    labels, tables = images.labels.numpy(), []
+    tables = []
     for model in study.check_models(list(names)):
         target = study.target(model)
         (pictures, classes) = study.batch(images, model)
@@ -161,19 +162,21 @@ def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int =
                 if cell not in known:
                     neurons = cell_paths(study, model, images, *cell, width, draws, seed,
                                          attributions).to(target.device)
-                    edited = {name: edited_probabilities(target, pictures, neurons,
-                                                         operation).cpu().double().numpy()
-                              for name, operation in (("removal", "remove"),
-                                                      ("enhancement", "enhance"))}
-                    known[cell] = {name: metrics.probability_deviation(clean, value, labels)
-                                   for name, value in edited.items()} | {
-"removal_accuracy": metrics.accuracy_deviation(clean, edited["removal"], labels),
-"jas": joint_attribution_score(target, pictures, classes, neurons, **RULE).cpu().double().numpy(),
-"complete": complete_attribution(target, pictures, classes, neurons).cpu().double().numpy()}
+                    known[cell] = _cell_effects(target, pictures, classes, neurons, clean)
                 tables.append(pd.DataFrame({"data": study.profile, "model": model, "score": score,
                                             "search": search, "image": images.ids.numpy(),
                                             **known[cell]}))
     return pd.concat(tables, ignore_index=True)
+
+
+def _cell_effects(target, pictures, labels, neurons, clean) -> dict[str, np.ndarray]:
+    batch = target, pictures, labels, neurons
+    found = path_effects(*batch, clean=clean)
+    return {"removal": found["removal_probability"],
+            "enhancement": found["enhancement_probability"],
+            "removal_accuracy": found["removal_accuracy"],
+            "jas": numbers(joint_attribution_score(*batch, **RULE)),
+            "complete": numbers(complete_attribution(*batch))}
 
 
 def removal_identity(study: Study, names: Sequence[str], images: ImageSet,
@@ -201,128 +204,6 @@ def removal_identity(study: Study, names: Sequence[str], images: ImageSet,
                                                            "gauss-legendre", steps)}
         tables.append(pd.DataFrame({"data": study.profile, "model": model,
                                     "image": images.ids.numpy(),
-                                    **{name: value.detach().cpu().double().numpy() for name,
-                                       value in columns.items()}}))
+                                    **{name: numbers(value)
+                                       for name, value in columns.items()}}))
     return pd.concat(tables, ignore_index=True)
-
-
-def identity_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Per model: the largest deviation of the identity, how far plain removal is from it, and how
-    much of the score is cross terms.
-
-    Returns:
-        ``data, model, identity`` (largest difference between the two sides), ``complete`` and
-        ``removal`` (means), ``apart`` (mean absolute difference of the two), ``correlation``
-        (Spearman, over images), ``cross`` (share of the joint attribution score's mean that is
-        cross terms, with ``low``, ``high``).
-    """
-    rows = []
-    for (data, model), own in table.groupby(["data", "model"], sort=False):
-        draws = np.random.default_rng(seed).integers(len(own), size=(2000, len(own)))
-        cross = 1 - own["complete"].to_numpy()[draws].mean(1) / own["jas"].to_numpy()[draws].mean(1)
-        low, high = np.quantile(cross, [0.025, 0.975])
-        rows.append({"data": data, "model": model,
-                     "identity": (own["complete"] - own["integral"]).abs().max(),
-                     "complete": own["complete"].mean(),
-                     "removal": own["removal"].mean(),
-                     "apart": (own["complete"] - own["removal"]).abs().mean(),
-                     "correlation": own["complete"].corr(own["removal"], method="spearman"),
-                     "cross": 1 - own["complete"].mean() / own["jas"].mean(), "low": low,
-                     "high": high})
-    return pd.DataFrame(rows)
-
-
-def _cube(table: pd.DataFrame, measure: str) -> np.ndarray:
-    """``(image, score, search)``."""
-    wide = table.pivot(index="image", columns=["score", "search"], values=measure)
-    scores = [score for score in SCORES if score in set(table["score"])]
-    return wide[[(score, search) for score in scores for search in SEARCHES]].to_numpy().reshape(
-        len(wide), len(scores), len(SEARCHES))
-
-
-def _shares(cells: np.ndarray) -> np.ndarray:
-    """Shares of the variance between cells that belong to the score, the search, and both together,
-    ``(..., 3)``."""
-    centred = cells - cells.mean((-2, -1), keepdims=True)
-    score, search = centred.mean(-1), centred.mean(-2)
-    parts = np.stack([cells.shape[-1] * np.square(score).sum(-1),
-                      cells.shape[-2] * np.square(search).sum(-1),
-                      np.square(centred - score[..., None] - search[..., None, :]).sum((-2, -1))],
-                     -1)
-    total = parts.sum(-1, keepdims=True)
-    return np.divide(parts, total, out=np.zeros_like(parts), where=total > 1e-24)
-
-
-def factor_shares(table: pd.DataFrame, measure: str = "removal", deterministic: bool = True,
-                  resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """How much of the difference between cells belongs to the score, to the search, and to their
-    interplay (two-way decomposition of the cell means).
-
-    Args:
-        table: of :func:`factorial`, or the rows of some of its scores.
-        measure: a column of it.
-        deterministic: leave out the search ``"random"``, which would otherwise be most of the
-            search's share.
-
-    Returns:
-        one row per model and factor: ``data, model, factor, value, low, high``; value and interval
-        corrected for bias by the bootstrap (the basic one) over images, the same in all cells.
-    """
-    rows, rng = [], np.random.default_rng(seed)
-    kept = [index for index, search in enumerate(SEARCHES) if search != "random"
-            or not deterministic]
-    for (data, model), own in table.groupby(["data", "model"], sort=False):
-        cube = _cube(own, measure)[:, :, kept]
-        draws = np.stack([_shares(cube[rng.integers(len(cube), size=len(cube))].mean(0))
-                          for _ in range(resamples)])
-        # noise adds to every sum of squares, and a resample has twice of it: that bias is turned
-        # round, which percentiles would keep
-        around = 2 * _shares(cube.mean(0))
-        value, low, high = np.clip(around
-                                   - np.stack([draws.mean(0),
-                                               *np.quantile(draws, [0.975, 0.025], axis=0)]), 0, 1)
-        rows += [{"data": data, "model": model, "factor": factor, "value": value[index],
-                  "low": low[index], "high": high[index]}
-                 for index, factor in enumerate(("score", "search", "interplay"))]
-    return pd.DataFrame(rows)
-
-
-# what each difference isolates: (first cell, second cell), first minus second, positive where the
-# first removes more of the probability
-CONTRASTS = {
-    "conditioning on the path so far": (("complete", "progressive"), ("knowledge", "progressive")),
-    "cross terms": (("joint", "progressive"), ("complete", "progressive")),
-    "both, the published search against integrated gradients": (("joint", "progressive"),
-                                                                ("knowledge", "progressive")),
-    "a beam instead of one path": (("joint", "beam"), ("joint", "progressive")),
-    "the score alone, on the same random paths": (("joint", "random"), ("knowledge", "random")),
-    "search instead of random paths": (("joint", "progressive"), ("joint", "random")),
-    "attribution instead of the effect itself": (("joint", "progressive"),
-                                                 ("ablation", "progressive")),
-}
-
-
-def contrasts(table: pd.DataFrame, measure: str = "removal", seed: int = 0) -> pd.DataFrame:
-    """Paired differences that isolate one ingredient each, positive where the first cell's paths
-    remove more (or, for another measure, have more).
-
-    Returns:
-        ``data, model, contrast, value, low, high, verdict``: means over images with bootstrap
-        intervals.
-    """
-    rows, sign = [], -1 if measure.startswith("removal") else 1
-    for (data, model), own in table.groupby(["data", "model"], sort=False):
-        cells = {key: group.set_index("image")[measure] for key,
-                 group in own.groupby(["score", "search"])}
-        for name, (first, second) in CONTRASTS.items():
-            row = analysis.interval_row(sign * (cells[first] - cells[second]).to_numpy(), seed=seed)
-            rows.append({"data": data, "model": model, "contrast": name, **row,
-                         "verdict": report.verdict(row)})
-    return pd.DataFrame(rows)
-
-
-def cell_means(table: pd.DataFrame, measure: str = "removal") -> pd.DataFrame:
-    """Mean over images, then over models, of a measure: scores by searches."""
-    means = table.groupby(["data", "model", "score", "search"])[measure].mean().groupby(
-        ["score", "search"]).mean().unstack()
-    return means.reindex(index=list(SCORES), columns=list(SEARCHES)).rename(index=SCORES)

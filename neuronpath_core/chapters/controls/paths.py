@@ -1,5 +1,5 @@
-"""Controls of the claim that the path found for an image and its label is what the prediction rests
-on: paths that should do worse."""
+"""Chapter 11: controls of the claim that the prediction rests on the path found for an image and
+its label.  A control is a path that should do worse."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from neuronpath_core import metrics
 from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.baselines import activation_paths, random_paths
+from neuronpath_core.chapters.effects import scoring_rule
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.paths import Paths, find_paths
+from neuronpath_core.paths import find_paths
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
@@ -61,7 +60,7 @@ def donors(labels: Int64[np.ndarray, "image"], same: bool,
 
 def wrong_labels(labels: Int64[Tensor, "image"], classes: int,
                  seed: int = 0) -> Int64[Tensor, "image"]:
-    """A label for every image that is drawn from the others than its own; ``ValueError`` for fewer
+    """A wrong label for every image, drawn from all classes but its own; ``ValueError`` for fewer
     than two classes."""
     if classes < 2:
         raise ValueError(f"no wrong label can be drawn from {classes} classes; accepted: at least "
@@ -120,22 +119,12 @@ def equal_budget(target: TargetModel, procedure: str = "search") -> int:
     return math.ceil(passes[procedure] / passes["score"])
 
 
-def scoring_rule(target: TargetModel, quadrature: str = "gauss-legendre", steps: int | Sequence[int]
-                 | str | None = None, **others) -> dict:
-    """``quadrature`` and ``steps`` by which all paths of a comparison are scored, in full context,
-    whatever they were searched with."""
-    steps = None if steps in (None, "auto") else SearchSettings(steps=steps).one_rule
-    complete = SearchSettings.of(method="random", context="full", quadrature=quadrature,
-                                 steps=steps).complete(target).as_dict()
-    return {name: complete[name] for name in ("quadrature", "steps")}
-
-
 def best_path(
     target: TargetModel, pictures: Tensor, labels: Tensor,
     candidates: Int64[Tensor, "image layer candidate"], quadrature: str, steps: int
 ) -> Int64[Tensor, "image layer"]:
-    """Of several paths of every image the one with the largest joint attribution score; of equal
-    ones the first."""
+    """For each image the candidate path with the largest joint attribution score; among equals the
+    first."""
     scores = torch.stack([joint_attribution_score(target, pictures, labels,
                                                   candidates[..., rank].contiguous(), quadrature,
                                                   steps)
@@ -204,90 +193,3 @@ def control_paths(
     }
     return {"own": (everyone, own)} | {name: (half if name in HALVED else everyone, find[name]())
                                        for name in chosen}
-
-
-def path_effects(
-    study: Study, model: str, images: ImageSet, neurons: Int64[Tensor, "image layer"],
-    quadrature: str = "gauss-legendre", steps: int = 3
-) -> pd.DataFrame:
-    """What each image's path scores with its true label, and what removing and enhancing it does.
-
-    Returns:
-        ``image, label, correct, score`` and, for each operation, the deviations
-        ``removal_accuracy, removal_probability, enhancement_accuracy, enhancement_probability``.
-    """
-    target, (pictures, labels) = study.target(model), study.batch(images, model)
-    clean, truth = study.probabilities(model, images), images.labels.numpy()
-    score = joint_attribution_score(target, pictures, labels, neurons.to(pictures.device),
-                                    quadrature, steps)
-    table = pd.DataFrame({"image": images.ids.numpy(), "label": truth,
-                          "correct": metrics.correct(clean, truth),
-                          "score": score.cpu().double().numpy()})
-    paths = Paths(neurons, score, torch.full((len(images),), steps))
-    for operation, name in (("remove", "removal"), ("enhance", "enhancement")):
-        edited = study.probabilities(model, images, paths, operation)
-        table[f"{name}_accuracy"] = metrics.accuracy_deviation(clean, edited, truth)
-        table[f"{name}_probability"] = metrics.probability_deviation(clean, edited, truth)
-    return table
-
-
-def control_effects(
-    study: Study, names: Sequence[str], images: ImageSet, chosen: Sequence[str] = tuple(CONTROLS),
-    seed: int = 0, budget: int = 1, **settings
-) -> pd.DataFrame:
-    """:func:`path_effects` of every image's own path and of its controls, each scored by one rule
-    in full context.
-
-    Arguments and errors are those of :func:`control_paths`.
-
-    Returns:
-        one row per model, control (``"own"`` included) and image: ``model, control, neurons``,
-        those of :func:`path_effects`, and ``overlap, early, late``: the share of neurons in common
-        with the image's own path, over all blocks and in either half of them.
-    """
-    tables = []
-    for model in study.check_models(list(names)):
-        target = study.target(model)
-        rule = scoring_rule(target, **settings)
-        found = control_paths(study, model, images, chosen, seed, budget, **settings)
-        middle = target.n_blocks // 2
-        for control, (positions, neurons) in found.items():
-            same = (neurons == found["own"][1][positions]).double().numpy()
-            effects = path_effects(study, model, images.select(positions), neurons, **rule)
-            tables.append(effects.assign(overlap=same.mean(1), early=same[:, :middle].mean(1),
-                                         late=same[:, middle:].mean(1), model=model,
-                                         control=control,
-                                         neurons=target.n_neurons))
-    return pd.concat(tables, ignore_index=True)
-
-
-def label_effects(study: Study, names: Sequence[str], images: ImageSet, pool: ImageSet,
-                  **settings) -> pd.DataFrame:
-    """What enhancing a path does to the decision when it was searched with the true and when with
-    the predicted label.
-
-    The two differ on misclassified images only: all of those in ``pool`` are taken, and the others
-    from ``images``.
-
-    Returns:
-        one row per model and image: ``model, image, wrong``, ``true_label, predicted_label``
-        (whether the decision is right afterwards minus before: 1, 0, -1) and ``share``, that of
-        misclassified images in ``pool``.
-    """
-    tables = []
-    for model in study.check_models(list(names)):
-        clean = study.probabilities(model, pool)
-        wrong = ~metrics.correct(clean, pool.labels.numpy())
-        parts = [(pool.select(wrong),
-                  torch.from_numpy(clean.argmax(1)[wrong]))] if wrong.any() else []
-        right = metrics.correct(study.probabilities(model, images), images.labels.numpy())
-        for part, predicted in [*parts, (images, images.labels)]:
-            before = study.probabilities(model, part)
-            row = {"model": model, "image": part.ids.numpy(), "share": wrong.mean()}
-            for name, labels in (("true_label", part.labels), ("predicted_label", predicted)):
-                paths = study.paths(model, part.relabelled(labels), **settings)
-                after = study.probabilities(model, part, paths, "enhance")
-                row[name] = metrics.accuracy_deviation(before, after, part.labels.numpy())
-            table = pd.DataFrame(row).assign(wrong=predicted is not images.labels)
-            tables.append(table if predicted is not images.labels else table[right])
-    return pd.concat(tables, ignore_index=True)

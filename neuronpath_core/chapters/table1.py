@@ -1,0 +1,90 @@
+"""Chapter 2: Table 1, from the measurement of interventions, beside the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from neuronpath_core.chapters.effects import paired_difference
+from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_DIGITS, TABLE1_METRICS
+
+
+def table1(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Table 1 from :func:`~neuronpath_core.chapters.effects.interventions`:
+    ``metric, method, model, value, low, high``; accuracies in percentage points."""
+    rows = []
+    for (model, method), group in table.groupby(["model", "method"], sort=False):
+        for metric, values in (("joint_attribution_score", group["score"]),
+                               ("removal_accuracy_deviation_percent",
+                                100 * group["removal_accuracy"]),
+                               ("enhancement_accuracy_deviation_percent",
+                                100 * group["enhancement_accuracy"])):
+            rows.append({"metric": metric, "method": method, "model": model,
+                         **interval_row(values.to_numpy(), seed=seed)})
+    return pd.DataFrame(rows)
+
+
+def with_paper(measured: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """Measured numbers with their intervals beside the paper's, as text: rows metric and method,
+    two columns a model."""
+    text = measured.copy()
+    digits = text["metric"].map(TABLE1_DIGITS)
+    text["here"] = [report.interval_text(row, places) for row,
+                    places in zip(text.to_dict("records"), digits, strict=True)]
+    published = paper.melt(["metric", "method"], var_name="model", value_name="paper")
+    merged = text.merge(published, how="left", on=["metric", "method", "model"])
+    merged["paper"] = ["–" if np.isnan(value) else f"{value:+.4f}"
+                       if metric == "joint_attribution_score" else f"{value:+.2f}"
+                       for value, metric in zip(merged["paper"], merged["metric"], strict=True)]
+    merged["metric"] = merged["metric"].map(TABLE1_METRICS)
+    merged["method"] = merged["method"].map(METHOD_LABELS)
+    models = list(dict.fromkeys(measured["model"]))
+    wide = merged.pivot_table(index=["metric", "method"], columns="model", values=["here", "paper"],
+                              aggfunc="first", sort=False)
+    return wide.reindex(columns=[(column, model) for model in models
+                                 for column in ("here", "paper")]).swaplevel(axis=1)
+
+
+def method_differences(table: pd.DataFrame, models: Sequence[str], others: Sequence[str],
+                       seed: int = 0) -> pd.DataFrame:
+    """How far Neuron Path is ahead of each other method, paired over images, positive where the
+    paper's claim holds.
+
+    Returns:
+        ``metric, against, model, value, low, high, text, verdict``; accuracies in percentage
+        points.
+    """
+    rows = []
+    for (metric, title), (column, sign) in zip(TABLE1_METRICS.items(),
+                                               (("score", 1), ("removal_accuracy", -100),
+                                                ("enhancement_accuracy", 100)), strict=True):
+        ahead = table.assign(ahead=sign * table[column])
+        for other in others:
+            for model in models:
+                row = paired_difference(ahead, "ahead", model, "neuron_path", other, seed=seed)
+                rows.append({"metric": title, "column": metric, "against": METHOD_LABELS[other],
+                             "method": other, "model": model, **row,
+                             "text": report.interval_text(row, TABLE1_DIGITS[metric]),
+                             "verdict": report.verdict(row)})
+    return pd.DataFrame(rows)
+
+
+def table1_summary(differences: pd.DataFrame, against: Sequence[str]) -> pd.DataFrame:
+    """Per measure of Table 1: the claim, the smallest and largest lead over the given methods, and
+    the tally of verdicts."""
+    claims = ("finds paths of higher joint attribution score",
+              "finds paths whose removal costs more accuracy",
+              "finds paths whose enhancement gains more accuracy")
+    rows = []
+    for metric, claim in zip(TABLE1_METRICS, claims, strict=True):
+        own = differences[(differences["column"] == metric) & differences["method"].isin(against)]
+        digits = TABLE1_DIGITS[metric]
+        unit = "" if metric == "joint_attribution_score" else " points"
+        rows.append({"claim": claim,
+                     "text": f"ahead by {report.span_text(own['value'], digits)}{unit}",
+                     "tally": report.tally(list(own["verdict"]))})
+    return pd.DataFrame(rows)

@@ -1,0 +1,153 @@
+"""Similarity of classes: halves of a class, classes that look alike, the most and the least similar
+ones."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from neuronpath_core import metrics
+from neuronpath_core.chapters import class_similarity
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.stats import report
+from tests.chapters.tables import class_table
+
+
+def coloured(means, labels, noise=0.1, seed=0):
+    """Images of one channel around each class's mean image."""
+    rng = np.random.default_rng(seed)
+    pictures = torch.from_numpy(means[labels][:, None]
+                                + noise * rng.standard_normal((len(labels), 1, *means.shape[1:])))
+    names = tuple(f"class {label}" for label in range(len(means)))
+    return ImageSet(pictures, torch.from_numpy(labels), torch.arange(len(labels)), names,
+                    np.zeros((len(labels), 2, 2), np.uint8))
+
+
+def test_utilisation_from_a_tidy_table():
+    table = class_table("own")
+    found = class_similarity.utilisation(pd.concat([table.sample(frac=1, random_state=0),
+                                            class_table("null", model="other")]), "m", 12)
+    assert found.shape == (4, 6, 12)
+    for label in range(4):
+        for block in range(6):
+            own = table[(table["label"] == label) & (table["block"] == block + 1)]["neuron"]
+            assert found[label, block].tolist() == [(own == neuron).mean() for neuron in range(12)]
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("own", "agrees"), ("null", "not shown"),
+                                               ("common", "not shown")])
+def test_split_half_similarity(kind, verdict):
+    verdicts, rows = [], []
+    for seed in range(5):
+        rows.append(class_similarity.split_half_similarity(class_table(kind, 80, 8, seed=seed), "m", 12,
+                                                   seed=seed))
+        verdicts.append(report.verdict(rows[-1]))
+    assert verdicts.count(verdict) >= (5 if kind == "own" else 4)
+    for row in rows:
+        assert row["difference"] == pytest.approx(row["two halves of a class"]
+                                                  - row["halves of two classes"], abs=1e-12)
+        assert abs(row["difference"]) > 0.3 if kind == "own" else abs(row["difference"]) < 0.1
+        if kind == "common":
+            # similar, but as similar as the halves of two classes
+            assert row["two halves of a class"] > 0.8
+    assert rows[0] == class_similarity.split_half_similarity(class_table(kind, 80, 8, seed=0), "m", 12,
+                                                     seed=0)
+
+
+def test_split_half_similarity_by_hand():
+    """Two classes whose images all take one path: a half is its class, and nothing of the other."""
+    table = class_table("always", 12, 2).assign(neuron=lambda own: own["label"])
+    found = class_similarity.split_half_similarity(table, "m", 3)
+    assert found == pytest.approx({"two halves of a class": 1, "halves of two classes": 0,
+                                   "difference": 1, "low": 1, "high": 1})
+
+
+def test_classes_that_look_alike_are_found_and_permuted_ones_are_not():
+    rng = np.random.default_rng(3)
+    means = rng.standard_normal((10, 4, 4))
+    images = coloured(means, np.arange(100) % 10)
+    centred = (means - means.mean(0)).reshape(10, -1)
+    look = metrics.cosine_similarity(centred[:, None])
+    planted = class_similarity.look_correlation(0.5 + 0.4 * look, images, permutations=200)
+    assert planted["correlation"] > 0.8 > planted["permuted_high"]
+    turned = class_similarity.look_correlation(0.5 - 0.4 * look, images, permutations=200)
+    assert turned["correlation"] < -0.8 < turned["permuted_low"]
+    inside = 0
+    for _ in range(20):
+        order = rng.permutation(10)
+        found = class_similarity.look_correlation(0.5 + 0.4 * look[np.ix_(order, order)], images,
+                                          permutations=200)
+        assert found["permuted_low"] < 0 < found["permuted_high"]
+        inside += found["permuted_low"] <= found["correlation"] <= found["permuted_high"]
+    assert inside >= 17  # 19 expected
+
+
+def test_look_correlation_does_not_see_the_diagonal_or_what_all_images_share():
+    rng = np.random.default_rng(4)
+    means = rng.standard_normal((5, 3, 3))
+    labels = np.arange(25) % 5
+    images, brighter = coloured(means, labels, 0), coloured(means + 7, labels, 0)
+    similarity = metrics.cosine_similarity(rng.random((5, 2, 3)))
+    expected = class_similarity.look_correlation(similarity, images, permutations=50)
+    assert class_similarity.look_correlation(similarity + 5 * np.eye(5), images,
+                                     permutations=50) == expected
+    found = class_similarity.look_correlation(similarity, brighter, permutations=50)
+    assert found["correlation"] == pytest.approx(expected["correlation"])
+
+
+def test_look_correlation_is_that_of_a_loop_over_permutations():
+    """Also with ties, and with as many permutations as there are in all."""
+    rng = np.random.default_rng(5)
+    images = coloured(rng.standard_normal((6, 3, 3)), np.arange(30) % 6, 0)
+    similarity = np.round(metrics.cosine_similarity(rng.random((6, 2, 3))), 2)
+    seen, pairs = images.appearance(), np.triu_indices(6, 1)
+    means = np.stack([seen[images.labels.numpy() == label].mean(0) for label in range(6)])
+    look = metrics.cosine_similarity((means - means.mean(0))[:, None])
+    every = [stats.spearmanr(similarity[pairs], look[np.ix_(order, order)][pairs]).statistic
+             for order in map(list, itertools.permutations(range(6)))]
+    found = class_similarity.look_correlation(similarity, images, permutations=720)
+    assert found == pytest.approx({"correlation": every[0],
+                                   "permuted_low": np.quantile(every, 0.025),
+                                   "permuted_high": np.quantile(every, 0.975)}, abs=1e-9)
+
+
+@pytest.mark.parametrize(("classes", "similarity"), [(2, 0.4), (4, 0.0), (4, 0.1)])
+def test_nothing_correlates_where_the_similarity_of_classes_does_not_vary(classes, similarity):
+    images = coloured(np.random.default_rng(6).standard_normal((classes, 3, 3)),
+                      np.arange(3 * classes) % classes, 0)
+    found = class_similarity.look_correlation(np.where(np.eye(classes) > 0, 1, similarity), images)
+    assert all(np.isnan(value) for value in found.values()) and list(found) == ["correlation",
+                                                                                "permuted_low",
+                                                                                "permuted_high"]
+
+
+def test_extremes_by_hand():
+    similarity = np.array([[1, 0.2, 0.9, 0.5], [0.2, 1, 0.3, 0.4], [0.9, 0.3, 1, 0.1],
+                           [0.5, 0.4, 0.1, 1]])
+    found = class_similarity.extremes(similarity, ["a", "b", "c", "d"])
+    assert found.values.tolist() == [
+        ["a", "most similar", "c", 0.9], ["a", "least similar", "b", 0.2],
+        ["b", "most similar", "d", 0.4], ["b", "least similar", "a", 0.2],
+        ["c", "most similar", "a", 0.9], ["c", "least similar", "d", 0.1],
+        ["d", "most similar", "a", 0.5], ["d", "least similar", "c", 0.1]]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.05, 2), (0.01, 1), (0.25, 10)])
+def test_extremes_exclude_the_class_itself(share, count):
+    rng = np.random.default_rng(1)
+    similarity = np.clip(metrics.cosine_similarity(rng.random((41, 2, 3))), 0, 1)
+    similarity[3, :] = 1.0  # even where others are as similar as the class itself
+    names = [f"class {index}" for index in range(41)]
+    found = class_similarity.extremes(similarity, names, share)
+    assert (found["class"] != found["other"]).all()
+    assert (found.groupby(["class", "kind"]).size() == count).all() and len(found) == 41 * 2 * count
+    for index in (0, 3, 40):
+        others = np.delete(similarity[index], index)
+        own = found[found["class"] == names[index]]
+        assert own[own["kind"] == "most similar"]["similarity"].tolist() == np.sort(others)[::-1][
+            :count].tolist()
+        assert own[own["kind"] == "least similar"]["similarity"].tolist() == np.sort(others)[
+            :count].tolist()

@@ -1,0 +1,153 @@
+"""Knowledge neurons by a direct computation, and what is said of the blocks they lie in on planted
+tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import neuronpath_core as npc
+from neuronpath_core.chapters import knowledge_neurons
+from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import bootstrap_interval, interval_row
+from tests.chapters.tables import NAMES
+
+
+def test_knowledge_neurons_are_the_largest_of_the_attribution(study, images):
+    table = knowledge_neurons.knowledge_neurons(study, NAMES, images, top=4, steps=2)
+    assert list(table.columns) == ["model", "image", "label", "rank", "block", "neuron",
+                                   "attribution"]
+    assert len(table) == 2 * 20 * 4
+    assert list(dict.fromkeys(table["model"])) == NAMES
+    for name in NAMES:
+        target, (pictures, labels) = study.target(name), study.batch(images, name)
+        direct = npc.knowledge_attribution(target, pictures, labels, "right", 2)
+        own = table[table["model"] == name]
+        assert own["image"].tolist() == np.repeat(images.ids.numpy(), 4).tolist()
+        assert own["label"].tolist() == np.repeat(images.labels.numpy(), 4).tolist()
+        assert own["rank"].tolist() == 20 * [1, 2, 3, 4]
+        for number, (_, rows) in enumerate(own.groupby("image", sort=False)):
+            expected = np.sort(direct[number].flatten().numpy())[::-1][:4]
+            # a draft's
+            np.testing.assert_allclose(rows["attribution"], expected, rtol=1e-4, atol=1e-9)
+            found = direct[number].numpy()[rows["block"] - 1, rows["neuron"]]  # blocks count from 1
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
+            assert not rows.duplicated(["block", "neuron"]).any()
+        assert own["block"].between(1, target.n_blocks).all() and own["neuron"].between(0, 15).all()
+
+
+def test_knowledge_neurons_in_parts_are_the_same(study, images, monkeypatch):
+    whole = knowledge_neurons.knowledge_neurons(study, ["small"], images, top=3, steps=2)
+    monkeypatch.setattr(knowledge_neurons, "images_at_once", lambda target, copies: 7)
+    parts = knowledge_neurons.knowledge_neurons(study, ["small"], images, top=3, steps=2)
+    pd.testing.assert_frame_equal(parts, whole, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("top", [0, 3 * 16 + 1])
+def test_more_neurons_than_there_are(study, images, top):
+    with pytest.raises(ValueError, match=r"1\.\.48"):
+        knowledge_neurons.knowledge_neurons(study, ["small"], images, top=top, steps=1)
+
+
+def knowledge_table(shares, images=60, top=5, seed=0):
+    """``model -> share of each block``: every image's neurons are drawn from it."""
+    rng, tables = np.random.default_rng(seed), []
+    for model, own in shares.items():
+        tables.append(pd.DataFrame({"model": model, "image": np.repeat(np.arange(images), top),
+                                    "block": rng.choice(np.arange(1, len(own) + 1), images * top,
+                                                        p=own)}))
+    return pd.concat(tables, ignore_index=True)
+
+
+RISING = np.arange(1, 7) / 21
+
+
+def test_interval_row():
+    values = np.random.default_rng(0).exponential(size=30)
+    for statistic, function in (("mean", np.mean), ("median", np.median)):
+        row = interval_row(values, statistic, seed=2)
+        assert (row["low"], row["high"]) == bootstrap_interval(values, statistic, seed=2)
+        assert row["value"] == function(values) and row["low"] < row["value"] < row["high"]
+
+
+def test_block_shares_by_hand():
+    table = pd.DataFrame({"model": 4 * ["one"] + 4 * ["two"], "image": 2 * [7, 7, 9, 9],
+                          "block": [1, 1, 1, 3, 2, 2, 2, 2]})
+    found = knowledge_neurons.block_shares(table, 3)
+    assert list(found.columns) == ["model", "block", "value", "low", "high"]
+    assert found[["model", "block", "value"]].values.tolist() == [
+        ["one", 1, 0.75], ["one", 2, 0.0], ["one", 3, 0.25], ["two", 1, 0.0], ["two", 2, 1.0],
+        ["two", 3, 0.0]]
+    assert found[["low", "high"]].values.tolist()[1] == [0, 0]  # a block that no image uses
+    # each of two images may be drawn twice
+    assert found[["low", "high"]].values.tolist()[0] == [0.5, 1.0]
+
+
+def test_block_shares_sum_to_one_and_find_the_planted_ones():
+    found = knowledge_neurons.block_shares(knowledge_table({"a": RISING, "b": RISING[::-1]}, images=400), 6)
+    assert np.allclose(found.groupby("model")["value"].sum(), 1)
+    np.testing.assert_allclose(found[found["model"] == "a"]["value"], RISING, rtol=0, atol=0.04)
+    assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
+    assert (found["high"] - found["low"]).between(0.005, 0.1).all()
+
+
+def test_relative_depth():
+    table = pd.DataFrame({"model": ["a"] * 4 + ["b"] * 4, "image": 2 * [0, 0, 1, 1],
+                          "block": [1, 3, 4, 4, 1, 3, 4, 4]})
+    found = knowledge_neurons.relative_depth(table, {"a": 4, "b": 8}).set_index("model")
+    assert found["value"].tolist() == [0.75, 0.375]
+    assert found.loc["a", ["low", "high"]].tolist() == [0.5, 1.0]
+
+
+def test_relative_depth_tells_early_from_late_and_not_equal_from_equal():
+    table = knowledge_table({"late": RISING, "early": RISING[::-1], "again": RISING}, images=200)
+    found = knowledge_neurons.relative_depth(table,
+                                    dict.fromkeys(("late", "early", "again"), 6)).set_index("model")
+    assert found.loc["early", "high"] < found.loc["late", "low"]
+    assert found.loc["again", "low"] < found.loc["late",
+                                                 "high"] and found.loc["late", "low"] < found.loc[
+        "again", "high"]
+
+
+def correlation(first, second, **settings):
+    return knowledge_neurons.share_correlation(knowledge_table({"a": first, "b": second}, **settings), "a",
+                                      "b", len(first), resamples=500)
+
+
+def test_inverted_distributions_correlate_negatively():
+    found = correlation(RISING, RISING[::-1])
+    assert found["value"] < -0.8
+    assert report.verdict(found, expected=-1) == "agrees" and report.verdict(found) == "contradicts"
+
+
+def test_equal_distributions_correlate_positively():
+    found = correlation(RISING, RISING)
+    assert found["value"] > 0.8
+    assert report.verdict(found, expected=-1) == "contradicts"
+
+
+def test_unrelated_distributions_show_nothing():
+    bumps = np.array([0.4, 0.1, 0.1, 0.25, 0.1, 0.05]), np.array([0.15, 0.3, 0.1, 0.25, 0.05, 0.15])
+    assert abs(np.corrcoef(*bumps)[0, 1]) < 0.25
+    assert report.verdict(correlation(*bumps), expected=-1) == "not shown"
+    verdicts = [report.verdict(correlation(np.full(6, 1 / 6), np.full(6, 1 / 6), seed=seed),
+                               expected=-1) for seed in range(30)]
+    assert verdicts.count("agrees") <= 3  # one in forty is due to chance alone
+
+
+def test_the_correlation_is_that_of_the_mean_shares():
+    table = knowledge_table({"a": RISING, "b": RISING[::-1]})
+    found, again = (knowledge_neurons.share_correlation(table, "a", "b", 6, seed=seed, resamples=200)
+                    for seed in (3, 3))
+    shares = knowledge_neurons.block_shares(table, 6).pivot(index="block", columns="model", values="value")
+    assert found == again
+    assert found["value"] == pytest.approx(np.corrcoef(shares["a"], shares["b"])[0, 1], abs=1e-12)
+    swapped = knowledge_neurons.share_correlation(table, "b", "a", 6, resamples=200)
+    assert swapped["value"] == pytest.approx(found["value"], abs=1e-12)
+
+
+def test_the_interval_of_the_correlation_of_a_table_with_itself_holds_its_value():
+    table = knowledge_table({"a": np.full(6, 1 / 6)}, images=40)
+    found = knowledge_neurons.share_correlation(pd.concat([table, table.assign(model="b")]), "a", "b", 6,
+                                       resamples=200)
+    assert found["value"] == pytest.approx(1)
+    assert found["low"] - 1e-12 <= found["value"] <= found["high"] + 1e-12

@@ -1,0 +1,44 @@
+"""Figure 3 on tables with a planted lead, a planted null and a planted reversal."""
+
+import re
+
+import pytest
+
+from neuronpath_core.chapters import probability_deviation
+from tests.chapters.tables import intervention_table
+
+
+def test_deviation_summary():
+    table = intervention_table(1.0)
+    found = probability_deviation.deviation_summary(table)
+    assert list(found.columns) == ["model", "method", "operation", "statistic", "value", "low",
+                                   "high"]
+    assert len(found) == 2 * 4 * 2 * 2
+    for row in found.to_dict("records"):
+        own = table[(table["model"] == row["model"])
+                    & (table["method"] == row["method"])][f"{row['operation']}_probability"]
+        assert row["value"] == pytest.approx({"mean": own.mean(),
+                                              "median": own.median()}[row["statistic"]], abs=1e-12)
+
+
+@pytest.mark.parametrize(("lead", "phrase"), [
+    (1.0, "4 of 4 agree"), (-1.0, "0 of 4 agree, 4 contradict"),
+    (0.0, "0 of 4 agree, 4 not shown")])
+def test_deviation_checks(lead, phrase):
+    found = probability_deviation.deviation_checks(intervention_table(lead), ["ViT-B-16", "MAE-B-16"],
+                                      ["activation", "influence_pattern"])
+    assert found["tally"].tolist() == [phrase] * 2
+    for text, effect in zip(found["text"], (0.3, 0.4), strict=True):
+        smallest, largest = (float(number) for number in re.findall(r"[+-]\d\.\d+", text))
+        assert smallest <= largest and abs(smallest
+                                           - lead * effect) < 0.12 and abs(
+            largest - lead * effect) < 0.12
+
+
+def test_deviation_checks_go_by_the_median():
+    table = intervention_table(1.0)
+    wild = (table["method"] == "neuron_path") & (table["image"] == 0)
+    table.loc[wild, ["removal_probability", "enhancement_probability"]] = [1e6, -1e6]
+    found = probability_deviation.deviation_checks(table, ["ViT-B-16"], ["activation"])
+    # one wild image decides the mean, not this
+    assert found["tally"].tolist() == ["1 of 1 agree"] * 2
