@@ -33,14 +33,18 @@ def rule(name: str, steps: int) -> tuple[list[float], list[float]]:
 
 
 def integrated_gradients(function, clean, nodes, weights):
-    """``∫ ∂F/∂w dα`` at ``α w̄`` for each of the tensors in ``clean``."""
-    integrals = [torch.zeros_like(value) for value in clean]
-    for node, weight in zip(nodes, weights, strict=True):
-        leaves = [(node * value).detach().requires_grad_() for value in clean]
-        gradients = torch.autograd.grad(function(leaves), leaves)
-        for integral, gradient in zip(integrals, gradients, strict=True):
-            integral += weight * gradient
-    return integrals
+    """``∫ ∂F/∂w dα`` at ``α w̄`` for each of the tensors in ``clean``.
+
+    ``function`` takes them with a copy for every node before their axes, and adds up the copies' F,
+    so that one gradient holds every node's.
+    """
+    def by_node(values, like):
+        return torch.tensor(values, dtype=like.dtype).reshape(-1, *[1] * like.dim())
+
+    leaves = [(by_node(nodes, value) * value).detach().requires_grad_() for value in clean]
+    gradients = torch.autograd.grad(function(leaves), leaves)
+    return [(by_node(weights, value) * gradient).sum(0)
+            for value, gradient in zip(clean, gradients, strict=True)]
 
 
 def joint_score_of(function, clean, nodes, weights) -> float:
@@ -107,17 +111,17 @@ def clean_activations(model, scope: str, image) -> list[torch.Tensor]:
 
 
 def path_function(model, scope: str, image, label: int, path):
-    """F of the path's neurons, everything else at the scope of the path's blocks clamped clean; and
-    their clean values."""
+    """F of the path's neurons, summed over copies, everything else at the scope of the path's blocks
+    clamped clean; and their clean values."""
     clean = clean_activations(model, scope, image)
 
     def function(values):
         replaced = {}
         for number, (neurons, value) in enumerate(zip(path, values, strict=True)):
-            held = clean[number].clone()
-            held[:, neurons] = value
-            replaced[number] = held[None]
-        return forward(model, scope, image[None], replaced).softmax(-1)[0, label]
+            replaced[number] = clean[number].repeat(len(value), 1, 1)
+            replaced[number][:, :, neurons] = value
+        copies = image.expand(len(values[0]), *image.shape)
+        return forward(model, scope, copies, replaced).softmax(-1)[:, label].sum()
 
     return function, [clean[number][:, neurons] for number, neurons in enumerate(path)]
 
@@ -126,7 +130,7 @@ def path_function(model, scope: str, image, label: int, path):
 
 
 def joint_attribution_score(model, scope, image, label, path, nodes, weights) -> float:
-    """Definition 1, one leaf per block and one forward per node."""
+    """Definition 1, one leaf per block and one copy per node."""
     return joint_score_of(*path_function(model, scope, image, label, path), nodes, weights)
 
 
@@ -135,7 +139,8 @@ def complete_attribution(model, scope, image, label, path) -> float:
     """
     function, clean = path_function(model, scope, image, label, path)
     with torch.no_grad():
-        return (function(clean) - function([torch.zeros_like(value) for value in clean])).item()
+        kept, zeroed = ([factor * value[None] for value in clean] for factor in (1, 0))
+        return (function(kept) - function(zeroed)).item()
 
 
 def diagonal_attribution(model, scope, image, label, path, nodes, weights) -> float:
@@ -251,10 +256,10 @@ def knowledge_attribution(model, scope, image, label, nodes, weights, scaling="b
         for group in ([list(range(count))] if scaling == "block"
                       else [[neuron] for neuron in range(count)]):
             def function(leaves, group=group, number=number, value=value):
-                held = value.clone()
-                held[:, group] = leaves[0]
-                return forward(model, scope, image[None],
-                               {number: held[None]}).softmax(-1)[0, label]
+                held = value.repeat(len(nodes), 1, 1)
+                held[:, :, group] = leaves[0]
+                copies = image.expand(len(nodes), *image.shape)
+                return forward(model, scope, copies, {number: held}).softmax(-1)[:, label].sum()
 
             own = value[:, group]
             integral, = integrated_gradients(function, [own], nodes, weights)

@@ -35,6 +35,7 @@ from tests.nbval_tolerance import (
 )
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("nbval")  # the faults below are run once
 
 SETUP = """\
 %matplotlib inline
@@ -287,10 +288,15 @@ def messages(executed, tmp_path_factory) -> dict[str, dict[str, str]]:
         fault.alter(cell)
         if fault.tolerance:
             cell.metadata["nbval_tolerance"] = fault.tolerance
-    for name in ("notebooks", "alone"):
-        (folder / name).mkdir()
-        nbformat.write(faulty, folder / name / f"{name}.ipynb")
-    nbformat.write(executed, folder / "notebooks" / "unchanged.ipynb")
+    # a cell of every source is enough where no fault is: its copies are the same
+    held = {"notebooks": (faulty, list(FAULTS)), "alone": (faulty, list(FAILS_WITH_NBVAL_ALONE)),
+            "unchanged": (executed, [f"unchanged {source}" for source in SOURCES])}
+    for name, (source, chosen) in held.items():
+        place = folder / ("alone" if name == "alone" else "notebooks") / f"{name}.ipynb"
+        place.parent.mkdir(exist_ok=True)
+        cells = [source.cells[0], *(source.cells[1 + list(FAULTS).index(fault)]
+                                    for fault in chosen)]
+        nbformat.write(NotebookNode(source, cells=cells), place)
     (folder / "notebooks" / "conftest.py").write_text((ROOT / "notebooks"
                                                        / "conftest.py").read_text())
     (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
@@ -305,14 +311,12 @@ def messages(executed, tmp_path_factory) -> dict[str, dict[str, str]]:
     assert run.returncode == 1, run.stdout + run.stderr  # tests ran, and some failed
 
     found: dict[str, dict[str, str]] = {}
-    names = ["setup", *FAULTS]
+    names = {name: ["setup", *chosen] for name, (_, chosen) in held.items()}
     for case in ElementTree.parse(folder / "report.xml").iter("testcase"):
-        cells = found.setdefault(case.get("classname").split(".")[-2], {})
-        cells[names[int(case.get("name").removeprefix("Cell "))]] = "\n".join(part.text
-                                                                              for part in case)
-    assert {name: len(cells) for name,
-            cells in found.items()} == dict.fromkeys(("notebooks", "alone", "unchanged"),
-                                                     len(names))
+        notebook = case.get("classname").split(".")[-2]
+        fault = names[notebook][int(case.get("name").removeprefix("Cell "))]
+        found.setdefault(notebook, {})[fault] = "\n".join(part.text for part in case)
+    assert {name: list(cells) for name, cells in found.items()} == names
     return found
 
 

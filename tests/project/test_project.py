@@ -241,7 +241,7 @@ def test_tests_readme_names_every_test():
     text = (ROOT / "tests" / "README.md").read_text()
     for path in (ROOT / "tests").rglob("*.py"):
         if path.stem not in ("__init__", "helpers", "recipe"):
-            assert f"`{path.name}`" in text
+            assert f"`{path.relative_to(ROOT / 'tests').as_posix()}`" in text, path
 
 
 def test_nothing_tracked_is_a_pickle_or_large():

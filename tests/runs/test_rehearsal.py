@@ -4,6 +4,7 @@ and a handful of pictures."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -50,6 +51,12 @@ def root(tmp_path_factory):
     assert process.returncode == 0, errors[-3000:]
     assert output == f"executed notebooks are in {root / 'results' / 'rehearsal' / 'notebooks'}\n"
     return root
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process")
+def test_groups_of_tests_stay_together(request):
+    """Or the study above is executed by every worker, which nothing else would tell of."""
+    assert not request.config.option.loadgroup or request.node.nodeid.endswith("@rehearsal")
 
 
 def tables(root, profile="rehearsal"):

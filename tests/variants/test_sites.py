@@ -344,7 +344,8 @@ def test_knowledge_attribution_equals_the_twin(name, sites, scaling):
         every = list(range(len(units)))
         for group in ([every] if scaling == "block" else [[unit] for unit in every]):
             def function(leaves, group=group, number=number, twin=twin):
-                return twin.forward({number: twin.channels(number, group, leaves[0])[None]})
+                return sum(twin.forward({number: twin.channels(number, group, leaf)[None]})
+                           for leaf in leaves[0])
 
             height = twin.heights(number, group)
             slope, = twins.integrated_gradients(function, [height], nodes, weights)
