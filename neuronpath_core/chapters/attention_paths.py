@@ -26,7 +26,7 @@ from neuronpath_core.paths import find_paths
 from neuronpath_core.scores import METHODS
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
-from neuronpath_core.stats.labels import METHOD_LABELS
+from neuronpath_core.stats.labels import method_labels
 from neuronpath_core.stats.tests import judged
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
 from neuronpath_core.variants.sites import SITES, SiteModel
@@ -99,7 +99,7 @@ def site_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """:func:`site_effects` for reading: per model, sites and method the median deviations of
     probability, those of accuracy in percentage points, and the mean attributions, each with its
     bootstrap interval over images."""
-    rows, titles = [], {**METHOD_LABELS, APART: "Apart"}
+    rows, titles = [], {**method_labels(), APART: "Apart"}
     for (model, sites, method), group in table.groupby(["model", "sites", "method"], sort=False):
         row = {"model": model, "sites": SITE_TITLES[sites], "paths": titles[method],
                "neurons": group["neurons"].iloc[0]}
@@ -119,7 +119,7 @@ def method_leads(table: pd.DataFrame, level: float = 0.05, seed: int = 0) -> pd.
         as of :func:`~neuronpath_core.chapters.controls.leads.control_leads`: ``data`` is the sites
         in words, ``control`` the other method in words.
     """
-    titles = {**METHOD_LABELS, APART: "Apart", "neuron_path": "own"}
+    titles = {**method_labels(), APART: "Apart", "neuron_path": "own"}
     return control_leads(table.assign(data=table["sites"].map(SITE_TITLES),
                                             control=table["method"].map(titles)), level, seed)
 

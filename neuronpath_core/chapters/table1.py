@@ -10,7 +10,7 @@ import pandas as pd
 from neuronpath_core.chapters.effects import paired_difference
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
-from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_DIGITS, TABLE1_METRICS
+from neuronpath_core.stats.labels import TABLE1_DIGITS, TABLE1_METRICS, method_labels
 
 
 def table1(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def with_paper(measured: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
                        if metric == "joint_attribution_score" else f"{value:+.2f}"
                        for value, metric in zip(merged["paper"], merged["metric"], strict=True)]
     merged["metric"] = merged["metric"].map(TABLE1_METRICS)
-    merged["method"] = merged["method"].map(METHOD_LABELS)
+    merged["method"] = merged["method"].map(method_labels())
     models = list(dict.fromkeys(measured["model"]))
     wide = merged.pivot_table(index=["metric", "method"], columns="model", values=["here", "paper"],
                               aggfunc="first", sort=False)
@@ -66,7 +66,7 @@ def method_differences(table: pd.DataFrame, models: Sequence[str], others: Seque
         for other in others:
             for model in models:
                 row = paired_difference(ahead, "ahead", model, "neuron_path", other, seed=seed)
-                rows.append({"metric": title, "column": metric, "against": METHOD_LABELS[other],
+                rows.append({"metric": title, "column": metric, "against": method_labels()[other],
                              "method": other, "model": model, **row,
                              "text": report.interval_text(row, TABLE1_DIGITS[metric]),
                              "verdict": report.verdict(row)})

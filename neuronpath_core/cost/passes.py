@@ -214,7 +214,7 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
             2..13.
     """
     settings = SearchSettings.of(**settings).complete(target).as_dict()
-    method, steps, blocks = settings["method"], settings["steps"], target.n_blocks
+    method, steps = settings["method"], settings["steps"]
     if not 2 <= rounds <= len(AUTO_STEPS):
         raise ValueError(f"rounds of steps='auto' must lie in 2..{len(AUTO_STEPS)}, got {rounds!r}")
     total = Passes()
@@ -225,22 +225,15 @@ def path_passes(target: TargetModel, settings: Mapping, rounds: int = AUTO_ROUND
     if method == "neuron_path":
         return total
     rule = (settings["quadrature"], SearchSettings(steps=steps).one_rule)
-    nodes, every = len(quadrature_rule(*rule, settings["nodes"])[0]), len(quadrature_rule(*rule)[0])
+    nodes = len(quadrature_rule(*rule, settings["nodes"])[0])
     if method == "ablation":
         total += ablation_passes(target, min(max(settings["top"] or 1, ABLATION_PROPOSALS),
                                              target.fewest_neurons))
     elif method == "knowledge":
         total += knowledge_passes(target, steps)
-    elif method in ("activation", "matched_random"):
-        total += Passes(forward=blocks)
-    elif method == "gradient_activation":
-        total += Passes(gradient=blocks)
-    elif method == "influence_pattern":
-        total += every * Passes(gradient=blocks)
-    elif method == "influence_pattern_eq9":
-        total += every * Passes(tangent=blocks)
-    elif method == "conductance":
-        total += every * Passes(gradient=blocks, tangent=blocks)
+    elif (counted := METHODS[method].passes) is not None:
+        own = counted(target, SearchSettings.of(**settings)) if callable(counted) else counted
+        total += Passes(**own)
     return total + score_passes(target, nodes)
 
 

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from neuronpath_core.figures.style import legend_outside, method_colours, styled, whiskers
-from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_METRICS
+from neuronpath_core.stats.labels import TABLE1_METRICS, method_labels
 
 
 @styled
@@ -40,7 +40,7 @@ def table1_intervals(table: pd.DataFrame) -> Figure:
         row, is_last = axes[index], index == len(axes) - 1
         for axis, model in zip(row, models, strict=True):
             rows = table[(table["metric"] == metric) & (table["model"] == model)]
-            names = [METHOD_LABELS[method] for method in rows["method"]]
+            names = [method_labels()[method] for method in rows["method"]]
             axis.bar(names, rows["value"], color=[colours[name] for name in names])
             whiskers(axis, np.arange(len(rows)), rows)
             axis.axhline(0, color="0.25", linewidth=0.8)
@@ -63,7 +63,7 @@ def deviation_boxes(table: pd.DataFrame, operation: str) -> Figure:
     whiskers 5-95 %, the diamond is the mean.
     """
     models, colours = list(dict.fromkeys(table["model"])), method_colours()
-    data = table.assign(method=table["method"].map(METHOD_LABELS),
+    data = table.assign(method=table["method"].map(method_labels()),
                         deviation=table[f"{operation}_probability"])
     figure, axes = plt.subplots(1, len(models), figsize=(2.7 * len(models), 3.2), squeeze=False)
     for axis, model in zip(axes[0], models, strict=True):

@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuronpath_core.stats.labels import METHOD_LABELS
+from neuronpath_core.stats.labels import method_labels
 
 DPI = 150
 # points; on a page a figure is as wide as the text, so that in the widest figures less could not be
@@ -55,7 +55,7 @@ def legend_outside(figure: Figure, axis: Axes, place: str = "lower", ncols: int 
 
 def method_colours() -> dict[str, tuple]:
     """A colour for each method's title, the same in all figures."""
-    return dict(zip(METHOD_LABELS.values(), sns.color_palette("colorblind", len(METHOD_LABELS)),
+    return dict(zip(method_labels().values(), sns.color_palette("colorblind", len(method_labels())),
                     strict=True))
 
 

@@ -59,18 +59,34 @@ def _matched_random(target, images, labels, settings, count):
     return baselines.matched_random_paths(target, images, found.neurons, settings.seed)
 
 
+def _blocks(target, _settings) -> dict[str, float]:
+    return {"forward": target.n_blocks}
+
+
+def _at_every_node(*kinds: str):
+    """Passes through all blocks at every node of the rule."""
+    def passes(target, settings) -> dict[str, float]:
+        nodes = len(placed_rule(target, settings.quadrature, settings.one_rule)[0])
+        return dict.fromkeys(kinds, nodes * target.n_blocks)
+    return passes
+
+
 for method in (
     Method("neuron_path", "Neuron Path", searched=True, with_search=True),
     Method("complete", "Complete", searched=True, with_search=True),
     Method("ablation", "Ablation", choose=_ablation),
     Method("knowledge", "Integrated Gradients", rank=_knowledge, drafted=True),
-    Method("gradient_activation", "Gradient × Activation", rank=_gradient_activation),
-    Method("conductance", "Conductance", rank=_conductance, drafted=True),
-    Method("activation", "Activation", choose=_activation),
+    Method("gradient_activation", "Gradient × Activation", rank=_gradient_activation,
+           passes=lambda target, _settings: {"gradient": target.n_blocks}),
+    Method("conductance", "Conductance", rank=_conductance, drafted=True,
+           passes=_at_every_node("gradient", "tangent")),
+    Method("activation", "Activation", choose=_activation, passes=_blocks),
     Method("influence_pattern", "Influence Pattern", rank=_influence_pattern, drafted=True,
-           single_neurons=True),
-    Method("influence_pattern_eq9", "Influence Pattern (Eq. 9)", choose=_eq9, single_neurons=True),
+           passes=_at_every_node("gradient"), single_neurons=True),
+    Method("influence_pattern_eq9", "Influence Pattern (Eq. 9)", choose=_eq9,
+           passes=_at_every_node("tangent"), single_neurons=True),
     Method("random", "Random", choose=_random),
-    Method("matched_random", "Matched Random", choose=_matched_random, with_search=True),
+    Method("matched_random", "Matched Random", choose=_matched_random, passes=_blocks,
+           with_search=True),
 ):
     register(method)

@@ -1,13 +1,9 @@
 """Titles of methods, scopes and measures, the same in every table and figure."""
 
-METHOD_LABELS = {
-    "activation": "Activation", "influence_pattern": "Influence Pattern",
-    "neuron_path": "Neuron Path", "random": "Random",
-    "influence_pattern_eq9": "Influence Pattern (Eq. 9)", "complete": "Complete",
-    "ablation": "Ablation", "knowledge": "Integrated Gradients",
-    "gradient_activation": "Gradient × Activation", "conductance": "Conductance",
-    "matched_random": "Matched Random",
-}
+from neuronpath_core.scores import METHODS
+
+# what tables and legends begin with; the other methods follow as they were registered
+FIRST = ("activation", "influence_pattern", "neuron_path", "random", "influence_pattern_eq9")
 SCOPE_LABELS = {"cls": "class token", "patch": "patch tokens"}
 TABLE1_METRICS = {
     "joint_attribution_score": "Joint attribution score",
@@ -18,7 +14,12 @@ TABLE1_DIGITS = {"joint_attribution_score": 4, "removal_accuracy_deviation_perce
                  "enhancement_accuracy_deviation_percent": 1}
 
 
+def method_labels() -> dict[str, str]:
+    """The name of every method, in the order of tables and legends."""
+    return {key: METHODS[key].label for key in dict.fromkeys((*FIRST, *METHODS))}
+
+
 def method_label(name: str) -> str:
     """The title of a method; ``"neuron_path as published"`` is ``"Neuron Path, as published"``."""
     base, _, variant = name.partition(" ")
-    return METHOD_LABELS[base] + (f", {variant}" if variant else "")
+    return method_labels()[base] + (f", {variant}" if variant else "")

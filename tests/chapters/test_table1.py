@@ -8,7 +8,7 @@ import pytest
 
 from neuronpath_core.chapters import table1
 from neuronpath_core.stats import report
-from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_DIGITS, TABLE1_METRICS
+from neuronpath_core.stats.labels import TABLE1_DIGITS, TABLE1_METRICS, method_labels
 from tests.chapters.tables import METHODS, intervention_table
 
 PAPER = Path(__file__).resolve().parents[2] / "data" / "paper" / "table1.csv"
@@ -42,7 +42,7 @@ def test_planted_leads_and_reversals(lead, verdict, phrase):
         np.testing.assert_allclose(own["value"], lead * effect, rtol=0, atol=0.4 * effect)
         assert ((lead * effect > own["low"]) & (lead * effect < own["high"])).mean() > 0.6
         assert (own["metric"] == TABLE1_METRICS[metric]).all()
-    assert (found["against"] == found["method"].map(METHOD_LABELS)).all()
+    assert (found["against"] == found["method"].map(method_labels())).all()
     summary = table1.table1_summary(found, ["activation", "influence_pattern"])
     assert summary["tally"].tolist() == [phrase] * 3
 
@@ -96,7 +96,7 @@ def test_the_papers_numbers_stand_beside_their_own_model():
                                   for column in ("here", "paper")]
     for row in rows:
         cell = wide.loc[(TABLE1_METRICS[row["metric"]],
-                         METHOD_LABELS[row["method"]]), row["model"]]
+                         method_labels()[row["method"]]), row["model"]]
         score = row["metric"] == "joint_attribution_score"
         assert cell["here"] == report.interval_text(row, TABLE1_DIGITS[row["metric"]])
         published = paper[(paper["metric"] == row["metric"])

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from neuronpath_core import figures
 from neuronpath_core.figures import agreement, attention, checks, class_paths, cost, paper
-from neuronpath_core.stats.labels import METHOD_LABELS, TABLE1_METRICS
+from neuronpath_core.stats.labels import TABLE1_METRICS, method_labels
 from tests import figure_tables as small
 from tests.figure_tables import METHODS, MODELS, panels, png, whiskers
 
@@ -126,7 +126,7 @@ def test_table1_intervals():
             np.testing.assert_allclose(whiskers(axis), own[["low", "high"]], rtol=0, atol=1e-12)
     assert [axis.get_title() for axis in axes[0]] == list(MODELS)
     below = [label.get_text().replace("\n", " ") for label in axes[2, 0].get_xticklabels()]
-    assert below == [METHOD_LABELS[name] for name in METHODS]
+    assert below == [method_labels()[name] for name in METHODS]
     colours = {tuple(bar.get_facecolor() for bar in axis.patches) for axis in axes.flat}
     assert len(colours) == 1 and len(set(*colours)) == 4  # a method has one colour everywhere
 

@@ -20,6 +20,8 @@ from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.quadrature import placed_rule
 from neuronpath_core.ranking import top_neurons
+from neuronpath_core.scores import METHODS
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.ablation import ablation_paths
@@ -44,11 +46,29 @@ ADDITIVE = ("knowledge", "gradient_activation", "conductance")
 SAME_AS = {
     ("joint", "independent"): ("knowledge", "progressive"),
     ("complete", "independent"): ("knowledge", "progressive"),
-    **{(score, search): (score, "progressive") for score in ADDITIVE
-       for search in ("independent", "beam")},
 }
+# a score from outside ranks single neurons too: whoever registered it as a method ranks every block
 RULE = {"quadrature": "gauss-legendre", "steps": 3}
 CONDUCTANCE_STEPS = 8
+
+
+def score_labels() -> dict[str, str]:
+    """Every score with its name: the chapter's own, and those of single neurons that are registered
+    as methods, see :mod:`~neuronpath_core.methods`."""
+    ranking = {key: method.label for key, method in METHODS.items() if method.rank is not None}
+    return {**ranking, **SCORES}
+
+
+def is_additive(score: str) -> bool:
+    """Whether it is a score of single neurons."""
+    return score in ADDITIVE or score not in SCORES
+
+
+def same_cell(score: str, search: str) -> tuple[str, str]:
+    """The cell whose path this one's is by definition; often itself."""
+    if is_additive(score) and search in ("independent", "beam"):
+        return score, "progressive"
+    return SAME_AS.get((score, search), (score, search))
 
 
 def cell_paths(
@@ -69,21 +89,21 @@ def cell_paths(
     Raises:
         ValueError: unknown names, or numbers that are not positive.
     """
-    if score not in SCORES or search not in SEARCHES:
-        raise ValueError(f"unknown cell {score!r}, {search!r}; accepted: {', '.join(SCORES)} with "
-                         f"{', '.join(SEARCHES)}")
+    if score not in score_labels() or search not in SEARCHES:
+        raise ValueError(f"unknown cell {score!r}, {search!r}; accepted: "
+                         f"{', '.join(score_labels())} with {', '.join(SEARCHES)}")
     for name, value in (("width", width), ("draws", draws)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    score, search = SAME_AS.get((score, search), (score, search))
+    score, search = same_cell(score, search)
     target = study.target(model)
     (pictures, labels) = study.batch(images, model)
     known = {} if known is None else known
-    if score in ADDITIVE and score not in known:
+    if is_additive(score) and score not in known:
         known[score] = neuron_scores(target, pictures, labels, score)
     if search == "random":
         return _best_of_random(target, pictures, labels, score, draws, seed, known.get(score))
-    if score in ADDITIVE:
+    if is_additive(score):
         return top_neurons(known[score], 1)[..., 0].cpu()
     if score == "ablation" and search != "progressive":
         proposals = min(12, target.n_neurons)
@@ -112,8 +132,11 @@ def neuron_scores(
         return knowledge_attribution(target, images, labels, **RULE)
     if score == "gradient_activation":
         return baselines.gradient_activation(target, images, labels)
-    return baselines.conductance(target, images, labels,
-                                 *placed_rule(target, "gauss-legendre", CONDUCTANCE_STEPS))
+    if score == "conductance":
+        rule = placed_rule(target, "gauss-legendre", CONDUCTANCE_STEPS)
+        return baselines.conductance(target, images, labels, *rule)
+    settings = SearchSettings(method=score, **RULE).complete(target)
+    return METHODS[score].rank(target, images, labels, settings)
 
 
 def path_scores(
@@ -141,8 +164,12 @@ def path_scores(
 
 
 def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int = 2, draws: int = 4,
-              seed: int = 0) -> pd.DataFrame:
+              seed: int = 0, scores: Sequence[str] = tuple(SCORES)) -> pd.DataFrame:
     """What every cell's paths do.
+
+    Args:
+        scores: keys of :func:`score_labels`.
+        width, draws, seed: of :func:`cell_paths`.
 
     Returns:
         one row per model, score, search and image:
@@ -156,9 +183,9 @@ def factorial(study: Study, names: Sequence[str], images: ImageSet, width: int =
         clean = study.probabilities(model, images)
         known = {}
         attributions: dict[str, Tensor] = {}
-        for score in SCORES:
+        for score in scores:
             for search in SEARCHES:
-                cell = SAME_AS.get((score, search), (score, search))
+                cell = same_cell(score, search)
                 if cell not in known:
                     neurons = cell_paths(study, model, images, *cell, width, draws, seed,
                                          attributions).to(target.device)
