@@ -107,7 +107,7 @@ class Family(Protocol):
 
     def has_halves(self, block: nn.Module) -> bool:
         """Say whether a block is an attention half and then an FFN half, each added to the stream;
-        if so, :meth:`attention_scale` and :meth:`run_half` are defined too."""
+        if so, ``attention_scale`` and ``run_half`` are defined too."""
         return False
 
 

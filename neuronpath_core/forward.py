@@ -72,7 +72,7 @@ class CleanPass:
 
 
 def stream_gradient(
-    context: TargetModel | FullContext, stream: Float[Tensor, "copy token embed"],
+    context: TargetModel, stream: Float[Tensor, "copy token embed"],
     labels: Int64[Tensor, "copy"], block: int
 ) -> Float[Tensor, "copy token embed"]:
     """Gradient of each copy's label probability with respect to its residual stream before

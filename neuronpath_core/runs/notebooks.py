@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.runs.chapter import Chapter
-from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
+from neuronpath_core.runs.choice import NotebookError, chosen_notebooks, notebook_names
 from neuronpath_core.runs.current import Hashes, is_stored, outputs_sha256, record
 from neuronpath_core.runs.parameters import (
     check_parameters,
@@ -22,7 +22,7 @@ from neuronpath_core.runs.parameters import (
     parameter_checks,
     profile_parameters,
 )
-from neuronpath_core.study.profiles import load_profile
+from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
 from neuronpath_core.support.files import check_writable, plain_errors, write_atomically
 from neuronpath_core.support.text import one_line
 
