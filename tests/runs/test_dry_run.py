@@ -103,7 +103,7 @@ CHAPTERS = {
 def nothing_again(monkeypatch):
     """No image is searched a second time; how many are is a measured share, which a few images need
     not have."""
-    for module, name in ((paths, "ROUNDING_UNITS"), (paths, "ATTRIBUTION_ROUNDING_UNITS"),
+    for module, name in ((engine, "ROUNDING_UNITS"), (paths, "ATTRIBUTION_ROUNDING_UNITS"),
                          (knowledge_neurons, "ATTRIBUTION_ROUNDING_UNITS"),
                          (interventions, "LOGIT_MARGIN")):
         monkeypatch.setattr(module, name, 0)

@@ -92,12 +92,12 @@ class Spy:
             for name in names:
                 monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
 
-        clean = contexts.CleanPass.of
+        clean = npc.forward.CleanPass.of
 
         def of(target, images):
             spy.images.append(len(images))
             return clean(target, images)
-        monkeypatch.setattr(contexts.CleanPass, "of", staticmethod(of))
+        monkeypatch.setattr(npc.forward.CleanPass, "of", staticmethod(of))
 
         prefix, literal = prefixes.Prefix.__init__, prefixes.Prefix.literal_slopes
 
@@ -723,7 +723,7 @@ class Alive:
         self.leaves = []
         self.when_a_chunk_began = []
         self.most = 0
-        clean, alive = contexts.CleanPass.of, self
+        clean, alive = npc.forward.CleanPass.of, self
 
         def of(target, images):
             alive.when_a_chunk_began.append((len(alive.passes), len(alive.prefixes),
@@ -731,7 +731,7 @@ class Alive:
             made = clean(target, images)
             alive.passes.add(made)
             return made
-        monkeypatch.setattr(contexts.CleanPass, "of", staticmethod(of))
+        monkeypatch.setattr(npc.forward.CleanPass, "of", staticmethod(of))
         for kind in (prefixes.TangentPrefix, prefixes.GraphPrefix):
             def enter(self, *arguments, native=kind.__init__, **named):
                 native(self, *arguments, **named)
@@ -741,8 +741,8 @@ class Alive:
                 alive.most = max(alive.most, len(alive.prefixes))
             monkeypatch.setattr(kind, "__init__", enter)
         # compared by their identity
-        monkeypatch.setattr(contexts.CleanPass, "__hash__", object.__hash__)
-        monkeypatch.setattr(contexts.CleanPass, "__eq__", object.__eq__)
+        monkeypatch.setattr(npc.forward.CleanPass, "__hash__", object.__hash__)
+        monkeypatch.setattr(npc.forward.CleanPass, "__eq__", object.__eq__)
 
     def live_leaves(self):
         return sum(reference() is not None for reference in self.leaves)
