@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # An engine finds the paths of methods that search: (target, images, labels, complete settings,
 # numbers of neurons per block) to one FoundPaths for each number.
 Engine = Callable[[TargetModel, Tensor, Tensor, SearchSettings, Sequence[int]], list[FoundPaths]]
+OF_THE_SETTINGS = "of the settings"  # told from the same text by being this very object
 ENGINES: dict[str, Engine] = {"fast": fast_engine.search, "plain": search.search}
 
 
@@ -56,7 +57,7 @@ def find_paths(
     target: TargetModel,
     images: Float[Tensor, "batch channel height width"],
     labels: Int64[Tensor, "batch"],
-    method: str | None = None,
+    method: str = OF_THE_SETTINGS,
     *,
     settings: str | SearchSettings | Mapping[str, Any] = "default",
     engine: str = "fast",
@@ -76,8 +77,8 @@ def find_paths(
             attention neurons, heads or both halves of every block.
         images, labels: a batch; classes may mix; a batch gives the same paths as its images one by
             one.
-        method: a key of :data:`~neuronpath_core.methods.METHODS`; ``None`` for that of the
-            settings, ``"neuron_path"`` unless they say otherwise.
+        method: a key of :data:`~neuronpath_core.methods.METHODS`; by default that of
+            the settings, ``"neuron_path"`` unless they say otherwise.
         settings: ``"published"``, ``"default"``, ``"converged"``, or a
             :class:`~neuronpath_core.settings.SearchSettings`.
         engine: ``"fast"``, or ``"plain"``: the search as :mod:`neuronpath_core.search` writes it,
@@ -95,7 +96,7 @@ def find_paths(
     Raises:
         ValueError: any argument that does not fit; the message says what is accepted.
     """
-    if method is not None:
+    if method is not OF_THE_SETTINGS:
         overrides["method"] = method
     complete = SearchSettings.of(settings, **overrides).complete(target)
     return _found(target, images, labels, [complete], engine, memory_budget)[0]

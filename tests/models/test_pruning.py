@@ -192,13 +192,13 @@ def test_torch_prunings_importance_by_hand(name):
 
 
 def test_most_important_neurons_and_ties():
-    importance = torch.tensor([[1.0, 3.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    assert importance.most_important(importance, 1) == [[1], [0]]
-    assert importance.most_important(importance, 2) == [[1, 2], [0, 1]]
-    assert importance.most_important(importance, 3) == [[0, 1, 2], [0, 1, 2]]
+    scores = torch.tensor([[1.0, 3.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert importance.most_important(scores, 1) == [[1], [0]]
+    assert importance.most_important(scores, 2) == [[1, 2], [0, 1]]
+    assert importance.most_important(scores, 3) == [[0, 1, 2], [0, 1, 2]]
     for top in (0, 5, True):
         with pytest.raises(ValueError, match=r"1\.\.neurons"):
-            importance.most_important(importance, top)
+            importance.most_important(scores, top)
 
 
 def test_importance_of_what_does_not_fit():
