@@ -498,7 +498,8 @@ import torch
 from pathlib import Path
 from safetensors.torch import load_file
 
-from neuronpath_core.models.build import build_model, preprocessing
+from neuronpath_core.models.build import build_model, load_model, preprocessing
+from neuronpath_core.models.checkpoints import missing
 root, state = Path({str(tmp_path)!r}), load_file({str(file)!r})
 hub = {{"timm": "hf-hub:someone/small"}}
 for spec in (hub, {{**hub, "pretrained": True}}):
