@@ -48,6 +48,6 @@ def pytest_collection_modifyitems(items: list) -> None:
     another one's path tables last: they would only wait."""
     place = {}
     for path in {item.path for item in items}:
-        notes = Chapter.read(path.parents[1], path.stem).notes
+        notes = Chapter.at(path).notes
         place[path] = ("after" in notes, -notes.get("seconds", 0), path.name)
     items.sort(key=lambda item: place[item.path])  # stable: cells stay in order

@@ -46,7 +46,11 @@ class Chapter:
     @classmethod
     def read(cls, root: Path, notebook: str) -> Chapter:
         """The chapter of a study's notebook."""
-        path = root / "notebooks" / f"{notebook}.ipynb"
+        return cls.at(root / "notebooks" / f"{notebook}.ipynb")
+
+    @classmethod
+    def at(cls, path: Path) -> Chapter:
+        """The chapter of a notebook's file."""
         return cls(path, json.loads(path.read_text(encoding="utf-8")))
 
     @property
