@@ -50,8 +50,8 @@ def joint_attribution_score(
         images, labels: a batch; classes may mix.
         neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` for several neurons a block,
             all on the path.
-        quadrature, steps, nodes: the rule, see :func:`quadrature_rule`; the published code uses
-            ``"left"`` and 20.
+        quadrature, steps, nodes: the rule, see :func:`~neuronpath_core.quadrature.quadrature_rule`;
+            the published code uses ``"left"`` and 20.
 
     Returns:
         ``(batch,)`` on the model's device, in its dtype and at least single precision.

@@ -77,7 +77,7 @@ def find_paths(
             attention neurons, heads or both halves of every block.
         images, labels: a batch; classes may mix; a batch gives the same paths as its images one by
             one.
-        method: a key of :data:`~neuronpath_core.methods.METHODS`; by default that of
+        method: a key of ``npc.METHODS``; by default that of
             the settings, ``"neuron_path"`` unless they say otherwise.
         settings: ``"published"``, ``"default"``, ``"converged"``, or a
             :class:`~neuronpath_core.settings.SearchSettings`.

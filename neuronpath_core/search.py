@@ -2,7 +2,7 @@ r"""Layer-progressive search for the path with the largest Joint Attribution Sco
 
 This page is the search as the paper writes it (``"literal"``, Algorithm 1) and as its code runs it
 (``"joint"``, a relaxation): one image at a time, on the model itself, through hooks. It accepts
-every :class:`~neuronpath_core.target.TargetModel` and is slow; :mod:`neuronpath_core.fast` gives
+every :class:`~neuronpath_core.target.TargetModel` and is slow; ``neuronpath_core.fast`` gives
 the same paths sooner and is held to this page by the tests. ``find_paths(..., engine="plain")``
 runs it.
 

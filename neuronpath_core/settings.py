@@ -50,7 +50,7 @@ class SearchSettings:
     A combination that is none of them is as good as any; ``repr`` prints it whole.
 
     Attributes:
-        method: a key of :data:`~neuronpath_core.methods.METHODS`: ``"neuron_path"``, the search by
+        method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by
             Joint Attribution Score; ``"complete"``, the same search by complete attribution;
             ``"ablation"``, search by effect; per block the largest ``"knowledge"`` attribution,
             ``"gradient_activation"`` or ``"conductance"``; ``"activation"``,

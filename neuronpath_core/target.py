@@ -61,7 +61,6 @@ class TargetModel(Checked):
 
     Attributes:
         layers: what each layer of a path is, see :class:`~neuronpath_core.layers.Layer`.
-        n_neurons: units of the largest layer.
         n_classes: C.
         n_tokens: tokens of an image; where the image size is dynamic, of the batch that was checked
             last.

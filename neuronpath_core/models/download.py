@@ -19,7 +19,7 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
     Face cache, is checked and kept.
 
     Args:
-        spec, root: as of :func:`locate`.
+        spec, root: as of :func:`~neuronpath_core.models.checkpoints.locate`.
         folder: made if need be; the one to name by ``--weights`` afterwards.
         progress: show a bar.
 

@@ -158,7 +158,7 @@ def record(sha256: str, seconds: float, device: str = "cpu") -> dict[str, Any]:
     """What is kept with the outputs of a notebook that has just been executed.
 
     Args:
-        sha256: see :func:`chapter_sha256`.
+        sha256: see :meth:`Hashes.sha256`.
         seconds: that it took.
         device: that it computed on.
     """

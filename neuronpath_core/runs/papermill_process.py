@@ -34,7 +34,7 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
         progress: what a progress bar is called; ``None`` for none.
 
     Raises:
-        papermill.PapermillExecutionError: a cell failed.
+        PapermillExecutionError: a cell failed.
         RuntimeError: the kernel died or could not start.
     """
     import papermill

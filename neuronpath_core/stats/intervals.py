@@ -83,7 +83,7 @@ def resampled(
 ) -> Float[np.ndarray, "resample *statistic"]:
     """A statistic of units that are drawn anew, with replacement, within each stratum.
 
-    It is a loop because :func:`scipy.stats.bootstrap` neither draws positions within strata nor
+    It is a loop because ``scipy.stats.bootstrap`` neither draws positions within strata nor
     returns the draws of a statistic of several numbers.
 
     Args:

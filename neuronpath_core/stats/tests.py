@@ -69,7 +69,7 @@ def shuffled_labels(
     """A statistic of the class labels, and what it is when they are dealt to the images anew.
 
     A loop of our own, because the numbers of the book come from its draws;
-    :func:`scipy.stats.permutation_test` makes others of the same seed.
+    ``scipy.stats.permutation_test`` makes others of the same seed.
     """
     rng = np.random.default_rng(seed)
     return statistic(labels), np.array([statistic(rng.permutation(labels))
