@@ -34,8 +34,8 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
         progress: what a progress bar is called; ``None`` for none.
 
     Raises:
-        PapermillExecutionError: a cell failed.
-        RuntimeError: the kernel died or could not start.
+        RuntimeError: the kernel died or could not start; a cell that failed raises papermill's
+            own error.
     """
     import papermill
     from traitlets.config import Config
