@@ -9,6 +9,7 @@ import torch
 import neuronpath_core as npc
 from neuronpath_core import baselines, interventions
 from neuronpath_core.chapters.score_or_search import cells, shares
+from neuronpath_core.cost import passes
 from neuronpath_core.study.study import Study
 from neuronpath_core.variants.ablation import ablation_paths
 from tests import small_study, twins
@@ -262,3 +263,26 @@ def test_identity_by_hand(study, images):
     assert table["jas"][0] == pytest.approx(twins.joint_attribution_score(*arguments,
                                                                           *twins.rule(
         "gauss-legendre", 24)), abs=1e-12)
+
+
+def test_a_registered_score_joins_the_factorial(study, images):
+    """One function and one entry: the neuron with the smallest activation of every block."""
+    def least(target, pictures, labels, settings):
+        return -npc.read_activations(target, pictures).sum(2)
+    npc.register(npc.Method("least", "Least active", rank=least, passes={"forward": 3}))
+    try:
+        table = cells.factorial(study, ["one"], images, draws=2, scores=("joint", "least"))
+        assert set(table["score"]) == {"joint", "least"} and len(table) == 2 * 4 * 10
+        own = table[table["score"] == "least"].set_index(["search", "image"])["removal"]
+        for search in ("independent", "beam"):
+            assert own[search].equals(own["progressive"])
+        target, (pictures, labels) = study.target("one"), study.batch(images, "one")
+        found = npc.find_paths(target, pictures, labels, "least")
+        assert torch.equal(cells.cell_paths(study, "one", images, "least", "progressive"),
+                           found.neurons)
+        counted = passes.path_passes(target, {"method": "least"})
+        assert counted == passes.path_passes(target, {"method": "random"}) + passes.Passes(forward=3)
+    finally:
+        del npc.METHODS["least"]
+    with pytest.raises(ValueError, match="unknown cell 'least'.*accepted: .*joint"):
+        cells.cell_paths(study, "one", images, "least", "progressive")
