@@ -12,10 +12,9 @@ from pathlib import Path
 import click
 import yaml
 
+# what takes seconds to load is imported inside commands: help and refusals come at once
 from neuronpath_core.images.policies import POLICIES
-from neuronpath_core.models.download import download as download_weights
 from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
-from neuronpath_core.runs.new_profile import write_profile
 from neuronpath_core.runs.stopping import stopped_by_signals
 from neuronpath_core.study.engines.choice import ENGINES, EngineError
 from neuronpath_core.study.engines.choice import check as check_engine
@@ -29,7 +28,6 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 
-# what takes seconds to load is imported inside commands: help and refusals come at once
 from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
 from neuronpath_core.support.text import one_line
 
@@ -178,9 +176,10 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
     if unknown := set(models) - set(entries):
         raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
                          f"{', '.join(entries)}")
+    from neuronpath_core.models.download import download as fetch
 
     for name in models or entries:
-        path = download_weights(entries[name], root, weights)
+        path = fetch(entries[name], root, weights)
         click.echo(f"{name}: {path or 'needs no weights'}")
 
 
@@ -203,6 +202,7 @@ def new_profile(name: str, models: tuple[str, ...], data: Path | None, reader: s
                 class_map: Path | None, unreadable: str) -> None:
     """Write profiles/NAME.yml for models and images of your own; every other command then takes
     --profile NAME."""
+    from neuronpath_core.runs.new_profile import write_profile
 
     dataset = {"name": "files", "root": None if data is None else str(data.resolve()),
                "reader": reader, "split": split, "unreadable": unreadable}
