@@ -27,7 +27,6 @@ from neuronpath_core.study.profiles import (
     project_root,
     results_folder,
 )
-
 from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
 from neuronpath_core.support.text import one_line
 

@@ -16,6 +16,7 @@ import neuronpath_core as npc
 from neuronpath_core import interventions, paths
 from neuronpath_core.chapters import knowledge_neurons
 from neuronpath_core.cost import estimate, passes, rates
+from neuronpath_core.fast import engine
 from neuronpath_core.images import data_sets
 from neuronpath_core.models import build
 from neuronpath_core.runs import dry_run
