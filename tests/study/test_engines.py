@@ -417,7 +417,7 @@ def test_without_ray_the_message_says_how_to_get_it(monkeypatch):
 # prints the parts as they arrive, and who did them; a part takes as many seconds as it is told
 SCRIPT = """
 import os, sys, time, pandas as pd
-
+from neuronpath_core.study.engines import run as engines
 
 def make():
     def work(part):
