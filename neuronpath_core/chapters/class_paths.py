@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -20,6 +21,12 @@ def path_table(model: str, images: ImageSet, paths: Paths) -> pd.DataFrame:
         "label": np.repeat(images.labels.numpy(), blocks),
         "block": np.tile(np.arange(1, blocks + 1), count), "neuron": paths.neurons.numpy().ravel(),
     })
+
+
+def path_tables(images: ImageSet, paths: Mapping[str, Paths]) -> pd.DataFrame:
+    """:func:`path_table` of several models, by name, one below the other."""
+    return pd.concat([path_table(model, images, found) for model, found in paths.items()],
+                     ignore_index=True)
 
 
 def concentration(table: pd.DataFrame, n_neurons: dict[str, int], seed: int = 0,

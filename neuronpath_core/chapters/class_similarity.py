@@ -10,6 +10,7 @@ import pandas as pd
 
 from neuronpath_core import metrics
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.stats.mantel import mantel
 
@@ -73,6 +74,26 @@ def look_correlation(similarity: np.ndarray, images: ImageSet, permutations: int
     found = mantel(look, similarity, permutations=permutations, seed=seed)
     return {"correlation": found["value"], "permuted_low": found["permuted_low"],
             "permuted_high": found["permuted_high"]}
+
+
+def similarity_claims(own: pd.DataFrame, look: pd.DataFrame) -> pd.DataFrame:
+    """The paper's two claims, per model: ``key, claim, text, verdict``.
+
+    ``own`` and ``look`` have a row per model of :func:`split_half_similarity` and
+    :func:`look_correlation`.  ``"look"`` agrees if the correlation exceeds its 97.5 % quantile
+    under permutation.
+    """
+    rows = [{"key": "class", "claim": "Paths carry the class",
+             "text": f"{model}: cosine {row['two halves of a class']:.3f} between two halves of a "
+                     f"class, {row['halves of two classes']:.3f} between classes",
+             "verdict": report.verdict(row)} for model, row in own.iterrows()]
+    rows += [{"key": "look", "claim": "Semantically similar classes have similar paths",
+              "text": f"{model}: rank correlation with the similarity of the classes' mean images "
+                      f"{row['correlation']:+.2f}; 97.5 % quantile under permutation "
+                      f"{row['permuted_high']:+.2f}",
+              "verdict": "agrees" if row["correlation"] > row["permuted_high"] else "not shown"}
+             for model, row in look.iterrows()]
+    return pd.DataFrame(rows)
 
 
 def extremes(similarity: np.ndarray, class_names: Sequence[str],

@@ -221,3 +221,28 @@ def depth_difference(depth: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
                      **row, "verdict": "agrees" if row["low"] > 0 or row["high"] < 0
                      else "not shown"})
     return pd.DataFrame(rows)
+
+
+def kind_claims(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
+                kinds: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The claims of the chapter, what was measured, and the verdict; the tables are those of
+    :func:`cell_correlations`, :func:`kind_rows` and :func:`depth_difference`."""
+    def inverted(claim: str, chosen: pd.Series) -> list[tuple[str, str, str]]:
+        return [(claim, f"{row['data']}, {row['first']} against {row['second']}: "
+                        f"{report.interval_text(row)}", row["verdict"])
+                for row in cells[chosen].to_dict("records")]
+
+    return [
+        *inverted("The two kinds' distributions over blocks are almost inverted", cells["own"]),
+        *(("The kind of a model decides more than its training seed",
+           f"{row['data']}: contrast {report.interval_text(row)}, p = {row['p']:.4f} (at least "
+           f"{row['smallest']:.4f} with so many models)", row["verdict"])
+          for row in contrast.to_dict("records")),
+        *(("The knowledge neurons of the two kinds lie at different depths",
+           f"{row['data']}: {kinds[0]} minus {kinds[1]} {report.interval_text(row, 3)} of the "
+           f"depth", row["verdict"]) for row in deeper.to_dict("records")),
+        *inverted("The inversion remains when both are read at one scope",
+                  cells["differ"] == "kind"),
+        *inverted("The scope alone inverts the distribution, the weights being the same",
+                  cells["differ"] == "scope"),
+    ]

@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core import metrics
+from neuronpath_core.chapters.claims import spans
 from neuronpath_core.chapters.effects import numbers
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import members, normal_row, resampled
 from neuronpath_core.stats.mantel import Contrast, Relation, mantel
 from neuronpath_core.study.study import Study
@@ -94,6 +97,21 @@ def class_utilisation(neurons: Int64[np.ndarray, "image layer"], labels: Int64[n
     way."""
     return np.stack([metrics.utilisation_matrix(neurons[labels == label], n_neurons)
                      for label in np.unique(labels)])
+
+
+def method_paths(study: Study, models: Sequence[str], images: ImageSet,
+                 methods: Sequence[str]) -> dict[str, dict[str, Int64[np.ndarray, "image layer"]]]:
+    """The neurons of every model's paths by every method."""
+    return {model: {method: study.paths(model, images, method).neurons.numpy()
+                    for method in methods} for model in models}
+
+
+def path_usage(
+    study: Study, paths: Mapping[str, Mapping[str, np.ndarray]], labels: Int64[np.ndarray, "image"]
+) -> dict[tuple[str, str], Float[np.ndarray, "class layer neuron"]]:
+    """:func:`class_utilisation` of :func:`method_paths`, by model and method."""
+    return {(model, method): class_utilisation(neurons, labels, study.target(model).n_neurons)
+            for model, found in paths.items() for method, neurons in found.items()}
 
 
 def block_similarity(
@@ -180,3 +198,45 @@ def pair_means(similarity: Float[np.ndarray, "class class"],
     chosen = {axis: matrix[upper] > 0 for axis, matrix in shared.items()}
     chosen["nothing"] = ~np.any(list(chosen.values()), axis=0)
     return {axis: float(np.asarray(similarity)[upper][own].mean()) for axis, own in chosen.items()}
+
+
+def block_tally(blocks: pd.DataFrame) -> dict[str, str]:
+    """In how many models some block ``carries`` each ``relation``."""
+    return {name: report.tally(["agrees" if carries else "not shown" for carries
+                                in rows.groupby("model")["carries"].any()])
+            for name, rows in blocks.groupby("relation", sort=False)}
+
+
+def similarity_claims(own: pd.DataFrame, control: pd.DataFrame, shuffled: pd.DataFrame,
+                      leads: pd.DataFrame, blocks: pd.DataFrame,
+                      carrying: pd.Series) -> list[tuple[str, str, str]]:
+    """The claims of the chapter, what was measured, and the tally over models.
+
+    Args:
+        own, control: rows of :func:`compare_similarity`, with ``model`` and ``verdict``, of neuron
+            paths and of random ones.
+        shuffled: :func:`shuffled_rate` of each relation (rows) in each model (columns).
+        leads: ahead of which paths neuron paths are, with ``verdict``.
+        blocks: whether a block ``carries`` a ``relation`` in a ``model``.
+        carrying: the blocks that do, in words, by relation and model.
+    """
+    rates, count = shuffled.stack(), own["model"].nunique()
+    rows = [("Semantically similar classes have similar paths (Finding 4)",
+             f"{name}: rank correlation {span} over {count} models", tally)
+            for name, (span, tally) in spans(own, "relation", 2).items()]
+    if len(control):
+        rows.append(("Control: random paths carry no taxonomy",
+                     f"rank correlation {report.span_text(control['value'], 2)}",
+                     report.tally(list(control["verdict"]))))
+    rows.append(("Control: shuffled labels show nothing, but for 5 %",
+                 f"found in {rates.min():.0%} to {rates.max():.0%} of the shuffles",
+                 f"mean {rates.mean():.0%}"))
+    rows += [("Neuron paths carry more of it than the baselines' paths",
+              f"{name}, against {against}: lead {span}", tally)
+             for (name, against), (span, tally)
+             in spans(leads, ["relation", "against"], 2).items()]
+    rows += [("Some blocks carry it",
+              f"{name}: " + "; ".join(f"{model}: {text}" for (relation, model), text
+                                      in carrying.items() if relation == name), tally)
+             for name, tally in block_tally(blocks).items()]
+    return rows

@@ -18,6 +18,16 @@ def test_path_table(study, images):
             where, row["block"] - 1]
 
 
+def test_path_tables_of_several_models(study, images):
+    paths = {name: study.paths(name, images, "random") for name in ("pooled", "small")}
+    found = class_paths.path_tables(images, paths)
+    assert found.index.tolist() == list(range(20 * 4 + 20 * 3))
+    for name, own in found.groupby("model"):
+        expected = class_paths.path_table(name, images, paths[name])
+        pd.testing.assert_frame_equal(own.reset_index(drop=True), expected)
+    assert found["model"].unique().tolist() == ["pooled", "small"]
+
+
 def test_concentration_by_hand():
     labels, neurons = [0, 0, 0, 0, 1, 1, 1], [2, 2, 3, 2, 3, 3, 3]
     table = pd.DataFrame({"model": "m", "image": range(7), "label": labels, "block": 1,

@@ -202,3 +202,17 @@ def test_relations_of_a_model(tmp_path):
     assert relations["embedding"].matrix[2, 5] == pytest.approx(weight[2] @ weight[5]
                                                                 / np.linalg.norm(weight[2])
                                                                 / np.linalg.norm(weight[5]))
+
+
+def test_paths_and_their_use_by_every_model_and_method(tmp_path):
+    study = Study(root=small_study.make_study(tmp_path), results=tmp_path / "results")
+    images = study.images(10)
+    paths = similarity_in_numbers.method_paths(study, ["one"], images, ["activation", "random"])
+    assert list(paths) == ["one"] and list(paths["one"]) == ["activation", "random"]
+    usage = similarity_in_numbers.path_usage(study, paths, images.labels.numpy())
+    assert list(usage) == [("one", "activation"), ("one", "random")]
+    for (_, method), matrices in usage.items():
+        neurons = study.paths("one", images, method).neurons.numpy()
+        assert np.array_equal(paths["one"][method], neurons)
+        assert np.array_equal(matrices, similarity_in_numbers.class_utilisation(
+            neurons, images.labels.numpy(), study.target("one").n_neurons))

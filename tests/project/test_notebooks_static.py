@@ -22,7 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-LONGEST_CELL = 60  # of 100 columns, which the tables that end a chapter need
+LONGEST_CELL = 25
 VOLATILE = ("papermill", "execution", "ExecuteTime", "application/vnd.jupyter.widget-state+json")
 DEFINITION = re.compile(r"^\s*(?:async\s+)?(?:def|class)\s", re.MULTILINE)
 LOCAL_PATH = re.compile(r"""(?<![\w.-])/(?:home|root|work|tmp|Users)(?=[/\s"'`<>)\]},;:]|$)""")

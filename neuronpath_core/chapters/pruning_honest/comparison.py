@@ -3,7 +3,7 @@ scope or at all tokens, with and without the label in the mask."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,6 +90,14 @@ def masked_probabilities(
     found = drafted_probabilities(target, draft, images.repeat(len(masks), 1, 1, 1),
                                   factors.flatten(0, 1), everywhere)
     return numbers(found.unflatten(0, (len(masks), len(images))))
+
+
+def of_models(measure: Callable[..., pd.DataFrame], studies: Mapping[str, Study],
+              models: Sequence[str], images: Mapping[str, ImageSet], *args,
+              **settings) -> dict[str, pd.DataFrame]:
+    """One table for each study, of all its models, of what ``measure`` finds for one of them."""
+    return {name: pd.concat([measure(study, model, images[name], *args, **settings)
+                             for model in models]) for name, study in studies.items()}
 
 
 def pruning_comparison(

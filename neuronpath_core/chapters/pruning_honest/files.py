@@ -23,6 +23,8 @@ from neuronpath_core.interventions import class_neurons
 from neuronpath_core.models.pruning import load_pruned, model_cost, prune_ffn, save_pruned
 from neuronpath_core.study.study import Study
 
+COSTS = ["neurons", "parameters", "multiply_adds", "bytes"]
+
 
 def pruned_checkpoints(
     study: Study, model: str, images: ImageSet, tops: Sequence[int], folder: Path,
@@ -62,3 +64,20 @@ def pruned_checkpoints(
                      "agree": bool(np.abs(found - masked).max()
                                    < 1e4 * torch.finfo(target.dtype).eps)})
     return pd.DataFrame(rows)
+
+
+def cost_shares(written: pd.DataFrame) -> pd.DataFrame:
+    """What each network of :func:`pruned_checkpoints` costs, of the whole network's cost; the
+    table has a column ``data``."""
+    return written[COSTS] / written.groupby(["data", "model"])[COSTS].transform("first")
+
+
+def cost_text(written: pd.DataFrame) -> pd.DataFrame:
+    """:func:`pruned_checkpoints` for reading: counts with their shares in brackets."""
+    shares = cost_shares(written)
+    texts = {name: [f"{count} ({share:.0%})" for count, share
+                    in zip(written[name], shares[name], strict=True)] for name in COSTS}
+    shown = written.assign(**texts, agree=written["agree"].map({True: "yes", False: "no"}))
+    names = {"multiply_adds": "multiply-adds", "masked": "accuracy, masked"}
+    return shown.set_index(["data", "model", "top"])[
+        [*COSTS, "accuracy", "masked", "agree"]].rename(columns=names).round(3)
