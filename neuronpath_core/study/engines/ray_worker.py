@@ -29,12 +29,12 @@ def definitions() -> tuple[Callable[[], dict[str, str]], type]:
         for name in SAME_EVERYWHERE:
             with suppress(importlib.metadata.PackageNotFoundError):
                 found[name] = importlib.metadata.version(name)
-        package = importlib.util.find_spec("neuronpath_core")  # finds it without importing it
-        if package is not None and package.submodule_search_locations:
-            digest = hashlib.sha256()
-            for path in sorted(Path(package.submodule_search_locations[0]).rglob("*.py")):
-                digest.update(path.as_posix().split("neuronpath_core/")[-1].encode()
-                              + path.read_bytes())
+        # by a module in it: an empty folder of the package's name may stand before the package
+        with suppress(ModuleNotFoundError):
+            inside = importlib.util.find_spec("neuronpath_core.support.sources")
+            folder, digest = Path(inside.origin).parents[1], hashlib.sha256()
+            for path in sorted(folder.rglob("*.py")):
+                digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
             found["the source of neuronpath_core"] = digest.hexdigest()[:12]
         return found
 
