@@ -224,7 +224,7 @@ def main() -> None:
     signal's number."""
     warnings.formatwarning = _formatted
     try:
-        with stopped_by_signals():
+        with stopped_by_signals() as caught:
             cli.main(sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.exit()
     except click.ClickException as error:
@@ -235,9 +235,9 @@ def main() -> None:
         message, status = str(error), 2
     except (NotebookError, EngineError) as error:
         message, status = str(error), 1
-    except (KeyboardInterrupt, click.Abort) as error:
+    except (KeyboardInterrupt, click.Abort):
         message = "stopped; finished notebooks and path tables are kept"
-        status = 128 + getattr(error.__cause__ or error, "number", signal.SIGINT)
+        status = 128 + (caught or [signal.SIGINT])[0]
     finally:
         warnings.formatwarning = PLAIN_WARNING
     click.echo(f"neuronpath: {' '.join(message.split())}", err=True)

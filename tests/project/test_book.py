@@ -85,13 +85,13 @@ def test_the_pages_as_built(html, pages):
                    for caption in captions), f"{name}: no numbered figure"
 
 
-def test_the_foot_of_a_page_is_drawn(html, pages):
-    foot = pages(html, pages)["notebooks/02_table1"].find_all(class_="admonition")[-1].get_text()
+def test_the_foot_of_a_page_is_drawn(pages):
+    foot = pages["notebooks/02_table1"].find_all(class_="admonition")[-1].get_text()
     assert "When and on what" in foot and "in 70 s: " in foot and "PyTorch" in foot
 
 
 def test_equations_are_drawn_without_a_network(html, pages):
-    method = pages(html, pages)["book/method"]
+    method = pages["book/method"]
     assert len(method.find_all(class_="math")) > 20
     script = method.find("script", src=re.compile("mathjax"))
     assert ((html / "book").joinpath(script["src"].split("?")[0])).resolve().is_file()
