@@ -21,6 +21,7 @@ from benchmarks.measure import spread
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.engines import run as engines
 from neuronpath_core.study.engines.ray_cluster import cluster
+from neuronpath_core.study.path_tables import SearchWorker
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.files import write_atomically
 
@@ -42,11 +43,11 @@ class Searching:
         study = Study(self.profile, engine="local")
         images = study.images(self.count)
         arguments = SearchSettings().complete(study.target(self.model)).as_dict()
+        search = SearchWorker(study, self.model, images, {"arguments": arguments}, [None]).search
 
         def work(part: range) -> pd.DataFrame:
             began = time.time()
-            return study.found_paths(self.model, images.select(torch.arange(part.start, part.stop)),
-                                     arguments).assign(began=began, ended=time.time())
+            return search(part).assign(began=began, ended=time.time())
 
         work(range(1))
         (Path(self.meeting) / str(os.getpid())).touch()

@@ -6,12 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
-    from neuronpath_core.attribution import (
-        complete_attribution,
-        joint_attribution_score,
-        knowledge_attribution,
-    )
     from neuronpath_core.hooks import edit, read_activations
+    from neuronpath_core.jas import complete_attribution, joint_attribution_score
+    from neuronpath_core.knowledge import knowledge_attribution
     from neuronpath_core.models.zero_shot import zero_shot
     from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
     from neuronpath_core.quadrature import quadrature_rule
@@ -33,8 +30,9 @@ __all__ = [
 
 # module -> its public names
 PLACES = {
-    "attribution": ("complete_attribution", "joint_attribution_score", "knowledge_attribution"),
     "hooks": ("edit", "read_activations"),
+    "jas": ("complete_attribution", "joint_attribution_score"),
+    "knowledge": ("knowledge_attribution",),
     "models.zero_shot": ("zero_shot",),
     "paths": ("Paths", "find_paths", "find_paths_by_top"),
     "quadrature": ("quadrature_rule",),

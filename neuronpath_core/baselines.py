@@ -3,17 +3,14 @@ first."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.attribution import node_parts
 from neuronpath_core.hooks import activation_gradients, forward_mode, hooked, read_activations
-from neuronpath_core.quadrature import integrated
+from neuronpath_core.quadrature import integrated, node_parts
 from neuronpath_core.ranking import layer_tops, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.target import TargetModel
@@ -197,64 +194,3 @@ def _activation_slopes(target, images, labels):
         values = [value.detach()[:, target.tokens] for value in entering]
         gradients = torch.autograd.grad(probability.sum(), entering[:target.n_blocks])
     return [gradient[:, target.tokens] for gradient in gradients], values
-
-
-def matched_random_paths(
-    target: TargetModel, images: Float[Tensor, "batch channel height width"],
-    neurons: Int64[Tensor, "batch layer"], seed: int = 0
-) -> Int64[Tensor, "batch layer rank"]:
-    """Random neurons of about the activation of given ones: in every block one of those whose clean
-    activation (summed over the scope's tokens) ranks within n/20 places, at least two, of theirs,
-    and none of the path itself as long as the block has others.
-
-    An image's draw depends on the seed and on its pixels alone.
-
-    Raises:
-        ValueError: neurons that do not fit.
-    """
-    ranked = target.check_neurons(neurons, len(images))
-    top = ranked.shape[2]
-    order = layer_tops(target,
-                       torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
-                                           lambda chosen: read_activations(
-target, images[chosen]).sum(2))), target.n_neurons)[0].cpu().numpy()
-    paths = np.empty(tuple(ranked.shape), dtype=np.int64)
-    for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64),
-                                           ranked.cpu().numpy(), strict=True)):
-        rng = _generator(image, seed)
-        for block in range(target.n_blocks):
-            count = target.layers[block].units
-            reach = max(2, count // 20)
-            place = np.argsort(order[row, block, :count])
-            free = ~np.isin(np.arange(count), own[block])
-            for rank in range(top):
-                if not free.any():  # the path has more than half of the block's neurons
-                    free[np.setdiff1d(own[block], paths[row, block, :rank])] = True
-                distance = np.abs(place - place[own[block, rank]])
-                chosen = rng.choice(np.flatnonzero(free
-                                                   & (distance
-                                                      <= max(reach, distance[free].min()))))
-                free[chosen], paths[row, block, rank] = False, chosen
-    return torch.from_numpy(paths).to(images.device)
-
-
-def _generator(image: Tensor, seed: int) -> np.random.Generator:
-    """Of random numbers, for one image: depends on the seed and on its pixels alone."""
-    return np.random.default_rng([seed,
-                                  int.from_bytes(hashlib.sha256(image.numpy().tobytes()).digest()[
-        :8], "big")])
-
-
-def random_paths(target: TargetModel, images: Float[Tensor, "batch channel height width"],
-                 top: int = 1, seed: int = 0) -> Int64[Tensor, "batch layer rank"]:
-    """Neurons drawn uniformly without replacement in each block.
-
-    An image's draw depends on the seed and on its pixels alone, so a batch gives the same paths as
-    its images one by one.
-    """
-    paths = []
-    for image in images.detach().to("cpu", torch.float64):
-        rng = _generator(image, seed)
-        paths.append(np.stack([rng.choice(layer.units, size=top, replace=False)
-                               for layer in target.layers]))
-    return torch.from_numpy(np.stack(paths)).to(images.device)

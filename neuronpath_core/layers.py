@@ -4,13 +4,27 @@ that move together, such as heads."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
+
+
+class BlockForm(Protocol):
+    """A block as functions of the stream that enters it; ``parts`` are the modules it stands for.
+    """
+
+    parts: list[nn.Module]
+
+    def __call__(self, stream: Tensor, held: Tensor | None, only: slice | None) -> Tensor: ...
+
+    def activations(self, stream: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def tangent(self, stream: Tensor, tangent: Tensor, held: Tensor,
+                only: slice | None) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import search
-from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.fast import engine as fast_engine
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, doubtful, drafted_model
-from neuronpath_core.found import FoundPaths, wide
+from neuronpath_core.found_paths import FoundPaths, wide
+from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.ranking import layer_tops
 from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import SearchSettings

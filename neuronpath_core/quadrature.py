@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
+
+from neuronpath_core.support.memory import copies_at_once
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -67,6 +70,13 @@ def placed_rule(target: TargetModel, quadrature: Quadrature, steps: int,
     points, weights = quadrature_rule(quadrature, steps, nodes)
     wide = torch.promote_types(target.dtype, torch.float32)
     return points.to(target.device, target.dtype), weights.to(target.device, wide)
+
+
+def node_parts(target: TargetModel, images: int, alphas: Tensor,
+               weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """A rule in pieces of as many nodes as one chunk holds copies of that many images."""
+    at_once = max(1, copies_at_once(target) // images)
+    return zip(alphas.split(at_once), weights.split(at_once), strict=True)
 
 
 def integrated(values: Float[Tensor, "batch step *rest"],

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.found import FoundPaths, wide
+from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.hooks import activation_gradients, clamped, reading
 from neuronpath_core.quadrature import integrated, placed_rule
 from neuronpath_core.ranking import top_neurons

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from torch.autograd import forward_ad
 from neuronpath_core.checks import Checked
 from neuronpath_core.families import family_of, resolve_scope
 from neuronpath_core.hooks import clamped, forward_mode, is_touched
-from neuronpath_core.layers import Layer
+from neuronpath_core.layers import BlockForm, Layer
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -31,20 +31,6 @@ Scope = Literal["auto", "cls", "patch"]
 # Where blocks written out as functions are found. The core asks by name and imports no room: a
 # block without such a form is run by its own module, with the same numbers.
 WRITTEN_OUT = "neuronpath_core.fast.blocks"
-
-
-class BlockForm(Protocol):
-    """A block as functions of the stream that enters it; ``parts`` are the modules it stands for.
-    """
-
-    parts: list[nn.Module]
-
-    def __call__(self, stream: Tensor, held: Tensor | None, only: slice | None) -> Tensor: ...
-
-    def activations(self, stream: Tensor) -> tuple[Tensor, Tensor]: ...
-
-    def tangent(self, stream: Tensor, tangent: Tensor, held: Tensor,
-                only: slice | None) -> tuple[Tensor, Tensor]: ...
 
 
 class TargetModel(Checked):

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import metrics
-from neuronpath_core.attribution import complete_attribution, joint_attribution_score
 from neuronpath_core.chapters.controls.leads import control_leads
 from neuronpath_core.chapters.effects import (
     lead_rows,
@@ -22,6 +21,7 @@ from neuronpath_core.chapters.effects import (
 )
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
+from neuronpath_core.jas import complete_attribution, joint_attribution_score
 from neuronpath_core.paths import find_paths
 from neuronpath_core.scores import METHODS
 from neuronpath_core.stats import report
@@ -157,7 +157,7 @@ def half_effects(study: Study, names: Sequence[str], images: ImageSet) -> pd.Dat
     everything after it running natively.
 
     By the fundamental theorem of calculus the loss of probability is the half's attribution by
-    integrated gradients (:func:`~neuronpath_core.attribution.knowledge_attribution` of
+    integrated gradients (:func:`~neuronpath_core.knowledge.knowledge_attribution` of
     ``sites="halves"``).
 
     Returns:

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from neuronpath_core.attribution import knowledge_attribution
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, drafted_model
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.knowledge import knowledge_attribution
 from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.memory import images_at_once

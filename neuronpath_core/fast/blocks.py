@@ -14,57 +14,18 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from timm.layers import (
-    GELU,
-    DropPath,
-    GELUTanh,
-    GluMlp,
-    LayerNorm,
-    LayerScale,
-    Mlp,
-    QuickGELU,
-    SwiGLU,
-)
-from timm.models.vision_transformer import Attention, Block
+from timm.layers import Mlp, SwiGLU
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from neuronpath_core.hooks import is_touched
+from neuronpath_core.fast.plain import is_plain
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, GELU, GELUTanh,
-               QuickGELU)
-NORMS = (nn.LayerNorm, LayerNorm)  # not those that compute in another precision
-# and the linear layers that they begin with
-FFNS = {Mlp: ("fc1",), GluMlp: ("fc1",), SwiGLU: ("fc1_g", "fc1_x")}
-
-
-def is_plain(block: nn.Module) -> bool:
-    """Whether :class:`PlainBlock` computes what this module does: timm's own parts, in eval mode,
-    none of them hooked or replaced."""
-    attention, ffn = getattr(block, "attn", None), getattr(block, "mlp", None)
-    if type(block) is not Block or type(attention) is not Attention or type(ffn) not in FFNS:
-        return False
-    linear = [attention.qkv, attention.proj, ffn.fc2,
-              *(getattr(ffn, name) for name in FFNS[type(ffn)])]
-    return (
-        getattr(attention, "gate", None) is None
-        and type(getattr(attention, "norm", nn.Identity())) is nn.Identity
-        and all(type(part) in NORMS for part in (block.norm1, block.norm2))
-        and all(type(part) in (*NORMS, nn.Identity)
-                for part in (attention.q_norm, attention.k_norm, ffn.norm))
-        and all(type(part) in (nn.Identity, LayerScale) for part in (block.ls1, block.ls2))
-        and all(type(part) in (nn.Identity, nn.Dropout, DropPath)
-                for part in (block.drop_path1, block.drop_path2, attention.attn_drop,
-                             attention.proj_drop, ffn.drop1, ffn.drop2))
-        and isinstance(ffn.act, ELEMENTWISE) and all(type(part) is nn.Linear for part in linear)
-        and not is_touched(block.modules())
-    )
-
 
 def written_out(block: nn.Module, tokens: slice) -> PlainBlock | None:
-    """The block as functions, if :func:`is_plain` holds."""
+    """The block as functions, if :func:`~neuronpath_core.fast.plain.is_plain` holds."""
     return PlainBlock(block, tokens) if is_plain(block) else None
 
 
@@ -72,7 +33,8 @@ class PlainBlock:
     """A block as functions of the residual stream; the module's parameters are used, not copied.
 
     Args:
-        block: one for which :func:`is_plain` held; it must be asked again once hooks may have come.
+        block: one for which :func:`~neuronpath_core.fast.plain.is_plain` held; it must be asked
+            again once hooks may have come.
         tokens: slice of the token axis that the scope covers, from its start to as many as ``held``
             has.
     """

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.fast.drafts import ROUNDING_UNITS, WIDE_ROUNDING_UNITS, doubtful, drafted_model
+from neuronpath_core.fast.found import Found
 from neuronpath_core.fast.integral import integral
-from neuronpath_core.fast.search import Found, confirm_paths, search_by_top, search_paths
-from neuronpath_core.found import FoundPaths, wide
+from neuronpath_core.fast.search import confirm_paths, search_by_top, search_paths
+from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searche
 from neuronpath_core.runs.executions import executed
 from neuronpath_core.runs.notebooks import plan, store_outputs
 from neuronpath_core.runs.preflight import demand, problems, run_problems
-from neuronpath_core.study.engine_choice import chosen_engine
+from neuronpath_core.study.engines.choice import chosen_engine
 from neuronpath_core.study.engines.ray_cluster import cluster
 from neuronpath_core.study.profiles import ENGINE_VARIABLE, load_profile
 from neuronpath_core.study.study import Study

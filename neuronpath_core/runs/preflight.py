@@ -13,7 +13,7 @@ from neuronpath_core.models import build, checkpoints
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.notebooks import Run
 from neuronpath_core.runs.parameters import own_parameters
-from neuronpath_core.study.engine_choice import chosen_engine
+from neuronpath_core.study.engines.choice import chosen_engine
 from neuronpath_core.study.profiles import load_profile, model_entries
 from neuronpath_core.study.study import Study
 from neuronpath_core.study.targets import as_target, outline

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from neuronpath_core import baselines
-from neuronpath_core.attribution import knowledge_attribution
+from neuronpath_core import baselines, random_paths
 from neuronpath_core.fast import engine
+from neuronpath_core.knowledge import knowledge_attribution
 from neuronpath_core.methods import Method, register
 from neuronpath_core.quadrature import placed_rule
 from neuronpath_core.variants.ablation import ablation_paths
@@ -51,12 +51,12 @@ def _activation(target, images, _labels, _settings, count):
 
 
 def _random(target, images, _labels, settings, count):
-    return baselines.random_paths(target, images, count, settings.seed)
+    return random_paths.random_paths(target, images, count, settings.seed)
 
 
 def _matched_random(target, images, labels, settings, count):
     found, = engine.search(target, images, labels, settings.but(method="neuron_path"), [count])
-    return baselines.matched_random_paths(target, images, found.neurons, settings.seed)
+    return random_paths.matched_random_paths(target, images, found.neurons, settings.seed)
 
 
 def _blocks(target, _settings) -> dict[str, float]:

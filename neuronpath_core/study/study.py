@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from neuronpath_core.fast.drafts import DRAFT, drafted_model
 from neuronpath_core.images.classes import check_classes
@@ -24,16 +20,10 @@ from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models import build
 from neuronpath_core.models.preprocessing import model_preprocessing
-from neuronpath_core.paths import Paths, find_paths_by_top
+from neuronpath_core.paths import Paths
 from neuronpath_core.settings import SearchSettings
-from neuronpath_core.study.engine_choice import chosen_engine
-from neuronpath_core.study.engines import run as engines
-from neuronpath_core.study.identity import (
-    PACKAGES,
-    PICTURE_PACKAGES,
-    code_fingerprint,
-    weights_sha256,
-)
+from neuronpath_core.study.engines.choice import chosen_engine
+from neuronpath_core.study.path_tables import IMAGES_PER_PART, paths_by_top
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
     load_profile,
@@ -41,36 +31,11 @@ from neuronpath_core.study.profiles import (
     project_root,
     results_folder,
 )
-from neuronpath_core.study.store import tables as store
-from neuronpath_core.study.store.folder import is_finished, manifest_key
 from neuronpath_core.study.targets import as_target
 from neuronpath_core.support.memory import parse_memory
 from neuronpath_core.target import TargetModel
 
-IMAGES_PER_PART = 80
 IMAGES_AT_ONCE = 512  # decoded and held in memory for edited forward passes
-
-
-@dataclass(frozen=True)
-class SearchWorker:
-    """What another process needs to search parts of a path table; called there, it gives the
-    function that does."""
-
-    study: dict
-    model: str
-    images: ImageSet
-    manifest: dict
-    tops: list[int | None]
-
-    def __call__(self) -> Callable[[range], pd.DataFrame]:
-        """Raise ``ValueError`` if the process has other weights than the table is for."""
-        study = Study(**self.study)
-        if weights_sha256(study.target(self.model)) != self.manifest["weights"]:
-            raise ValueError(f"this machine has other weights of {self.model} than the one that "
-                             f"asks for the paths; accepted: the same files on both")
-        return lambda rows: study.found_paths(self.model,
-                                              self.images.select(
-            torch.arange(rows.start, rows.stop)), self.manifest["arguments"], self.tops)
 
 
 @dataclass(frozen=True)
@@ -115,7 +80,12 @@ class Study:
         build.parse_dtype(self.dtype)
         if self.memory_budget is not None:
             parse_memory(self.memory_budget)
-        self._engine()
+        self.searchers()
+
+    def searchers(self) -> tuple[str, dict]:
+        """Who searches, and with what; see
+        :func:`~neuronpath_core.study.engines.choice.chosen_engine`."""
+        return chosen_engine(self.engine, self.workers, self.device)
 
     @cached_property
     def settings(self) -> dict:
@@ -140,11 +110,6 @@ class Study:
     def _part(self, part: str) -> ImageSet:
         return load_part(self.settings["dataset"], part, base=self.root,
                          index_folder=self.results_folder / "data")
-
-    @property
-    def data(self) -> tuple[ImageSet, ImageSet]:
-        """``(train, held_out)``."""
-        return self.train, self.held_out
 
     @property
     def model_names(self) -> list[str]:
@@ -193,9 +158,8 @@ class Study:
         return drafted_model(self.target(model), self.draft)
 
     def check_models(self, names: list[str]) -> list[str]:
-        """The names, if there is at least one and all are models of the profile or variants; else
-        ``ValueError``."""
-        if not names or any(name not in self.entries for name in names):
+        """The names, at least one, of models or variants; else ``ValueError``."""
+        if not names or not set(names) <= set(self.entries):
             raise ValueError(f"unknown models {names!r}; accepted: one or more of "
                              f"{', '.join(self.entries)}")
         return list(names)
@@ -217,17 +181,16 @@ class Study:
                                    {**own, **(self.settings["dataset"].get("preprocessing") or {})})
 
     def loaded(self, images: ImageSet, model: str) -> ImageSet:
-        """The images in memory, as the model sees them; those of a data set in memory are so
-        already."""
-        return images.loaded(self.preprocessing(model)) if isinstance(images,
-                                                                      FileImages) else images
+        """The images in memory, as the model sees them."""
+        files = isinstance(images, FileImages)  # others are in memory already
+        return images.loaded(self.preprocessing(model)) if files else images
 
     def batch(self, images: ImageSet, model: str) -> tuple[Tensor, Tensor]:
         """Images, as the model sees them, and labels on the study's device, in its precision; all
         of them at once, see :meth:`batches`."""
         device, dtype = build.parse_device(self.device), build.parse_dtype(self.dtype)
-        return self.loaded(images, model).images.to(device=device,
-                                                    dtype=dtype), images.labels.to(device)
+        pixels = self.loaded(images, model).images
+        return pixels.to(device=device, dtype=dtype), images.labels.to(device)
 
     def batches(self, images: ImageSet, model: str,
                 size: int = IMAGES_PER_PART) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -241,8 +204,9 @@ class Study:
             ahead = None
             for number, place in enumerate(places):
                 now = ahead or reader.submit(self._read, images, place, model)
-                ahead = reader.submit(self._read, images, places[number + 1],
-                                      model) if number + 1 < len(places) else None
+                ahead = None
+                if number + 1 < len(places):
+                    ahead = reader.submit(self._read, images, places[number + 1], model)
                 yield place, *self.batch(now.result(), model)
 
     def _read(self, images: ImageSet, place: slice, model: str) -> ImageSet:
@@ -265,103 +229,10 @@ class Study:
         target = self.target(model)
         if isinstance(images, FileImages):
             check_classes(images, target.n_classes, model)
-        every = [SearchSettings.of(method=method, **{"draft": self.draft} | settings
-                                   | {"top": top}).complete(target).as_dict() for top in tops]
-        tables = {}
-        for arguments in every:
-            manifest = self._manifest(model, images, arguments)
-            name = f"{model}_{method}_{manifest_key(manifest)}"
-            tables[arguments["top"]] = self.results_folder / "paths" / name, manifest
-        missing = {top: table for top, table in tables.items()
-                   if not is_finished(*table, len(images))}
-        found = {}
-        for top, (folder, manifest) in tables.items():
-            missing.pop(top, None)
-            table = store.read_or_compute(folder, manifest, len(images), lambda pending,
-                                          manifest=manifest: self._search(
-model, images, manifest, pending, missing), IMAGES_PER_PART, self._facts())
-            neurons = torch.from_numpy(np.stack(table["neurons"].to_numpy())).reshape(
-                len(table), target.n_blocks, -1)
-            found[top] = Paths(neurons if top is not None else neurons[..., 0],
-                               torch.from_numpy(table["score"].to_numpy(copy=True)),
-                               torch.from_numpy(table["steps"].to_numpy(copy=True)))
-        return [found[top] for top in tops]
-
-    def _manifest(self, model: str, images: ImageSet, arguments: dict) -> dict:
-        """What a path table depends on."""
-        target = self.target(model)
-        return {
-            "profile": self.profile, "model": model, "built_from": self.entries[model],
-            "weights": weights_sha256(target), "scope": target.scope,
-            "images": images.sha256(), "preprocessing": self.preprocessing(model)
-            if isinstance(images, FileImages) else None,
-            "arguments": arguments, "dtype": self.dtype,
-            "device": build.parse_device(self.device).type,
-            "code": code_fingerprint(),
-            **{package: version(package)
-               for package in (*PACKAGES, *(PICTURE_PACKAGES if isinstance(images, FileImages)
-                                            else ()))},
-        }
-
-    def _search(self, model: str, images: ImageSet, manifest: dict, pending: list[range],
-                others: Mapping[int | None, tuple[Path, dict]]) -> Iterator[
-            tuple[range, pd.DataFrame]]:
-        """Parts of one table; those of other numbers of neurons, which cost less on the way, go to
-        the store as they come."""
-        arguments, done = manifest["arguments"], len(images) - sum(map(len, pending))
-        tops = [arguments["top"], *others]
-        engine, options = self._engine()
-        if engine == "local":
-            def make_worker():
-                return lambda rows: self.found_paths(model,
-                                                     images.select(
-                    torch.arange(rows.start, rows.stop)), arguments, tops)
-        else:
-            # of which it sees its own alone
-            there = {"progress": False, "engine": "local", "workers": None,
-                     "device": manifest["device"]}
-            make_worker = SearchWorker({each.name: getattr(self, each.name)
-                                        for each in fields(self)} | there, model, images, manifest,
-                                       tops)
-        with tqdm(total=len(images), initial=done, desc=f"{model} {arguments['method']}",
-                  unit="image", disable=not self.progress) as bar:
-            for rows, found in engines.run(engine, make_worker, pending, **options):
-                own, *more = (found.iloc[start:start + len(rows)].reset_index(drop=True)
-                              for start in range(0, len(found), len(rows)))
-                for table, part in zip(others.values(), more, strict=True):
-                    store.keep_part(*table, len(images), rows, part, IMAGES_PER_PART, self._facts())
-                bar.update(len(rows))
-                yield rows, own
-
-    def _engine(self) -> tuple[str, dict]:
-        """Who searches, and with what."""
-        return chosen_engine(self.engine, self.workers, self.device)
-
-    def _facts(self) -> dict:
-        """What a path table does not depend on, for its record."""
-        device = build.parse_device(self.device)
-        name = torch.cuda.get_device_name(
-            device) if device.type == "cuda" else platform.processor() or platform.machine()
-        return {"device": name, "python": platform.python_version(), "engine": self._engine()[0],
-                **{package: version(package) for package in ("numpy", "pandas", "pyarrow", "torch",
-                                                             "timm")}}
-
-    def found_paths(self, model: str, images: ImageSet, arguments: dict,
-                    tops: Sequence[int | None]) -> pd.DataFrame:
-        """The tables of these images' paths, one for each of ``tops`` below another, searched now.
-
-        Args:
-            arguments: complete settings of :func:`~neuronpath_core.paths.find_paths`.
-        """
-        settings = {name: value for name, value in arguments.items() if name != "top"}
-        found = find_paths_by_top(self.target(model), *self.batch(images, model), tops,
-                                  memory_budget=self.memory_budget, **settings)
-        return pd.concat([pd.DataFrame({
-            "image": images.ids.numpy(), "label": images.labels.numpy(),
-            "score": paths.score.cpu().double().numpy(),
-            "steps": paths.steps.cpu().numpy(),
-            "neurons": list(paths.neurons.flatten(1).cpu().numpy()),
-        }) for paths in found], ignore_index=True)
+        settings = {"draft": self.draft} | settings
+        return paths_by_top(self, model, images,
+                            [SearchSettings.of(method=method, **settings, top=top).complete(target)
+                             .as_dict() for top in tops])
 
     def probabilities(self, model: str, images: ImageSet, paths: Paths | None = None,
                       operation: str | float = "remove") -> np.ndarray:
@@ -374,7 +245,6 @@ model, images, manifest, pending, missing), IMAGES_PER_PART, self._facts())
             if paths is None:
                 found.append(class_probabilities(target, pictures))
             else:
-                found.append(edited_probabilities(target, pictures,
-                                                  paths.neurons[place].to(pictures.device),
-                                                  operation))
+                neurons = paths.neurons[place].to(pictures.device)
+                found.append(edited_probabilities(target, pictures, neurons, operation))
         return torch.cat(found).cpu().double().numpy()

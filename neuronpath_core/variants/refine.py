@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import joint_attribution_score, node_parts, path_held
 from neuronpath_core.forward import CleanPass
 from neuronpath_core.hooks import activation_gradients
-from neuronpath_core.quadrature import Quadrature, integrated, placed_rule
+from neuronpath_core.jas import joint_attribution_score, path_held
+from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import images_at_once, in_chunks, memory_limit
 from neuronpath_core.target import TargetModel

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
-from neuronpath_core.fast.blocks import is_plain
-from neuronpath_core.layers import Layer
-from neuronpath_core.target import BlockForm, Scope, TargetModel
+from neuronpath_core.fast.plain import is_plain
+from neuronpath_core.layers import BlockForm, Layer
+from neuronpath_core.target import Scope, TargetModel
 from neuronpath_core.variants.halves import PlainHalves, PlainLayer
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import baselines, interventions
+from neuronpath_core import interventions, random_paths
 from neuronpath_core.chapters.score_or_search import cells, shares
 from neuronpath_core.cost import passes
 from neuronpath_core.study.study import Study
@@ -74,7 +74,7 @@ def test_scores_of_whole_paths(study, images, model, score):
 @pytest.mark.parametrize("score", cells.SCORES)
 def test_random_cell_is_the_best_of_the_draws(study, images, score):
     target, (pictures, labels) = study.target("one"), study.batch(images, "one")
-    drawn = torch.stack([baselines.random_paths(target, pictures, seed=5 + draw)[..., 0]
+    drawn = torch.stack([random_paths.random_paths(target, pictures, seed=5 + draw)[..., 0]
                          for draw in range(3)], 1)
     values = torch.stack([cells.path_scores(target, pictures, labels, drawn[:, draw],
                                                       torch.arange(10), score)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import baselines
+from neuronpath_core import baselines, random_paths
 from tests import helpers, twins
 
 RULES = ("left", "right", "midpoint", "gauss-legendre")
@@ -114,17 +114,17 @@ def test_matched_random_neurons_are_near_in_activation_and_not_the_path(top):
     (images, labels) = helpers.small_batch(4, 86)
     path = npc.find_paths(target, images, labels, top=top).neurons
     drawn = npc.find_paths(target, images, labels, "matched_random", top=top).neurons
-    assert torch.equal(drawn, baselines.matched_random_paths(target, images, path))
+    assert torch.equal(drawn, random_paths.matched_random_paths(target, images, path))
     places = npc.read_activations(target, images).sum(2).argsort(dim=-1, descending=True,
                                                                  stable=True).argsort(-1)
     distance = (places.gather(2, drawn) - places.gather(2, path)).abs()
     assert distance.max() <= 3 + top  # 64 neurons: within 64/20 places, or the nearest that is free
     assert not (drawn[..., :, None] == path[..., None, :]).any()
-    others = baselines.matched_random_paths(target, images, path, seed=1)
+    others = random_paths.matched_random_paths(target, images, path, seed=1)
     assert not torch.equal(others, drawn)
     assert torch.equal(npc.find_paths(target, images, labels, "matched_random", top=top,
                                       seed=1).neurons, others)
-    alone = torch.cat([baselines.matched_random_paths(target, images[[row]], path[[row]])
+    alone = torch.cat([random_paths.matched_random_paths(target, images[[row]], path[[row]])
                        for row in range(4)])
     assert torch.equal(alone, drawn)
 
@@ -134,7 +134,7 @@ def test_matched_random_draws_every_neuron_near_enough_alike():
     image = helpers.small_batch(1, 88)[0]
     order = npc.read_activations(target, image)[0, 0, 0].argsort(descending=True, stable=True)
     path = order[None, [30]]
-    drawn = torch.cat([baselines.matched_random_paths(target, image, path, seed)[..., 0]
+    drawn = torch.cat([random_paths.matched_random_paths(target, image, path, seed)[..., 0]
                        for seed in range(600)])[:, 0]
     counts = torch.bincount(order.argsort()[drawn], minlength=64)
     assert counts.nonzero()[:, 0].tolist() == [27, 28, 29, 31, 32, 33]
@@ -240,7 +240,7 @@ def test_random_leaves_global_generators_alone():
 def test_random_is_uniform_and_without_replacement(top):
     target = npc.TargetModel(helpers.small_vit(71))
     images, _ = helpers.small_batch(400, 72)
-    neurons = baselines.random_paths(target, images, top, seed=5)
+    neurons = random_paths.random_paths(target, images, top, seed=5)
     assert neurons.shape == (400, 3, top)
     assert all(len(set(block)) == top for path in neurons.tolist() for block in path)
     counts = torch.bincount(neurons.flatten(), minlength=16).double()

@@ -13,8 +13,8 @@ from neuronpath_core import baselines
 from neuronpath_core.fast import engine as module
 from neuronpath_core.fast import search as fast
 from neuronpath_core.fast.engine import AUTO_STEPS
+from neuronpath_core.fast.found import Found
 from neuronpath_core.fast.partial_paths import PartialPaths
-from neuronpath_core.fast.search import Found
 from neuronpath_core.settings import DEFAULT_WIDTH, SearchSettings
 from neuronpath_core.support import memory
 from tests import helpers, twins

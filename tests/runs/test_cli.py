@@ -19,7 +19,7 @@ import neuronpath_core as npc
 from neuronpath_core.runs import cli, notebooks, parameters
 from neuronpath_core.runs import executions as executions_module
 from neuronpath_core.runs.choice import notebook_names, resolve_notebooks
-from neuronpath_core.study import study as study_module
+from neuronpath_core.study import path_tables
 from neuronpath_core.study.profiles import RESULTS_VARIABLE, load_profile
 from neuronpath_core.study.study import Study
 from tests import small_study
@@ -230,7 +230,7 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
     def search(*_, **__):
         raise AssertionError("searched again")
 
-    monkeypatch.setattr(study_module, "find_paths_by_top", search)
+    monkeypatch.setattr(path_tables, "find_paths_by_top", search)
     assert neuronpath(*arguments)[:2] == (0, output)
     assert files(root / "elsewhere") == before
     # what a notebook asks for is the same table
@@ -247,7 +247,7 @@ def test_paths_are_written_and_used_again(root, neuronpath, monkeypatch):
 def test_options_of_paths_are_settings_of_the_search(root, neuronpath, monkeypatch, arguments,
                                                      settings):
     assert neuronpath("paths", "--model", "one", "--n-images", "10", *arguments)[0] == 0
-    monkeypatch.setattr(study_module, "find_paths_by_top", None)  # nothing is searched again
+    monkeypatch.setattr(path_tables, "find_paths_by_top", None)  # nothing is searched again
     study = Study("digits")
     found = study.paths("one", study.images(10), **settings)
     monkeypatch.undo()

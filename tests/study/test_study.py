@@ -10,7 +10,7 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core.models.build import build_model
-from neuronpath_core.study import identity
+from neuronpath_core.study import identity, path_tables
 from neuronpath_core.study import study as study_module
 from neuronpath_core.study.identity import code_fingerprint, weights_sha256
 from neuronpath_core.study.profiles import (
@@ -56,7 +56,7 @@ def searches(monkeypatch):
         calls.append({**settings, "tops": tops, "images": len(images)})
         return find(target, images, labels, tops, **settings)
 
-    monkeypatch.setattr(study_module, "find_paths_by_top", counted)
+    monkeypatch.setattr(path_tables, "find_paths_by_top", counted)
     return calls
 
 
@@ -187,12 +187,12 @@ def test_held_out_images_come_without_the_training_images(small, monkeypatch):
                         or load(spec, part, **places))
     small.images(10), small.images(20)
     assert loaded == ["held_out"]
-    assert small.data == (small.train, small.held_out)
+    assert small.train is small.train and len(small.train)
     assert loaded == ["held_out", "train"]
 
 
 def test_train_and_held_out_images(digits):
-    train, held_out = digits.data
+    train, held_out = digits.train, digits.held_out
     assert (len(train), len(held_out)) == (400, 1397)
     assert sorted([*train.ids.tolist(), *held_out.ids.tolist()]) == list(range(1797))
     for part in (train, held_out):
@@ -369,7 +369,7 @@ def test_truncated_weights_are_refused(small):
                          ids=str)
 @pytest.mark.parametrize("model", ["one", "two"])
 def test_paths_are_those_of_find_paths_and_are_kept(small, searches, monkeypatch, model, settings):
-    monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
+    monkeypatch.setattr(path_tables, "IMAGES_PER_PART", 5)
     images = small.images(12)
     expected = npc.find_paths(small.target(model), *small.batch(images, model), **settings)
     found = small.paths(model, images, **settings)
@@ -393,7 +393,7 @@ def test_several_numbers_of_neurons_are_searched_together_and_kept_apart(small, 
                                                                          monkeypatch):
     """Each has its own table, found again by whoever wants that one alone; what is there is not
     searched with the others."""
-    monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
+    monkeypatch.setattr(path_tables, "IMAGES_PER_PART", 5)
     images = small.images(12)
     there = small.paths("one", images, top=3)
     found = small.paths_by_top("one", images, TOPS)
@@ -420,15 +420,15 @@ def test_several_numbers_of_neurons_are_searched_together_and_kept_apart(small, 
 
 def test_an_interrupted_search_for_several_numbers_keeps_what_it_found_of_each(small, searches,
                                                                                monkeypatch):
-    monkeypatch.setattr(study_module, "IMAGES_PER_PART", 5)
-    images, counted = small.images(12), study_module.find_paths_by_top
+    monkeypatch.setattr(path_tables, "IMAGES_PER_PART", 5)
+    images, counted = small.images(12), path_tables.find_paths_by_top
 
     def second_fails(*arguments, **settings):
         if len(searches) == 1:
             raise KeyboardInterrupt
         return counted(*arguments, **settings)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(study_module, "find_paths_by_top", second_fails)
+        patched.setattr(path_tables, "find_paths_by_top", second_fails)
         small.paths_by_top("one", images, [1, 2, 3])
     found = small.paths_by_top("one", images, [3, 1, 2])  # begun again with another one
     assert [(call["tops"], call["images"]) for call in searches] == [([1, 2, 3], 5), ([3, 1, 2], 5),
@@ -448,7 +448,8 @@ def test_a_table_that_another_process_writes_is_left_to_it(small, searches):
     """What was found on the way is not put into it, and it is not waited for before its turn."""
     images = small.images(10)
     writer = only_writer
-    manifest = small._manifest("one", images,
+    manifest = path_tables.table_manifest(
+        small, "one", images,
                                npc.SearchSettings(draft=small.draft, top=2).complete(
                                    small.target("one")).as_dict())
     folder = small.results_folder / "paths" / f"one_neuron_path_{manifest_key(manifest)}"
@@ -529,7 +530,7 @@ def test_other_images_models_precisions_and_labels_are_a_new_search(small, searc
 def test_other_code_is_a_new_search(small, searches, monkeypatch):
     images = small.images(10)
     small.paths("one", images, **BASE)
-    monkeypatch.setattr(study_module, "code_fingerprint", lambda: "another version")
+    monkeypatch.setattr(path_tables, "code_fingerprint", lambda: "another version")
     small.paths("one", images, **BASE)
     assert len(searches) == 2
 

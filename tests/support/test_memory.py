@@ -17,7 +17,7 @@ from timm.layers import RmsNorm, SwiGLU
 from timm.models.vision_transformer import Block
 
 import neuronpath_core as npc
-from neuronpath_core import attribution, interventions
+from neuronpath_core import interventions, jas
 from neuronpath_core.fast import blocks, contexts, prefixes, search
 from neuronpath_core.support import memory
 from tests import helpers
@@ -608,8 +608,8 @@ def test_grad_mode_is_the_callers_in_every_thread(monkeypatch, spy):
     """Without gradients complete attribution keeps no graph; with them the others work under a
     caller's ``no_grad``."""
     target, (images, labels) = network("cls"), helpers.small_batch(4, 505)
-    seen, native = [], attribution.CleanPass.of
-    monkeypatch.setattr(attribution.CleanPass, "of",
+    seen, native = [], jas.CleanPass.of
+    monkeypatch.setattr(jas.CleanPass, "of",
                         staticmethod(lambda *both: (seen.append(torch.is_grad_enabled()),
                                                     native(*both))[1]))
     paths = torch.zeros(4, 3, dtype=torch.int64)

@@ -12,7 +12,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
 
 import neuronpath_core as npc
-from neuronpath_core import baselines, interventions
+from neuronpath_core import baselines, interventions, random_paths
 from neuronpath_core.fast.partial_paths import Integrand
 from neuronpath_core.fast.search import search_paths
 from neuronpath_core.hooks import hooked
@@ -316,7 +316,7 @@ def test_scores_of_given_paths_equal_the_twins(name, sites):
     model, scope = network(name, 92)
     images, labels = helpers.small_batch(2, 93)
     target = SiteModel(model, scope, sites)
-    neurons = baselines.random_paths(target, images, 1 if sites == "halves" else 2, seed=5)
+    neurons = random_paths.random_paths(target, images, 1 if sites == "halves" else 2, seed=5)
     rule = twins.rule("midpoint", 3)
     joint = npc.joint_attribution_score(target, images, labels, neurons, "midpoint", 3)
     complete = npc.complete_attribution(target, images, labels, neurons, "midpoint", 3)
@@ -507,7 +507,7 @@ def test_edits_multiply_current_values(sites, operation):
     model = helpers.small_vit(106, global_pool="avg", reg_tokens=2)
     images, labels = helpers.small_batch(2, 107)
     target, before = SiteModel(model, "patch", sites), helpers.Snapshot(model)
-    neurons = baselines.random_paths(target, images, 1, seed=1)
+    neurons = random_paths.random_paths(target, images, 1, seed=1)
     edited = interventions.edited_probabilities(target, images, neurons, operation)
     with npc.edit(target, neurons, operation):
         torch.testing.assert_close(target(images).softmax(-1), edited, rtol=1e-12, atol=0)

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.chapters.effects import path_effects
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.paths import find_paths
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from neuronpath_core import metrics
-from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.chapters.as_published.cases import SCORE_RULE, Case, measured
 from neuronpath_core.chapters.as_published.published import (
     at_resolution,
@@ -32,6 +31,7 @@ from neuronpath_core.chapters.as_published.published import (
 from neuronpath_core.chapters.effects import numbers
 from neuronpath_core.chapters.pruning import probe_mask
 from neuronpath_core.interventions import class_neurons, pruning_mask, scaled_probabilities
+from neuronpath_core.jas import joint_attribution_score
 
 # the published rule's own sum, its bias included, at eight places in place of twenty; and as many
 # Gauss-Legendre nodes

@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 
 from neuronpath_core import metrics
-from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.chapters.controls.paths import CONTROLS, control_paths
 from neuronpath_core.chapters.effects import effect_table, scoring_rule
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.study.study import Study
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronpath_core.attribution import joint_attribution_score
-from neuronpath_core.baselines import activation_paths, random_paths
+from neuronpath_core.baselines import activation_paths
 from neuronpath_core.chapters.effects import scoring_rule
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.paths import find_paths
+from neuronpath_core.random_paths import random_paths
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel

@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import baselines
-from neuronpath_core.attribution import (
-    complete_attribution,
-    joint_attribution_score,
-    knowledge_attribution,
-)
 from neuronpath_core.chapters.effects import numbers, path_effects
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
+from neuronpath_core.jas import complete_attribution, joint_attribution_score
+from neuronpath_core.knowledge import knowledge_attribution
 from neuronpath_core.quadrature import placed_rule
+from neuronpath_core.random_paths import random_paths
 from neuronpath_core.ranking import top_neurons
 from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import SearchSettings
@@ -116,7 +114,7 @@ def cell_paths(
 
 
 def _best_of_random(target, images, labels, score, draws, seed, neurons):
-    drawn = torch.stack([baselines.random_paths(target, images, seed=seed + draw)[..., 0]
+    drawn = torch.stack([random_paths(target, images, seed=seed + draw)[..., 0]
                          for draw in range(draws)], 1)
     rows = torch.arange(len(images), device=target.device).repeat_interleave(draws)
     value = path_scores(target, images, labels, drawn.flatten(0, 1), rows, score,

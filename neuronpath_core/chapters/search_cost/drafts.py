@@ -33,7 +33,7 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet,
     Returns:
         one row per model: ``model, images``; ``single, draft`` (shares of paths equal to those of
         double precision); ``again`` (share of images of which the draft makes a choice again in
-        double); ``units``, how far rounding moves :attr:`~neuronpath_core.fast.search.Found.gap` of
+        double); ``units``, how far rounding moves :attr:`~neuronpath_core.fast.found.Found.gap` of
         the images whose path is the same, at most, in units of the single precision; ``score``, the
         largest deviation of the score, of its size.
 

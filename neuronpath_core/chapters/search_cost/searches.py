@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from neuronpath_core.attribution import joint_attribution_score
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.models import build
 from neuronpath_core.paths import find_paths
 from neuronpath_core.settings import SEARCHES

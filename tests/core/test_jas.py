@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import attribution
+from neuronpath_core import jas, knowledge, quadrature
 from neuronpath_core.support import memory
 from tests import helpers, twins
 
@@ -42,7 +42,7 @@ def random_neurons(target, batch, rank=None, seed=0):
 ], ids=["score", "knowledge", "refinement", "search", "influence pattern"])
 def test_a_narrow_dtype_does_not_round_the_weights(compute, monkeypatch):
     # 1/20 in bfloat16 is 0.1 % too large, which every integral would inherit
-    sums, original = [], attribution.integrated
+    sums, original = [], quadrature.integrated
 
     def integrated(values, weights):
         sums.append(weights.double().sum().item() if weights.dtype == torch.float64 or weights.dtype
@@ -63,8 +63,8 @@ def test_a_narrow_dtype_does_not_round_the_weights(compute, monkeypatch):
 def test_integrals_are_summed_in_single_precision_at_least():
     values = torch.tensor([[1.0, 2.0**-9]], dtype=torch.bfloat16)
     # bfloat16 has no such number
-    assert attribution.integrated(values, torch.tensor([0.5, 0.5])).item() == 0.5 + 2.0**-10
-    assert attribution.integrated(values.double(), torch.tensor([0.5, 0.5])).dtype == torch.float64
+    assert quadrature.integrated(values, torch.tensor([0.5, 0.5])).item() == 0.5 + 2.0**-10
+    assert quadrature.integrated(values.double(), torch.tensor([0.5, 0.5])).dtype == torch.float64
 
 
 def integrate(rule, steps, power):
@@ -378,7 +378,8 @@ def test_chunks_do_not_change_the_answers(scope, images_per_chunk, monkeypatch):
     images, labels = helpers.small_batch(3, 14)
     whole = everything(target, images, labels)
     sizes, handle = helpers.watch_batches(target.model)
-    monkeypatch.setattr(attribution, "images_at_once", lambda *_: images_per_chunk)
+    for module in (jas, knowledge):
+        monkeypatch.setattr(module, "images_at_once", lambda *_: images_per_chunk)
     chunked = everything(target, images, labels)
     handle.remove()
     assert sizes == len(whole) * {1: [1, 1, 1], 2: [2, 1]}[images_per_chunk]
@@ -411,7 +412,7 @@ def test_chunks_bound_the_copies_that_run_at_once(hooked, monkeypatch):
 def test_nodes_are_divided_by_the_images_that_share_them(copies, images, parts):
     target, rule = npc.TargetModel(helpers.small_vit(13)), npc.quadrature_rule("gauss-legendre", 5)
     with memory.memory_limit(target, copies * memory.copy_bytes(target)):
-        found = list(attribution.node_parts(target, images, *rule))
+        found = list(quadrature.node_parts(target, images, *rule))
     assert [len(nodes) for nodes, _ in found] == [len(weights) for _, weights in found] == parts
     for pieces, whole in zip(zip(*found, strict=True), rule, strict=True):
         assert torch.equal(torch.cat(pieces), whole)

@@ -1,19 +1,18 @@
-"""The three attributions of neurons, equation by equation: joint, complete, and single-neuron
-(knowledge)."""
+"""The Joint Attribution Score (JAS) of a path, and the complete attribution, which is the same
+without cross terms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from neuronpath_core.forward import CleanPass, stream_gradient
+from neuronpath_core.forward import CleanPass
 from neuronpath_core.hooks import activation_gradients
-from neuronpath_core.quadrature import Quadrature, integrated, placed_rule
+from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons
-from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -77,13 +76,6 @@ def _joint_score(target, images, labels, ranked, alphas, weights):
     along = sum(_path_gradient(clean, labels, ranked, *part)
                 for part in node_parts(target, len(images), alphas, weights))
     return (total * along).mean(1)
-
-
-def node_parts(target: TargetModel, images: int, alphas: Tensor,
-               weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """A rule in pieces of as many nodes as one chunk holds copies of that many images."""
-    at_once = max(1, copies_at_once(target) // images)
-    return zip(alphas.split(at_once), weights.split(at_once), strict=True)
 
 
 def path_held(
@@ -186,76 +178,3 @@ def complete_attribution(
     with torch.no_grad():
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
                                    difference, side_by_side=True))
-
-
-def knowledge_attribution(
-    target: TargetModel,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, "batch"],
-    quadrature: Quadrature = "right",
-    steps: int = 20,
-    scaling: Literal["block", "neuron"] = "block",
-) -> Float[Tensor, "batch layer neuron"]:
-    r"""Integrated gradients of single neurons (Appendix B, Eqs. 5-6; Dai et al., 2022).
-
-    .. math::
-
-        \mathrm{Attr}(w^l_i) =
-        \bar w^l_i \int_0^1 \frac{\partial F_x(\alpha)}{\partial w^l_i}\, d\alpha
-
-    Args:
-        target: the model.
-        images, labels: a batch; classes may mix.
-        quadrature, steps: rule and number of nodes; Eq. 6 is ``"right"`` with 20.
-        scaling: ``"block"`` scales all neurons of the block together, which is usual practice and
-            costs one backward a block and node; ``"neuron"`` scales each alone, as Eq. 5 is
-            written, and costs n of them.
-
-    Returns:
-        ``(batch, layer, neuron)``; for scope ``"patch"`` summed over the patch tokens.  Of layers
-        of different sizes (mixed paths) the smaller ones end in zeros.
-
-    Raises:
-        ValueError: images, labels, rule, steps or scaling that do not fit.
-    """
-    target.check_batch(images, labels)
-    images = images.detach()
-    if scaling not in ("block", "neuron"):
-        raise ValueError(f"unknown scaling {scaling!r}; accepted: block, neuron")
-    alphas, weights = placed_rule(target, quadrature, steps)
-    with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)),
-                                   lambda chosen: _knowledge(
-target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
-
-
-def _knowledge(target, images, labels, alphas, weights, scaling):
-    clean, batch, attributions = CleanPass.of(target, images), len(images), []
-    for block, value in enumerate(clean.activations):
-        vectors = target.value_vectors(block)
-
-        def slopes(written, block=block, vectors=vectors):
-            """Gradients at the scope's neurons, integrated over α, when ``written`` (batch, token,
-            embed) is scaled away."""
-            total = 0.0
-            for nodes, share in node_parts(target, batch, alphas, weights):
-                copies = clean.streams[block + 1].repeat_interleave(len(nodes),
-                                                                    0).unflatten(0,
-                                                                                 (
-                    batch, len(nodes)))
-                copies[:, :, target.tokens] += (nodes - 1)[:, None, None] * written[:, None]
-                gradient = stream_gradient(target, copies.flatten(0, 1),
-                                           labels.repeat_interleave(len(nodes)),
-                                           block + 1)[:, target.tokens]
-                total = total + integrated(gradient.unflatten(0, (batch, len(nodes))), share)
-            return total @ vectors.T.to(total.dtype)
-
-        if scaling == "block":
-            slope = slopes(value @ vectors)
-        else:
-            units = [target.layers[block].members(torch.tensor([unit], device=target.device))
-                     for unit in range(target.layers[block].units)]
-            slope = torch.cat([slopes(value[..., unit] @ vectors[unit])[..., unit]
-                               for unit in units], -1)
-        attributions.append(target.layers[block].by_unit(value * slope).sum(1))
-    return target.stacked(attributions)
