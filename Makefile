@@ -12,6 +12,8 @@ READY := $(VENV)/.ready
 TESTS_READY := $(VENV)/.ready-tests
 # modules are compiled when they are first imported: to compile all of them takes longer than the rest of the installation
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# or each of some hundred processes compiles PyTorch again
+unexport PYTHONDONTWRITEBYTECODE
 RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 .PHONY: book test install lint weights notebooks bench clean help

@@ -81,19 +81,25 @@ def influence_pattern_eq9_paths(
     With ``top`` neurons a block the best one carries the product on.
     """
     with torch.no_grad():
-        return torch.cat(in_chunks(target, len(images),
-                                   lambda: images_at_once(target, 2 * len(nodes)),
-                                   lambda chosen: _eq9_chunk(
-target, images[chosen], labels[chosen], nodes, weights, top)))
+        return torch.cat(
+            in_chunks(
+                target,
+                len(images),
+                lambda: images_at_once(target, 2 * len(nodes)),
+                lambda chosen: _eq9_chunk(
+                    target, images[chosen], nodes, weights, top
+                ),
+            )
+        )
 
 
-def _eq9_chunk(target, images, labels, nodes, weights, top):
+def _eq9_chunk(target, images, nodes, weights, top):
     batch, steps = len(images), len(nodes)
     picture = (nodes[:, None, None, None] * images[:, None]).flatten(0, 1)
     neurons, seen = [], {}
 
     def block_derivative(stream, tangent, block):
-        """Stream after the block, its tangent, and the tangent of the block's neurons
+        """The stream after the block, and the derivative of the block's neurons
         ``(batch, steps, neuron)``."""
         def keep(value):
             seen["tangent"] = forward_ad.unpack_dual(value[:, target.tokens]).tangent
@@ -167,10 +173,19 @@ def conductance(
         gradients, _ = _activation_slopes(target, scaled_images,
                                           labels[chosen].repeat_interleave(len(alphas)))
         tangents: list[Tensor] = []
-        with torch.no_grad(), forward_mode(), hooked(target,
-                                                     dict.fromkeys(range(target.n_blocks),
-                                                                   lambda value: tangents.append(
-forward_ad.unpack_dual(value[:, target.tokens]).tangent))):
+        with (
+            torch.no_grad(),
+            forward_mode(),
+            hooked(
+                target,
+                dict.fromkeys(
+                    range(target.n_blocks),
+                    lambda value: tangents.append(
+                        forward_ad.unpack_dual(value[:, target.tokens]).tangent
+                    ),
+                ),
+            ),
+        ):
             target(forward_ad.make_dual(scaled_images, direction))
         found = [layer.by_unit(gradient * tangent).sum(1) for layer, gradient, tangent
                  in zip(target.layers, gradients, tangents, strict=True)]

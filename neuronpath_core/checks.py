@@ -84,7 +84,8 @@ class Checked:
             raise ValueError(f"neurons hold paths of {len(neurons)} images, the batch has "
                              f"{batch}; accepted: one path an image")
         if neurons.numel() == 0 or neurons.min() < 0 or neurons.max() >= self.n_neurons:
-            raise ValueError(f"neuron indices must lie in 0..{self.n_neurons - 1}")
+            found = f"{neurons.min()}..{neurons.max()}" if neurons.numel() else "none"
+            raise ValueError(f"neuron indices must lie in 0..{self.n_neurons - 1}, got {found}")
         ranked = neurons.to(self.device).reshape(len(neurons), self.n_blocks, -1)
         most = ranked.amax((0, 2)).tolist()
         for index, (largest, layer) in enumerate(zip(most, self.layers, strict=True)):
@@ -93,5 +94,6 @@ class Checked:
                                  f"0..{layer.units - 1}, got {largest}")
         ordered = ranked.sort(-1).values
         if (ordered[..., 1:] == ordered[..., :-1]).any():
-            raise ValueError("a block's neurons must differ from one another")
+            raise ValueError("a block's neurons must differ from one another; accepted: each "
+                             "index once a block")
         return ranked

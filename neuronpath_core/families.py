@@ -115,8 +115,10 @@ FAMILIES: dict[type[nn.Module], Family] = {}  # by the class of their networks
 
 
 def register(family: Family) -> None:
-    """Have networks of ``family.kind`` accepted wherever the library takes a network; of two
-    families that fit one, that of the nearer class counts."""
+    """Accept networks of ``family.kind`` wherever the library takes a network.
+
+    If two families fit a network, the one for its nearer class is used.
+    """
     FAMILIES[family.kind] = family
 
 

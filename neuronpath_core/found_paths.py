@@ -20,7 +20,7 @@ class FoundPaths:
 
     Attributes:
         neurons: int64 ``(batch, layer, rank)``, best first.
-        score: ``(batch,)``, what the search maximised.
+        score: ``(batch,)``, see :class:`~neuronpath_core.paths.Paths`.
         steps: int64 ``(batch,)``, of the rule at the last block.
     """
 

@@ -24,7 +24,7 @@ OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
 def is_touched(parts: Iterable[nn.Module]) -> bool:
-    """Whether somebody listens in on or changes what these modules compute, or dropout is on."""
+    """Whether a module is hooked, has its ``forward`` replaced, or is in training mode."""
     return any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks
                or part._backward_pre_hooks or part.training
                or "forward" in part.__dict__ for part in parts)
@@ -163,7 +163,7 @@ def edit_factor(operation: str | float) -> float:
     if isinstance(operation, str):
         if operation not in OPERATIONS:
             raise ValueError(f"unknown operation {operation!r}; accepted: "
-                             f"{', '.join(OPERATIONS)}, or a factor")
+                             f"{', '.join(OPERATIONS)}, or a finite factor")
         return OPERATIONS[operation]
     if not isinstance(operation, numbers.Real) or not math.isfinite(operation):
         raise ValueError(f"unknown operation {operation!r}; accepted: {', '.join(OPERATIONS)}, or "

@@ -72,7 +72,7 @@ def drafted_probabilities(
                                  everywhere).to(images.dtype)
     first, second = found.topk(2).values.log().unbind(1) if found.shape[1] > 1 else (found[:, 0],
                                                                                      -found[:, 0])
-    # a comparison with NaN is false: what overflowed, too
+    # a comparison with NaN is false, so images that overflowed are included
     rows = torch.nonzero(~(first - second >= LOGIT_MARGIN))[:, 0]
     if len(rows):
         found[rows] = scaled_probabilities(target, images[rows], factors[rows], everywhere)
@@ -113,7 +113,7 @@ def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int,
         top: neurons to keep per block.
         rule: ``"rank-mode"``, as published: the most frequent neuron at each rank, where a neuron
             that leads two ranks is kept once, so fewer than ``top`` may remain; ``"count"``: the
-            ``top`` most frequent over all ranks.
+            ``top`` most frequent among the first ``top`` ranks.
 
     Returns:
         one list per block; ties go to the smaller index.
@@ -152,7 +152,8 @@ def pruning_mask(kept: list[list[int]], n_neurons: int, share: float,
     survives = rng.random((len(kept), n_neurons)) >= share
     for block, indices in enumerate(kept):
         if any(not 0 <= index < n_neurons for index in indices):
-            raise ValueError(f"kept neurons of block {block} must lie in 0..{n_neurons - 1}")
+            raise ValueError(f"kept neurons of block {block} must lie in 0..{n_neurons - 1}, "
+                             f"got {sorted(indices)}")
         survives[block, indices] = True
     return survives
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.forward import CleanPass
+from neuronpath_core.found_paths import wide
 from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons
@@ -63,9 +64,17 @@ def joint_attribution_score(
     ranked = target.check_neurons(neurons, len(images))
     alphas, weights = placed_rule(target, quadrature, steps, nodes)
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)),
-                                   lambda chosen: _joint_score(
-target, images[chosen], labels[chosen], ranked[chosen], alphas, weights), side_by_side=True))
+        return torch.cat(
+            in_chunks(
+                target,
+                len(images),
+                lambda: images_at_once(target, len(alphas)),
+                lambda chosen: _joint_score(
+                    target, images[chosen], labels[chosen], ranked[chosen], alphas, weights
+                ),
+                side_by_side=True,
+            )
+        )
 
 
 def _joint_score(target, images, labels, ranked, alphas, weights):
@@ -172,8 +181,9 @@ def complete_attribution(
             members = target.layers[block].members(ranked[chosen, block])
             held[block] = value.scatter(2, members[:, None].expand(-1, value.shape[1], -1), 0.0)
         zeroed = target.run(clean.streams[0], 0, target.n_blocks, held, pooled=True)
-        return target.probability(clean.streams[-1],
-                                  labels[chosen]) - target.probability(zeroed, labels[chosen])
+        before, after = (target.probability(stream, labels[chosen]).to(wide(target))
+                         for stream in (clean.streams[-1], zeroed))
+        return before - after
 
     with torch.no_grad():
         return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),

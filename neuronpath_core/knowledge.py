@@ -53,9 +53,17 @@ def knowledge_attribution(
         raise ValueError(f"unknown scaling {scaling!r}; accepted: block, neuron")
     alphas, weights = placed_rule(target, quadrature, steps)
     with activation_gradients(target):
-        return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, len(alphas)),
-                                   lambda chosen: _knowledge(
-target, images[chosen], labels[chosen], alphas, weights, scaling), side_by_side=True))
+        return torch.cat(
+            in_chunks(
+                target,
+                len(images),
+                lambda: images_at_once(target, len(alphas)),
+                lambda chosen: _knowledge(
+                    target, images[chosen], labels[chosen], alphas, weights, scaling
+                ),
+                side_by_side=True,
+            )
+        )
 
 
 def _knowledge(target, images, labels, alphas, weights, scaling):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class BlockForm(Protocol):
     """A block as functions of the stream that enters it; ``parts`` are the modules it stands for.
+
+    Forms that can hold all tokens but the class token have ``keys_values``, ``frozen`` and
+    ``frozen_tangent`` too, as :class:`~neuronpath_core.fast.blocks.PlainBlock` has.
     """
 
     parts: list[nn.Module]
@@ -74,5 +77,5 @@ class Layer:
         return moved, torch.ones_like(moved)
 
     def sizes(self, values: Float[Tensor, "*batch neuron"]) -> Float[Tensor, "*batch unit"]:
-        """How active the units are: a neuron's own value, of several the Euclidean norm."""
+        """How active the units are: the value of a single neuron, the Euclidean norm of several."""
         return values if self.single else values.unflatten(-1, (-1, self.width)).norm(dim=-1)

@@ -36,7 +36,7 @@ class Method:
         key: its name in ``find_paths(method=...)`` and in tables.
         label: its name on pages and in figures.
         rank: ``(target, images, labels, settings)`` to scores ``(batch, layer, neuron)``, of which
-            the largest of each block are the path; layers with fewer neurons end in anything.
+            the largest of each block are the path; a smaller layer's surplus entries are ignored.
         choose: ``(target, images, labels, settings, count)`` to neurons ``(batch, layer, rank)``,
             best first, for what is no score of single neurons. A method has one of the two; those
             that search an integral have neither, the engine finds their paths.
@@ -73,6 +73,7 @@ def register(method: Method) -> Method:
         raise ValueError(f"method {method.key!r} is there already; accepted: a key that is none of "
                          f"{', '.join(METHODS)}")
     if method.searched + (method.rank is not None) + (method.choose is not None) != 1:
-        raise ValueError(f"method {method.key!r} must have one of rank and choose")
+        raise ValueError(f"method {method.key!r} must have exactly one of rank, choose and "
+                         f"searched")
     METHODS[method.key] = method
     return method

@@ -16,7 +16,7 @@ def _check_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> None:
                          f"{probabilities.shape} and {labels.shape}")
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         raise ValueError(f"labels must lie in 0..{probabilities.shape[1] - 1}, for at least one "
-                         f"image")
+                         f"image, got {labels.tolist()[:5]} of {len(labels)}")
 
 
 def correct(probabilities: Float[np.ndarray, "image class"],
@@ -61,9 +61,8 @@ def utilisation_matrix(neurons: Int64[np.ndarray, "image layer"],
         n_neurons: n, neurons per block.
     """
     neurons = np.asarray(neurons)
-    if neurons.ndim not in (2,
-                            3) or len(
-            neurons) == 0 or neurons.min() < 0 or neurons.max() >= n_neurons:
+    shaped = neurons.ndim in (2, 3) and neurons.size > 0
+    if not shaped or neurons.min() < 0 or neurons.max() >= n_neurons:
         raise ValueError(f"neurons must be (image, layer) or (image, layer, rank) with indices in "
                          f"0..{n_neurons - 1}, got shape {neurons.shape}")
     blocks = neurons.reshape(len(neurons), neurons.shape[1],

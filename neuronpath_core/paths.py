@@ -16,7 +16,7 @@ from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.ranking import layer_tops
 from neuronpath_core.scores import METHODS
-from neuronpath_core.settings import SearchSettings
+from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
 from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.target import TargetModel
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # An engine finds the paths of methods that search: (target, images, labels, complete settings,
 # numbers of neurons per block) to one FoundPaths for each number.
 Engine = Callable[[TargetModel, Tensor, Tensor, SearchSettings, Sequence[int]], list[FoundPaths]]
-OF_THE_SETTINGS = "of the settings"  # told from the same text by being this very object
 ENGINES: dict[str, Engine] = {"fast": fast_engine.search, "plain": search.search}
 
 
@@ -37,10 +36,11 @@ class Paths:
     Attributes:
         neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` if several neurons a block
             were asked for.
-        score: ``(batch,)`` joint attribution score of the path, by the rule and in the context it
-            was found with.
-        steps: int64 ``(batch,)`` steps of the rule it was found with; of ``steps="auto"`` how many
-            it took, of steps by block the last, which the score is by.
+        score: ``(batch,)`` joint attribution score of the path. A search by it gives the score in
+            its own context, by its rule at the last block; every other method gives it in full
+            context, by the largest of its rules.
+        steps: int64 ``(batch,)`` steps of the rule at the last block; of ``steps="auto"`` how many
+            it took.
         settings: the complete settings it was found with.
     """
 
@@ -80,7 +80,7 @@ def find_paths(
         method: a key of ``npc.METHODS``; by default that of
             the settings, ``"neuron_path"`` unless they say otherwise.
         settings: ``"published"``, ``"default"``, ``"converged"``, or a
-            :class:`~neuronpath_core.settings.SearchSettings`.
+            :class:`~neuronpath_core.settings.SearchSettings` or a mapping of settings.
         engine: ``"fast"``, or ``"plain"``: the search as :mod:`neuronpath_core.search` writes it,
             one image at a time on the model itself; for ``"joint"`` and ``"literal"`` search in
             full context.

@@ -74,7 +74,7 @@ def placed_rule(target: TargetModel, quadrature: Quadrature, steps: int,
 
 def node_parts(target: TargetModel, images: int, alphas: Tensor,
                weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """A rule in pieces of as many nodes as one chunk holds copies of that many images."""
+    """Split a rule so that each piece, applied to that many images, fits into one chunk."""
     at_once = max(1, copies_at_once(target) // images)
     return zip(alphas.split(at_once), weights.split(at_once), strict=True)
 
@@ -93,7 +93,7 @@ def _condensed(points: np.ndarray, weights: np.ndarray,
     for _ in range(nodes):
         moved = points * basis[-1]
         diagonal.append(basis[-1] @ moved)
-        for _ in range(2):  # once more against rounding, which Lanczos is known for
+        for _ in range(2):  # twice, because Lanczos loses orthogonality to rounding
             for vector in basis:
                 moved = moved - (vector @ moved) * vector
         beside.append(np.linalg.norm(moved))

@@ -23,9 +23,11 @@ def matched_random_paths(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
     neurons: Int64[Tensor, "batch layer"], seed: int = 0
 ) -> Int64[Tensor, "batch layer rank"]:
-    """Random neurons of about the activation of given ones: in every block one of those whose clean
-    activation (summed over the scope's tokens) ranks within n/20 places, at least two, of theirs,
-    and none of the path itself as long as the block has others.
+    """Random neurons with about the same activation as given ones.
+
+    Each is drawn from those neurons of its block whose clean activation, summed over the scope's
+    tokens, ranks within n/20 places (at least two) of the given neuron's. Neurons of the path are
+    drawn only when the block has no others left.
 
     An image's draw depends on the seed and on its pixels alone.
 
@@ -34,10 +36,22 @@ def matched_random_paths(
     """
     ranked = target.check_neurons(neurons, len(images))
     top = ranked.shape[2]
-    order = layer_tops(target,
-                       torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
-                                           lambda chosen: read_activations(
-target, images[chosen]).sum(2))), target.n_neurons)[0].cpu().numpy()
+    order = (
+        layer_tops(
+            target,
+            torch.cat(
+                in_chunks(
+                    target,
+                    len(images),
+                    lambda: images_at_once(target, 1),
+                    lambda chosen: read_activations(target, images[chosen]).sum(2),
+                )
+            ),
+            target.n_neurons,
+        )[0]
+        .cpu()
+        .numpy()
+    )
     paths = np.empty(tuple(ranked.shape), dtype=np.int64)
     for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64),
                                            ranked.cpu().numpy(), strict=True)):

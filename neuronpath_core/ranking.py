@@ -28,8 +28,8 @@ def chosen_neurons(scores: Float[Tensor, "*batch neuron"],
                    top: int) -> tuple[Int64[Tensor, "*batch rank"], Float[Tensor, "*batch"]]:
     r""":func:`top_neurons`, and how clearly they were chosen:
     :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`, between the last that was taken and the first that
-    was not; infinite where every neuron is taken.  Scores that are :math:`-\infty` are of neurons
-    that a layer does not have."""
+    was not; infinite where every neuron is taken.  A score of :math:`-\infty` marks a neuron
+    that the layer does not have."""
     ranked = top_neurons(scores, top + 1)  # as many as there are
     return ranked[..., :top], score_gap(scores, ranked[..., top - 1:])
 

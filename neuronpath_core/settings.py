@@ -17,6 +17,7 @@ from neuronpath_core.target import TargetModel
 Search = Literal["joint", "literal", "beam"]
 SEARCHES = ("joint", "literal", "beam")
 PUBLISHED_STEPS = 20
+OF_THE_SETTINGS = "of the settings"  # told from the same text by being this very object
 DEFAULT_WIDTH = 4
 GAUSS_STEPS = {"full": 3, "frozen": 4, "mixed": 4}
 # Gauss-Legendre nodes block by block, the last for all that follow: while the first block's neurons
@@ -47,7 +48,7 @@ class SearchSettings:
       where the model allows it, Gauss-Legendre nodes by block;
     * ``"converged"``, full context with so many nodes that more change no path.
 
-    A combination that is none of them is as good as any; ``repr`` prints it whole.
+    Any other combination is just as valid; ``repr`` prints every setting.
 
     Attributes:
         method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by
@@ -65,7 +66,8 @@ class SearchSettings:
             where the model classifies from its class token and consists of timm's plain blocks,
             else full.
         quadrature: the rule of all integrals, those of the score included.
-        steps: of the rule. Several are of one block after the other, the last of all that follow.
+        steps: steps of the rule. A list gives them block by block; its last entry holds for all
+            later blocks.
             ``None`` takes 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of
             ``"gauss-legendre"`` 12, 6, 4 and 2 in full context, else 8 and 4. ``"auto"`` adds
             steps, image by image, until two rules in a row give the same path. The score is by the
@@ -107,13 +109,13 @@ class SearchSettings:
         if isinstance(settings, str):
             if settings not in PRESETS:
                 raise ValueError(f"unknown settings {settings!r}; accepted: {', '.join(PRESETS)}, "
-                                 "or SearchSettings")
+                                 "SearchSettings, or a mapping of settings")
             settings = PRESETS[settings]
         elif isinstance(settings, SearchSettings):
             settings = asdict(settings)
         elif not isinstance(settings, Mapping):
-            raise ValueError(f"settings cannot be {settings!r}; accepted: {', '.join(PRESETS)}, or "
-                             "SearchSettings")
+            raise ValueError(f"settings cannot be {settings!r}; accepted: {', '.join(PRESETS)}, "
+                             "SearchSettings, or a mapping of settings")
         wanted, known = {**settings, **overrides}, [field.name for field in fields(cls)]
         if unknown := set(wanted) - set(known):
             raise ValueError(f"unknown settings {', '.join(sorted(map(str, unknown)))}; accepted: "

@@ -28,16 +28,17 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 Scope = Literal["auto", "cls", "patch"]
-# Where blocks written out as functions are found. The core asks by name and imports no room: a
-# block without such a form is run by its own module, with the same numbers.
+# The module that writes blocks out as functions. The core looks it up by name and does not import
+# it at the top; a block without such a form is run by its own module, with the same numbers.
 WRITTEN_OUT = "neuronpath_core.fast.blocks"
 
 
 class TargetModel(Checked):
     """A vision Transformer of a known family, seen as layers of FFN neurons.
 
-    The model itself is neither copied nor changed, but for eval mode: dropout would make an
-    attribution random. Everything is computed in the model's own dtype and on its device.
+    The model is not copied, and only its mode changes: it is put in eval mode, because dropout
+    would make an attribution random. Everything is computed in the model's own dtype and on its
+    device.
 
     Args:
         model: a network of a registered family, see :mod:`~neuronpath_core.families`.
@@ -48,8 +49,8 @@ class TargetModel(Checked):
     Attributes:
         layers: what each layer of a path is, see :class:`~neuronpath_core.layers.Layer`.
         n_classes: C.
-        n_tokens: tokens of an image; where the image size is dynamic, of the batch that was checked
-            last.
+        n_tokens: tokens per image; if the image size is dynamic, those of the last batch that was
+            checked.
         scope: ``"cls"`` or ``"patch"``.
         tokens: slice of the token axis that the scope covers.
 
@@ -179,7 +180,7 @@ class TargetModel(Checked):
         block, known = self.model.blocks[index], self._forms.get(index)
         if known is not None and known.parts == list(block.modules()):
             return None if is_touched(known.parts) else known
-        # asked again each time that it is not: a hook may go, a part may be replaced
+        # no valid form: look again on every call, as a hook may go or a part may be replaced
         self._forms.pop(index, None)
         if (form := self.written(block)) is not None:
             self._forms[index] = form
@@ -219,8 +220,8 @@ class TargetModel(Checked):
     ) -> Float[Tensor, "batch"]:
         """F_x: the softmax probability of each image's label, from the last residual stream.
 
-        Of a distilled model, which has two heads, the softmax of the mean of their logits: timm's
-        answer in eval mode.
+        A distilled model has two heads; as in timm's eval mode, the softmax is taken of the mean of
+        their logits.
         """
         logits = self.family.logits(self.model, stream)
         # in double precision: where F is almost 1 its gradient is that of 1 - F, of which single

@@ -13,6 +13,8 @@ from neuronpath_core.target import TargetModel
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
+    from neuronpath_core.forward import CleanPass
+
 Context = Literal["auto", "full", "frozen", "mixed"]
 CONTEXTS = ("auto", "full", "frozen", "mixed")
 

@@ -22,9 +22,9 @@ class Found:
         score: ``(batch,)``, the joint attribution score or the complete attribution of the paths.
         gaps: ``(batch, choice)``, of every block :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`,
             between the last neuron that was taken and the first that was not: what rounding would
-            have to bridge to change the choice.  Infinite where every neuron is taken.  Of
-            ``"beam"`` those of all that it compares: proposed neurons, kept partial paths and final
-            scores with those that were not.
+            have to bridge to change the choice.  Infinite where every neuron is taken.  For
+            ``"beam"`` there is one for each of its choices (proposed neurons, kept partial paths,
+            final scores), between what was kept and what was not.
     """
 
     neurons: Int64[Tensor, "batch layer rank"]

@@ -54,7 +54,7 @@ class SearchWorker:
         return self.search
 
     def search(self, rows: range) -> pd.DataFrame:
-        """The tables of these images' paths, one for each of ``tops`` below another."""
+        """The paths of these images: one table for each of ``tops``, stacked in that order."""
         images = self.images.select(torch.arange(rows.start, rows.stop))
         settings = {name: value for name, value in self.manifest["arguments"].items()
                     if name != "top"}
@@ -118,8 +118,11 @@ def table_manifest(study: Study, model: str, images: ImageSet, arguments: dict) 
 
 def _searched(study: Study, model: str, images: ImageSet, manifest: dict, pending: list[range],
               others: Tables) -> Iterator[tuple[range, pd.DataFrame]]:
-    """Parts of one table; those of other numbers of neurons, which cost less on the way, go to the
-    store as they come."""
+    """Yield the parts of one table.
+
+    The tables for other numbers of neurons cost less when searched along with it; their parts are
+    stored as they come.
+    """
     arguments, done = manifest["arguments"], len(images) - sum(map(len, pending))
     engine, options = study.searchers()
     worker = SearchWorker(study, model, images, manifest, [arguments["top"], *others])

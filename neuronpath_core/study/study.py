@@ -21,7 +21,7 @@ from neuronpath_core.interventions import class_probabilities, edited_probabilit
 from neuronpath_core.models import build
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.paths import Paths
-from neuronpath_core.settings import SearchSettings
+from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
 from neuronpath_core.study.engines.choice import chosen_engine
 from neuronpath_core.study.path_tables import IMAGES_PER_PART, paths_by_top
 from neuronpath_core.study.profiles import (
@@ -52,15 +52,12 @@ class Study:
         memory_budget: of :func:`~neuronpath_core.paths.find_paths`.
         engine: ``"local"`` or ``"ray"``, see :mod:`~neuronpath_core.study.engines.run`; by default
             what ``NEURONPATH_ENGINE`` names, else local.
-        draft: of :func:`~neuronpath_core.paths.find_paths`, where a search does not say: in single
-            precision first, which in double precision makes the paths twice as fast and leaves them
-            the same.
-        workers: of Ray; by default what ``NEURONPATH_WORKERS`` says, else as many as there is room
-            for.
+        draft: of :func:`~neuronpath_core.paths.find_paths` with default settings: in single
+            precision first, twice as fast, which leaves paths of double precision the same.
+        workers: of Ray; by default ``NEURONPATH_WORKERS``, else as many as there is room for.
 
     Raises:
-        ValueError: unknown profile, device, dtype or engine, or a budget that is no amount of
-            memory.
+        ValueError: unknown profile, device, dtype or engine, or no amount of memory.
     """
 
     profile: str = DEFAULT_PROFILE
@@ -104,7 +101,7 @@ class Study:
 
     @cached_property
     def held_out(self) -> ImageSet:
-        """The images that no model was trained on; the training images are not loaded for it."""
+        """The images that no model was trained on, loaded without the training images."""
         return self._part("held_out")
 
     def _part(self, part: str) -> ImageSet:
@@ -113,18 +110,17 @@ class Study:
 
     @property
     def model_names(self) -> list[str]:
-        """The profile's models, in its order, without their variants."""
+        """The profile's models, without their variants."""
         return list(self.settings["models"])
 
     @cached_property
     def entries(self) -> dict[str, dict]:
-        """Every model and variant with what it is built from; see
-        :func:`~neuronpath_core.study.profiles.model_entries`."""
+        """Every model and variant with what it is built from."""
         return model_entries(self.settings)
 
     def variants(self, model: str) -> list[str]:
-        """Names of a model's replicas (other seeds of training) and checkpoints (earlier epochs of
-        the same training); they serve as model names.
+        """Names of a model's replicas (other seeds) and checkpoints (earlier epochs); they serve as
+        model names.
 
         Raises:
             ValueError: the profile has no such model.
@@ -159,9 +155,10 @@ class Study:
 
     def check_models(self, names: list[str]) -> list[str]:
         """The names, at least one, of models or variants; else ``ValueError``."""
-        if not names or not set(names) <= set(self.entries):
-            raise ValueError(f"unknown models {names!r}; accepted: one or more of "
-                             f"{', '.join(self.entries)}")
+        unknown = [name for name in names if name not in self.entries]
+        if unknown or not names:
+            raise ValueError(f"unknown models {unknown}; accepted: one or "
+                             f"more of {', '.join(self.entries)}")
         return list(names)
 
     def images(self, count: int, seed: int = 0) -> ImageSet:
@@ -194,8 +191,8 @@ class Study:
 
     def batches(self, images: ImageSet, model: str,
                 size: int = IMAGES_PER_PART) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """``(places, images, labels)`` of as many images at a time, as of :meth:`batch`; files are
-        read ahead by one."""
+        """Yield ``(place, images, labels)`` for ``size`` images at a time, as :meth:`batch` gives
+        them; image files are read one batch ahead."""
         places = [slice(start, min(start + size, len(images)))
                   for start in range(0, len(images), size)]
         if isinstance(images, FileImages):
@@ -212,35 +209,38 @@ class Study:
     def _read(self, images: ImageSet, place: slice, model: str) -> ImageSet:
         return self.loaded(images.select(torch.arange(place.start, place.stop)), model)
 
-    def paths(self, model: str, images: ImageSet, method: str = "neuron_path", **settings) -> Paths:
+    def paths(self, model: str, images: ImageSet, method: str = OF_THE_SETTINGS,
+              settings: str | SearchSettings = "default", **overrides) -> Paths:
         """Paths of these images, from the store if they were found before with exactly these
-        settings, else searched.
+        settings, else searched; on the CPU.
 
-        Settings and errors are those of :func:`~neuronpath_core.paths.find_paths`; results are on
-        the CPU.
+        Settings and errors are those of :func:`~neuronpath_core.paths.find_paths`. The default ones
+        search with the study's own ``draft``.
         """
-        return self.paths_by_top(model, images, [settings.pop("top", None)], method, **settings)[0]
+        top = SearchSettings.of(settings, **overrides).top
+        return self.paths_by_top(model, images, [top], method, settings, **overrides)[0]
 
     def paths_by_top(self, model: str, images: ImageSet, tops: Sequence[int | None],
-                     method: str = "neuron_path", **settings) -> list[Paths]:
+                     method: str = OF_THE_SETTINGS, settings: str | SearchSettings = "default",
+                     **overrides) -> list[Paths]:
         """:meth:`paths` for several numbers of neurons per block, in order: each a table of its own
         in the store, those that are not there searched together
         (:func:`~neuronpath_core.paths.find_paths_by_top`)."""
         target = self.target(model)
         if isinstance(images, FileImages):
             check_classes(images, target.n_classes, model)
-        settings = {"draft": self.draft} | settings
+        own: dict = {"draft": self.draft} if settings == "default" else {}
+        named = {} if method is OF_THE_SETTINGS else {"method": method}
+        every = SearchSettings.of(settings, **own | overrides | named)
         return paths_by_top(self, model, images,
-                            [SearchSettings.of(method=method, **settings, top=top).complete(target)
-                             .as_dict() for top in tops])
+                            [every.but(top=top).complete(target).as_dict() for top in tops])
 
     def probabilities(self, model: str, images: ImageSet, paths: Paths | None = None,
                       operation: str | float = "remove") -> np.ndarray:
         """Softmax probabilities ``(image, class)``: clean, or with each image's own path edited."""
         target, found = self.target(model), []
         if paths is not None and len(paths) != len(images):
-            raise ValueError(f"paths are of {len(paths)} images, the set has {len(images)}; "
-                             f"accepted: one path an image")
+            raise ValueError(f"{len(paths)} paths of {len(images)} images; accepted: one an image")
         for place, pictures, _ in self.batches(images, model, IMAGES_AT_ONCE):
             if paths is None:
                 found.append(class_probabilities(target, pictures))

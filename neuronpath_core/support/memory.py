@@ -29,6 +29,7 @@ Part = TypeVar("Part")
 class Sized(Protocol):
     """What is computed with, as far as memory is concerned: a model seen as layers of neurons."""
 
+    model: torch.nn.Module
     dtype: torch.dtype
     device: torch.device
     n_blocks: int

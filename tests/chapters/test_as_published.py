@@ -27,11 +27,17 @@ def make(root, **changes) -> Study:
     """A study of two small networks with sizeable weights, "one-32" (class token) and "two"
     (averaging)."""
     sizes = {**LARGER, **changes}
-    profile = {**small_study.PROFILE, "dataset": {**small_study.PROFILE["dataset"],
-                                                  "image_size": sizes["img_size"]}, "models": {
-"one-32": {"architecture": sizes, "weights": "data/weights/one-32.safetensors"},
-"two": {"architecture": {**sizes, "global_pool": "avg"},
-        "weights": "data/weights/two.safetensors"}}}
+    profile = {
+        **small_study.PROFILE,
+        "dataset": {**small_study.PROFILE["dataset"], "image_size": sizes["img_size"]},
+        "models": {
+            "one-32": {"architecture": sizes, "weights": "data/weights/one-32.safetensors"},
+            "two": {
+                "architecture": {**sizes, "global_pool": "avg"},
+                "weights": "data/weights/two.safetensors",
+            },
+        },
+    }
     (root / "neuronpath_core").mkdir(parents=True)
     small_study.write_profile(root, profile)
     for seed, (name, entry) in enumerate(profile["models"].items()):

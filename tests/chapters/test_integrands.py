@@ -69,9 +69,13 @@ def test_curvature_of_a_parabola(tmp_path, monkeypatch):
     r"""Of :math:`1 + 2\alpha + 6\alpha^2` the second Legendre polynomial, once, is what no straight
     line has: of norm :math:`1/\sqrt 5`, the mean being 4."""
     study = Study(root=small_study.make_study(tmp_path))
-    monkeypatch.setattr(integrands, "path_integrand", lambda target, images, labels, neurons,
-                        alphas: (1 + 2 * alphas + 6 * alphas**2).expand(
-len(images), target.n_blocks, -1))
+    monkeypatch.setattr(
+        integrands,
+        "path_integrand",
+        lambda target, images, labels, neurons, alphas: (1 + 2 * alphas + 6 * alphas**2).expand(
+            len(images), target.n_blocks, -1
+        ),
+    )
     table = integrands.integrand_curvature(study, ["one"], study.images(10), steps=4)
     np.testing.assert_allclose(table["curvature"], 1 / 5**0.5 / 4, rtol=1e-12)
 

@@ -464,6 +464,16 @@ def test_results_follow_the_dtype(scope):
                                    atol=1e-5 * float(double[key].abs().max()))
 
 
+def test_complete_attribution_of_a_narrow_dtype_is_in_single_precision():
+    """By a rule and exactly alike."""
+    target = npc.TargetModel(helpers.small_vit(13).to(torch.bfloat16))
+    images, labels = helpers.small_batch(3, 14)
+    neurons = random_neurons(target, 3)
+    for rule in (None, "left"):
+        assert npc.complete_attribution(target, images.bfloat16(), labels, neurons,
+                                        rule).dtype == torch.float32
+
+
 def test_nothing_is_left_behind():
     model = helpers.small_vit(13)
     for number, parameter in enumerate(model.parameters()):

@@ -1040,7 +1040,7 @@ def test_a_score_from_outside_is_found_by():
         helpers.refused(lambda: npc.register(npc.Method("least", "Again", rank=least)),
                         "method 'least' is there already; accepted: a key that is none of")
         helpers.refused(lambda: npc.register(npc.Method("nothing", "Nothing")),
-                        "method 'nothing' must have one of rank and choose")
+                        "method 'nothing' must have exactly one of rank, choose and searched")
     finally:
         del npc.METHODS["least"]
 

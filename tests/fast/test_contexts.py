@@ -15,15 +15,16 @@ from neuronpath_core.fast.integral import integral
 from neuronpath_core.forward import CleanPass
 from tests import helpers, twins
 
-NETWORKS = {name: helpers.NETWORKS[name][0]
-            for name in ("cls", "cls-unfused", "cls-layerscale-qknorm",
-                         "cls-registers-prenorm")} | {
-"deep": {"depth": 5},
-"one block": {"depth": 1},
-"relu": {"act_layer": nn.ReLU},
-"tanh gelu": {"act_layer": functools.partial(nn.GELU, approximate="tanh")},
-"embed apart": {"no_embed_class": True},
-"no bias": {"qkv_bias": False, "proj_bias": False},
+NETWORKS = {
+    name: helpers.NETWORKS[name][0]
+    for name in ("cls", "cls-unfused", "cls-layerscale-qknorm", "cls-registers-prenorm")
+} | {
+    "deep": {"depth": 5},
+    "one block": {"depth": 1},
+    "relu": {"act_layer": nn.ReLU},
+    "tanh gelu": {"act_layer": functools.partial(nn.GELU, approximate="tanh")},
+    "embed apart": {"no_embed_class": True},
+    "no bias": {"qkv_bias": False, "proj_bias": False},
 }
 
 

@@ -188,9 +188,10 @@ def test_class_violins(models, label):
 def test_the_violins_of_many_blocks_are_labelled_with_their_own_numbers():
     table = small.class_paths(("a",), 24)
     axis, = panels(figures.class_violins(table, 0, "x", {"a": 6}))
-    assert [(place, label.get_text()) for place,
-            label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)] == [
-(block - 1, str(block)) for block in range(2, 25, 2)]
+    assert [
+        (place, label.get_text())
+        for place, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+    ] == [(block - 1, str(block)) for block in range(2, 25, 2)]
     dashed, = (line for line in axis.lines if line.get_linestyle() == "--")
     assert dashed.get_ydata().tolist() == modal_neurons(table, "a", 0)
 

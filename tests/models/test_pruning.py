@@ -584,10 +584,20 @@ def test_leak_rates_by_hand():
 @pytest.fixture(scope="module")
 def compared():
     images, labels = helpers.small_batch(30, 95)
-    return image_set(labels,
-                     images), study_of(helpers.small_vit(94)), comparison.pruning_comparison(
-study_of(helpers.small_vit(94)), "small", image_set(labels, images), [2, 16], splits=2, share=0.5,
-seed=3, steps=2)
+    return (
+        image_set(labels, images),
+        study_of(helpers.small_vit(94)),
+        comparison.pruning_comparison(
+            study_of(helpers.small_vit(94)),
+            "small",
+            image_set(labels, images),
+            [2, 16],
+            splits=2,
+            share=0.5,
+            seed=3,
+            steps=2,
+        ),
+    )
 
 
 def test_every_cell_is_measured_on_every_test_image(compared):

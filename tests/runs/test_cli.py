@@ -645,10 +645,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 @needs_proc
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize(("number", "signals"), [
-    (signal.SIGTERM, in_the_background), (signal.SIGKILL, in_the_background),
-    (signal.SIGHUP, in_the_foreground), (signal.SIGKILL, in_the_foreground)])
+@pytest.mark.parametrize(("number", "signals", "jobs"), [
+    (signal.SIGTERM, in_the_background, "1"), (signal.SIGTERM, in_the_background, "2"),
+    (signal.SIGKILL, in_the_background, "2"), (signal.SIGKILL, in_the_foreground, "1"),
+    (signal.SIGHUP, in_the_foreground, "2")])
 def test_nothing_is_left_of_a_command_that_is_ended(root, temporary, jobs, number, signals):
     """Neither processes nor files. In the background a terminal that closes or is interrupted ends
     nothing."""

@@ -130,9 +130,11 @@ def direct(root, model, identities, published=False):
     if model in ("ViT-B-32", "ViT-L-32"):
         state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], [4, 4], num_prefix_tokens=1)
     network.load_state_dict(state, strict=True)
-    settings = {"crop_pct": 1.0, "crop_mode": "squash",
-                "interpolation": "bilinear"} if published else {
-"crop_pct": CROP[model], "crop_mode": "center", "interpolation": "bicubic"}
+    settings = (
+        {"crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bilinear"}
+        if published
+        else {"crop_pct": CROP[model], "crop_mode": "center", "interpolation": "bicubic"}
+    )
     mean, deviation = CHANNELS if published else (mean, deviation)
     transform = create_transform((3, 32, 32), is_training=False, mean=tuple(mean),
                                  std=tuple(deviation), **settings)
@@ -147,9 +149,9 @@ def direct(root, model, identities, published=False):
 @pytest.mark.parametrize("model", FILES)
 def test_a_stored_table_is_what_timm_pillow_and_the_library_give_by_hand(root, model):
     table, manifest = published_table(root, model)
-    assert {key: manifest["arguments"][key] for key in ("context", "quadrature", "steps",
-                                                        "top")} == {
-"context": "full", "quadrature": "left", "steps": 2, "top": None}
+    assert {
+        key: manifest["arguments"][key] for key in ("context", "quadrature", "steps", "top")
+    } == {"context": "full", "quadrature": "left", "steps": 2, "top": None}
     target, pictures, labels = direct(root, model, table["image"])
     assert torch.equal(labels,
                        torch.from_numpy(table["label"].to_numpy(copy=True))) and labels.unique(

@@ -258,10 +258,15 @@ def test_the_papers_models_are_those_that_the_profile_says():
 
 def test_what_is_known_of_the_files_is_in_the_profile():
     models = load_profile("imagenet", ROOT)["models"]
-    assert {name: (spec.get("sha256_prefix"), spec.get("md5_prefix"), spec.get("format")) for name,
-            spec in models.items()} == {
-"ViT-B-16": (None, None, None), "ViT-B-32": ("830016f5", None, None),
-"ViT-L-32": (None, None, None), "MAE-B-16": (None, "1b25e9", "mae")}
+    assert {
+        name: (spec.get("sha256_prefix"), spec.get("md5_prefix"), spec.get("format"))
+        for name, spec in models.items()
+    } == {
+        "ViT-B-16": (None, None, None),
+        "ViT-B-32": ("830016f5", None, None),
+        "ViT-L-32": (None, None, None),
+        "MAE-B-16": (None, "1b25e9", "mae"),
+    }
     for name, spec in models.items():
         assert spec["bytes"] > 3e8, name
         assert bool(spec.get("pretrained")) != {"weights", "url"}.issubset(spec), name

@@ -643,3 +643,20 @@ def test_the_small_networks_are_built_as_the_profile_says(small):
     for name, spec in small.settings["models"].items():
         assert [*build_model(spec).state_dict()] == [*small.target(name).model.state_dict()]
     assert [small.target(name).scope for name in small.model_names] == ["cls", "patch"]
+
+
+def test_a_preset_or_a_record_is_searched_as_find_paths_does(small):
+    """The study's draft and the default method are not put over what the settings say."""
+    images = small.images(10)
+    batch = (small.target("one"), *small.batch(images, "one"))
+    for settings in ("published", "converged", npc.SearchSettings(method="knowledge", top=2)):
+        found = small.paths("one", images, settings=settings)
+        expected = npc.find_paths(*batch, settings=settings)
+        assert torch.equal(found.neurons, expected.neurons)
+        assert torch.equal(found.score, expected.score)
+    manifests = [json.loads(path.read_text())["computed_from"]["arguments"]
+                 for path in small.results_folder.rglob("manifest.json")]
+    assert {each["method"] for each in manifests} == {"neuron_path", "knowledge"}
+    assert [each["draft"] for each in manifests] == [None] * 3
+    overridden = small.paths("one", images, settings="published", method="activation", top=1)
+    assert overridden.neurons.shape == (10, 3, 1)

@@ -103,10 +103,21 @@ def full_scale(root: Path, profile: str, count: int = 50_000,
 def scale_table(table: pd.DataFrame) -> pd.DataFrame:
     """:func:`full_scale`, for reading."""
     hours = [name for name in table if name.startswith("hours")]
-    return table.assign(each=table["each"].round(2), megabytes=table["megabytes"].round(1),
-                        **{name: table[name].round(2) for name in hours}).rename(columns={
-"each": "10¹² operations an image", **{name: f"{name}·10¹² a second" for name in hours},
-"megabytes": "tables, MB"}).set_index(["model", "wanted"])
+    return (
+        table.assign(
+            each=table["each"].round(2),
+            megabytes=table["megabytes"].round(1),
+            **{name: table[name].round(2) for name in hours},
+        )
+        .rename(
+            columns={
+                "each": "10¹² operations an image",
+                **{name: f"{name}·10¹² a second" for name in hours},
+                "megabytes": "tables, MB",
+            }
+        )
+        .set_index(["model", "wanted"])
+    )
 
 
 def numbers(counted: pd.DataFrame, store: Mapping, workers: Mapping) -> dict[str, str]:

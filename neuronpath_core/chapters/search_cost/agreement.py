@@ -64,9 +64,13 @@ def _evaluations(settings: dict, found: Paths, blocks: int) -> float:
         # every number of steps up to the one that settled was tried
         tried = torch.tensor([sum(steps for steps in AUTO_STEPS if steps <= taken)
                               for taken in found.steps.tolist()], dtype=torch.float64)
-        return tried.mean().item() if settings["context"] == "full" else _mean_by_block(
-            settings["exact_steps"], blocks) * sum(
-steps <= taken for taken in found.steps.tolist() for steps in AUTO_STEPS) / len(found)
+        return (
+            tried.mean().item()
+            if settings["context"] == "full"
+            else _mean_by_block(settings["exact_steps"], blocks)
+            * sum(steps <= taken for taken in found.steps.tolist() for steps in AUTO_STEPS)
+            / len(found)
+        )
     return _mean_by_block(settings["exact_steps"] if settings["context"] == "mixed"
                           else settings["nodes"] or settings["steps"], blocks)
 

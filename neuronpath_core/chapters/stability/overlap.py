@@ -154,14 +154,35 @@ def overlap_text(summary: pd.DataFrame, by: Sequence[str] = ("data", "model", "c
     and before the verdict the columns ``more``."""
     leads = summary[["lead", "lead_low", "lead_high"]].set_axis(["value", "low", "high"],
                                                                 axis=1).to_dict("records")
-    return summary.assign(**{
-        "found again": [report.interval_text(row, signed=False)
-                        for row in summary.to_dict("records")],
-        "lead": [report.interval_text(row) for row in leads]
-    }).rename(columns={"paths": "whole paths", "same_class": "another image of the class",
-                       "other_class": "another class"}).set_index(list(by))[[
-"found again", "whole paths", "another image of the class", "another class", "lead", *more,
-"verdict"]].round(2)
+    return (
+        summary.assign(
+            **{
+                "found again": [
+                    report.interval_text(row, signed=False) for row in summary.to_dict("records")
+                ],
+                "lead": [report.interval_text(row) for row in leads],
+            }
+        )
+        .rename(
+            columns={
+                "paths": "whole paths",
+                "same_class": "another image of the class",
+                "other_class": "another class",
+            }
+        )
+        .set_index(list(by))[
+            [
+                "found again",
+                "whole paths",
+                "another image of the class",
+                "another class",
+                "lead",
+                *more,
+                "verdict",
+            ]
+        ]
+        .round(2)
+    )
 
 
 def block_overlaps(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
