@@ -245,7 +245,7 @@ def test_knowledge_attribution_alone_passes_the_blocks_as_often_as_the_formula_s
     images, labels = helpers.small_batch(3, 8)
     with monkeypatch.context() as patched:
         watch = Watch(patched)
-        npc.attribution.knowledge_attribution(target, images, labels, "gauss-legendre", 4)
+        npc.knowledge_attribution(target, images, labels, "gauss-legendre", 4)
     watch.agrees(passes.knowledge_passes(target, 4), 3)
 
 
