@@ -4,6 +4,7 @@ the packages."""
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,12 @@ def code_fingerprint(package: Path = PACKAGE) -> str:
     """SHA-256 over the sources of the library in this folder that decide the numbers, without
     comments and docstrings."""
     return fingerprint(closure(NUMERIC_MODULES, package), package)
+
+
+@cache
+def own_code() -> str:
+    """:func:`code_fingerprint` of the library that runs, read once in a process."""
+    return code_fingerprint()
 
 
 def weights_sha256(target: TargetModel) -> str:

@@ -22,7 +22,7 @@ from neuronpath_core.study.engines import run as engines
 from neuronpath_core.study.identity import (
     PACKAGES,
     PICTURE_PACKAGES,
-    code_fingerprint,
+    own_code,
     weights_sha256,
 )
 from neuronpath_core.study.store import tables as store
@@ -110,7 +110,7 @@ def table_manifest(study: Study, model: str, images: ImageSet, arguments: dict) 
         "images": images.sha256(), "preprocessing": study.preprocessing(model) if files else None,
         "arguments": arguments, "dtype": study.dtype,
         "device": build.parse_device(study.device).type,
-        "code": code_fingerprint(),
+        "code": own_code(),
         **{package: version(package)
            for package in (*PACKAGES, *(PICTURE_PACKAGES if files else ()))},
     }

@@ -530,7 +530,7 @@ def test_other_images_models_precisions_and_labels_are_a_new_search(small, searc
 def test_other_code_is_a_new_search(small, searches, monkeypatch):
     images = small.images(10)
     small.paths("one", images, **BASE)
-    monkeypatch.setattr(path_tables, "code_fingerprint", lambda: "another version")
+    monkeypatch.setattr(path_tables, "own_code", lambda: "another version")
     small.paths("one", images, **BASE)
     assert len(searches) == 2
 
