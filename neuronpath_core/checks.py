@@ -6,7 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from neuronpath_core.model_state import ModelState
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -15,21 +17,86 @@ if TYPE_CHECKING:
 class Checked:
     """The checks of a :class:`~neuronpath_core.target.TargetModel`, which inherits them."""
 
+    def check_mode(self) -> None:
+        """Raise ``ValueError`` if any part of the model is in training mode."""
+        if any(module.training for module in self.model.modules()):
+            name = next(name for name, module in self.model.named_modules() if module.training)
+            raise ValueError(f"{name or 'the model'} is in training mode, in which a pass may be "
+                             "random; accepted: model.eval()")
+
     def check_weights(self) -> None:
-        """Raise ``ValueError`` naming the first parameter that is not finite, or if the head has
-        become one of another kind or number of classes."""
-        for name, parameter in self.model.named_parameters():
-            if not parameter.is_meta and not torch.isfinite(parameter).all():
-                raise ValueError(f"the model's weights are not finite: {name}; accepted: finite "
-                                 f"weights")
+        """Raise ``ValueError`` unless the model is such that an attribution is defined, and still
+        has the blocks and the head with which this was made.
+
+        What was found of it is forgotten if anything about it has changed.
+        """
+        if self.is_draft:  # nobody else can change it
+            return
+        self.check_mode()
+        if torch.is_autocast_enabled(self.device.type):
+            raise ValueError("inside torch.autocast attributions would be in another precision "
+                             "than the model's; accepted: outside, or torch.autocast("
+                             f"{self.device.type!r}, enabled=False)")
+        state = ModelState.of(self.model)
+        if state.same(self._state):
+            return
+        self._check_made_of(state)
+        self._state, self._verdict = state, None
+
+    def _check_made_of(self, state: ModelState) -> None:
+        self.check_precision()
+        if not state.finite:
+            for name, tensor in self.model.state_dict(keep_vars=True).items():
+                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                    raise ValueError(f"the model's weights are not finite: {name}; accepted: "
+                                     f"finite weights")
+        self._check_layers()
         if self.family.head_of(self.model) != self._head:
             raise ValueError("the model's head is no longer the one with which the TargetModel "
                              "was made; accepted: a head of the same kind and number of "
                              "classes, of a zero-shot tower inside its zero_shot(...)")
 
+    def check_precision(self) -> None:
+        """Raise ``ValueError`` unless layers that multiply share one floating-point type and one
+        device, with dense weights that have values."""
+        first = self.family.first_weight(self.model)
+        for name, module in self.model.named_modules():
+            weight = getattr(module, "weight", None) if isinstance(
+                module, (nn.Linear, nn.Conv2d)) else None
+            if not isinstance(weight, Tensor):
+                continue
+            if weight.layout != torch.strided or weight.is_inference():
+                found = ("made in torch.inference_mode()" if weight.is_inference() else
+                         f"of layout {weight.layout}")
+                raise ValueError(f"{name}.weight is {found}; accepted: ordinary dense weights")
+            other = weight.is_floating_point() and weight.dtype != first.dtype
+            if other or weight.device != first.device:
+                raise ValueError(f"{name}.weight is {weight.dtype} on {weight.device}, the "
+                                 f"patch embedding {first.dtype} on {first.device}; accepted: "
+                                 "one precision and one device, as of model.to(...)")
+
+    def _check_layers(self) -> None:
+        """Raise ``ValueError`` unless every layer has a module and neurons of its own."""
+        sites = [self.site(index) for index in range(self.n_blocks)
+                 ] if len(self.model.blocks) > self.layers[-1].block else []
+        if [site.in_features for site in sites] != [layer.units * layer.width
+                                                    for layer in self.layers]:
+            raise ValueError("the model's blocks are no longer those with which the TargetModel "
+                             "was made; accepted: the same number of blocks and neurons")
+        if len({id(site) for site in sites}) < len(sites):
+            names = [layer.name for layer, site in zip(self.layers, sites, strict=True)
+                     if sum(each is site for each in sites) > 1]
+            raise ValueError(f"{', '.join(names)} share one module, so that an edit of one would "
+                             "edit all; accepted: modules of their own, as by copy.deepcopy of "
+                             "each block")
+
     def check_images(self, images: Tensor) -> None:
         """Raise ``ValueError`` unless images are of the shape, type and range that this model
-        accepts."""
+        accepts, and the model is the one that :meth:`check_weights` accepts.
+
+        The model is held against itself on them if it has changed.
+        """
+        self.check_weights()
         channels = self.family.first_weight(self.model).shape[1]
         pictures = isinstance(images, Tensor) and images.ndim == 4
         size = tuple(images.shape[2:]) if pictures else (0, 0)
@@ -43,14 +110,19 @@ class Checked:
         if images.dtype != self.dtype or images.device != self.device:
             raise ValueError(f"images are {images.dtype} on {images.device}; accepted: the "
                              f"model's {self.dtype} on {self.device}")
+        if images.layout != torch.strided or images.is_inference() or images.is_meta:
+            found = ("made in torch.inference_mode()" if images.is_inference() else
+                     "on the meta device" if images.is_meta else f"of layout {images.layout}")
+            raise ValueError(f"images are {found}; accepted: ordinary dense pixels, as of "
+                             "images.clone()")
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
         self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
+        self.examine(images)
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution
         is defined."""
-        self.check_weights()
         self.check_images(images)
         if not isinstance(labels,
                           Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules import module as modules
+
+from neuronpath_core.model_state import GLOBAL_HOOKS, HOOKS, in_force
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -23,19 +28,36 @@ if TYPE_CHECKING:
 OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
+# forward_ad has one level for all threads
+_FORWARD_MODE = threading.RLock()
+# how often this thread has set edits aside
+_DEPTH = threading.local()
+
+
 def is_touched(parts: Iterable[nn.Module]) -> bool:
-    """Whether a module is hooked, has its ``forward`` replaced, or is in training mode."""
-    return any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks
-               or part._backward_pre_hooks or part.training
-               or "forward" in part.__dict__ for part in parts)
+    """Whether a module is hooked, has its ``forward`` replaced, or is in training mode.
+
+    A hook on all modules touches every one. Edits that another thread has in force do not act here
+    and do not count.
+    """
+    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
+        return True
+    return any(part.training or "forward" in part.__dict__ or is_hooked(part) for part in parts)
+
+
+def is_hooked(part: nn.Module) -> bool:
+    """Whether a hook of a module acts in this thread."""
+    own = part.__dict__
+    return any(own[name] and any(map(in_force, list(own[name].values()))) for name in HOOKS)
 
 
 @contextmanager
 def forward_mode() -> Iterator[None]:
     """Inside, ``forward_ad`` dual tensors carry a derivative along through a whole block of any
-    kind."""
+    kind; one thread at a time."""
     # fused attention kernels have no forward derivative; the plain one has, through its parts
-    with warnings.catch_warnings(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+    with (_FORWARD_MODE, warnings.catch_warnings(), forward_ad.dual_level(),
+          sdpa_kernel(SDPBackend.MATH)):
         # torch's own, on first use
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
         yield
@@ -65,19 +87,57 @@ def hooked(target: TargetModel,
     """Pass what enters ``fc2`` of the given blocks through functions; a returned tensor replaces
     it.
 
-    The hooks are gone when the context is left, whatever happened inside.
+    They act on forward passes of the thread that entered the context, on no other thread's. Inside
+    a compiled model runs uncompiled, because compiled code does not see hooks that came later. The
+    hooks are gone when the context is left, whatever happened inside.
     """
-    def as_hook(function):
-        def hook(_module, inputs):
-            replaced = function(inputs[0])
-            return None if replaced is None else (replaced,)
-        return hook
-
     with ExitStack() as stack:
+        if is_compiled(target.model):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for block, function in functions.items():
-            handle = target.site(block).register_forward_pre_hook(as_hook(function))
+            handle = target.site(block).register_forward_pre_hook(_Hook(function))
             stack.callback(handle.remove)
         yield
+
+
+@contextmanager
+def unedited() -> Iterator[None]:
+    """Inside, edits and readings that are in force in this thread do not act; new ones do."""
+    _DEPTH.value = _depth() + 1
+    try:
+        yield
+    finally:
+        _DEPTH.value -= 1
+
+
+def _depth() -> int:
+    return getattr(_DEPTH, "value", 0)
+
+
+class _Hook:
+    """A function of what enters a module, as a hook that acts in the thread that made it."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor | None]):
+        self.function, self.thread, self.depth = function, threading.get_ident(), _depth()
+
+    def acts_here(self) -> bool:
+        here = threading.get_ident()
+        if here == self.thread:
+            return self.depth >= _depth()
+        # autograd runs checkpointed blocks again in threads of its own
+        return here not in (each.ident for each in threading.enumerate())
+
+    def __call__(self, _module: nn.Module, inputs: tuple) -> tuple | None:
+        replaced = self.function(inputs[0]) if self.acts_here() else None
+        return None if replaced is None else (replaced,)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether a module of the model was compiled, in place or as a wrapper."""
+    if "torch._dynamo" not in sys.modules:
+        return False
+    return any(part._compiled_call_impl is not None or hasattr(part, "_orig_mod")
+               or hasattr(part.forward, "_torchdynamo_orig_callable") for part in model.modules())
 
 
 @contextmanager
@@ -119,10 +179,12 @@ def read_activations(target: TargetModel,
     Raises:
         ValueError: images of another shape, dtype or device than the model's, or non-finite ones.
     """
-    target.check_weights()
     target.check_images(images)
     with torch.no_grad(), reading(target) as store:
         target(images)
+    if silent := [str(block) for block in range(target.n_blocks) if block not in store]:
+        raise ValueError(f"the model ran without its layers {', '.join(silent)}, so that they have "
+                         "no activations; accepted: a model that calls every block's mlp.fc2")
     return target.stacked([target.layers[block].sizes(store[block])
                            for block in range(target.n_blocks)])
 

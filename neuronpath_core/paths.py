@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,8 @@ def find_paths(
     """
     if method is not OF_THE_SETTINGS:
         overrides["method"] = method
+    # the model first: what settings leave open is chosen by it
+    target.check_batch(images, labels)
     complete = SearchSettings.of(settings, **overrides).complete(target)
     return _found(target, images, labels, [complete], engine, memory_budget)[0]
 
@@ -119,6 +122,7 @@ def find_paths_by_top(
     Returns:
         one for each of ``tops``, in order.
     """
+    target.check_batch(images, labels)
     wanted = SearchSettings.of(settings, **overrides)
     complete = [wanted.but(top=top).complete(target) for top in tops]
     return _found(target, images, labels, complete, engine, memory_budget) if complete else []
@@ -129,11 +133,10 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[Sear
     """Paths by settings that differ in their number of neurons per block alone."""
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; accepted: {', '.join(ENGINES)}")
-    target.check_batch(images, labels)
     images, settings, counts = images.detach(), every[0], [each.count for each in every]
     with memory_limit(target, memory_budget):
         if METHODS[settings.method].searched:
-            found = ENGINES[engine](target, images, labels, settings, counts)
+            found = _searched(target, images, labels, settings, counts, engine)
             if settings.method == "complete":  # it was searched by another attribution
                 found = [_scored(target, images, labels, settings, each.neurons, each.steps)
                          for each in found]
@@ -146,6 +149,18 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[Sear
     return [Paths(each.neurons if settings.top is not None else each.neurons[..., 0], each.score,
                   each.steps, settings)
             for settings, each in zip(every, found, strict=True)]
+
+
+def _searched(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
+              counts: list[int], engine: str) -> list[FoundPaths]:
+    """By the engine that was asked for; of a model that is not its blocks put together, by the
+    plain one, which calls it."""
+    if target.differs is not None and engine == "fast":
+        engine, settings = "plain", settings.but(draft=None)
+        warnings.warn(f"the model as it is called is not its blocks put together: {target.differs};"
+                      " engine 'plain' searches it, which calls it and takes many times as long",
+                      RuntimeWarning, stacklevel=4)
+    return ENGINES[engine](target, images, labels, settings, counts)
 
 
 def _chosen(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,

@@ -18,7 +18,7 @@ from timm.layers import Mlp, SwiGLU
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from neuronpath_core.fast.plain import is_plain
+from neuronpath_core.fast.plain import attention_heads, is_plain
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -41,9 +41,13 @@ class PlainBlock:
 
     def __init__(self, block: Block, tokens: slice):
         self.block, self.tokens, self.parts = block, tokens, list(block.modules())
-        self.n_heads = block.attn.num_heads
-        self.width = block.attn.qkv.out_features // 3
-        self.scale = (self.width // self.n_heads) ** -0.5
+        self.heads = attention_heads(block.attn)
+        self.n_heads, self.width, self.scale = self.heads
+
+    def is_current(self) -> bool:
+        """Whether the block still has the parts and heads that this was made of."""
+        return self.parts == list(self.block.modules()) and self.heads == attention_heads(
+            self.block.attn)
 
     # --- the parts ---
 

@@ -113,6 +113,9 @@ def check_frozen(target: TargetModel) -> None:
     if target.scope != "cls" or not target.classifies_alone:
         raise ValueError("context 'frozen' and 'mixed' need scope 'cls' in a model that "
                          "classifies from its class token; accepted here: full")
+    if target.differs is not None:
+        raise ValueError(f"context 'frozen' and 'mixed' need a model that is its blocks put "
+                         f"together: {target.differs}; accepted here: full")
     for index in range(target.n_blocks):
         if target.plain(index) is None:
             raise ValueError(f"context 'frozen' and 'mixed' need timm's plain attention and FFN "

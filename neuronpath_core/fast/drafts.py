@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import torch
 from torch import Tensor
 
@@ -24,12 +26,16 @@ DRAFT = "float32"
 def drafted_model(target: TargetModel, draft: str | None) -> TargetModel | None:
     """The model in a draft's precision.
 
-    ``None`` without a draft, for a model not in double precision, and where hooks may hold values
-    of the model's own.
+    ``None`` without a draft, for a model not in double precision, where hooks may hold values of
+    the model's own, and where a copy of the model cannot be made or is another model.
     """
     if draft is None or target.dtype != torch.float64 or is_touched(target.model.modules()):
         return None
-    return target.in_dtype(DRAFTS[draft])
+    try:
+        drafted = target.in_dtype(DRAFTS[draft])
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError, pickle.PicklingError):
+        return None
+    return drafted if target.repeated_by(drafted) else None
 
 
 def doubtful(gaps: Tensor, drafted: TargetModel, units: int) -> Tensor:

@@ -14,6 +14,7 @@ included.  Between two layers of the path the model runs natively.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
@@ -74,6 +75,7 @@ class SiteModel(TargetModel):
                 self._check_halves(index, block)
         places = [(block, half) for block in range(len(model.blocks)) for half in SITES[sites]]
         self.layers = [self._layer(block, half) for block, half in places]
+        self._check_layers()
 
     def _layer(self, block: int, half: str) -> Layer:
         name = f"block {block + 1} {'FFN' if half == 'ffn' else half}"
@@ -112,6 +114,32 @@ class SiteModel(TargetModel):
         """The block as functions of its halves, if it is of a kind that is written out."""
         return PlainHalves(block, self.tokens) if is_plain(block) else None
 
+    def by_form(self, index: int) -> Callable[[Tensor], Tensor] | None:
+        """The stream after a block, by the written-out forms of its halves, if it has them."""
+        form = TargetModel.plain(self, index)
+        if form is None or self.sites == "ffn":
+            return form
+        return lambda stream: form.ffn(form.attention(stream))
+
+    def runs(self, index: int, stream: Tensor) -> list[tuple[str, Callable[[], Tensor]]]:
+        """The ways in which the library runs a block by its own modules, with their names."""
+        if self.sites == "ffn":
+            return super().runs(index, stream)
+
+        def halves():
+            return self._run_half(index, "ffn", self._run_half(index, "attention", stream))
+        return [(f"block {index}, half by half,", halves)]
+
+    def entering(self, layer: int, streams: list[Tensor]) -> Tensor:
+        """What enters a layer of the path, given what enters every block."""
+        if self.sites == "ffn":
+            return streams[layer]
+        number, half = self.layers[layer].block, self.layers[layer].half
+        if self._runs_before(layer):
+            return self._run_half(number - 1, "attention", streams[number - 1])
+        return streams[number] if half == "attention" else self._run_half(number, "attention",
+                                                                          streams[number])
+
     def _runs_before(self, index: int) -> bool:
         """Whether the FFN half of the block before runs natively before a layer."""
         return len(SITES[self.sites]) == 1 and self.layers[index].block > 0
@@ -125,13 +153,13 @@ class SiteModel(TargetModel):
             stream = self._run_half(number, "ffn", stream)
         return super().probability(stream, labels)
 
-    def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
-        """What one unit of each neuron of a layer adds to its token's residual stream: the columns
-        of ``attn.proj`` or ``fc2``, LayerScale included."""
-        number, half = self.layers[block].block, self.layers[block].half
+    def declared_vectors(self, layer: int) -> Float[Tensor, "neuron embed"]:
+        """Value vectors by the weights: the columns of ``attn.proj`` or ``fc2``, times LayerScale.
+        """
+        number, half = self.layers[layer].block, self.layers[layer].half
         if half == "ffn":
-            return super().value_vectors(number)
-        weight, own = self.site(block).weight.T, self.model.blocks[number]
+            return super().declared_vectors(number)
+        weight, own = self.site(layer).weight.T, self.model.blocks[number]
         gamma = self.family.attention_scale(own)
         return (weight if gamma is None else weight * gamma).detach()
 

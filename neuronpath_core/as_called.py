@@ -1,0 +1,306 @@
+"""Whether a model put together from its parts is the model as it is called.
+
+Most of the library runs a network block by block. That is the network only as far as nothing
+between, around or inside the parts does something else: a hook, a ``forward`` of one instance, a
+container of one's own, an adapter, a class that somebody patched. So before a model is used, and
+again whenever anything about it has changed, each part is held against what the model itself
+computed of some images of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from neuronpath_core.hooks import (
+    clamped,
+    forward_mode,
+    hooked,
+    is_hooked,
+    reading,
+    unedited,
+)
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from neuronpath_core.target import TargetModel
+
+IMAGES = 3  # of a batch: the first, the last and one between
+# another draw of rounding errors may move a part's output by so many units of its own size
+ROUNDING = 64
+
+
+@dataclass
+class Call:
+    """What a model computed of some images when it was called.
+
+    Attributes:
+        images: the images.
+        entered, left: by block, every stream that entered it and that left it.
+        tokens: by layer, how many tokens its neurons had, every time that they were computed.
+        logits: ``(image, class)``.
+    """
+
+    images: Float[Tensor, "image channel height width"]
+    entered: list[list[Tensor]]
+    left: list[list[Tensor]]
+    tokens: list[list[int]]
+    logits: Float[Tensor, "image class"] | None = None
+
+
+@dataclass
+class Verdict:
+    """What was found when a model was held against itself.
+
+    Attributes:
+        differs: in words, the part by which the blocks put together are another model; ``None`` if
+            they are the model.
+        not_plain: blocks that the written-out form does not compute.
+        not_alone: the logits depend on more than the class token's last stream.
+        vectors: value vectors by layer, where they are not those of the weights.
+        call: the model's own answer, which a draft of it must repeat.
+    """
+
+    differs: str | None = None
+    not_plain: set[int] = field(default_factory=set)
+    not_alone: bool = False
+    vectors: dict[int, Tensor] = field(default_factory=dict)
+    call: Call | None = None
+
+
+def called(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Call:
+    """Call the model on some images of a batch, and keep what enters and leaves its blocks.
+
+    Raises:
+        ValueError: the model cannot be called on them, or gives something else than logits.
+    """
+    rows = sorted({0, len(images) // 2, len(images) - 1})[:IMAGES]
+    blocks, layers = range(len(target.model.blocks)), range(target.n_blocks)
+    call = Call(images[rows].detach(), [[] for _ in blocks], [[] for _ in blocks],
+                [[] for _ in layers])
+    with torch.no_grad(), _listening(target, call):
+        try:
+            call.logits = target(call.images)
+        except (RuntimeError, TypeError, AttributeError, IndexError, KeyError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(f"the model cannot be called on these images: "
+                             f"{type(error).__name__}: {words}; accepted: a model for which "
+                             "model(images) gives logits") from error
+    _check_sites(target, call)
+    return call
+
+
+def _check_sites(target: TargetModel, call: Call) -> None:
+    """Raise ``ValueError`` unless a hook on every layer's neurons is called once in a pass, by all
+    the tokens that the model should have."""
+    expected = target.family.token_count(target.model, tuple(call.images.shape[2:]))
+    for layer, tokens in zip(target.layers, call.tokens, strict=True):
+        if len(tokens) != 1:
+            raise ValueError(f"the neurons of {layer.name} are computed {len(tokens)} times by "
+                             "their own module in a forward pass; accepted: blocks whose mlp.fc2 "
+                             "(attn.proj) is called once")
+        if target.scope == "patch" and tokens[0] != expected:
+            raise ValueError(f"{layer.name} sees {tokens[0]} tokens, patches and prefix are "
+                             f"{expected}; accepted for scope 'patch': a model that adds and drops "
+                             "no tokens")
+
+
+@contextmanager
+def _listening(target: TargetModel, call: Call) -> Iterator[None]:
+    def enter(index):
+        # positional or by name, the stream is the first that a block is given
+        return lambda _module, inputs, named: call.entered[index].append(
+            (inputs or tuple(named.values()))[0])
+
+    def leave(index):
+        return lambda _module, _inputs, left: call.left[index].append(left)
+
+    def count(index):
+        return lambda value: call.tokens[index].append(value.shape[1])
+
+    with ExitStack() as stack:
+        # the first, so that a compiled model runs uncompiled
+        stack.enter_context(hooked(target, {layer: count(layer)
+                                            for layer in range(target.n_blocks)}))
+        for index, block in enumerate(target.model.blocks):
+            # before and after all that others hooked to the block
+            handles = (block.register_forward_pre_hook(enter(index), prepend=True,
+                                                       with_kwargs=True),
+                       block.register_forward_hook(leave(index)))
+            for handle in handles:
+                stack.callback(handle.remove)
+        yield
+
+
+def compare(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Verdict:
+    """Hold every part of a model against what the model computes when it is called.
+
+    Each part is given what it was given in the call, and one image more, of other values, which
+    must not change the rest of the batch.
+
+    Args:
+        target: the model, of which nothing is remembered.
+        images: the batch at hand; three of its images are looked at.
+    """
+    with unedited():
+        call = called(target, images)
+        verdict = Verdict(call=call)
+        with torch.no_grad():
+            verdict.differs = next(_differences(target, call, verdict), None)
+    return verdict
+
+
+def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
+    """Make sure of the value vectors of all layers whose block is not written out."""
+    with unedited():
+        for layer in range(target.n_blocks):
+            if verdict.differs is None and target.plain(layer) is None:
+                with torch.no_grad():
+                    stream = target.entering(layer, [each[0] for each in verdict.call.entered])
+                verdict.differs = slopes_of(target, layer, stream[:1], verdict)
+
+
+def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[str]:
+    """In words, what the parts do otherwise than the model, in the order of a forward pass."""
+    for index in range(len(target.model.blocks)):
+        count = len(call.entered[index])
+        if count != 1 or not isinstance(call.left[index][0], Tensor):
+            yield (f"block {index} runs {count} times in a forward pass" if count != 1 else
+                   f"block {index} gives {type(call.left[index][0]).__name__}, not a tensor")
+            return
+    entered = [streams[0] for streams in call.entered]
+    left = [streams[0] for streams in call.left]
+    where = _hooked(target.model)
+    embedded = _attempt(lambda: target.family.embed(target.model, _another(call.images)))
+    if not agree(embedded, entered[0], entered[0]):
+        yield f"what enters block 0 is not made by its patch embedding and positions alone{where}"
+    for index, (stream, out) in enumerate(zip(entered, left, strict=True)):
+        yield from _block_differs(target, index, stream, out, verdict)
+        following = entered[index + 1] if index + 1 < len(entered) else None
+        if following is not None and not agree(out, following, out):
+            yield f"something between block {index} and block {index + 1} changes the stream{where}"
+    last = left[-1]
+    again = _attempt(lambda: target.family.logits(target.model, _another(last)))
+    if not agree(again, call.logits, call.logits):
+        yield f"its logits are not those of its norm, pooling and head{where}"
+    if target.family.classifies_alone(target.model):
+        alone = _attempt(lambda: target.family.logits(target.model, last[:, :1]))
+        verdict.not_alone = not agree(alone, call.logits, call.logits)
+    if not torch.isfinite(call.logits).all():
+        yield "its logits are not finite"
+
+
+def _another(value: Tensor) -> Tensor:
+    """A batch with one row more."""
+    return torch.cat([value, 0.5 * value[:1]])
+
+
+def _attempt(run) -> Tensor | None:
+    try:
+        return run()
+    except (RuntimeError, TypeError, AttributeError, IndexError, KeyError):
+        return None
+
+
+def agree(found: Tensor | None, wanted: Tensor, written: Tensor) -> bool:
+    r"""Whether two outputs are one up to rounding.
+
+    :math:`|a - b| \le 64\,\epsilon\,|b| + \sqrt\epsilon\,\mathrm{rms}(w)` for every number, where w
+    is what the part adds. Its size counts, not the stream's, so that a few large numbers in the
+    stream do not hide a part that does something else.
+
+    Args:
+        found: of the part, perhaps with more rows.
+        wanted: of the model.
+        written: w.
+    """
+    if not isinstance(found, Tensor) or found.shape[1:] != wanted.shape[1:]:
+        return False
+    found, wanted = found[:len(wanted)].double(), wanted.double()
+    unit = _unit(written)
+    allowed = ROUNDING * unit * wanted.abs() + unit ** 0.5 * written.double().square().mean().sqrt()
+    return found.shape == wanted.shape and bool(((found - wanted).abs() <= allowed).all())
+
+
+def _unit(value: Tensor) -> float:
+    loose = value.is_cuda and torch.backends.cuda.matmul.allow_tf32
+    return max(torch.finfo(value.dtype).eps, 2.0 ** -10 if loose else 0)
+
+
+def _block_differs(target: TargetModel, index: int, stream: Tensor, out: Tensor,
+                   verdict: Verdict) -> Iterator[str]:
+    """What a block does by itself, in each form in which the library runs it."""
+    entering, written = _another(stream), out - stream
+    form = target.by_form(index)
+    if form is not None:
+        if agree(_attempt(lambda: form(entering)), out, written):
+            return
+        verdict.not_plain.add(index)
+    for words, run in target.runs(index, entering):
+        if not agree(_attempt(run), out, written):
+            yield (f"{words} gives another stream when it is run by itself"
+                   f"{_hooked(target.model.blocks[index])}")
+
+
+def _hooked(part: nn.Module) -> str:
+    """What is hooked or replaced about a part, as the end of a sentence."""
+    seen = [name or type(part).__name__ for name, module in part.named_modules()
+            if is_hooked(module) or "forward" in module.__dict__]
+    return f" (hooks or a forward of its own: {', '.join(seen[:3])})" if seen else ""
+
+
+def slopes_of(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],
+              verdict: Verdict) -> str | None:
+    """Make sure of a layer's value vectors: what its block does must be affine in its neurons.
+
+    A derivative along a random direction, and the whole way from no activation to the clean one,
+    are held against the value vectors of the weights; where these are not what the block does,
+    against those of its own derivative.
+
+    Returns:
+        in words, what is not affine, or ``None``.
+    """
+    with reading(target) as seen, torch.no_grad():
+        clean_out = target.layer(layer, stream)
+    clean = seen[layer]
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(clean.shape, generator=generator, dtype=torch.float64).to(clean)
+    with torch.no_grad(), clamped(target, {layer: torch.zeros_like(clean)}):
+        moved = clean_out - target.layer(layer, stream)
+    tangent = _tangent(target, layer, stream, clean, direction)
+    for vectors in (target.declared_vectors, target.measured_vectors):
+        candidate = _attempt(lambda vectors=vectors: vectors(layer))
+        if candidate is not None and _writes(target, candidate, clean, moved, clean_out) and (
+                tangent is None or _writes(target, candidate, direction, tangent, tangent)):
+            if vectors == target.measured_vectors:
+                verdict.vectors[layer] = candidate
+            return None
+    name = target.layers[layer].name
+    return f"what {name} writes is not affine in its neurons{_hooked(target.model)}"
+
+
+def _tangent(target: TargetModel, layer: int, stream: Tensor, clean: Tensor,
+             direction: Tensor) -> Tensor | None:
+    def run():
+        with torch.no_grad(), forward_mode(), clamped(
+                target, {layer: forward_ad.make_dual(clean, direction)}):
+            return forward_ad.unpack_dual(target.layer(layer, stream)).tangent
+    return _attempt(run)
+
+
+def _writes(target: TargetModel, vectors: Tensor, neurons: Tensor, written: Tensor,
+            size: Tensor) -> bool:
+    """Whether neurons write by these vectors at the scope, and nothing elsewhere."""
+    expected = torch.zeros_like(written)
+    expected[:, target.tokens] = neurons @ vectors.to(neurons.dtype)
+    unit = _unit(written)
+    allowed = ROUNDING * unit * size.double().abs() + unit ** 0.5 * (
+        expected[:, target.tokens].double().square().mean().sqrt())
+    return bool(((written - expected).double().abs() <= allowed).all())

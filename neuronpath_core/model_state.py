@@ -1,0 +1,124 @@
+"""What a model is made of at one moment, so that a later look tells whether anything has changed.
+
+Fast code may stand for a model only as long as the model is the one that was looked at. A user can
+change it at any time: load weights, train on, replace a module, hook it, patch a class, compile it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+SIMPLE = (bool, int, float, str, type(None))
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks",
+                "_global_backward_pre_hooks")
+# described below, or of no effect on a forward pass
+ELSEWHERE = {*HOOKS, "_parameters", "_buffers", "_modules", "_forward_hooks_with_kwargs",
+             "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
+             "_non_persistent_buffers_set", "_state_dict_hooks", "_state_dict_pre_hooks",
+             "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+             "_is_full_backward_hook"}
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """Modules, their attributes, hooks and classes, and every weight, as they are now.
+
+    Two are equal if nothing that a forward pass can depend on differs: module objects, their
+    attributes by value or identity, hooks, the functions of their classes, and of every parameter
+    and buffer its identity, type, device and sum. A weight that was changed without a change of its
+    sum is not noticed.
+
+    Attributes:
+        parts: what is compared.
+        alive: weak references to modules and tensors. An object that is gone may have left its
+            address to another one, so that states with a dead reference equal nothing.
+        kept: other objects that ``parts`` knows by address; holding them keeps the address theirs.
+    """
+
+    parts: tuple
+    alive: tuple = field(compare=False, repr=False)
+    kept: tuple = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, model: nn.Module) -> ModelState:
+        """The state of a model; one pass over its weights, at about the cost of adding them up."""
+        parts: list[Any] = [tuple(tuple(getattr(modules, name)) for name in GLOBAL_HOOKS)]
+        alive, kept, classes = [], [], {}
+        for module in model.modules():
+            own = module.__dict__
+            alive.append(weakref.ref(module))
+            classes[type(module)] = None
+            parts.append((id(module), tuple(_attributes(own, kept)),
+                          *(_keys(own[name]) for name in HOOKS),
+                          tuple((name, id(child)) for name, child in own["_modules"].items())))
+            for name, tensor in (*own["_parameters"].items(), *own["_buffers"].items()):
+                if tensor is not None:
+                    alive.append(weakref.ref(tensor))
+                parts.append((name, None if tensor is None else _weight(tensor)))
+        for kind in classes:
+            parts.append((kind, tuple(_functions(kind, kept))))
+        return cls(tuple(parts), tuple(alive), tuple(kept))
+
+    @property
+    def finite(self) -> bool:
+        """Whether the sum of every weight is finite, so that all of them are."""
+        return all(part[1] is None or part[1][-1] - part[1][-1] == 0 for part in self.parts
+                   if len(part) == 2 and isinstance(part[0], str))
+
+    def same(self, other: ModelState | None) -> bool:
+        """Whether another look finds nothing changed."""
+        return (other is not None and self.parts == other.parts
+                and all(each() is not None for each in other.alive))
+
+
+def _attributes(own: dict[str, Any], kept: list) -> Iterator[tuple]:
+    for name, value in own.items():
+        if name in ELSEWHERE:
+            continue
+        if isinstance(value, (tuple, list)) and all(type(each) in SIMPLE for each in value):
+            yield name, tuple(value)
+        elif type(value) in SIMPLE:
+            yield name, value
+        else:
+            if not isinstance(value, (Tensor, nn.Module)):
+                kept.append(value)
+            yield name, id(value)
+
+
+def _keys(hooks: dict) -> tuple:
+    """The numbers of hooks, which are never used twice, without those of the library's edits and
+    readings, which come and go."""
+    return tuple(key for key, hook in list(hooks.items()) if not hasattr(hook, "acts_here"))
+
+
+def in_force(hook: Any) -> bool:
+    """Whether a hook acts now and here; the library's own act in the thread that set them."""
+    acts = getattr(hook, "acts_here", None)
+    return acts is None or acts()
+
+
+def _functions(kind: type, kept: list) -> Iterator[tuple]:
+    """Functions of a class and of those it inherits from, which somebody may replace."""
+    for base in kind.__mro__[:-1]:
+        for name, value in list(vars(base).items()):
+            if callable(value) and not name.startswith("__"):
+                kept.append(value)
+                yield name, id(value)
+
+
+def _weight(tensor: Tensor) -> tuple:
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return id(tensor), tensor.dtype, tensor.device, 0.0
+    total = 0.0
+    if tensor.dtype.is_floating_point:
+        total = tensor.detach().sum(dtype=torch.float64).item()
+    version = 0 if tensor.is_inference() else tensor._version
+    return id(tensor), tensor.dtype, tensor.device, version, total
