@@ -24,8 +24,10 @@ from neuronpath_core.hooks import (
     hooked,
     is_hooked,
     reading,
+    replaced_methods,
     unedited,
 )
+from neuronpath_core.support.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 IMAGES = 3  # of a batch: the first, the last and one between
 # another draw of rounding errors may move a part's output by so many units of its own size
 ROUNDING = 64
+# what a network raises that is given something else than it was made for
+FOREIGN = (RuntimeError, TypeError, AttributeError, IndexError, KeyError)
 
 
 @dataclass
@@ -88,7 +92,9 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
     with torch.no_grad(), _listening(target, call):
         try:
             call.logits = target(call.images)
-        except (RuntimeError, TypeError, AttributeError, IndexError, KeyError) as error:
+        except FOREIGN as error:
+            if is_out_of_memory(error):
+                raise
             words = " ".join(str(error).split())[:200]
             raise ValueError(f"the model cannot be called on these images: "
                              f"{type(error).__name__}: {words}; accepted: a model for which "
@@ -205,7 +211,9 @@ def _another(value: Tensor) -> Tensor:
 def _attempt(run) -> Tensor | None:
     try:
         return run()
-    except (RuntimeError, TypeError, AttributeError, IndexError, KeyError):
+    except FOREIGN as error:
+        if is_out_of_memory(error):
+            raise
         return None
 
 
@@ -237,7 +245,8 @@ def _unit(value: Tensor) -> float:
 def _block_differs(target: TargetModel, index: int, stream: Tensor, out: Tensor,
                    verdict: Verdict) -> Iterator[str]:
     """What a block does by itself, in each form in which the library runs it."""
-    entering, written = _another(stream), out - stream
+    entering = _another(stream)
+    written = out - stream if out.shape == stream.shape else out
     form = target.by_form(index)
     if form is not None:
         if agree(_attempt(lambda: form(entering)), out, written):
@@ -252,8 +261,8 @@ def _block_differs(target: TargetModel, index: int, stream: Tensor, out: Tensor,
 def _hooked(part: nn.Module) -> str:
     """What is hooked or replaced about a part, as the end of a sentence."""
     seen = [name or type(part).__name__ for name, module in part.named_modules()
-            if is_hooked(module) or "forward" in module.__dict__]
-    return f" (hooks or a forward of its own: {', '.join(seen[:3])})" if seen else ""
+            if is_hooked(module) or replaced_methods(module)]
+    return f" (hooks or methods of its own: {', '.join(seen[:3])})" if seen else ""
 
 
 def slopes_of(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],

@@ -123,6 +123,10 @@ class Checked:
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution
         is defined."""
+        if self.n_classes < 2:
+            raise ValueError("the model has one output, whose softmax is 1 for every image, so "
+                             "that nothing explains it; accepted: at least two classes (a sigmoid "
+                             "is a softmax with a second logit of 0)")
         self.check_images(images)
         if not isinstance(labels,
                           Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):

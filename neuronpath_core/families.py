@@ -139,8 +139,11 @@ def family_of(model: nn.Module) -> Family:
     for kind in type(model).__mro__:
         if kind in FAMILIES:
             return FAMILIES[kind]
+    inside = next((name for name in ("_orig_mod", "module") if isinstance(
+        getattr(model, name, None), nn.Module)), None)
+    way = f" (here: the model inside, its .{inside})" if inside else ""
     raise ValueError(f"a model of pre-norm blocks is needed, got {type(model).__name__}; "
-                     f"accepted: {accepted()}")
+                     f"accepted: {accepted()}{way}")
 
 
 def resolve_scope(model: nn.Module, scope: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
+    from jaxtyping import Bool, Float, Int64
 
     from neuronpath_core.target import TargetModel
 
@@ -22,11 +22,14 @@ class FoundPaths:
         neurons: int64 ``(batch, layer, rank)``, best first.
         score: ``(batch,)``, see :class:`~neuronpath_core.paths.Paths`.
         steps: int64 ``(batch,)``, of the rule at the last block.
+        flat: bool ``(batch, choice)``, which choices were between equal scores alone; ``None`` if
+            the scores are not known.
     """
 
     neurons: Int64[Tensor, "batch layer rank"]
     score: Float[Tensor, "batch"]
     steps: Int64[Tensor, "batch"]
+    flat: Bool[Tensor, "batch choice"] | None = None
 
 
 def wide(target: TargetModel) -> torch.dtype:

@@ -51,6 +51,12 @@ def is_hooked(part: nn.Module) -> bool:
     return any(own[name] and any(map(in_force, list(own[name].values()))) for name in HOOKS)
 
 
+def replaced_methods(part: nn.Module) -> list[str]:
+    """Methods that one module has instead of its class's."""
+    return [name for name, value in vars(part).items()
+            if callable(value) and callable(getattr(type(part), name, None))]
+
+
 @contextmanager
 def forward_mode() -> Iterator[None]:
     """Inside, ``forward_ad`` dual tensors carry a derivative along through a whole block of any

@@ -13,6 +13,7 @@ from neuronpath_core.found_paths import wide
 from neuronpath_core.hooks import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons
+from neuronpath_core.search import path_scores
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.target import TargetModel
 
@@ -63,6 +64,8 @@ def joint_attribution_score(
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))
     alphas, weights = placed_rule(target, quadrature, steps, nodes)
+    if target.differs is not None:
+        return path_scores(target, images, labels, ranked, (alphas, weights))
     with activation_gradients(target):
         return torch.cat(
             in_chunks(

@@ -22,7 +22,7 @@ from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
+    from jaxtyping import Bool, Float, Int64
 
 # An engine finds the paths of methods that search: (target, images, labels, complete settings,
 # numbers of neurons per block) to one FoundPaths for each number.
@@ -137,6 +137,7 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[Sear
     with memory_limit(target, memory_budget):
         if METHODS[settings.method].searched:
             found = _searched(target, images, labels, settings, counts, engine)
+            _say_what_is_flat(found[0].flat)
             if settings.method == "complete":  # it was searched by another attribution
                 found = [_scored(target, images, labels, settings, each.neurons, each.steps)
                          for each in found]
@@ -149,6 +150,24 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[Sear
     return [Paths(each.neurons if settings.top is not None else each.neurons[..., 0], each.score,
                   each.steps, settings)
             for settings, each in zip(every, found, strict=True)]
+
+
+def _say_what_is_flat(flat: Bool[Tensor, "batch choice"]) -> None:
+    """Say of how many images a choice was between equal scores.
+
+    Raises:
+        ValueError: all choices of all images were.
+    """
+    words = "every neuron scores the same, so that the choice means nothing: the label's " \
+            "probability does not move with it"
+    if flat.all():
+        raise ValueError(f"in every layer and for every image {words}; accepted: a trained model "
+                         "(timm begins with a head of zeros), labels whose probability is not "
+                         "exactly 0 or 1, double precision")
+    if flat.any():
+        nothing, some = int(flat.all(1).sum()), int(flat.any(1).sum())
+        warnings.warn(f"of {some} of {len(flat)} images there is a layer (of {nothing} no layer is "
+                      f"otherwise) in which {words}", RuntimeWarning, stacklevel=4)
 
 
 def _searched(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
@@ -184,13 +203,17 @@ def _ranked(target: TargetModel, images: Tensor, labels: Tensor, settings: Searc
     method = METHODS[settings.method]
     drafted = drafted_model(target, settings.draft) if method.drafted else None
     if drafted is None:
-        return layer_tops(target, method.rank(target, images, labels, settings), count)[0]
+        neurons, gaps = layer_tops(target, method.rank(target, images, labels, settings), count)
+        _say_what_is_flat(gaps == -torch.inf)
+        return neurons
     scores = method.rank(drafted, images.to(drafted.dtype), labels, settings)
     neurons, gaps = layer_tops(drafted, scores, count)
     rows = torch.nonzero(doubtful(gaps, drafted, ATTRIBUTION_ROUNDING_UNITS).any(1))[:, 0]
     if len(rows):
         scores = method.rank(target, images[rows], labels[rows], settings)
-        neurons[rows] = layer_tops(target, scores, count)[0]
+        neurons[rows], again = layer_tops(target, scores, count)
+        gaps[rows] = again.to(gaps.dtype)
+    _say_what_is_flat(gaps == -torch.inf)
     return neurons
 
 

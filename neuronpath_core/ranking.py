@@ -37,12 +37,15 @@ def chosen_neurons(scores: Float[Tensor, "*batch neuron"],
 def score_gap(scores: Float[Tensor, "*batch neuron"],
               border: Int64[Tensor, "*batch rank"]) -> Float[Tensor, "*batch"]:
     """Between the last neuron that is taken and the first that is not, as a share of the largest
-    score."""
+    score; -inf where every score is the same, so that there is nothing to choose by."""
     if border.shape[-1] < 2:
         return scores.new_full(scores.shape[:-1], torch.inf)
     last, first = scores.gather(-1, border).unbind(-1)
-    largest = scores.masked_fill(scores == -torch.inf, 0).abs().amax(-1)
-    return (last - first) / largest.clamp_min(torch.finfo(scores.dtype).tiny)
+    missing = scores == -torch.inf
+    largest = scores.masked_fill(missing, 0).abs().amax(-1)
+    flat = scores.amax(-1) == scores.masked_fill(missing, torch.inf).amin(-1)
+    gap = (last - first) / largest.clamp_min(torch.finfo(scores.dtype).tiny)
+    return gap.masked_fill(flat, -torch.inf)
 
 
 def layer_tops(

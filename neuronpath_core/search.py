@@ -31,11 +31,11 @@ from torch import Tensor
 from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.hooks import activation_gradients, clamped, reading
 from neuronpath_core.quadrature import integrated, placed_rule
-from neuronpath_core.ranking import top_neurons
+from neuronpath_core.ranking import chosen_neurons
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
+    from jaxtyping import Bool, Float, Int64
 
     from neuronpath_core.settings import SearchSettings
 
@@ -45,8 +45,8 @@ Rule = tuple[Tensor, Tensor]  # nodes and weights
 def search_path(
     target: TargetModel, image: Float[Tensor, "1 channel height width"], label: Int64[Tensor, "1"],
     rule_at: Callable[[int], Rule], top: int = 1, search: str = "joint",
-) -> tuple[Int64[Tensor, "layer rank"], Float[Tensor, ""]]:
-    """One image's path and its Joint Attribution Score.
+) -> tuple[Int64[Tensor, "layer rank"], Float[Tensor, ""], Bool[Tensor, "layer"]]:
+    """One image's path, its Joint Attribution Score, and in which layers all scores were the same.
 
     Args:
         target: the model.
@@ -55,7 +55,7 @@ def search_path(
         top: neurons per block, best first; all of them are scaled in later blocks.
         search: ``"joint"`` or ``"literal"``.
     """
-    path: list[Tensor] = []
+    path, gaps = [], []
     with torch.no_grad(), reading(target) as clean:
         target(image)
     for index, layer in enumerate(target.layers):
@@ -64,10 +64,31 @@ def search_path(
         rows = units[None] if search == "joint" else units[:, None]
         rule = rule_at(index)
         scores = [_scores(target, image, label, clean, [*path, row], rule) for row in rows]
-        path.append(top_neurons(torch.cat(scores), top))
-    own, along, height, below = _parts(target, image, label, clean, path, rule_at(len(path)))
-    score = ((own.sum(-1) + along) * (height.sum(-1) + below)).mean()
-    return torch.stack(path), score
+        chosen, gap = chosen_neurons(torch.cat(scores), top)
+        path.append(chosen)
+        gaps.append(gap)
+    score = _path_score(target, image, label, clean, path, rule_at(len(path)))
+    return torch.stack(path), score, torch.stack(gaps) == -torch.inf
+
+
+def _path_score(target, image, label, clean, path, rule) -> Float[Tensor, ""]:
+    own, along, height, below = _parts(target, image, label, clean, path, rule)
+    return ((own.sum(-1) + along) * (height.sum(-1) + below)).mean()
+
+
+def path_scores(
+    target: TargetModel, images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"], neurons: Int64[Tensor, "batch layer rank"], rule: Rule
+) -> Float[Tensor, "batch"]:
+    """The Joint Attribution Score of given paths, one image at a time on the model itself; what
+    :func:`~neuronpath_core.jas.joint_attribution_score` takes where a model is not its blocks put
+    together."""
+    scores = []
+    for image, label, path in zip(images.split(1), labels.split(1), neurons, strict=True):
+        with torch.no_grad(), reading(target) as clean:
+            target(image)
+        scores.append(_path_score(target, image, label, clean, list(path), rule))
+    return torch.stack(scores)
 
 
 def _scores(target, image, label, clean, path, rule) -> Float[Tensor, "unit"]:
@@ -127,7 +148,7 @@ def search(target: TargetModel, images: Float[Tensor, "batch channel height widt
     for count in counts:
         each = [search_path(target, images[row:row + 1], labels[row:row + 1], rule_at, count,
                             settings.search) for row in range(len(images))]
-        neurons, scores = (torch.stack(values) for values in zip(*each, strict=True))
+        neurons, scores, flat = (torch.stack(values) for values in zip(*each, strict=True))
         found.append(FoundPaths(neurons, scores.to(wide(target)),
-                                torch.full_like(labels, steps[-1])))
+                                torch.full_like(labels, steps[-1]), flat))
     return found

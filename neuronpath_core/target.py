@@ -68,8 +68,8 @@ class TargetModel(Checked):
     def __init__(self, model: nn.Module, scope: Scope = "auto"):
         self.family = family_of(model)
         self.model = model.eval()
-        self.check_precision()
         self.family.check(model)
+        self.check_precision()
         self.scope = resolve_scope(model, scope)
         first = self.family.prefix_tokens(model)
         self.tokens = slice(0, 1) if self.scope == "cls" else slice(first, None)
@@ -315,7 +315,7 @@ class TargetModel(Checked):
             own = {} if self._verdict is None else self._verdict.vectors
             return own[block].to(self.dtype) if block in own else self.declared_vectors(block)
         # no batch was seen yet: derivatives at two places
-        first, second = (self.measured_vectors(block, at) for at in (0.0, 1.0))
+        first, second = (self.measured_vectors(block, size) for size in (0.0, 1.0))
         if not agree(first, second, second):
             raise ValueError(f"what {self.layers[block].name} writes is not affine in its neurons; "
                              "accepted: a block that adds a multiple of a vector for each")
@@ -328,9 +328,9 @@ class TargetModel(Checked):
         return (weight if gamma is None else weight * gamma).detach()
 
     @torch.no_grad()
-    def measured_vectors(self, layer: int, at: float = 0.0) -> Float[Tensor, "neuron embed"]:
+    def measured_vectors(self, layer: int, size: float = 0.0) -> Float[Tensor, "neuron embed"]:
         """Value vectors by what the layer does: its derivative, by forward mode, in each of its
-        neurons, on one token each, where all of its neurons are ``at``."""
+        neurons, on one token each, around random activations of this size."""
         width, first = self.site(layer).in_features, self.tokens.start
         tokens = 1 if self.scope == "cls" else max(1, self.n_tokens - first)
         copies = -(-width // tokens)
@@ -339,8 +339,9 @@ class TargetModel(Checked):
                              device=self.device)
         units = F.pad(torch.eye(width, dtype=self.dtype, device=self.device),
                       (0, 0, 0, copies * tokens - width)).view(copies, tokens, width)
-        with forward_mode(), clamped(self, {layer: forward_ad.make_dual(
-                torch.full_like(units, at), units)}):
+        around = size * torch.randn(units.shape, generator=torch.Generator().manual_seed(0),
+                                    dtype=torch.float64).to(units)
+        with forward_mode(), clamped(self, {layer: forward_ad.make_dual(around, units)}):
             moved = forward_ad.unpack_dual(self.layer(layer, stream)).tangent
         return moved[:, self.tokens].reshape(-1, embed)[:width]
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from neuronpath_core.fast.blocks import PlainBlock
+from neuronpath_core.fast.plain import FORWARDS
 from neuronpath_core.target import TargetModel
 from tests.golden import recipe
 
@@ -240,6 +241,15 @@ def watch_copies(monkeypatch, model: VisionTransformer, block: int) -> list[int]
 
     # of the class, not of the module: a module with a forward of its own is not written out
     monkeypatch.setattr(type(model.blocks[block]), "forward", module_forward)
+    monkeypatch.setitem(FORWARDS, type(model.blocks[block]), module_forward)
+    examine = TargetModel.examine
+
+    def unseen(self, images):
+        before = len(sizes)
+        examine(self, images)
+        del sizes[before:]
+
+    monkeypatch.setattr(TargetModel, "examine", unseen)
     return sizes
 
 

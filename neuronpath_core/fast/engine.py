@@ -34,8 +34,9 @@ def search(target: TargetModel, images: Tensor, labels: Tensor, settings: Search
     if settings.steps == "auto":
         return [_settled(target, drafted, images, labels, settings, count) for count in counts]
     taken = torch.full((len(images),), settings.last_rule, device=target.device)
-    return [FoundPaths(found.neurons, found.score.to(wide(target)), taken) for found in
-            _by_rule(target, drafted, images, labels, settings, settings.steps, counts)]
+    return [FoundPaths(found.neurons, found.score.to(wide(target)), taken, found.flat)
+            for found in _by_rule(target, drafted, images, labels, settings, settings.steps,
+                                  counts)]
 
 
 def _settled(target: TargetModel, drafted: TargetModel | None, images: Tensor, labels: Tensor,
@@ -44,15 +45,16 @@ def _settled(target: TargetModel, drafted: TargetModel | None, images: Tensor, l
     rows = torch.arange(len(images), device=target.device)
     first, = _by_rule(target, drafted, images, labels, settings, AUTO_STEPS[0], [count])
     neurons, score = first.neurons.clone(), first.score.to(wide(target))
-    taken = torch.full_like(rows, AUTO_STEPS[0])
+    taken, flat = torch.full_like(rows, AUTO_STEPS[0]), first.flat
     for more in AUTO_STEPS[1:]:
         found, = _by_rule(target, drafted, images[rows], labels[rows], settings, more, [count])
         changed = (found.neurons != neurons[rows]).flatten(1).any(1)
         neurons[rows], score[rows], taken[rows] = found.neurons, found.score.to(score.dtype), more
+        flat[rows] = found.flat
         rows = rows[changed]
         if not len(rows):
             break
-    return FoundPaths(neurons, score, taken)
+    return FoundPaths(neurons, score, taken, flat)
 
 
 def _by_rule(target: TargetModel, drafted: TargetModel | None, images: Tensor, labels: Tensor,

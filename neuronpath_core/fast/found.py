@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
+    from jaxtyping import Bool, Float, Int64
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Found:
         score: ``(batch,)``, the joint attribution score or the complete attribution of the paths.
         gaps: ``(batch, choice)``, of every block :math:`(s_{(r)} - s_{(r+1)}) / \max_i |s_i|`,
             between the last neuron that was taken and the first that was not: what rounding would
-            have to bridge to change the choice.  Infinite where every neuron is taken.  For
-            ``"beam"`` there is one for each of its choices (proposed neurons, kept partial paths,
-            final scores), between what was kept and what was not.
+            have to bridge to change the choice.  Infinite where every neuron is taken, minus
+            infinity where all scores are the same.  For ``"beam"`` there is one for each of its
+            choices (proposed neurons, kept partial paths, final scores), between what was kept and
+            what was not.
     """
 
     neurons: Int64[Tensor, "batch layer rank"]
@@ -35,6 +36,11 @@ class Found:
     def gap(self) -> Float[Tensor, "batch"]:
         """The smallest of an image's gaps."""
         return self.gaps.amin(1)
+
+    @property
+    def flat(self) -> Bool[Tensor, "batch choice"]:
+        """Which choices were between equal scores alone."""
+        return self.gaps == -torch.inf
 
     def take(self, rows: Int64[Tensor, "row"]) -> Found:
         """Of some of the images."""

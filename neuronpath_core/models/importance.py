@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuronpath_core.hooks import hooked
 from neuronpath_core.support.memory import images_at_once, in_chunks
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 def weight_norms(target: TargetModel) -> Float[Tensor, "layer neuron"]:
     r"""Weight magnitude :math:`\lVert \mathrm{fc1}_i \rVert\, \lVert v_i \rVert` of a neuron's row
     and value vector: the norm of the linear map through it."""
+    for index, block in enumerate(target.model.blocks):
+        if type(block.mlp.fc1) is not nn.Linear or type(block.mlp.fc2) is not nn.Linear:
+            raise ValueError(f"block {index} has an fc1 or fc2 that does more than multiply by its "
+                             "weight; accepted: nn.Linear")
     return torch.stack([block.mlp.fc1.weight.norm(dim=1) * target.value_vectors(index).norm(dim=1)
                         for index, block in enumerate(target.model.blocks)])
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from neuronpath_core.hooks import is_touched
+from neuronpath_core.hooks import is_hooked, replaced_methods
 from neuronpath_core.models.build import build_model
 from neuronpath_core.support.files import check_writable, write_atomically
 from neuronpath_core.support.text import one_line
@@ -73,10 +73,12 @@ def prune_ffn(model: VisionTransformer, kept: Kept) -> VisionTransformer:
         ValueError: no neuron left in a block, an index out of range or twice, a gated or normalised
             FFN, or a model with hooks.
     """
-    kept, pruned = check_kept(model, kept), copy.deepcopy(model).eval()
-    if is_touched(pruned.modules()):
-        raise ValueError("the model has hooks, which a pruned one would carry along; accepted: a "
-                         "model that nobody edits")
+    kept = check_kept(model, kept)
+    # a function that is bound to an object of the model would stay bound to it in the copy
+    if any(is_hooked(part) or replaced_methods(part) for part in model.modules()):
+        raise ValueError("the model has hooks or functions of its own, which a pruned one would "
+                         "carry along; accepted: a model that nobody edits")
+    pruned = copy.deepcopy(model).eval()
     for block, neurons in zip(pruned.blocks, kept, strict=True):
         fc1 = block.mlp.fc1
         fc2 = block.mlp.fc2

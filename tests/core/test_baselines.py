@@ -205,9 +205,12 @@ def test_equal_values_go_to_the_lowest_index(top):
     """As argmax does; neurons that write nothing all have a gradient of zero."""
     target = npc.TargetModel(helpers.blank_vit("cls"))
     images, labels = helpers.small_batch(2, 80)
-    for method in ("activation", "influence_pattern", "influence_pattern_eq9", "neuron_path"):
+    for method in ("activation", "influence_pattern_eq9"):
         neurons = npc.find_paths(target, images, labels, method=method, steps=2, top=top).neurons
         assert torch.equal(neurons, torch.arange(top).expand(2, 3, -1))
+    for method in ("influence_pattern", "neuron_path"):
+        with pytest.raises(ValueError, match="every neuron scores the same"):
+            npc.find_paths(target, images, labels, method=method, steps=2, top=top)
 
 
 # --- random ---

@@ -376,7 +376,7 @@ def test_a_distilled_model_answers_with_the_mean_of_its_heads():
 def test_heads_that_disagree_in_classes_are_no_head():
     model = distilled()
     model.head_dist = nn.Linear(16, 4).double()
-    with pytest.raises(ValueError, match="no classification head"):
+    with pytest.raises(ValueError, match="no row of logits"):
         npc.TargetModel(model)
 
 

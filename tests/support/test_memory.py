@@ -19,6 +19,7 @@ from timm.models.vision_transformer import Block
 import neuronpath_core as npc
 from neuronpath_core import interventions, jas
 from neuronpath_core.fast import blocks, contexts, prefixes, search
+from neuronpath_core.fast.plain import FORWARDS
 from neuronpath_core.support import memory
 from tests import helpers
 
@@ -76,11 +77,13 @@ class Spy:
 
     def __init__(self, monkeypatch):
         self.copies, self.images, self.nodes, self.candidates, self.recomputed = [], [], [], [], []
-        self.threads, self.fail = set(), lambda copies: None
+        self.threads, self.fail, self.looking = set(), lambda copies: None, 0
         spy = self
 
         def counted(name, native):
             def method(self, stream, *rest, **named):
+                if spy.looking:  # the model is held against itself
+                    return native(self, stream, *rest, **named)
                 copies = stream.shape[:-1].numel() if name.startswith("frozen") else len(stream)
                 spy.copies.append(copies)
                 spy.threads.add(threading.get_ident())
@@ -91,6 +94,16 @@ class Spy:
                                                   "frozen_tangent")), (Block, ("forward",))):
             for name in names:
                 monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
+        monkeypatch.setitem(FORWARDS, Block, Block.forward)
+        examine = npc.TargetModel.examine
+
+        def look(target, images):
+            spy.looking += 1
+            try:
+                examine(target, images)
+            finally:
+                spy.looking -= 1
+        monkeypatch.setattr(npc.TargetModel, "examine", look)
 
         clean = npc.forward.CleanPass.of
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from timm.layers import GatedMlp, GlobalResponseNormMlp, GluMlp, Mlp, PatchEmbed, SwiGLU
 from torch import Tensor, nn
 
@@ -46,9 +47,13 @@ class TimmStack(Family):
         if len(widths := sorted({block.mlp.fc2.in_features for block in model.blocks})) != 1:
             raise ValueError(f"blocks have {', '.join(map(str, widths))} FFN neurons; accepted: "
                              f"the same number of FFN neurons in all blocks")
-        if self.class_count(model) is None:
+        if all(isinstance(head, nn.Identity) for head in self.heads(model)):
             raise ValueError("the model has no classification head; accepted: a model with "
                              "num_classes >= 1, or one inside neuronpath_core.zero_shot(...)")
+        if self.class_count(model) is None:
+            kinds = ", ".join(type(head).__name__ for head in self.heads(model))
+            raise ValueError(f"the head ({kinds}) gives no row of logits an image; accepted: a "
+                             "head whose output is (batch, classes)")
 
     def _check_block(self, index: int, block: nn.Module) -> None:
         ffn = getattr(block, "mlp", None)
@@ -68,9 +73,25 @@ class TimmStack(Family):
         return model.forward_head(model.norm(stream))
 
     def class_count(self, model: nn.Module) -> int | None:
-        counts = {head.out_features if isinstance(head, (nn.Linear, ZeroShotHead)) else None
-                  for head in self.heads(model)}
-        return counts.pop() if len(counts) == 1 else None
+        heads = self.heads(model)
+        if all(isinstance(head, (nn.Linear, ZeroShotHead)) for head in heads):
+            counts = {head.out_features for head in heads}
+            return counts.pop() if len(counts) == 1 else None
+        if any(isinstance(head, nn.Identity) for head in heads):
+            return None
+        return self._counted(model)
+
+    @torch.no_grad()
+    def _counted(self, model: nn.Module) -> int | None:
+        """Count the logits that a head of another kind gives, by running it."""
+        weight = self.first_weight(model)
+        stream = torch.zeros(2, self.prefix_tokens(model) + 1, model.embed_dim, dtype=weight.dtype,
+                             device=weight.device)
+        try:
+            logits = self.logits(model, stream)
+        except (RuntimeError, TypeError, ValueError, AttributeError):
+            return None
+        return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
 
     def heads(self, model: nn.Module) -> list[nn.Module]:
         """Return the modules that classify."""
@@ -96,7 +117,8 @@ class TimmStack(Family):
 
     def classifies_alone(self, model: nn.Module) -> bool:
         own = type(model)
-        plain_head = own.forward_head is self.kind.forward_head and own.pool is self.kind.pool
+        plain_head = (own.forward_head is self.kind.forward_head and own.pool is self.kind.pool
+                      and not {"forward_head", "pool"} & vars(model).keys())
         return (plain_head and model.global_pool == "token" and model.attn_pool is None
                 and model.cls_token is not None)
 

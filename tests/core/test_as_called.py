@@ -1,0 +1,705 @@
+"""Networks that somebody changed: what the library computes is what the network computes as it is
+called, or a refusal; one list of changes for searches, baselines, scores, edits, readings, value
+vectors and pruning."""
+
+import threading
+import types
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import Attention, Block
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
+
+import neuronpath_core as npc
+from neuronpath_core import hooks
+from neuronpath_core.interventions import class_probabilities, edited_probabilities
+from neuronpath_core.models.importance import mean_activations
+from neuronpath_core.models.pruning import prune_ffn
+from neuronpath_core.variants.sites import SiteModel
+from tests import helpers, twins
+
+STEPS = 4
+PUBLISHED = {"context": "full", "quadrature": "left", "steps": STEPS, "draft": None}
+
+
+def normal(*shape, seed=9):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class LoRALinear(nn.Linear):
+    """A linear layer with a low-rank addition that its weight does not show."""
+
+    def __init__(self, linear, size=0.3):
+        super().__init__(linear.in_features, linear.out_features)
+        self.weight, self.bias = linear.weight, linear.bias
+        self.down = nn.Parameter(size * normal(2, linear.in_features))
+        self.up = nn.Parameter(size * normal(linear.out_features, 2, seed=10))
+
+    def forward(self, value):
+        return super().forward(value) + value @ self.down.T @ self.up.T
+
+
+class Adapter(nn.Module):
+    """A bottleneck, which is not affine."""
+
+    def __init__(self, width=16):
+        super().__init__()
+        self.down, self.up = nn.Parameter(normal(3, width)), nn.Parameter(normal(width, 3, seed=2))
+
+    def forward(self, value):
+        return value + torch.relu(value @ self.down.T) @ self.up.T
+
+
+class Scale(nn.Module):
+    def forward(self, value):
+        return 0.5 * value
+
+
+class AlwaysDropping(nn.Module):
+    def forward(self, value):
+        return F.dropout(value, 0.5, training=True)
+
+
+class OverImages(nn.Module):
+    """Looks at the other images of a batch."""
+
+    def forward(self, value):
+        return value - 0.5 * value.mean(0, keepdim=True)
+
+
+class Skipping(nn.Sequential):
+    """Blocks in a container of somebody's own."""
+
+    def forward(self, stream):
+        for block in list(self)[:-1]:
+            stream = block(stream)
+        return stream + 0.5 * self[-1](stream)
+
+
+class Gain(nn.Module):
+    def forward(self, weight):
+        return 1.5 * weight
+
+
+def normalising(model):
+    model.register_forward_pre_hook(lambda _module, inputs: ((inputs[0] - 0.5) / 0.25,))
+
+
+def tempered(model):
+    model.register_forward_hook(lambda _module, _inputs, logits: logits / 0.2)
+
+
+def forward_of_this_instance(model):
+    native = model.forward
+    model.forward = lambda pictures: native((pictures - 0.5) / 0.25)
+
+
+def features_of_this_instance(model):
+    native = model.forward_features
+    model.forward_features = lambda pictures, **named: 1.7 * native(pictures, **named)
+
+
+def pool_of_this_instance(model):
+    model.pool = lambda tokens, *_: tokens[:, 1:].mean(1)
+
+
+def positions_of_this_instance(model):
+    native = model._pos_embed
+    model._pos_embed = lambda tokens: 1.3 * native(tokens)
+
+
+def hooked_container(model):
+    mixing = 0.3 * normal(16, 16)
+    model.blocks.register_forward_hook(lambda _module, _inputs, stream: stream + stream @ mixing)
+
+
+def own_container(model):
+    model.blocks = Skipping(*model.blocks)
+
+
+def norm_that_mixes_tokens(model):
+    model.norm.register_forward_hook(lambda _module, _inputs, value: value + value.mean(1, True))
+
+
+def lora(*names):
+    def change(model):
+        for block in model.blocks:
+            for name in names:
+                parent = block.get_submodule(name.rpartition(".")[0])
+                leaf = name.rpartition(".")[2]
+                setattr(parent, leaf, LoRALinear(getattr(parent, leaf)))
+    return change
+
+
+def lora_by_a_hook(model):
+    low = 0.2 * normal(16, 16)
+    for block in model.blocks:
+        block.mlp.fc2.register_forward_hook(lambda _module, inputs, out: out + inputs[0] @ low)
+
+
+def scaled_ffn(model):
+    model.blocks[1].mlp.register_forward_hook(lambda _module, _inputs, written: 1.5 * written)
+
+
+def another_layer_scale(model):
+    for block in model.blocks:
+        block.ls2 = Scale()
+
+
+def adapter(model):
+    for block in model.blocks:
+        block.mlp.drop2 = Adapter()
+
+
+def adapter_of_attention(model):
+    for block in model.blocks:
+        block.attn.proj_drop = Adapter()
+
+
+def tokens_mixed_after_the_ffn(model):
+    model.blocks[1].mlp.register_forward_hook(
+        lambda _module, _inputs, written: written + 0.5 * written.mean(1, keepdim=True))
+
+
+def deep_prompts(model):
+    for block in list(model.blocks)[1:]:
+        block.register_forward_pre_hook(
+            lambda _module, inputs: (torch.cat([inputs[0][:, :1], inputs[0][:, 1:] + 0.3], 1),))
+
+
+def shallow_prompts(model):
+    prompts = 0.5 * normal(1, 2, 16)
+    model.blocks[0].register_forward_pre_hook(lambda _module, inputs: (
+        torch.cat([inputs[0], prompts.expand(len(inputs[0]), -1, -1)], 1),))
+
+
+def weight_norm(model):
+    for block in model.blocks:
+        parametrizations.weight_norm(block.mlp.fc2)
+
+
+def parametrised(model):
+    for block in model.blocks:
+        parametrize.register_parametrization(block.mlp.fc2, "weight", Gain())
+
+
+def pruned_by_torch(model):
+    for block in model.blocks:
+        prune.l1_unstructured(block.mlp.fc2, "weight", 0.5)
+        prune.l1_unstructured(block.attn.qkv, "weight", 0.3)
+
+
+def attention_of_this_instance(model):
+    native = model.blocks[1].attn.forward
+    model.blocks[1].attn.forward = lambda value, **named: 0.7 * native(value, **named)
+
+
+def other_scale(model):
+    for block in model.blocks:
+        block.attn.fused_attn, block.attn.scale = False, 1.7 * block.attn.scale
+
+
+def other_heads(model):
+    for block in model.blocks:
+        block.attn.num_heads, block.attn.head_dim = 4, 4
+
+
+def always_dropping(model):
+    model.blocks[1].mlp.drop1 = AlwaysDropping()
+
+
+def over_images(model):
+    model.blocks[1].drop_path1 = OverImages()
+
+
+def sequential_head(model):
+    model.head = nn.Sequential(nn.Dropout(0.1), model.head).eval()
+
+
+def head_with_a_norm(model):
+    model.head = nn.Sequential(nn.BatchNorm1d(16, affine=False), model.head).double().eval()
+
+
+def act_of_a_class_of_its_own(model):
+    class Louder(nn.GELU):
+        def forward(self, value):
+            return 1.5 * super().forward(value) + 0.1 * value
+
+    for block in model.blocks:
+        block.mlp.act = Louder()
+
+
+CHANGES = [normalising, tempered, forward_of_this_instance, features_of_this_instance,
+           pool_of_this_instance, positions_of_this_instance, hooked_container, own_container,
+           norm_that_mixes_tokens, lora("mlp.fc2"), lora("mlp.fc1", "attn.qkv"), lora("attn.proj"),
+           lora_by_a_hook, scaled_ffn, another_layer_scale, adapter, adapter_of_attention,
+           tokens_mixed_after_the_ffn, deep_prompts, shallow_prompts, weight_norm, parametrised,
+           pruned_by_torch, attention_of_this_instance, other_scale, other_heads, sequential_head,
+           head_with_a_norm, act_of_a_class_of_its_own]
+NAMES = [change.__name__ if change.__name__ != "change" else f"lora {number}"
+         for number, change in enumerate(CHANGES)]
+# what no change can make right: each call gives something else
+REFUSED = [always_dropping, over_images]
+
+
+def changed(change, scope="cls"):
+    model = helpers.small_vit(31, **({} if scope == "cls" else {"global_pool": "avg"}))
+    change(model)
+    return model, *helpers.small_batch(2, 32)
+
+
+def quietly(call):
+    """What a call gives, or ``None`` if it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            return call()
+        except ValueError as error:
+            assert "accepted" in str(error) and "\n" not in str(error)
+            return None
+
+
+def searched(model, scope, images, labels):
+    rule = twins.rule("left", STEPS)
+    return [twins.published_search(model, scope, image, int(label), *rule)
+            for image, label in zip(images, labels, strict=True)]
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_paths_and_scores_are_those_of_the_model_as_it_is_called(change, scope):
+    model, images, labels = changed(change, scope)
+    found = quietly(lambda: npc.find_paths(npc.TargetModel(model, scope), images, labels,
+                                           **PUBLISHED))
+    if found is None:
+        # only where the scope's tokens are no longer those that the model began with
+        assert change is shallow_prompts and scope == "patch"
+        return
+    for row, (path, score) in enumerate(searched(model, scope, images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
+
+
+def by_effect(model, image, label):
+    """The neurons whose removal after that of the path's so far lowers F most."""
+    path = []
+    for _ in model.blocks:
+        left = [float(by_hooks(model, image[None], [*path, neuron], 0.0).softmax(-1)[0, label])
+                for neuron in range(16)]
+        path.append(min(range(16), key=left.__getitem__))
+    return path
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_what_needs_the_blocks_is_right_or_refused(change):
+    model, images, labels = changed(change)
+    target, rule = npc.TargetModel(model), twins.rule("left", STEPS)
+    wanted = [
+        (lambda: npc.knowledge_attribution(target, images, labels, "left", STEPS),
+         lambda image, label: twins.knowledge_attribution(model, "cls", image, label, *rule)),
+        (lambda: npc.find_paths(target, images, labels, "activation").neurons,
+         lambda image, label: torch.tensor(twins.activation_path(model, "cls", image))[:, 0]),
+        (lambda: npc.find_paths(target, images, labels, "ablation").neurons,
+         lambda image, label: torch.tensor(by_effect(model, image, label))),
+        (lambda: npc.joint_attribution_score(target, images, labels,
+                                             torch.tensor([[1, 2, 3]] * 2), "left", STEPS),
+         lambda image, label: torch.tensor(twins.joint_attribution_score(
+             model, "cls", image, label, [[1], [2], [3]], *rule), dtype=torch.float64)),
+        (lambda: npc.complete_attribution(target, images, labels, torch.tensor([[1, 2, 3]] * 2)),
+         lambda image, label: torch.tensor(twins.complete_attribution(
+             model, "cls", image, label, [[1], [2], [3]]), dtype=torch.float64)),
+    ]
+    for call, twin in wanted:
+        found = quietly(call)
+        if found is not None:
+            expected = torch.stack([twin(image, int(label)) for image, label
+                                    in zip(images, labels, strict=True)])
+            torch.testing.assert_close(found, expected.to(found.dtype), rtol=1e-9, atol=1e-13)
+
+
+def by_hooks(model, images, path, factor):
+    """Logits with neurons of every block multiplied at the class token."""
+    handles = []
+    for block, neuron in zip(model.blocks, path, strict=False):  # or some of the first
+        def edit(_module, inputs, neuron=neuron):
+            value = inputs[0].clone()
+            value[:, 0, neuron] *= factor
+            return (value,)
+        handles.append(block.mlp.fc2.register_forward_pre_hook(edit))
+    with torch.no_grad():
+        logits = model(images)
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_edits_and_readings_are_of_the_model_as_it_is_called(change):
+    model, images, _ = changed(change)
+    target, path = npc.TargetModel(model), [3, 5, 7]
+    with torch.no_grad():
+        torch.testing.assert_close(class_probabilities(target, images), model(images).softmax(-1))
+    read = npc.read_activations(target, images)
+    for row, image in enumerate(images):
+        for block, expected in enumerate(twins.clean_activations(model, "cls", image)):
+            torch.testing.assert_close(read[row, block], expected)
+    expected = by_hooks(model, images, path, 2.0)
+    found = edited_probabilities(target, images, torch.tensor([path] * 2), "enhance")
+    torch.testing.assert_close(found, expected.softmax(-1))
+    with npc.edit(target, torch.tensor([path]), "enhance"), torch.no_grad():
+        torch.testing.assert_close(target(images), expected)
+    assert mean_activations(target, images).shape == (3, 16)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+@pytest.mark.parametrize("sites", ["ffn", "attention"])
+def test_value_vectors_are_what_one_unit_adds_to_the_stream(change, sites):
+    model, images, _ = changed(change)
+    target = SiteModel(model, sites=sites)
+    vectors = quietly(lambda: target.value_vectors(1))
+    if vectors is None:
+        # not affine, or hooks on a whole block, of which halves are wanted
+        assert change in (adapter, adapter_of_attention, deep_prompts, shallow_prompts)
+        return
+    # one unit more of neuron 2 and of neuron 7, by the layer itself
+    stream = normal(1, 5, 16, seed=4)
+    with torch.no_grad():
+        for neuron in (2, 7):
+            added = []
+            for amount in (0.0, 1.0):
+                value = torch.zeros(1, 1, vectors.shape[0], dtype=torch.float64)
+                value[..., neuron] = amount
+                with hooks.clamped(target, {1: value}):
+                    out = quietly(lambda: target.layer(1, stream))
+                if out is None:  # a hook on a whole block, of which halves are wanted
+                    assert sites == "attention"
+                    return
+                added.append(out[0, 0])
+            if change is tokens_mixed_after_the_ffn and sites == "ffn":
+                continue  # which the batch at hand shows, see the searches
+            torch.testing.assert_close(vectors[neuron], added[1] - added[0])
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_a_pruned_model_that_keeps_all_is_the_model_or_is_refused(change):
+    model, images, _ = changed(change)
+    pruned = quietly(lambda: prune_ffn(model, [range(16)] * 3))
+    if pruned is not None:
+        with torch.no_grad():
+            torch.testing.assert_close(pruned(images), model(images))
+
+
+@pytest.mark.parametrize("sites", ["attention", "heads", "mixed", "halves"])
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_other_sites_are_searched_as_the_model_is_called_or_refused(change, sites):
+    """Against the plain page, which calls the model; that page is held to the twins for FFNs."""
+    model, images, labels = changed(change)
+    target = quietly(lambda: SiteModel(model, sites=sites))
+    if target is None:
+        return
+    found = quietly(lambda: npc.find_paths(target, images, labels, **PUBLISHED))
+    plain = quietly(lambda: npc.find_paths(target, images, labels, engine="plain", **PUBLISHED))
+    assert (found is None) == (plain is None)
+    if found is not None:
+        assert torch.equal(found.neurons, plain.neurons)
+        torch.testing.assert_close(found.score, plain.score, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_a_model_that_answers_otherwise_each_time_is_not_put_together(change):
+    model, images, labels = changed(change)
+    target = npc.TargetModel(model)
+    with pytest.raises(ValueError, match="block 1"):
+        npc.knowledge_attribution(target, images, labels)
+    with pytest.warns(RuntimeWarning, match="engine 'plain' searches it"):
+        npc.find_paths(target, images, labels, **PUBLISHED)
+
+
+# --- the check itself ---
+
+
+def test_a_model_that_nobody_changed_is_looked_at_once(monkeypatch):
+    model, images, labels = changed(lambda _: None)
+    target, looked = npc.TargetModel(model), []
+    from neuronpath_core import target as module
+    compare = module.compare
+    monkeypatch.setattr(module, "compare", lambda *given: looked.append(1) or compare(*given))
+    for _ in range(3):
+        npc.find_paths(target, images, labels, **PUBLISHED)
+        class_probabilities(target, images)
+    with npc.edit(target, torch.tensor([[1, 2, 3]])):
+        class_probabilities(target, images)
+    assert looked == [1] and target.differs is None
+    assert all(target.plain(index) is not None for index in range(3))
+
+
+def load(model):
+    model.load_state_dict({name: 0.9 * value for name, value in model.state_dict().items()})
+
+
+def train_on(model):
+    with torch.no_grad():
+        model.blocks[1].mlp.fc1.weight.mul_(1.1)
+
+
+def behind_the_counter(model):
+    model.blocks[1].mlp.fc1.weight.data.mul_(1.1)  # of which the version says nothing
+
+
+@pytest.mark.parametrize("change", [*CHANGES, load, train_on, behind_the_counter],
+                         ids=[*NAMES, "load", "train_on", "behind_the_counter"])
+def test_what_changes_after_a_first_search_is_seen(change):
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    state = target._state
+    change(model)
+    model.eval()
+    found = quietly(lambda: npc.find_paths(target, images, labels, **PUBLISHED))
+    assert target._state is not state
+    if found is not None:
+        for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+            assert found.neurons[row].tolist() == [each[0] for each in path]
+            assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
+
+
+def test_an_adapter_that_begins_with_nothing_and_is_trained():
+    """At first it is the model; what was found of it then must not be believed later."""
+    model, images, labels = changed(lambda _: None)
+    for block in model.blocks:
+        block.mlp.fc2 = LoRALinear(block.mlp.fc2, size=0.3)
+        with torch.no_grad():
+            block.mlp.fc2.up.zero_()
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.mlp.fc2.up.copy_(normal(16, 2))
+    found = npc.find_paths(target, images, labels, **PUBLISHED)
+    for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        assert float(found.score[row]) == pytest.approx(score, rel=1e-9)
+
+
+def test_a_class_that_somebody_patches(monkeypatch):
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    native = Attention.forward
+    monkeypatch.setattr(Attention, "forward",
+                        lambda self, value, **named: 0.5 * native(self, value, **named))
+    found = npc.find_paths(target, images, labels, **PUBLISHED)
+    assert target.plain(0) is None
+    for row, (path, _) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+
+
+def test_a_hook_on_every_module():
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, _inputs, out: 0.8 * out if isinstance(module, Attention) else None)
+    try:
+        found = npc.find_paths(target, images, labels, **PUBLISHED)
+        expected = searched(model, "cls", images, labels)
+    finally:
+        handle.remove()
+    for row, (path, _) in enumerate(expected):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+
+
+def test_an_answer_that_depends_on_the_image_alone_is_seen_in_the_batch_at_hand():
+    """A forward that leaves early where it is sure."""
+    model, images, labels = changed(lambda _: None)
+
+    def early(self, pictures):
+        tokens = self.norm_pre(self._pos_embed(self.patch_embed(pictures)))
+        half = self.blocks[0](tokens)
+        sure = pictures.mean((1, 2, 3))[:, None, None] > 5
+        return self.forward_head(self.norm(torch.where(sure, half, self.blocks[2](
+            self.blocks[1](half)))))
+
+    model.forward = types.MethodType(early, model)
+    target = npc.TargetModel(model)
+    npc.knowledge_attribution(target, images, labels)
+    model.extra = 1  # something changes
+    images[1] += 10
+    with pytest.raises(ValueError, match="the model as it is called"):
+        npc.knowledge_attribution(target, images, labels)
+
+
+# --- modes, compilation, calls, threads, precision ---
+
+
+def test_a_model_in_training_mode_is_refused_by_everything():
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    for part, name in ((model, "the model"), (model.blocks[1].drop_path1, "blocks.1.drop_path1")):
+        part.train()
+        for call in (lambda: npc.find_paths(target, images, labels), lambda: target(images),
+                     lambda: npc.read_activations(target, images),
+                     lambda: edited_probabilities(target, images, torch.ones(2, 3).long(), 0.0),
+                     lambda: npc.knowledge_attribution(target, images, labels)):
+            with pytest.raises(ValueError, match=f"^{name} is in training mode"):
+                call()
+        model.eval()
+    npc.find_paths(target, images, labels)
+
+
+@pytest.mark.parametrize("compiled", ["model", "blocks", "forward"])
+def test_an_edit_of_a_compiled_model_is_in_force(compiled):
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    paths = npc.find_paths(target, images, labels)
+    expected = edited_probabilities(target, images, paths.neurons, "remove")
+    clean, read = class_probabilities(target, images), npc.read_activations(target, images)
+    if compiled == "model":
+        model.compile(backend="eager")
+    elif compiled == "blocks":
+        for block in model.blocks:
+            block.compile(backend="eager")
+    else:
+        model.forward = torch.compile(model.forward, backend="eager")
+    with torch.no_grad():
+        model(images)
+    found = edited_probabilities(target, images, paths.neurons, "remove")
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, clean)
+    torch.testing.assert_close(npc.read_activations(target, images), read)
+    assert torch.equal(npc.find_paths(target, images, labels).neurons, paths.neurons)
+
+
+def test_a_compiled_wrapper_says_where_the_model_is():
+    with pytest.raises(ValueError, match="the model inside, its ._orig_mod"):
+        npc.TargetModel(torch.compile(helpers.small_vit(1), backend="eager"))
+    with pytest.raises(ValueError, match="the model inside, its .module"):
+        npc.TargetModel(nn.DataParallel(helpers.small_vit(1)))
+
+
+@pytest.mark.parametrize("shared", ["block", "mlp", "fc2"])
+def test_layers_that_are_one_module_are_refused(shared):
+    model = helpers.small_vit(1)
+    if shared == "block":
+        model.blocks = nn.Sequential(model.blocks[0], model.blocks[1], model.blocks[0])
+    elif shared == "mlp":
+        model.blocks[2].mlp = model.blocks[0].mlp
+    else:
+        model.blocks[2].mlp.fc2 = model.blocks[0].mlp.fc2
+    with pytest.raises(ValueError, match="^block 1, block 3 share one module"):
+        npc.TargetModel(model)
+
+
+def test_a_block_that_runs_twice_is_refused():
+    model, images, labels = changed(lambda _: None)
+    native = Block.forward
+    model.blocks[1].forward = types.MethodType(
+        lambda self, stream: native(self, native(self, stream)), model.blocks[1])
+    target = npc.TargetModel(model)
+    for call in (lambda: npc.find_paths(target, images, labels),
+                 lambda: npc.read_activations(target, images),
+                 lambda: edited_probabilities(target, images, torch.ones(2, 3).long(), 0.0)):
+        with pytest.raises(ValueError, match="block 2 are computed 2 times"):
+            call()
+
+
+def test_blocks_that_are_replaced_by_others_of_another_width():
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    model.blocks[1] = helpers.small_vit(2, mlp_ratio=2.0).blocks[1]
+    with pytest.raises(ValueError, match="no longer those with which"):
+        npc.find_paths(target, images, labels)
+    model.blocks = model.blocks[:1].eval()
+    with pytest.raises(ValueError, match="no longer those with which"):
+        npc.find_paths(target, images, labels)
+
+
+def test_no_thread_sees_anothers_edit():
+    model, images, labels = changed(lambda _: None)
+    target, path = npc.TargetModel(model), torch.tensor([[1, 2, 3]])
+    clean, found = class_probabilities(target, images), {}
+    searched_alone = npc.find_paths(target, images, labels)
+    inside, done = threading.Event(), threading.Event()
+
+    def edits():
+        with npc.edit(target, path, 5.0):
+            inside.set()
+            done.wait(60)
+            found["edited"] = class_probabilities(target, images)
+
+    def looks():
+        inside.wait(60)
+        found["clean"] = class_probabilities(target, images)
+        found["paths"] = npc.find_paths(target, images, labels)
+        found["frozen"] = npc.find_paths(target, images, labels, context="mixed")
+        done.set()
+
+    threads = [threading.Thread(target=work) for work in (edits, looks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.equal(found["clean"], clean)
+    assert torch.equal(found["paths"].neurons, searched_alone.neurons)
+    with npc.edit(target, path, 5.0):
+        assert torch.equal(found["edited"], class_probabilities(target, images))
+    assert not torch.allclose(found["edited"], clean)
+
+
+def test_threads_that_carry_tangents_take_turns():
+    model, images, labels = changed(scaled_ffn)
+    target = npc.TargetModel(model)
+    expected = npc.find_paths(target, images, labels, "conductance").neurons
+    found = [None] * 4
+
+    def work(place):
+        found[place] = npc.find_paths(target, images, labels, "conductance").neurons
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(each is not None and torch.equal(each, expected) for each in found)
+
+
+def test_precisions_that_differ_are_named():
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    model.head = nn.Linear(16, 5).eval()
+    with pytest.raises(ValueError, match="^head.weight is torch.float32"):
+        npc.find_paths(target, images, labels)
+    with torch.inference_mode():
+        other = helpers.small_vit(1)
+    with pytest.raises(ValueError, match="weight is made in torch.inference_mode"):
+        npc.TargetModel(other)
+    with pytest.raises(ValueError, match="inside torch.autocast"), torch.autocast("cpu"):
+        npc.find_paths(npc.TargetModel(helpers.small_vit(1)), images, labels)
+    with torch.inference_mode():
+        made = images.clone()
+    with pytest.raises(ValueError, match="images are made in torch.inference_mode"):
+        npc.find_paths(npc.TargetModel(helpers.small_vit(1)), made, labels)
+
+
+# --- nothing to explain ---
+
+
+def test_where_nothing_can_be_explained_it_is_said():
+    images, labels = helpers.small_batch(2, 1)
+    one = helpers.small_vit(1, num_classes=1)
+    with pytest.raises(ValueError, match="one output, whose softmax is 1"):
+        npc.find_paths(npc.TargetModel(one), images, torch.zeros(2).long())
+    blank = helpers.small_vit(1)
+    nn.init.zeros_(blank.head.weight)
+    for method in ("neuron_path", "complete", "knowledge", "gradient_activation"):
+        with pytest.raises(ValueError, match="every neuron scores the same"):
+            npc.find_paths(npc.TargetModel(blank), images, labels, method)
+    with pytest.raises(ValueError, match="every neuron scores the same"):
+        npc.find_paths(npc.TargetModel(blank), images, labels, engine="plain", **PUBLISHED)
+    silent = helpers.small_vit(1)
+    nn.init.zeros_(silent.blocks[1].mlp.fc2.weight)  # one block writes the same whatever it sees
+    with pytest.warns(RuntimeWarning, match="of 2 of 2 images there is a layer"):
+        npc.find_paths(npc.TargetModel(silent), images, labels, "knowledge")
