@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuronpath_core.hooks import activation_gradients, clamped, reading
+from neuronpath_core.gradients import activation_gradients
+from neuronpath_core.hooks import clamped, reading
 from neuronpath_core.target import TargetModel
 
 

@@ -9,24 +9,15 @@ computed of some images of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
-from neuronpath_core.hooks import (
-    clamped,
-    forward_mode,
-    hooked,
-    is_hooked,
-    reading,
-    replaced_methods,
-    unedited,
-)
+from neuronpath_core.hooks import listening, unedited
+from neuronpath_core.model_state import replaced_methods
 from neuronpath_core.support.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -89,7 +80,7 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
     blocks, layers = range(len(target.model.blocks)), range(target.n_blocks)
     call = Call(images[rows].detach(), [[] for _ in blocks], [[] for _ in blocks],
                 [[] for _ in layers])
-    with torch.no_grad(), _listening(target, call):
+    with torch.no_grad(), listening(target, call.entered, call.left, call.tokens):
         try:
             call.logits = target(call.images)
         except FOREIGN as error:
@@ -118,33 +109,6 @@ def _check_sites(target: TargetModel, call: Call) -> None:
                              "no tokens")
 
 
-@contextmanager
-def _listening(target: TargetModel, call: Call) -> Iterator[None]:
-    def enter(index):
-        # positional or by name, the stream is the first that a block is given
-        return lambda _module, inputs, named: call.entered[index].append(
-            (inputs or tuple(named.values()))[0])
-
-    def leave(index):
-        return lambda _module, _inputs, left: call.left[index].append(left)
-
-    def count(index):
-        return lambda value: call.tokens[index].append(value.shape[1])
-
-    with ExitStack() as stack:
-        # the first, so that a compiled model runs uncompiled
-        stack.enter_context(hooked(target, {layer: count(layer)
-                                            for layer in range(target.n_blocks)}))
-        for index, block in enumerate(target.model.blocks):
-            # before and after all that others hooked to the block
-            handles = (block.register_forward_pre_hook(enter(index), prepend=True,
-                                                       with_kwargs=True),
-                       block.register_forward_hook(leave(index)))
-            for handle in handles:
-                stack.callback(handle.remove)
-        yield
-
-
 def compare(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Verdict:
     """Hold every part of a model against what the model computes when it is called.
 
@@ -163,16 +127,6 @@ def compare(target: TargetModel, images: Float[Tensor, "batch channel height wid
     return verdict
 
 
-def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
-    """Make sure of the value vectors of all layers whose block is not written out."""
-    with unedited():
-        for layer in range(target.n_blocks):
-            if verdict.differs is None and target.plain(layer) is None:
-                with torch.no_grad():
-                    stream = target.entering(layer, [each[0] for each in verdict.call.entered])
-                verdict.differs = slopes_of(target, layer, stream[:1], verdict)
-
-
 def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[str]:
     """In words, what the parts do otherwise than the model, in the order of a forward pass."""
     for index in range(len(target.model.blocks)):
@@ -183,8 +137,8 @@ def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[
             return
     entered = [streams[0] for streams in call.entered]
     left = [streams[0] for streams in call.left]
-    where = _hooked(target.model)
-    embedded = _attempt(lambda: target.family.embed(target.model, _another(call.images)))
+    where = hooked_parts(target.model)
+    embedded = attempt(lambda: target.family.embed(target.model, _another(call.images)))
     if not agree(embedded, entered[0], entered[0]):
         yield f"what enters block 0 is not made by its patch embedding and positions alone{where}"
     for index, (stream, out) in enumerate(zip(entered, left, strict=True)):
@@ -193,11 +147,11 @@ def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[
         if following is not None and not agree(out, following, out):
             yield f"something between block {index} and block {index + 1} changes the stream{where}"
     last = left[-1]
-    again = _attempt(lambda: target.family.logits(target.model, _another(last)))
+    again = attempt(lambda: target.family.logits(target.model, _another(last)))
     if not agree(again, call.logits, call.logits):
         yield f"its logits are not those of its norm, pooling and head{where}"
     if target.family.classifies_alone(target.model):
-        alone = _attempt(lambda: target.family.logits(target.model, last[:, :1]))
+        alone = attempt(lambda: target.family.logits(target.model, last[:, :1]))
         verdict.not_alone = not agree(alone, call.logits, call.logits)
     if not torch.isfinite(call.logits).all():
         yield "its logits are not finite"
@@ -208,7 +162,8 @@ def _another(value: Tensor) -> Tensor:
     return torch.cat([value, 0.5 * value[:1]])
 
 
-def _attempt(run) -> Tensor | None:
+def attempt(run: Callable[[], Tensor]) -> Tensor | None:
+    """What a part gives, or ``None`` if it cannot be run so."""
     try:
         return run()
     except FOREIGN as error:
@@ -232,12 +187,13 @@ def agree(found: Tensor | None, wanted: Tensor, written: Tensor) -> bool:
     if not isinstance(found, Tensor) or found.shape[1:] != wanted.shape[1:]:
         return False
     found, wanted = found[:len(wanted)].double(), wanted.double()
-    unit = _unit(written)
+    unit = rounding_unit(written)
     allowed = ROUNDING * unit * wanted.abs() + unit ** 0.5 * written.double().square().mean().sqrt()
     return found.shape == wanted.shape and bool(((found - wanted).abs() <= allowed).all())
 
 
-def _unit(value: Tensor) -> float:
+def rounding_unit(value: Tensor) -> float:
+    """The relative rounding error of numbers as they are multiplied."""
     loose = value.is_cuda and torch.backends.cuda.matmul.allow_tf32
     return max(torch.finfo(value.dtype).eps, 2.0 ** -10 if loose else 0)
 
@@ -249,67 +205,17 @@ def _block_differs(target: TargetModel, index: int, stream: Tensor, out: Tensor,
     written = out - stream if out.shape == stream.shape else out
     form = target.by_form(index)
     if form is not None:
-        if agree(_attempt(lambda: form(entering)), out, written):
+        if agree(attempt(lambda: form(entering)), out, written):
             return
         verdict.not_plain.add(index)
     for words, run in target.runs(index, entering):
-        if not agree(_attempt(run), out, written):
+        if not agree(attempt(run), out, written):
             yield (f"{words} gives another stream when it is run by itself"
-                   f"{_hooked(target.model.blocks[index])}")
+                   f"{hooked_parts(target.model.blocks[index])}")
 
 
-def _hooked(part: nn.Module) -> str:
+def hooked_parts(part: nn.Module) -> str:
     """What is hooked or replaced about a part, as the end of a sentence."""
     seen = [name or type(part).__name__ for name, module in part.named_modules()
-            if is_hooked(module) or replaced_methods(module)]
+            if ishooked_parts(module) or replaced_methods(module)]
     return f" (hooks or methods of its own: {', '.join(seen[:3])})" if seen else ""
-
-
-def slopes_of(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],
-              verdict: Verdict) -> str | None:
-    """Make sure of a layer's value vectors: what its block does must be affine in its neurons.
-
-    A derivative along a random direction, and the whole way from no activation to the clean one,
-    are held against the value vectors of the weights; where these are not what the block does,
-    against those of its own derivative.
-
-    Returns:
-        in words, what is not affine, or ``None``.
-    """
-    with reading(target) as seen, torch.no_grad():
-        clean_out = target.layer(layer, stream)
-    clean = seen[layer]
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(clean.shape, generator=generator, dtype=torch.float64).to(clean)
-    with torch.no_grad(), clamped(target, {layer: torch.zeros_like(clean)}):
-        moved = clean_out - target.layer(layer, stream)
-    tangent = _tangent(target, layer, stream, clean, direction)
-    for vectors in (target.declared_vectors, target.measured_vectors):
-        candidate = _attempt(lambda vectors=vectors: vectors(layer))
-        if candidate is not None and _writes(target, candidate, clean, moved, clean_out) and (
-                tangent is None or _writes(target, candidate, direction, tangent, tangent)):
-            if vectors == target.measured_vectors:
-                verdict.vectors[layer] = candidate
-            return None
-    name = target.layers[layer].name
-    return f"what {name} writes is not affine in its neurons{_hooked(target.model)}"
-
-
-def _tangent(target: TargetModel, layer: int, stream: Tensor, clean: Tensor,
-             direction: Tensor) -> Tensor | None:
-    def run():
-        with torch.no_grad(), forward_mode(), clamped(
-                target, {layer: forward_ad.make_dual(clean, direction)}):
-            return forward_ad.unpack_dual(target.layer(layer, stream)).tangent
-    return _attempt(run)
-
-
-def _writes(target: TargetModel, vectors: Tensor, neurons: Tensor, written: Tensor,
-            size: Tensor) -> bool:
-    """Whether neurons write by these vectors at the scope, and nothing elsewhere."""
-    expected = torch.zeros_like(written)
-    expected[:, target.tokens] = neurons @ vectors.to(neurons.dtype)
-    unit = _unit(written)
-    allowed = ROUNDING * unit * size.double().abs() + unit ** 0.5 * (
-        expected[:, target.tokens].double().square().mean().sqrt())
-    return bool(((written - expected).double().abs() <= allowed).all())

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.hooks import activation_gradients, forward_mode, hooked, read_activations
+from neuronpath_core.gradients import activation_gradients, forward_mode
+from neuronpath_core.hooks import hooked, read_activations
 from neuronpath_core.quadrature import integrated, node_parts
 from neuronpath_core.ranking import layer_tops, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks

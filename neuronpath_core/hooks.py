@@ -5,20 +5,15 @@ from __future__ import annotations
 
 import math
 import numbers
-import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules import module as modules
 
-from neuronpath_core.model_state import GLOBAL_HOOKS, HOOKS, in_force
+from neuronpath_core.model_state import is_compiled
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -28,63 +23,8 @@ if TYPE_CHECKING:
 OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
-# forward_ad has one level for all threads
-_FORWARD_MODE = threading.RLock()
 # how often this thread has set edits aside
 _DEPTH = threading.local()
-
-
-def is_touched(parts: Iterable[nn.Module]) -> bool:
-    """Whether a module is hooked, has its ``forward`` replaced, or is in training mode.
-
-    A hook on all modules touches every one. Edits that another thread has in force do not act here
-    and do not count.
-    """
-    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
-        return True
-    return any(part.training or "forward" in part.__dict__ or is_hooked(part) for part in parts)
-
-
-def is_hooked(part: nn.Module) -> bool:
-    """Whether a hook of a module acts in this thread."""
-    own = part.__dict__
-    return any(own[name] and any(map(in_force, list(own[name].values()))) for name in HOOKS)
-
-
-def replaced_methods(part: nn.Module) -> list[str]:
-    """Methods that one module has instead of its class's."""
-    return [name for name, value in vars(part).items()
-            if callable(value) and callable(getattr(type(part), name, None))]
-
-
-@contextmanager
-def forward_mode() -> Iterator[None]:
-    """Inside, ``forward_ad`` dual tensors carry a derivative along through a whole block of any
-    kind; one thread at a time."""
-    # fused attention kernels have no forward derivative; the plain one has, through its parts
-    with (_FORWARD_MODE, warnings.catch_warnings(), forward_ad.dual_level(),
-          sdpa_kernel(SDPBackend.MATH)):
-        # torch's own, on first use
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
-        yield
-
-
-@contextmanager
-def activation_gradients(target: TargetModel) -> Iterator[None]:
-    """Inside, gradients flow to activations, also under a caller's ``no_grad``, and no graph is
-    kept for the weights."""
-    if torch.is_inference_mode_enabled():
-        raise ValueError("attributions need gradients, which torch.inference_mode() rules out; "
-                         "accepted: torch.no_grad(), or neither")
-    wanted = [parameter for parameter in target.model.parameters() if parameter.requires_grad]
-    try:
-        for parameter in wanted:
-            parameter.requires_grad_(False)
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
 
 
 @contextmanager
@@ -138,14 +78,6 @@ class _Hook:
         return None if replaced is None else (replaced,)
 
 
-def is_compiled(model: nn.Module) -> bool:
-    """Whether a module of the model was compiled, in place or as a wrapper."""
-    if "torch._dynamo" not in sys.modules:
-        return False
-    return any(part._compiled_call_impl is not None or hasattr(part, "_orig_mod")
-               or hasattr(part.forward, "_torchdynamo_orig_callable") for part in model.modules())
-
-
 @contextmanager
 def reading(target: TargetModel) -> Iterator[dict[int, Tensor]]:
     """A dictionary that fills with every block's scope activations, ``(batch, token, neuron)``, as
@@ -159,6 +91,34 @@ def reading(target: TargetModel) -> Iterator[dict[int, Tensor]]:
 
     with hooked(target, {block: keep(block) for block in range(target.n_blocks)}):
         yield store
+
+
+@contextmanager
+def listening(target: TargetModel, entered: list[list[Tensor]], left: list[list[Tensor]],
+              tokens: list[list[int]]) -> Iterator[None]:
+    """Append, as a forward runs, every stream that enters and leaves each block, and of every layer
+    how many tokens its neurons have."""
+    def enter(streams):
+        # positional or by name, the stream is the first that a block is given
+        return lambda _module, inputs, named: streams.append((inputs or tuple(named.values()))[0])
+
+    def leave(streams):
+        return lambda _module, _inputs, out: streams.append(out)
+
+    def count(layer):
+        return lambda value: tokens[layer].append(value.shape[1])
+
+    # of the layers first, so that a compiled model runs uncompiled
+    with hooked(target, {layer: count(layer) for layer in range(target.n_blocks)}), \
+            ExitStack() as stack:
+        for block, streams, outs in zip(target.model.blocks, entered, left, strict=True):
+            # before and after all that others hooked to the block
+            handles = (block.register_forward_pre_hook(enter(streams), prepend=True,
+                                                       with_kwargs=True),
+                       block.register_forward_hook(leave(outs)))
+            for handle in handles:
+                stack.callback(handle.remove)
+        yield
 
 
 def _replace_scope(target: TargetModel, value: Tensor, scoped: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuronpath_core.forward import CleanPass
 from neuronpath_core.found_paths import wide
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons
 from neuronpath_core.search import path_scores

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.forward import CleanPass, stream_gradient
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.target import TargetModel

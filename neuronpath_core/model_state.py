@@ -6,8 +6,9 @@ change it at any time: load weights, train on, replace a module, hook it, patch 
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,3 +123,34 @@ def _weight(tensor: Tensor) -> tuple:
         total = tensor.detach().sum(dtype=torch.float64).item()
     version = 0 if tensor.is_inference() else tensor._version
     return id(tensor), tensor.dtype, tensor.device, version, total
+
+
+def is_touched(parts: Iterable[nn.Module]) -> bool:
+    """Whether a module is hooked, has its ``forward`` replaced, or is in training mode.
+
+    A hook on all modules touches every one. Edits that another thread has in force do not act here
+    and do not count.
+    """
+    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
+        return True
+    return any(part.training or "forward" in part.__dict__ or is_hooked(part) for part in parts)
+
+
+def is_hooked(part: nn.Module) -> bool:
+    """Whether a hook of a module acts in this thread."""
+    own = part.__dict__
+    return any(own[name] and any(map(in_force, list(own[name].values()))) for name in HOOKS)
+
+
+def replaced_methods(part: nn.Module) -> list[str]:
+    """Methods that one module has instead of its class's."""
+    return [name for name, value in vars(part).items()
+            if callable(value) and callable(getattr(type(part), name, None))]
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether a module of the model was compiled, in place or as a wrapper."""
+    if "torch._dynamo" not in sys.modules:
+        return False
+    return any(part._compiled_call_impl is not None or hasattr(part, "_orig_mod")
+               or hasattr(part.forward, "_torchdynamo_orig_callable") for part in model.modules())

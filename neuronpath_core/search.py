@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.found_paths import FoundPaths, wide
-from neuronpath_core.hooks import activation_gradients, clamped, reading
+from neuronpath_core.gradients import activation_gradients
+from neuronpath_core.hooks import clamped, reading
 from neuronpath_core.quadrature import integrated, placed_rule
 from neuronpath_core.ranking import chosen_neurons
 from neuronpath_core.target import TargetModel

@@ -9,9 +9,8 @@ and edited at the *token scope*: the class token alone (``"cls"``) or every patc
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -19,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from neuronpath_core.as_called import Verdict, agree, compare, compare_slopes
-from neuronpath_core.checks import Checked
+from neuronpath_core.as_called import Verdict
+from neuronpath_core.examined import Examined
 from neuronpath_core.families import family_of, resolve_scope
-from neuronpath_core.hooks import clamped, forward_mode, is_touched
+from neuronpath_core.gradients import forward_mode
+from neuronpath_core.hooks import clamped
 from neuronpath_core.layers import BlockForm, Layer
 from neuronpath_core.model_state import ModelState
 
@@ -30,14 +30,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 Scope = Literal["auto", "cls", "patch"]
-# The module that writes blocks out as functions. The core looks it up by name and does not import
-# it at the top; a block without such a form is run by its own module, with the same numbers.
-WRITTEN_OUT = "neuronpath_core.fast.blocks"
-# by how much of their size a copy's logits in single precision may differ
-DRAFT_TOLERANCE = 1e-3
 
 
-class TargetModel(Checked):
+class TargetModel(Examined):
     """A vision Transformer of a known family, seen as layers of FFN neurons.
 
     The model is not copied, and only its mode changes: it is put in eval mode, because dropout
@@ -150,33 +145,6 @@ class TargetModel(Checked):
                              "find_paths finds paths of it by engine 'plain'")
         return self.family.embed(self.model, images)
 
-    def examine(self, images: Float[Tensor, "batch channel height width"]) -> None:
-        """Hold the parts of the model against the model as it is called, unless that was done since
-        it last changed; see :mod:`neuronpath_core.as_called`."""
-        if self._verdict is None:
-            self._forms.clear()
-            verdict = compare(self, images)
-            # value vectors are looked at where blocks turned out not to be plain
-            self._verdict = verdict
-            compare_slopes(self, verdict)
-
-    @torch.no_grad()
-    def repeated_by(self, draft: TargetModel) -> bool:
-        """Whether a copy of the model gives the logits that it gave itself, as far as the copy's
-        precision goes; a copy may not be one, where a function of the model's is bound to it."""
-        if self._verdict is None:
-            return True
-        call = self._verdict.call
-        logits = draft.model(call.images.to(draft.dtype)).to(call.logits.dtype)
-        size = call.logits.square().mean().sqrt()
-        return bool(((logits - call.logits).abs() <= DRAFT_TOLERANCE * size).all())
-
-    @property
-    def differs(self) -> str | None:
-        """In words, the part by which the model is another than its blocks put together; ``None``
-        if it is not, or as long as no batch was seen."""
-        return None if self._verdict is None else self._verdict.differs
-
     def run(
         self, stream: Float[Tensor, "copy token embed"], start: int, stop: int,
         held: Mapping[int, Float[Tensor, "image token neuron"]] | None = None, pooled: bool = False,
@@ -233,35 +201,6 @@ class TargetModel(Checked):
         """The module whose input holds the neurons of a layer."""
         return self.model.blocks[index].mlp.fc2
 
-    def plain(self, index: int) -> BlockForm | None:
-        """A block written out, unless it is of another kind, hooked or in training mode."""
-        if self._verdict is not None and index in self._verdict.not_plain:
-            return None
-        block, known = self.model.blocks[index], self._forms.get(index)
-        if known is not None and known.is_current():
-            return None if is_touched(known.parts) else known
-        # no valid form: look again on every call, as a hook may go or a part may be replaced
-        self._forms.pop(index, None)
-        if (form := self.written(block)) is not None:
-            self._forms[index] = form
-        return form
-
-    def by_form(self, index: int) -> Callable[[Tensor], Tensor] | None:
-        """The stream after a block, by its written-out form, if it has one."""
-        return TargetModel.plain(self, index)
-
-    def runs(self, index: int, stream: Tensor) -> list[tuple[str, Callable[[], Tensor]]]:
-        """The ways in which the library runs a block by its own modules, with their names."""
-        return [(f"block {index}", lambda: self.family.run_block(self.model, index, stream))]
-
-    def entering(self, layer: int, streams: list[Tensor]) -> Tensor:
-        """What enters a layer of the path, given what enters every block."""
-        return streams[layer]
-
-    def written(self, block: nn.Module) -> BlockForm | None:
-        """The block as functions, if it is of a kind that somebody wrote out."""
-        return import_module(WRITTEN_OUT).written_out(block, self.tokens)
-
     def _wanted(self, index: int, pooled: bool) -> slice | None:
         """The class token, where nothing else of this block's output can reach the logits."""
         last = pooled and index == self.n_blocks - 1
@@ -300,50 +239,6 @@ class TargetModel(Checked):
         # in double precision: where F is almost 1 its gradient is that of 1 - F, of which single
         # precision would keep nothing
         return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0].to(logits.dtype)
-
-    def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
-        """What one unit of each neuron adds to its token's residual stream.
-
-        In a pre-norm block the stream after the block is affine in the scope's neurons, with these
-        vectors as slope. Of a plain block they are the columns of ``fc2``, LayerScale included; of
-        any other they are what the block does.
-
-        Raises:
-            ValueError: what the block writes is not affine in its neurons.
-        """
-        if self.plain(block) is not None or self._verdict is not None:
-            own = {} if self._verdict is None else self._verdict.vectors
-            return own[block].to(self.dtype) if block in own else self.declared_vectors(block)
-        # no batch was seen yet: derivatives at two places
-        first, second = (self.measured_vectors(block, size) for size in (0.0, 1.0))
-        if not agree(first, second, second):
-            raise ValueError(f"what {self.layers[block].name} writes is not affine in its neurons; "
-                             "accepted: a block that adds a multiple of a vector for each")
-        return first
-
-    def declared_vectors(self, layer: int) -> Float[Tensor, "neuron embed"]:
-        """Value vectors by the weights: the columns of ``fc2``, times LayerScale."""
-        weight = self.model.blocks[layer].mlp.fc2.weight.T
-        gamma = self.family.ffn_scale(self.model.blocks[layer])
-        return (weight if gamma is None else weight * gamma).detach()
-
-    @torch.no_grad()
-    def measured_vectors(self, layer: int, size: float = 0.0) -> Float[Tensor, "neuron embed"]:
-        """Value vectors by what the layer does: its derivative, by forward mode, in each of its
-        neurons, on one token each, around random activations of this size."""
-        width, first = self.site(layer).in_features, self.tokens.start
-        tokens = 1 if self.scope == "cls" else max(1, self.n_tokens - first)
-        copies = -(-width // tokens)
-        embed = self.family.first_weight(self.model).shape[0]
-        stream = torch.zeros(copies, max(self.n_tokens, first + tokens), embed, dtype=self.dtype,
-                             device=self.device)
-        units = F.pad(torch.eye(width, dtype=self.dtype, device=self.device),
-                      (0, 0, 0, copies * tokens - width)).view(copies, tokens, width)
-        around = size * torch.randn(units.shape, generator=torch.Generator().manual_seed(0),
-                                    dtype=torch.float64).to(units)
-        with forward_mode(), clamped(self, {layer: forward_ad.make_dual(around, units)}):
-            moved = forward_ad.unpack_dual(self.layer(layer, stream)).tangent
-        return moved[:, self.tokens].reshape(-1, embed)[:width]
 
     def stacked(
         self, values: Sequence[Float[Tensor, "batch *rest unit"]]

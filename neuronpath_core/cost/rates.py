@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuronpath_core.cost.passes import KINDS
 from neuronpath_core.fast.contexts import check_frozen
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.models import build
 from neuronpath_core.study.targets import as_target
 from neuronpath_core.support.memory import copies_at_once, in_chunks, memory_limit

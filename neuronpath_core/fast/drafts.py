@@ -7,7 +7,7 @@ import pickle
 import torch
 from torch import Tensor
 
-from neuronpath_core.hooks import is_touched
+from neuronpath_core.model_state import is_touched
 from neuronpath_core.target import TargetModel
 
 # A draft's path stands where no choice is closer than so many units of its precision. On 40 images

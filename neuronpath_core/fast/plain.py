@@ -16,7 +16,7 @@ from timm.layers import (
 from timm.models.vision_transformer import Attention, Block
 from torch import nn
 
-from neuronpath_core.hooks import is_touched
+from neuronpath_core.model_state import is_touched
 
 ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, GELU, GELUTanh,
                QuickGELU)

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from neuronpath_core.fast.found import Found
 from neuronpath_core.fast.partial_paths import CompletePartialPaths, Integrand, PartialPaths
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.ranking import chosen_neurons, score_gap, top_neurons
 from neuronpath_core.support.memory import copies_at_once, in_chunks
 from neuronpath_core.target import TargetModel

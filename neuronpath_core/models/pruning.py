@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from neuronpath_core.hooks import is_hooked, replaced_methods
+from neuronpath_core.model_state import is_hooked, replaced_methods
 from neuronpath_core.models.build import build_model
 from neuronpath_core.support.files import check_writable, write_atomically
 from neuronpath_core.support.text import one_line

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.forward import CleanPass, stream_gradient, through
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.target import TargetModel

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.forward import CleanPass
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.jas import joint_attribution_score, path_held
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons, top_neurons

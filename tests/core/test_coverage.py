@@ -21,7 +21,7 @@ from torch import nn
 
 import neuronpath_core as npc
 from neuronpath_core.families import family_of, resolve_scope
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.models.zero_shot import ZeroShotHead, zero_shot, zero_shot_head
 from neuronpath_core.support import memory
 from tests import helpers, twins

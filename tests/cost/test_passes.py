@@ -293,7 +293,7 @@ def test_multiply_adds_are_those_that_torch_counts(pool):
     assert products.count(lambda: target.run(stream, 1, 2)) == 2 * weights["forward"]
     leaf = stream.detach().requires_grad_()
     # which keeps the attention matrix
-    with npc.hooks.activation_gradients(target), sdpa_kernel(SDPBackend.MATH):
+    with npc.gradients.activation_gradients(target), sdpa_kernel(SDPBackend.MATH):
         there_and_back = products.count(lambda: torch.autograd.grad(target.run(leaf, 1, 2).sum(),
                                                                     leaf))
     assert there_and_back == 2 * weights["gradient"]

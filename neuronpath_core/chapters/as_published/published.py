@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, pad
 from neuronpath_core.fast.integral import integral
 from neuronpath_core.fast.partial_paths import PartialPaths
 from neuronpath_core.forward import CleanPass, stream_gradient
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.quadrature import integrated, placed_rule
 from neuronpath_core.ranking import select_neurons, top_neurons

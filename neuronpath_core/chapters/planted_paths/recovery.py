@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core.hooks import activation_gradients, hooked
+from neuronpath_core.gradients import activation_gradients
+from neuronpath_core.hooks import hooked
 from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.models.planted import Planted, planted_model
 from neuronpath_core.models.planted_truth import removal_losses, verify

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from neuronpath_core.fast.partial_paths import Integrand, PartialPaths
-from neuronpath_core.hooks import activation_gradients
+from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.quadrature import quadrature_rule
 from neuronpath_core.study.study import Study

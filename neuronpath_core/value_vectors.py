@@ -1,0 +1,128 @@
+"""What a unit of each neuron adds to the residual stream, by the weights where a block is plain,
+else by what the block does; and whether that is all that the neurons do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from neuronpath_core.as_called import ROUNDING, Verdict, agree, attempt, hooked_parts, rounding_unit
+from neuronpath_core.gradients import forward_mode
+from neuronpath_core.hooks import clamped, reading, unedited
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from neuronpath_core.target import TargetModel
+
+
+class ValueVectors:
+    """The value vectors of a :class:`~neuronpath_core.target.TargetModel`, which inherits them."""
+
+    def value_vectors(self, block: int) -> Float[Tensor, "neuron embed"]:
+        """What one unit of each neuron adds to its token's residual stream.
+
+        In a pre-norm block the stream after the block is affine in the scope's neurons, with these
+        vectors as slope. Of a plain block they are the columns of ``fc2``, LayerScale included; of
+        any other they are what the block does.
+
+        Raises:
+            ValueError: what the block writes is not affine in its neurons.
+        """
+        if self.plain(block) is not None or self._verdict is not None:
+            own = {} if self._verdict is None else self._verdict.vectors
+            return own[block].to(self.dtype) if block in own else self.declared_vectors(block)
+        # no batch was seen yet: derivatives at two places
+        first, second = (self.measured_vectors(block, size) for size in (0.0, 1.0))
+        if not agree(first, second, second):
+            raise ValueError(f"what {self.layers[block].name} writes is not affine in its neurons; "
+                             "accepted: a block that adds a multiple of a vector for each")
+        return first
+
+    def declared_vectors(self, layer: int) -> Float[Tensor, "neuron embed"]:
+        """Value vectors by the weights: the columns of ``fc2``, times LayerScale."""
+        weight = self.model.blocks[layer].mlp.fc2.weight.T
+        gamma = self.family.ffn_scale(self.model.blocks[layer])
+        return (weight if gamma is None else weight * gamma).detach()
+
+    @torch.no_grad()
+    def measured_vectors(self, layer: int, size: float = 0.0) -> Float[Tensor, "neuron embed"]:
+        """Value vectors by what the layer does: its derivative, by forward mode, in each of its
+        neurons, on one token each, around random activations of this size."""
+        width, first = self.site(layer).in_features, self.tokens.start
+        tokens = 1 if self.scope == "cls" else max(1, self.n_tokens - first)
+        copies = -(-width // tokens)
+        embed = self.family.first_weight(self.model).shape[0]
+        stream = torch.zeros(copies, max(self.n_tokens, first + tokens), embed, dtype=self.dtype,
+                             device=self.device)
+        units = F.pad(torch.eye(width, dtype=self.dtype, device=self.device),
+                      (0, 0, 0, copies * tokens - width)).view(copies, tokens, width)
+        around = size * torch.randn(units.shape, generator=torch.Generator().manual_seed(0),
+                                    dtype=torch.float64).to(units)
+        with forward_mode(), clamped(self, {layer: forward_ad.make_dual(around, units)}):
+            moved = forward_ad.unpack_dual(self.layer(layer, stream)).tangent
+        return moved[:, self.tokens].reshape(-1, embed)[:width]
+
+
+def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
+    """Make sure of the value vectors of all layers whose block is not written out."""
+    with unedited():
+        for layer in range(target.n_blocks):
+            if verdict.differs is None and target.plain(layer) is None:
+                with torch.no_grad():
+                    stream = target.entering(layer, [each[0] for each in verdict.call.entered])
+                verdict.differs = _slopes(target, layer, stream[:1], verdict)
+
+
+def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],
+              verdict: Verdict) -> str | None:
+    """Make sure of a layer's value vectors: what its block does must be affine in its neurons.
+
+    A derivative along a random direction, and the whole way from no activation to the clean one,
+    are held against the value vectors of the weights; where these are not what the block does,
+    against those of its own derivative.
+
+    Returns:
+        in words, what is not affine, or ``None``.
+    """
+    with reading(target) as seen, torch.no_grad():
+        clean_out = target.layer(layer, stream)
+    clean = seen[layer]
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(clean.shape, generator=generator, dtype=torch.float64).to(clean)
+    with torch.no_grad(), clamped(target, {layer: torch.zeros_like(clean)}):
+        moved = clean_out - target.layer(layer, stream)
+    tangent = _tangent(target, layer, stream, clean, direction)
+    for vectors in (target.declared_vectors, target.measured_vectors):
+        candidate = attempt(lambda vectors=vectors: vectors(layer))
+        if candidate is not None and _write(target, candidate, clean, moved, clean_out) and (
+                tangent is None or _write(target, candidate, direction, tangent, tangent)):
+            if vectors == target.measured_vectors:
+                verdict.vectors[layer] = candidate
+            return None
+    name = target.layers[layer].name
+    return f"what {name} writes is not affine in its neurons{hooked_parts(target.model)}"
+
+
+def _tangent(target: TargetModel, layer: int, stream: Tensor, clean: Tensor,
+             direction: Tensor) -> Tensor | None:
+    def run():
+        with torch.no_grad(), forward_mode(), clamped(
+                target, {layer: forward_ad.make_dual(clean, direction)}):
+            return forward_ad.unpack_dual(target.layer(layer, stream)).tangent
+    return attempt(run)
+
+
+def _write(target: TargetModel, vectors: Tensor, neurons: Tensor, written: Tensor,
+            size: Tensor) -> bool:
+    """Whether neurons write by these vectors at the scope, and nothing elsewhere."""
+    expected = torch.zeros_like(written)
+    expected[:, target.tokens] = neurons @ vectors.to(neurons.dtype)
+    unit = rounding_unit(written)
+    allowed = ROUNDING * unit * size.double().abs() + unit ** 0.5 * (
+        expected[:, target.tokens].double().square().mean().sqrt())
+    return bool(((written - expected).double().abs() <= allowed).all())
