@@ -177,7 +177,7 @@ class FileImages(ImageSet):
             place = unknown[place]
             try:
                 data = read()
-            except READING_ERRORS as error:
+            except (*READING_ERRORS, ValueError) as error:
                 said = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
                 return Entry(names[place], *NO_STAMP, error=f"cannot be opened: {said}")
             return examine(names[place], stamps[place], data)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from neuronpath_core.images.labels import Labelled
+from neuronpath_core.models.depths import eight_bits
 from neuronpath_core.support.text import one_line
 
 NO_STAMP = (-1, -1)
@@ -223,5 +224,5 @@ class StreamSource(Source):
 
 def _as_file(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "PPM")
+    eight_bits(picture).save(stream, "PPM")
     return stream.getvalue()
