@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from neuronpath_core.images.readers import NO_STAMP
 from neuronpath_core.models.depths import eight_bits
 from neuronpath_core.support.files import write_atomically
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import one_line, plain
 
 THUMBNAIL = 32
 VERSION = {b"picture_index": b"2"}  # the first took 16 bits for 8
@@ -78,8 +78,8 @@ def examine(name: str, stamp: tuple[int, int], data: bytes) -> Entry:
             mode, (width, height) = picture.mode, picture.size
             small = thumbnail(picture)
     except MemoryError as error:
-        raise ValueError(f"not enough memory to open image {name}; accepted: fewer threads, or a "
-                         f"smaller image") from error
+        raise ValueError(f"not enough memory to open image {plain(name)}; accepted: fewer threads, "
+                         f"or a smaller image") from error
     except Exception as error:  # Pillow's decoders raise what they like
         said = one_line(error, 200)
         return known._replace(error="not an image that Pillow knows"

@@ -54,8 +54,10 @@ class SearchWorker:
         return self.search
 
     def search(self, rows: range) -> pd.DataFrame:
-        """The paths of these images: one table for each of ``tops``, stacked in that order."""
+        """The paths of these images: one table for each of ``tops``, stacked in that order; of
+        images that are files with their names, so that a row can be traced without them."""
         images = self.images.select(torch.arange(rows.start, rows.stop))
+        files = {"file": images.files()} if isinstance(images, FileImages) else {}
         settings = {name: value for name, value in self.manifest["arguments"].items()
                     if name != "top"}
         found = find_paths_by_top(self.study.target(self.model),
@@ -65,7 +67,7 @@ class SearchWorker:
             "image": images.ids.numpy(), "label": images.labels.numpy(),
             "score": paths.score.cpu().double().numpy(),
             "steps": paths.steps.cpu().numpy(),
-            "neurons": list(paths.neurons.flatten(1).cpu().numpy()),
+            "neurons": list(paths.neurons.flatten(1).cpu().numpy()), **files,
         }) for paths in found], ignore_index=True)
 
 

@@ -420,3 +420,11 @@ def test_tar_files_in_a_tar_file(tmp_path):
     assert images.labels.tolist() == [0, 0, 1, 1]
     digests = [entry.sha256 for entry in images.checked().entries]
     assert digests[:2] == digests[2:] and digests[0] != digests[1]
+
+
+def test_every_image_tells_the_name_of_its_file(tmp_path):
+    files = ["a/1.png", "a/2.png", "b/1.png"]
+    for root in (made(tmp_path / "i", *files), packed(tmp_path / "i.tar", *files)):
+        images, _ = opened(root)
+        assert images.files() == files and images.select([2, 0]).files() == [files[2], files[0]]
+        assert images.files() == names(images)
