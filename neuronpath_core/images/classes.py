@@ -24,7 +24,7 @@ from neuronpath_core.images.opening import data_folder, open_source, part_folder
 from neuronpath_core.images.readers import FileSource, FolderSource, Source, TarSource
 from neuronpath_core.models.preprocessing import check_overrides
 from neuronpath_core.support.environment import DATA_VARIABLE
-from neuronpath_core.support.text import listed, plain
+from neuronpath_core.support.text import keep_dollars, listed, plain
 
 TIMM_NAMES = "timm"
 
@@ -208,6 +208,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
                          follow_links=follow_links)
     _check_parts(source, part, place, split, train_split)
     labels, names = class_numbers(source.classes, source.targets, class_names, wanted is not None)
+    keep_dollars(names)
     by_order = wanted is None and labels is source.targets and class_order is None
     _tell(source, by_order)
     file = None if index_folder is None else Path(

@@ -27,6 +27,7 @@ from neuronpath_core.study.identity import (
 )
 from neuronpath_core.study.store import tables as store
 from neuronpath_core.study.store.folder import is_finished, manifest_key
+from neuronpath_core.support.text import plain
 
 if TYPE_CHECKING:
     from neuronpath_core.study.study import Study
@@ -132,8 +133,8 @@ def _searched(study: Study, model: str, images: ImageSet, manifest: dict, pendin
         worker = replace(worker, study=replace(study, progress=False, engine="local", workers=None,
                                                device=manifest["device"]))
     make_worker = (lambda: worker.search) if engine == "local" else worker
-    with tqdm(total=len(images), initial=done, desc=f"{model} {arguments['method']}", unit="image",
-              disable=not study.progress) as bar:
+    with tqdm(total=len(images), initial=done, unit="image", disable=not study.progress,
+              desc=f"{plain(model)} {arguments['method']}") as bar:
         for rows, found in engines.run(engine, make_worker, pending, **options):
             own, *more = (found.iloc[start:start + len(rows)].reset_index(drop=True)
                           for start in range(0, len(found), len(rows)))

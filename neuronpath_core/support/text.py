@@ -4,7 +4,7 @@ line, as itself."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # what joins letters of Persian or parts of an emoji is text there and nowhere else
 _JOINER = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
@@ -25,6 +25,15 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() or place in kept
                    else letter.encode("unicode_escape").decode()
                    for place, letter in enumerate(text))
+
+
+def keep_dollars(names: Iterable[str]) -> None:
+    """Where a name has a dollar sign, have pandas' tables in notebooks mark themselves as no
+    mathematics, of which a page would make it some."""
+    if any("$" in name for name in names):
+        import pandas as pd
+
+        pd.set_option("display.html.use_mathjax", False)
 
 
 def listed(names: Sequence[str], most: int = NAMED) -> str:

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -428,3 +429,10 @@ def test_every_image_tells_the_name_of_its_file(tmp_path):
         images, _ = opened(root)
         assert images.files() == files and images.select([2, 0]).files() == [files[2], files[0]]
         assert images.files() == names(images)
+
+
+def test_tables_of_classes_with_dollar_signs_are_no_mathematics(tmp_path):
+    root = made(tmp_path, "val/cost $5 or $6/1.png", "val/b/1.png")
+    with pd.option_context("display.html.use_mathjax", True):
+        opened(root)
+        assert not pd.get_option("display.html.use_mathjax")
