@@ -172,7 +172,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
         root: the folder or tar file, relative to ``base``; the variable ``NEURONPATH_DATA`` goes
             before it.
         class_names, class_map: see :func:`class_numbers`,
-            :func:`~neuronpath_core.images.class_map.read_class_map`.
+            ``images.class_map.read_class_map``.
         unreadable: ``"fatal"`` refuses images that cannot be read, ``"skip"`` leaves them out with
             a warning.
         preprocessing: what is to override a model's own, see
@@ -181,8 +181,8 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
         obtain: how to get the data, for the message that they are missing.
         input_key, target_key, num_samples: of timm's readers; of folders and tar files
             ``input_key`` are the endings that are read.
-        class_folder, class_order: see :func:`~neuronpath_core.images.labels.labelled`.
-        follow_links: see :func:`~neuronpath_core.images.listing.list_folder`.
+        class_folder, class_order: see ``images.labels.labelled``.
+        follow_links: see ``images.listing.list_folder``.
         index_folder: where to keep what is known of the files; without it they are opened again by
             the next process.
         threads: that read and decode side by side.

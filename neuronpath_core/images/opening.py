@@ -55,8 +55,8 @@ def open_source(reader: str = "", root: str | None = None, split: str = "validat
             there is one.
         class_map: folder name -> class index; images of other folders are left out.
         obtain: how to get the data, for the message that they are missing.
-        class_folder, class_order: see :func:`~neuronpath_core.images.labels.labelled`.
-        follow_links: see :func:`~neuronpath_core.images.listing.list_folder`.
+        class_folder, class_order: see ``images.labels.labelled``.
+        follow_links: see ``images.listing.list_folder``.
         options: ``input_key``, ``target_key``, ``num_samples`` of timm's readers; of a folder or
             tar file ``input_key`` are the endings that are read, such as ``.png;.webp``.
 

@@ -99,7 +99,7 @@ def transform(config: Mapping) -> Callable[[Image.Image], Tensor]:
     """timm's evaluation transform: a picture to float32 ``(channel, height, width)``, normalised.
 
     The picture is made RGB, or grey for one channel, by
-    :func:`~neuronpath_core.models.depths.eight_bits`, which is as timm's data sets make it but for
+    ``models.depths.eight_bits``, which is as timm's data sets make it but for
     16 bits: transparency and an orientation that EXIF tells are not applied.
     """
     config = check_preprocessing(config)
