@@ -15,6 +15,7 @@ from neuronpath_core.knowledge import knowledge_attribution
 from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.memory import images_at_once
+from neuronpath_core.support.text import plain
 from neuronpath_core.target import TargetModel
 
 
@@ -37,7 +38,7 @@ def knowledge_neurons(
         if not 1 <= top <= target.n_blocks * target.n_neurons:
             raise ValueError(f"top must lie in 1..{target.n_blocks * target.n_neurons}, got {top}")
         draft, best = drafted_model(target, study.draft), []
-        with tqdm(total=len(images), desc=f"{model} knowledge", unit="image",
+        with tqdm(total=len(images), desc=f"{plain(model)} knowledge", unit="image",
                   disable=not study.progress) as bar:
             for _, pictures, labels in study.batches(images, model, images_at_once(target, steps)):
                 best.append(_most_knowing(target, draft, pictures, labels, top, quadrature, steps))

@@ -18,6 +18,7 @@ from neuronpath_core.interventions import class_neurons, drafted_probabilities, 
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.study.study import IMAGES_AT_ONCE, Study
+from neuronpath_core.support.text import plain
 
 KEPT = ("neuron path", "activation", "random")
 
@@ -79,7 +80,7 @@ def pruning_grid(
         raise ValueError(f"t must lie in 1..{target.n_neurons}, got {max(tops)}")
     activation = torch.cat([activation_paths(target, pictures, max(tops)).cpu() for _, pictures,
                             _ in study.batches(probe, model, IMAGES_AT_ONCE)])
-    bar = tqdm(total=len(tops) * len(shares) * repeats, desc=f"{model} pruning",
+    bar = tqdm(total=len(tops) * len(shares) * repeats, desc=f"{plain(model)} pruning",
                disable=not study.progress)
     several = [top for top in dict.fromkeys(tops) if top > 1]
     searched = {top: paths.neurons for top,

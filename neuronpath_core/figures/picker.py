@@ -34,7 +34,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def frames_html(frames: Mapping[str, bytes], label: str, alt: str, key: str) -> str:
-    """The static view: a range input over PNG frames.
+    """The static view: a range input over PNG frames; names appear as they are written.
 
     Args:
         frames: name → PNG.
@@ -53,7 +53,10 @@ def frames_html(frames: Mapping[str, bytes], label: str, alt: str, key: str) -> 
                f'min="0" max="{len(frames) - 1}" step="1" value="0" '
                f'style="width:min(24em,100%)"></label>')
     script = f"<script>{_SCRIPT.format(key=key)}</script>"
-    return f'<div id="{key}" class="np-picker">{control}{figures}{script}</div>'
+    # where a page would make mathematics of dollar signs
+    dollars = any("$" in name for name in (label, *frames))
+    literal = " tex2jax_ignore mathjax_ignore" if dollars else ""
+    return f'<div id="{key}" class="np-picker{literal}">{control}{figures}{script}</div>'
 
 
 def _widget(frames: Mapping[str, bytes], label: str):

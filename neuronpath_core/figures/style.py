@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import wraps
 
@@ -12,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.names import AS_WRITTEN, name_all, write_out
 from neuronpath_core.stats.labels import method_labels
 
 DPI = 150
@@ -21,18 +23,23 @@ SMALL = 8.5
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """One look for all figures, without changing the caller's settings; what was drawn is closed,
-    so that a notebook shows it once."""
+    """One look for all figures, without changing the caller's settings; names appear as they are
+    written, and what was drawn is closed, so that a notebook shows it once."""
     @wraps(draw)
     def drawn(*args, **kwargs) -> Figure:
         with sns.axes_style("whitegrid"), sns.plotting_context("notebook",
                                                                font_scale=0.85), sns.color_palette(
                 "colorblind"), \
                 plt.rc_context({"figure.dpi": DPI, "figure.constrained_layout.use": True,
-                                "axes.titlesize": "medium"}):
+                                "axes.titlesize": "medium", **AS_WRITTEN}), \
+                warnings.catch_warnings():
+            # seaborn draws while names are not written out yet
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
             before = plt.get_fignums()
             try:
-                return draw(*args, **kwargs)
+                figure = draw(*args, **kwargs)
+                write_out(figure)
+                return figure
             finally:
                 for number in set(plt.get_fignums()) - set(before):
                     plt.close(number)
@@ -49,6 +56,7 @@ def block_ticks(blocks: int) -> list[int]:
 def legend_outside(figure: Figure, axis: Axes, place: str = "lower", ncols: int = 4,
                    **settings) -> None:
     """One legend for all panels, of what ``axis`` shows, above (``"upper"``) or below them."""
+    name_all(axis)
     figure.legend(*axis.get_legend_handles_labels(), loc=f"outside {place} center", ncols=ncols,
                   **{"fontsize": SMALL, **settings})
 

@@ -4,6 +4,7 @@ classes are called."""
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -14,17 +15,18 @@ import numpy as np
 import torch
 from timm.data import ImageNetInfo as WordNetInfo
 
+from neuronpath_core.images.class_map import check_names, read_class_map, same_name
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.images.index import PictureIndex
-from neuronpath_core.images.opening import data_folder, layout, open_source, read_class_map
-from neuronpath_core.images.readers import FolderSource, TarSource
+from neuronpath_core.images.index import PictureIndex, PictureWarning
+from neuronpath_core.images.labels import ORDERS, is_same_part, layout
+from neuronpath_core.images.opening import data_folder, open_source, part_folder
+from neuronpath_core.images.readers import FileSource, FolderSource, Source, TarSource
 from neuronpath_core.models.preprocessing import check_overrides
 from neuronpath_core.support.environment import DATA_VARIABLE
+from neuronpath_core.support.text import keep_dollars, listed, plain
 
 TIMM_NAMES = "timm"
-# timm takes one for the other
-SAME_PART = ({"train", "training"}, {"val", "valid", "validation", "eval", "evaluation"})
 
 
 @cache
@@ -75,15 +77,7 @@ def class_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names: 
     found, most = sorted(classes, key=classes.__getitem__), int(targets.max(initial=-1)) + 1
     fixed = mapped or not classes
     if isinstance(class_names, (list, tuple)):
-        names = tuple(map(str, class_names))
-        if len(set(names)) < len(names) or most > len(names) or not fixed and not set(found) <= set(
-                names) and len(found) != len(names):
-            raise ValueError(f"class_names lists {len(names)} names for {max(len(found), most)} "
-                             f"classes; accepted: different names, one for each class, "
-                             "or such that all folders' names are among them")
-        numbers = {name: index for index, name in enumerate(names)}
-        return (targets if fixed or not set(found) <= set(names)
-                else _renumbered(classes, targets, numbers)), names
+        return _listed_numbers(classes, targets, class_names, most, fixed)
     if class_names is not None and (not isinstance(class_names, str)
                                     or class_names.partition("/")[0] not in (TIMM_NAMES, "folder")):
         raise ValueError(f"class_names cannot be {class_names!r}; accepted: {TIMM_NAMES}, folder, "
@@ -93,7 +87,7 @@ def class_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names: 
     if (class_names or "").startswith(TIMM_NAMES):
         if strange or most > len(descriptions) and fixed:
             raise ValueError(f"class_names are those of timm, which does not know "
-                             f"{', '.join(strange[:3]) or f'a class number {most - 1}'}; "
+                             f"{listed(strange) or f'a class number {most - 1}'}; "
                              "accepted: folders named by WordNet ids such as n01440764, or "
                              "class_names: folder")
         if not found:
@@ -103,9 +97,32 @@ def class_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names: 
     names = [f"class {index}"
              for index in range(max([most, *(index + 1 for index in classes.values())]))]
     for name in reversed(found):
-        names[classes[name]] = descriptions[
-            numbers[name]] if mapped and class_names != "folder" and name in numbers else name
+        described = mapped and class_names != "folder" and name in numbers
+        names[classes[name]] = descriptions[numbers[name]] if described else plain(name)
     return targets, tuple(names)
+
+
+def _listed_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names: list | tuple,
+                    most: int, fixed: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and names by a list of names: positions in it where it has all the classes' names,
+    else the numbers that the classes have."""
+    check_names(class_names, "class_names")
+    names = tuple(same_name(str(name)) for name in class_names)
+    count = max(len(classes), most)
+    strange = [name for name in classes if name not in names]
+    if len(set(names)) < len(names) or most > len(names) or (not fixed and strange
+                                                             and len(classes) != len(names)):
+        raise ValueError(f"class_names lists {len(names)} names for {count} classes; accepted: "
+                         f"different names, one for each class, or such that all folders' names "
+                         f"are among them")
+    if not fixed and 0 < len(strange) < len(classes):
+        raise ValueError(f"class_names has some folders' names and lacks {len(strange)}: "
+                         f"{listed(strange)}; accepted: all of them, each then called by its "
+                         f"own name, or none, the classes then named in the folders' order")
+    shown = tuple(map(plain, names))
+    if fixed or strange:
+        return targets, shown
+    return _renumbered(classes, targets, {name: index for index, name in enumerate(names)}), shown
 
 
 def _renumbered(classes: Mapping[str, int], targets: np.ndarray,
@@ -131,7 +148,7 @@ def check_classes(images: ImageSet, n_classes: int, model_name: str) -> None:
     if present != n_classes:
         hint = ("class_names: timm for folders named by WordNet ids, or a class_map, a text file "
                 "with the folder of output 0 in its first line")
-    some = ", ".join(map(repr, images.class_names[:3])) + (", …" if count > 3 else "")
+    some = listed([repr(name) for name in images.class_names])
     raise ValueError(f"the images have {count} classes ({some}), {present} of them with images "
                      f"and labels up to {most - 1}, but {model_name} has {n_classes} outputs; "
                      f"accepted: as many classes as outputs, {hint}")
@@ -142,7 +159,8 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
                class_names: str | list | None = None, class_map: Mapping | str | None = None,
                unreadable: str = "fatal", preprocessing: Mapping | None = None,
                obtain: str = "", input_key: str | None = None, target_key: str | None = None,
-               num_samples: int | None = None,
+               num_samples: int | None = None, class_folder: str | None = None,
+               class_order: str | None = None, follow_links: bool | None = None,
                base: Path | None = None, index_folder: Path | None = None,
                threads: int | None = None) -> FileImages:
     """One part of a data set on disk, with all its images and none of them opened.
@@ -154,14 +172,17 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
         root: the folder or tar file, relative to ``base``; the variable ``NEURONPATH_DATA`` goes
             before it.
         class_names, class_map: see :func:`class_numbers`,
-            :func:`~neuronpath_core.images.opening.read_class_map`.
+            ``images.class_map.read_class_map``.
         unreadable: ``"fatal"`` refuses images that cannot be read, ``"skip"`` leaves them out with
             a warning.
         preprocessing: what is to override a model's own, see
             :func:`~neuronpath_core.models.preprocessing.model_preprocessing`; looked at, not used
             here.
         obtain: how to get the data, for the message that they are missing.
-        input_key, target_key, num_samples: of timm's readers.
+        input_key, target_key, num_samples: of timm's readers; of folders and tar files
+            ``input_key`` are the endings that are read.
+        class_folder, class_order: see ``images.labels.labelled``.
+        follow_links: see ``images.listing.list_folder``.
         index_folder: where to keep what is known of the files; without it they are opened again by
             the next process.
         threads: that read and decode side by side.
@@ -170,8 +191,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
         ValueError: data, part or settings that there are not.
     """
     check_overrides(preprocessing)
-    if part == "train" and (train_split is None or train_split == split
-                            or any({train_split, split} <= same for same in SAME_PART)):
+    if part == "train" and (train_split is None or is_same_part(train_split, split)):
         raise ValueError(f"this data set has no training images (train_split: {train_split}); "
                          f"accepted: held_out, or train_split, a part other than {split}")
     base, asked = Path(base or "."), data_folder()
@@ -183,14 +203,46 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
                          if part == "train" else split, wanted,
                          f"{missing}the folder is named by --data DIR, by {DATA_VARIABLE}, or by "
                          f"root in the data set's entry", input_key=input_key,
-                         target_key=target_key, num_samples=num_samples)
-    if part == "train" and (isinstance(source, TarSource) or isinstance(source, FolderSource)
-                            and os.path.samefile(source.dataset.reader.root, place)):
-        raise ValueError(f"{place} has no folder {train_split} for the training images; accepted: "
-                         f"{layout(place).replace('/val/', f'/{train_split}/')}")
+                         target_key=target_key, num_samples=num_samples,
+                         class_folder=class_folder, class_order=class_order,
+                         follow_links=follow_links)
+    _check_parts(source, part, place, split, train_split)
     labels, names = class_numbers(source.classes, source.targets, class_names, wanted is not None)
+    keep_dollars(names)
+    by_order = wanted is None and labels is source.targets and class_order is None
+    _tell(source, by_order)
     file = None if index_folder is None else Path(
         index_folder) / f"images-{sha256(source.where.encode()).hexdigest()[:12]}.parquet"
     return FileImages(source, torch.from_numpy(labels), torch.arange(len(source)), names,
                       index=PictureIndex(file), unreadable=unreadable,
                       numbered=wanted is not None or not source.classes, threads=threads)
+
+
+def _check_parts(source: Source, part: str, place: Path | None, split: str,
+                 train_split: str | None) -> None:
+    """Refuse training images that are not in a folder of their own."""
+    folder = isinstance(source, FolderSource)
+    if part == "train" and (isinstance(source, TarSource)
+                            or folder and os.path.samefile(source.root, place)):
+        raise ValueError(f"{place} has no folder {train_split} for the training images; accepted: "
+                         f"{layout(place).replace('/val/', f'/{train_split}/')}")
+    if folder and train_split is not None:
+        both = [part_folder(str(place), name) for name in (split, train_split)]
+        if both[0] != both[1] and os.path.samefile(*both):
+            raise ValueError(f"{both[0]} and {both[1]} are one folder, so that no image would be "
+                             f"held out; accepted: a folder for each part")
+
+
+def _tell(source: Source, by_order: bool) -> None:
+    """Warn, in one line, of pictures that are left out and of choices that nobody made."""
+    notes = list(source.notes)
+    if by_order and isinstance(source, FileSource) and source.orders_differ:
+        orders = [listed(sorted(source.classes, key=key)) for key in ORDERS.values()]
+        notes.append(f"classes are numbered in timm's order of the folders ({orders[0]}), "
+                     f"torchvision's is another ({orders[1]}): class_order: natural or "
+                     f"alphabetical, or a class_map, in the data set's entry says which one the "
+                     f"models were trained with")
+    if notes:
+        counts = f"{len(source)} pictures of {len(np.unique(source.targets))} classes are read"
+        warnings.warn(f"{source.where.split('|')[1]}: {counts}; {'; '.join(notes)}",
+                      PictureWarning, stacklevel=2)

@@ -1,5 +1,4 @@
-"""Images on disk: opened when they are asked for, preprocessed for each model, told apart by their
-bytes."""
+"""Images on disk: opened when asked for, preprocessed for each model, told apart by their bytes."""
 
 from __future__ import annotations
 
@@ -32,12 +31,12 @@ from neuronpath_core.images.limits import MOST_OF_MEMORY, default_threads, machi
 from neuronpath_core.images.policies import POLICIES
 from neuronpath_core.images.readers import NO_STAMP, Source
 from neuronpath_core.models.preprocessing import check_preprocessing, transform
+from neuronpath_core.support.text import listed, one_line, plain
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64, UInt8
 
 IMAGES_PER_WRITE = 5000
-NAMED = 3  # unreadable images that a message names
 READING_ERRORS = (OSError, EOFError, AssertionError, tarfile.TarError)
 
 
@@ -67,8 +66,7 @@ class FileImages(ImageSet):
         if unreadable not in POLICIES:
             raise ValueError(f"unreadable cannot be {unreadable!r}; accepted: "
                              f"{', '.join(POLICIES)}")
-        whole = isinstance(threads, int) and not isinstance(threads, bool)
-        if threads is not None and (not whole or threads < 1):
+        if threads is not None and (type(threads) is not int or threads < 1):
             raise ValueError(f"the number of threads cannot be {threads!r}; accepted: a whole "
                              f"number of at least 1")
         fields = {"source": source, "labels": labels, "ids": ids, "class_names": tuple(class_names),
@@ -119,6 +117,10 @@ class FileImages(ImageSet):
             digest.update(f"{entry.sha256} {label} {identity} {entry.name}\n".encode())
         return digest.hexdigest()
 
+    def files(self) -> list[str]:
+        """The name of each image's file, the same wherever the data lie."""
+        return [self.source.name(position) for position in self.ids.tolist()]
+
     def select(self, index: Tensor | np.ndarray) -> FileImages:
         """The images at the given positions, in that order, or those that a mask names."""
         index = positions(index)
@@ -146,8 +148,7 @@ class FileImages(ImageSet):
         entries = self._examined(progress)
         broken = [entry for entry in entries if entry.error]
         if broken:
-            some = ", ".join(f"{entry.name} ({entry.error})"
-                             for entry in broken[:NAMED]) + (", …" if len(broken) > NAMED else "")
+            some = listed([f"{entry.name} ({entry.error})" for entry in broken])
             said = f"{len(broken)} of {len(self)} images cannot be read: {some}"
             if self.unreadable == "fatal" or len(broken) == len(self):
                 raise ValueError(f"{said}; accepted: images that Pillow reads, or unreadable: "
@@ -167,7 +168,7 @@ class FileImages(ImageSet):
     def _examined(self, progress: bool) -> list[Entry]:
         """What is known of every image, of those that are new or changed by opening them."""
         ids = self.ids.tolist()
-        names = [self.source.name(position) for position in ids]
+        names = self.files()
         stamps = [self._stamp(position) for position in ids]
         entries = [self.index.get(name) for name in names]
         unknown = [place for place, (entry, stamp) in enumerate(zip(entries, stamps, strict=True))
@@ -177,8 +178,8 @@ class FileImages(ImageSet):
             place = unknown[place]
             try:
                 data = read()
-            except READING_ERRORS as error:
-                said = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+            except (*READING_ERRORS, ValueError) as error:
+                said = getattr(error, "strerror", None) or one_line(error, 200)
                 return Entry(names[place], *NO_STAMP, error=f"cannot be opened: {said}")
             return examine(names[place], stamps[place], data)
 
@@ -201,8 +202,7 @@ class FileImages(ImageSet):
             return NO_STAMP
 
     def _each(self, ids: list[int], use: Callable, title: str, progress: bool) -> Iterable:
-        # very large images are read; for good, as a filter that one thread takes back would be
-        # missing in another
+        # for good: a filter that one thread takes back would be missing in another
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         return tqdm(self.source.each(ids, use, self.threads), total=len(ids), desc=title,
                     unit="image", disable=not (progress and ids))
@@ -229,22 +229,22 @@ class FileImages(ImageSet):
 
         def prepare(place: int, read: Callable[[], bytes]) -> tuple[Tensor, bytes]:
             entry = entries[place]
-            accepted = "accepted: files that stay as they are while they are used"
+            name, accepted = plain(entry.name), "accepted: files that stay as they are"
             try:
                 data = read()
             except READING_ERRORS as error:
-                raise ValueError(f"image {entry.name} was there when it was checked and cannot be "
-                                 f"opened any more ({error}); {accepted}") from error
+                raise ValueError(f"image {name} was there when it was checked and cannot be "
+                                 f"opened any more ({one_line(error)}); {accepted}") from error
             if hashlib.sha256(data).hexdigest() != entry.sha256:
-                raise ValueError(f"image {entry.name} has changed since it was checked; {accepted}")
+                raise ValueError(f"image {name} has changed since it was checked; {accepted}")
             with Image.open(io.BytesIO(data)) as picture:
                 # made again: quicker than to read all of them
                 return apply(picture), entry.thumbnail or thumbnail(picture)
 
         images = torch.empty((len(self), *config["input_size"]), dtype=torch.float32)
         small = np.zeros((len(self), THUMBNAIL, THUMBNAIL, 3), np.uint8)
-        for place, (image, data) in self._each(self.ids.tolist(), prepare, "loading images",
-                                               progress):
+        ids = self.ids.tolist()
+        for place, (image, data) in self._each(ids, prepare, "loading images", progress):
             images[place], small[place] = image, pixels(data)
         return ImageSet(images=images, labels=self.labels, ids=self.ids,
                         class_names=self.class_names, pixels=small)

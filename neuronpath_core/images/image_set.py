@@ -103,6 +103,10 @@ class ImageSet:
         """What the images look like, ``(image, feature)``: their values, flattened."""
         return self.images.flatten(1).numpy()
 
+    def files(self) -> list[str]:
+        """The name of each image's file; empty where the images are no files."""
+        return []
+
     def sha256(self) -> str:
         """Digest of images, labels and ids: what a path table was computed from."""
         digest = hashlib.sha256()

@@ -17,11 +17,12 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 
 from neuronpath_core.images.readers import NO_STAMP
+from neuronpath_core.models.depths import eight_bits
 from neuronpath_core.support.files import write_atomically
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import one_line, plain
 
 THUMBNAIL = 32
-VERSION = {b"picture_index": b"1"}
+VERSION = {b"picture_index": b"2"}  # the first took 16 bits for 8
 SCHEMA = pa.schema([("name", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()),
                     ("sha256", pa.string()), ("width", pa.int32()),
                     ("height", pa.int32()), ("mode", pa.string()), ("error", pa.string()),
@@ -53,7 +54,7 @@ class Entry(NamedTuple):
 
 def thumbnail(picture: Image.Image) -> bytes:
     """32 × 32 RGB pixels of the largest square in the middle of a picture."""
-    return ImageOps.fit(picture.convert("RGB"), (THUMBNAIL, THUMBNAIL),
+    return ImageOps.fit(eight_bits(picture), (THUMBNAIL, THUMBNAIL),
                         Image.Resampling.BOX).tobytes()
 
 
@@ -63,8 +64,8 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def examine(name: str, stamp: tuple[int, int], data: bytes) -> Entry:
-    """What is in a file: all of it is decoded, as RGB, the way timm does (an orientation that EXIF
-    tells is not applied).
+    """What is in a file: all of it is decoded, as RGB, the way timm does but for 16 bits (an
+    orientation that EXIF tells is not applied).
 
     Whatever Pillow refuses, also an image of more than 178,956,970 pixels, gives an entry with its
     error.
@@ -77,8 +78,8 @@ def examine(name: str, stamp: tuple[int, int], data: bytes) -> Entry:
             mode, (width, height) = picture.mode, picture.size
             small = thumbnail(picture)
     except MemoryError as error:
-        raise ValueError(f"not enough memory to open image {name}; accepted: fewer threads, or a "
-                         f"smaller image") from error
+        raise ValueError(f"not enough memory to open image {plain(name)}; accepted: fewer threads, "
+                         f"or a smaller image") from error
     except Exception as error:  # Pillow's decoders raise what they like
         said = one_line(error, 200)
         return known._replace(error="not an image that Pillow knows"

@@ -1,17 +1,17 @@
-"""Where images on disk are found and what a folder of them must look like; each is opened by timm's
-reader of its kind."""
+"""Where images on disk are found: folders and tar files, and what timm's readers open."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 import timm.data
-from timm.data.readers import class_map as timm_class_map
+from timm.data.readers.img_extensions import get_img_extensions
 
+from neuronpath_core.images.labels import SAME_PART, labelled, layout
+from neuronpath_core.images.listing import list_folder, list_tar
 from neuronpath_core.images.readers import (
     FolderSource,
     HubSource,
@@ -26,7 +26,8 @@ from neuronpath_core.support.text import one_line
 PACKAGES = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset",
             "tfds": "tensorflow_datasets"}
 STREAMS = ("hfids", "wds", "tfds")
-SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test"}
+
+
 def data_folder() -> Path | None:
     """The folder or file that ``NEURONPATH_DATA`` names, on this machine."""
     return Path(os.environ[DATA_VARIABLE]).expanduser().resolve() if os.environ.get(
@@ -38,41 +39,12 @@ def _reopen(arguments: dict) -> Source:
     return open_source(**{**arguments, "root": arguments["root"] if here is None else str(here)})
 
 
-def read_class_map(class_map: Mapping[str, int] | str | Path | None,
-                   folders: Iterable[Path | str | None] = ()) -> dict[str, int] | None:
-    """Folder name -> class index, of a mapping or of a text file with one folder name per line, the
-    first of which is class 0.
-
-    Args:
-        class_map: the mapping, or the file, itself or in one of ``folders``.
-
-    Raises:
-        ValueError: no such file, another kind of file, or indices that are not whole numbers of at
-            least 0.
-    """
-    if class_map is None:
-        return None
-    if not isinstance(class_map, Mapping):
-        places = [Path(class_map).expanduser(), *(Path(folder) / class_map for folder in folders
-                                                  if folder is not None)]
-        found = [place for place in places if place.is_file() and place.suffix == ".txt"]
-        if not found:
-            raise ValueError(f"class map {class_map} not found or not a .txt file; looked for "
-                             f"{', '.join(map(str, places))}; "
-                             "accepted: a text file with one folder name per line, or a mapping "
-                             "from folder name to class index")
-        class_map = timm_class_map.load_class_map(str(found[0]))
-    if not class_map or any(isinstance(index, bool) or not isinstance(index, int) or index < 0
-                            for index in class_map.values()):
-        raise ValueError("the class map is empty or its values are not class indices; accepted: "
-                         "folder name -> whole number of at least 0")
-    return {str(name): index for name, index in class_map.items()}
-
-
 def open_source(reader: str = "", root: str | None = None, split: str = "validation",
-                class_map: dict[str, int] | None = None, obtain: str = "",
-                **options) -> Source:
-    """The images of a folder, a tar file or a data set, through ``timm.data.create_dataset``.
+                class_map: dict[str, int] | None = None, obtain: str = "", *,
+                class_folder: str | None = None, class_order: str | None = None,
+                follow_links: bool | None = None, **options) -> Source:
+    """The images of a folder or tar file, or those of a data set, through
+    ``timm.data.create_dataset``.
 
     Args:
         reader: ``""`` for a folder or tar file, ``"hfds/NAME"`` for a Hugging Face data set, or
@@ -83,15 +55,37 @@ def open_source(reader: str = "", root: str | None = None, split: str = "validat
             there is one.
         class_map: folder name -> class index; images of other folders are left out.
         obtain: how to get the data, for the message that they are missing.
-        options: ``input_key``, ``target_key``, ``num_samples`` of timm's readers.
+        class_folder, class_order: see ``images.labels.labelled``.
+        follow_links: see ``images.listing.list_folder``.
+        options: ``input_key``, ``target_key``, ``num_samples`` of timm's readers; of a folder or
+            tar file ``input_key`` are the endings that are read, such as ``.png;.webp``.
 
     Raises:
         ValueError: no such folder, no images in it, none in folders that name their class, splits
             under other names, a package that is missing, or whatever timm's reader complains of.
     """
     prefix = reader.partition("/")[0].lower() if "/" in reader else ""
+    options = {name: value for name, value in options.items() if value is not None}
+    own = {"class_folder": class_folder, "class_order": class_order, "follow_links": follow_links}
     arguments = {"reader": reader, "root": root, "split": split, "class_map": class_map,
-                 "obtain": obtain, **options}
+                 "obtain": obtain, **own, **options}
+    _check_reader(reader, prefix, class_map, own)
+    if not prefix:
+        _check_root(root, obtain)
+    accepted = "a data set and a split that timm's reader can open" if prefix else layout(root)
+    try:
+        source = (_from_data_set(arguments, prefix, options) if prefix
+                  else _from_files(arguments, options))
+    except Exception as error:  # whatever a reader raises
+        if not prefix and isinstance(error, ValueError):
+            raise  # it says what is accepted
+        raise ValueError(f"no images could be read from {reader or root}: {one_line(error)}; "
+                         f"accepted: {accepted}; {obtain}".rstrip("; ")) from error
+    source.reopen = _reopen
+    return source
+
+
+def _check_reader(reader: str, prefix: str, class_map: dict | None, own: Mapping) -> None:
     package = PACKAGES.get(prefix)
     if package and find_spec(package) is None:
         raise ValueError(f"the reader {reader!r} needs the package {package}, which is not "
@@ -103,61 +97,77 @@ def open_source(reader: str = "", root: str | None = None, split: str = "validat
     if prefix == "torch" and class_map:
         raise ValueError("torch/ data sets take no class map; accepted: none, or a folder read by "
                          "timm's own reader (reader: \"\")")
-    if not prefix:
-        if root is None or not os.path.exists(root):
-            missing = "no folder is named" if root is None else f"{root} does not exist"
-            raise ValueError(f"no images: {missing}; accepted: {layout(root)}; {obtain}".rstrip(
-                "; "))
-        if os.path.isfile(root) and not str(root).endswith(".tar"):
-            raise ValueError(f"{root} is neither a folder nor a .tar file; accepted: "
-                             f"{layout(os.path.dirname(root))}")
-    archive = not prefix and os.path.isfile(root)
-    # a tar's contents are listed anew each time: timm's list of a large one would be a pickle
-    # beside the data
-    try:
-        dataset = timm.data.create_dataset(reader, root=root, split=split, class_map=class_map,
-                                           **options, **({"cache_tarinfo": False} if archive
-                                                         else {}))
-        others = {"hfds": HubSource, "torch": TorchSource, **dict.fromkeys(STREAMS, StreamSource)}
-        kind = others.get(prefix, TarSource if archive else FolderSource)
-        source = kind(arguments, dataset)
-        source.reopen = _reopen
-    except Exception as error:  # whatever a reader raises
-        said = one_line(error)
-        accepted = "a data set and a split that timm's reader can open" if prefix else layout(root)
-        raise ValueError(f"no images could be read from {reader or root}: {said}; accepted: "
-                         f"{accepted}; {obtain}".rstrip("; ")) from error
-    if not prefix:
-        _check_layout(source, root)
+    given = [name for name, value in own.items() if value is not None]
+    if prefix and given:
+        raise ValueError(f"{', '.join(given)} cannot be chosen for the reader {reader!r}; "
+                         f"accepted: for folders and tar files of images alone")
+    if own["follow_links"] not in (None, True, False):
+        raise ValueError(f"follow_links cannot be {own['follow_links']!r}; accepted: true, false")
+
+
+def _check_root(root: str | None, obtain: str) -> None:
+    if root is None or not os.path.exists(root):
+        missing = "no folder is named" if root is None else f"{root} does not exist"
+        raise ValueError(f"no images: {missing}; accepted: {layout(root)}; {obtain}".rstrip("; "))
+    if not os.path.isdir(root) and not (os.path.isfile(root) and str(root).endswith(".tar")):
+        raise ValueError(f"{root} is neither a folder nor a .tar file; accepted: "
+                         f"{layout(os.path.dirname(root))}")
+
+
+def _from_data_set(arguments: dict, prefix: str, options: Mapping) -> Source:
+    dataset = timm.data.create_dataset(arguments["reader"], root=arguments["root"],
+                                       split=arguments["split"], class_map=arguments["class_map"],
+                                       **options)
+    others = {"hfds": HubSource, "torch": TorchSource, **dict.fromkeys(STREAMS, StreamSource)}
+    return others[prefix](arguments, dataset)
+
+
+def _from_files(arguments: dict, options: Mapping) -> Source:
+    root, split = arguments["root"], arguments["split"]
+    if strange := set(options) - {"input_key"}:
+        raise ValueError(f"a folder or tar file takes no {', '.join(sorted(strange))}; accepted: "
+                      f"input_key, the endings that are read")
+    endings = _endings(options.get("input_key"))
+    archive = os.path.isfile(root)
+    place = root if archive else part_folder(root, split)
+    found = list_tar(place, endings) if archive else list_folder(place, endings,
+                                                                 arguments["follow_links"])
+    told = found.left_out()
+    if not found.names:
+        said = "; ".join([f"Found 0 images with the endings {', '.join(sorted(endings))}", *told])
+        raise ValueError(f"no images could be read from {place}: {said}; accepted: "
+                         f"{layout(root)}; {arguments['obtain']}".rstrip("; "))
+    images = labelled(found, split, arguments["class_map"], arguments["class_folder"],
+                      arguments["class_order"])
+    source = (TarSource if archive else FolderSource)(arguments, place, images, found.members)
+    source.notes = told + images.notes
     return source
 
 
-def layout(root: str | Path | None) -> str:
-    """How a folder of images has to look, as words."""
-    root = "DIR" if root is None else root
-    return (f"{root}/val/<class>/<image>.JPEG or {root}/<class>/<image>.jpg, a folder per class, "
-            "also .jpeg and .png, or a .tar of such folders")
+def _endings(input_key: str | None) -> set[str]:
+    """The endings of images that are read: timm's, unless others are asked for."""
+    if input_key is None:
+        return get_img_extensions(as_set=True)
+    endings = {ending.strip().lower() for ending in str(input_key).split(";")}
+    if any(not ending.startswith(".") or len(ending) < 2 for ending in endings):
+        raise ValueError(f"input_key cannot be {input_key!r} for a folder or tar file; accepted: "
+                      f"endings with a dot, separated by semicolons, such as .png;.jpg;.webp")
+    return endings
 
 
-def _check_layout(source: Source, root: str) -> None:
-    """Refuse images outside class folders, two of one name in a tar file, and a folder whose parts
-    have other names than the one that was asked for: all of them would be mixed."""
-    if "" in source.classes and (source.targets == source.classes[""]).any():
-        count = int((source.targets == source.classes[""]).sum())
-        raise ValueError(f"{count} images lie in {source.dataset.reader.root} itself, in no "
-                         f"folder that names their class; accepted: {layout(root)}")
-    if isinstance(source,
-                  TarSource) and len(names := Counter(map(source.name, range(len(source))))) < len(
-            source):
-        twice = next(name for name, count in names.items() if count > 1)
-        raise ValueError(f"{root} holds {twice} more than once; accepted: a tar file that was "
-                         f"made anew, not one that files were appended to")
-    if isinstance(source, FolderSource) and os.path.samefile(source.dataset.reader.root, root):
-        below = [entry.name for entry in os.scandir(root) if entry.name.lower() in SPLIT_FOLDERS
-                 and entry.is_dir()]
-        if parts := sorted(name for name in below
-                           if any(entry.is_dir()
-                                  for entry in os.scandir(os.path.join(root, name)))):
-            raise ValueError(f"{root} has no folder for the part {source.arguments['split']!r} "
-                             f"but {', '.join(parts)}; accepted: a split of that name, "
-                             "or a folder with nothing but class folders")
+def part_folder(root: str, split: str) -> str:
+    """The folder of a part of a data set: the one of its name, else of another of timm's names for
+    it, else ``root`` itself.
+
+    Raises:
+        ValueError: several folders of other names for it.
+    """
+    if os.path.isdir(named := os.path.join(root, split)):
+        return named
+    others = [name for same in SAME_PART if split in same for name in sorted(same)
+              if os.path.isdir(os.path.join(root, name))]
+    if len(others) > 1:
+        raise ValueError(f"{root} has {len(others)} folders for the part {split!r}: "
+                      f"{', '.join(others)}; accepted: split: one of these names in the data set's "
+                      f"entry")
+    return os.path.join(root, others[0]) if others else root

@@ -1,11 +1,12 @@
-"""timm's readers of folders, tar files and Hugging Face data sets, each image as the bytes of its
-file."""
+"""Readers of folders and tar files, and timm's of Hugging Face and other data sets: each image as
+the bytes of its file."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import tarfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from neuronpath_core.images.labels import Labelled
+from neuronpath_core.models.depths import eight_bits
 from neuronpath_core.support.text import one_line
 
 NO_STAMP = (-1, -1)
@@ -31,15 +34,18 @@ class Source:
         where: reader, folder and split: what tells this source from another.
         classes: name -> index, as the reader numbers them; empty where the classes have no names.
         targets: int64 ``(image,)``, the index of each image's class.
+        notes: what is to be told before these images are used, such as what is left out; a phrase
+            each.
         reopen: opens the source again in another process, from its arguments.
     """
 
     reopen: Callable[[dict], Source]
 
     def __init__(self, arguments: dict, dataset, classes: Mapping[str, int],
-                 targets: Iterable) -> None:
+                 targets: Iterable, root: str | None = None) -> None:
         self.arguments, self.dataset, self.classes = arguments, dataset, dict(classes)
-        root = getattr(getattr(dataset, "reader", dataset), "root", None)
+        self.notes: list[str] = []
+        root = root or getattr(getattr(dataset, "reader", dataset), "root", None)
         self.where = f"{arguments['reader']}|{root}|{arguments['split']}"
         targets = list(targets)
         if any(not isinstance(target, (int, np.integer)) or target < 0 for target in targets):
@@ -87,18 +93,27 @@ class Source:
             pool.shutdown(cancel_futures=True)
 
 
-class FolderSource(Source):
-    """A folder of folders of images."""
+class FileSource(Source):
+    """Pictures that are files of a folder or tar file, each in a folder that names its class.
 
-    def __init__(self, arguments: dict, dataset) -> None:
-        super().__init__(arguments, dataset, dataset.reader.class_to_idx,
-                         (target for _, target in dataset.reader.samples))
+    Attributes:
+        orders_differ: timm and torchvision would number these folders differently.
+    """
 
-    def _path(self, position: int) -> str:
-        return self.dataset.reader.samples[position][0]
+    def __init__(self, arguments: dict, root: str, images: Labelled, members: Mapping) -> None:
+        super().__init__(arguments, None, images.classes, images.targets, root)
+        self.root, self.names, self.members = str(root), images.names, members
+        self.orders_differ = images.orders_differ
 
     def name(self, position: int) -> str:
-        return self._path(position)[len(self.dataset.reader.root):].replace(os.sep, "/").lstrip("/")
+        return self.names[position]
+
+
+class FolderSource(FileSource):
+    """A folder of folders of images."""
+
+    def _path(self, position: int) -> str:
+        return os.path.join(self.root, self.names[position])
 
     def stamp(self, position: int) -> tuple[int, int]:
         status = os.stat(self._path(position))
@@ -108,23 +123,28 @@ class FolderSource(Source):
         return Path(self._path(position)).read_bytes()
 
 
-class TarSource(Source):
+class TarSource(FileSource):
     """A tar file of folders of images, never unpacked."""
 
-    def __init__(self, arguments: dict, dataset) -> None:
-        super().__init__(arguments, dataset, dataset.reader.class_name_to_idx,
-                         dataset.reader.targets.tolist())
-        self._lock, self._changed = threading.Lock(), os.stat(dataset.reader.root).st_mtime_ns
-
-    def name(self, position: int) -> str:
-        return self.dataset.reader.samples[position][0].path
+    def __init__(self, arguments: dict, root: str, images: Labelled, members: Mapping) -> None:
+        super().__init__(arguments, root, images, members)
+        self._lock, self._changed = threading.Lock(), os.stat(root).st_mtime_ns
+        self._open: dict[str | None, tarfile.TarFile] = {}
 
     def stamp(self, position: int) -> tuple[int, int]:
-        return self.dataset.reader.samples[position][0].size, self._changed
+        return self.members[self.names[position]][0].size, self._changed
+
+    def _archive(self, inner: tarfile.TarInfo | None) -> tarfile.TarFile:
+        name = inner and inner.name
+        if name not in self._open:
+            self._open[name] = tarfile.open(self.root) if inner is None else tarfile.open(
+                fileobj=self._archive(None).extractfile(inner))
+        return self._open[name]
 
     def read(self, position: int) -> bytes:
+        member, inner = self.members[self.names[position]]
         with self._lock:  # one file, one reading position
-            return self.dataset.reader[position][0].read()
+            return self._archive(inner).extractfile(member).read()
 
 
 class HubSource(Source):
@@ -204,5 +224,5 @@ class StreamSource(Source):
 
 def _as_file(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "PPM")
+    eight_bits(picture).save(stream, "PPM")
     return stream.getvalue()

@@ -10,6 +10,8 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
+from neuronpath_core.models.depths import eight_bits
+
 KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 CROPS = ("center", "squash", "border")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
@@ -96,11 +98,12 @@ def _finite(number: object) -> bool:
 def transform(config: Mapping) -> Callable[[Image.Image], Tensor]:
     """timm's evaluation transform: a picture to float32 ``(channel, height, width)``, normalised.
 
-    The picture is made RGB, or grey for one channel, as timm's data sets make it: transparency and
-    an orientation that EXIF tells are not applied.
+    The picture is made RGB, or grey for one channel, by
+    ``models.depths.eight_bits``, which is as timm's data sets make it but for
+    16 bits: transparency and an orientation that EXIF tells are not applied.
     """
     config = check_preprocessing(config)
     mode = "RGB" if config["input_size"][0] == 3 else "L"
     apply = create_transform(**{key: tuple(value) if isinstance(value, list) else value for key,
                                 value in config.items()}, is_training=False)
-    return lambda picture: apply(picture.convert(mode))
+    return lambda picture: apply(eight_bits(picture, mode))

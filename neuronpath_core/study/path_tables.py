@@ -27,6 +27,7 @@ from neuronpath_core.study.identity import (
 )
 from neuronpath_core.study.store import tables as store
 from neuronpath_core.study.store.folder import is_finished, manifest_key
+from neuronpath_core.support.text import plain
 
 if TYPE_CHECKING:
     from neuronpath_core.study.study import Study
@@ -54,8 +55,10 @@ class SearchWorker:
         return self.search
 
     def search(self, rows: range) -> pd.DataFrame:
-        """The paths of these images: one table for each of ``tops``, stacked in that order."""
+        """The paths of these images: one table for each of ``tops``, stacked in that order; of
+        images that are files with their names, so that a row can be traced without them."""
         images = self.images.select(torch.arange(rows.start, rows.stop))
+        files = {"file": images.files()} if isinstance(images, FileImages) else {}
         settings = {name: value for name, value in self.manifest["arguments"].items()
                     if name != "top"}
         found = find_paths_by_top(self.study.target(self.model),
@@ -65,7 +68,7 @@ class SearchWorker:
             "image": images.ids.numpy(), "label": images.labels.numpy(),
             "score": paths.score.cpu().double().numpy(),
             "steps": paths.steps.cpu().numpy(),
-            "neurons": list(paths.neurons.flatten(1).cpu().numpy()),
+            "neurons": list(paths.neurons.flatten(1).cpu().numpy()), **files,
         }) for paths in found], ignore_index=True)
 
 
@@ -130,8 +133,8 @@ def _searched(study: Study, model: str, images: ImageSet, manifest: dict, pendin
         worker = replace(worker, study=replace(study, progress=False, engine="local", workers=None,
                                                device=manifest["device"]))
     make_worker = (lambda: worker.search) if engine == "local" else worker
-    with tqdm(total=len(images), initial=done, desc=f"{model} {arguments['method']}", unit="image",
-              disable=not study.progress) as bar:
+    with tqdm(total=len(images), initial=done, unit="image", disable=not study.progress,
+              desc=f"{plain(model)} {arguments['method']}") as bar:
         for rows, found in engines.run(engine, make_worker, pending, **options):
             own, *more = (found.iloc[start:start + len(rows)].reset_index(drop=True)
                           for start in range(0, len(found), len(rows)))

@@ -1,9 +1,41 @@
-"""What an exception says, for a message of one line."""
+"""Text of people's own, such as names of classes and files, and what an exception says: each on one
+line, as itself."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+
+# what joins letters of Persian or parts of an emoji is text there and nowhere else
+_JOINER = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
+NAMED = 3
+
 
 def one_line(error: BaseException, length: int = 300) -> str:
-    """An exception's text without line breaks, cut to so many characters; the name of its type
-    where it has no text."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:length]
+    """An exception's text without line breaks or control characters, cut to so many characters; the
+    name of its type where it has no text."""
+    return plain(" ".join(str(error).split()) or type(error).__name__)[:length]
+
+
+def plain(text: str) -> str:
+    """The text with every character that would not be seen, but obeyed, written out: line breaks
+    and terminal escapes (``\\n``, ``\\x1b``), marks that turn the direction of writing
+    (``\\u202e``), halves of characters."""
+    kept = {match.start() for match in _JOINER.finditer(text)}
+    return "".join(letter if letter.isprintable() or place in kept
+                   else letter.encode("unicode_escape").decode()
+                   for place, letter in enumerate(text))
+
+
+def keep_dollars(names: Iterable[str]) -> None:
+    """Where a name has a dollar sign, have pandas' tables in notebooks mark themselves as no
+    mathematics, of which a page would make it some."""
+    if any("$" in name for name in names):
+        import pandas as pd
+
+        pd.set_option("display.html.use_mathjax", False)
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """The first few names, plain and separated by commas, with an ellipsis where there are more."""
+    return ", ".join(map(plain, names[:most])) + (", …" if len(names) > most else "")

@@ -65,6 +65,13 @@ def test_names_are_escaped():
     assert [name for name, _ in found.elements].count("script") == 1
 
 
+def test_dollar_signs_make_no_mathematics_on_a_page():
+    for name, classes in (("cost $5 or $6", "np-picker tex2jax_ignore mathjax_ignore"),
+                          ("plain", "np-picker")):
+        _, found = page({name: b"x"})
+        assert found.all("div")[0]["class"] == classes and name in found.text
+
+
 def test_nothing_is_hidden_without_scripts_but_the_control():
     """The control does nothing without a script, so it alone waits for one; the figures stand one
     below the other."""

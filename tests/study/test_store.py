@@ -520,6 +520,25 @@ def test_the_same_table_gives_the_same_bytes_and_notes_come_back():
     assert table_bytes(table) != table_bytes(a_table(seed=1))
 
 
+def test_names_of_files_are_kept_and_old_tables_without_them_are_read(tmp_path):
+    table = a_table().assign(file=[f"cat/grün {row}.png" for row in range(30)])
+    content = table_bytes(table)
+    found, _ = table_from_bytes(content)
+    assert_same(found, table)
+    assert found["file"].tolist() == table["file"].tolist()
+    assert pd.read_parquet(io.BytesIO(content))["file"].tolist() == table["file"].tolist()
+    assert content == table_bytes(table.copy()) != table_bytes(a_table())
+    found = read_or_compute(tmp_path / "a", SETTINGS, Counted(table))  # in parts
+    assert found["file"].tolist() == table["file"].tolist()
+    old = pd.DataFrame({name: found[name] for name in ("image", "label", "score", "steps",
+                                                       "neurons")})
+    assert_same(table_from_bytes(table_bytes(old))[0], a_table())
+    with pytest.raises(ValueError, match="not a path table"):
+        table_bytes(table.assign(file=[None] * 30))
+    with pytest.raises(ValueError, match="must have the columns"):
+        table_bytes(table[["file", *old.columns]])
+
+
 def test_fifty_neurons_a_block_of_a_large_model_take_two_bytes_each_at_most():
     rng = np.random.default_rng(0)
     table = a_table(500)

@@ -31,6 +31,7 @@ from neuronpath_core.models.importance import (
 )
 from neuronpath_core.stats.labels import SCOPE_LABELS
 from neuronpath_core.study.study import Study
+from neuronpath_core.support.text import plain
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def pruning_comparison(
             "correct": metrics.correct(probability, mine).astype(float),
             "probability": probability[np.arange(len(mine)), mine]}))
 
-    for split, probing in enumerate(tqdm(probings, desc=f"{model} pruning",
+    for split, probing in enumerate(tqdm(probings, desc=f"{plain(model)} pruning",
                                          disable=not study.progress)):
         scores = {
             "activation, all tokens": mean_activations(target, pictures[probing]),

@@ -1,0 +1,96 @@
+"""Pictures of every depth become what their makers mean, or are refused; never white or black
+without a word."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.models.preprocessing import transform
+
+PLAIN = {"interpolation": "nearest", "crop_pct": 1.0, "crop_mode": "squash"}
+COLOURED = PLAIN | {"input_size": [3, 16, 16], "mean": [0.0] * 3, "std": [1.0] * 3}
+GREY = PLAIN | {"input_size": [1, 16, 16], "mean": [0.0], "std": [1.0]}
+RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16)
+NEVER_SHOWN = np.zeros((16, 16, 4), np.uint8)
+NEVER_SHOWN[4:8, 4:8, 3] = 255
+
+
+def loaded(root: Path, name: str, picture: Image.Image, config=COLOURED, **options) -> np.ndarray:
+    """What a model sees of the picture once it is a file, as uint8 ``(16, 16)``; all channels are
+    the same."""
+    (root / "val" / "x").mkdir(parents=True)
+    picture.save(root / "val" / "x" / name, **options)
+    images = load_part({"name": "files", "root": str(root), "input_key": Path(name).suffix},
+                       "held_out")
+    seen = images.loaded(config)
+    small = images.pixels[0].astype(int)
+    found = np.rint(seen.images[0].numpy() * 255).astype(np.uint8)
+    assert (found == found[:1]).all()
+    assert abs(small.mean() - found.mean()) < 1  # so does whoever looks at it
+    return found[0]
+
+
+@pytest.mark.parametrize("config", [COLOURED, GREY], ids=["colours", "grey"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+def test_sixteen_bits_are_scaled(tmp_path, name, config):
+    found = loaded(tmp_path, name, Image.fromarray(RAMP * 257), config)
+    np.testing.assert_array_equal(found, RAMP)
+
+
+def test_sixteen_bits_are_rounded():
+    values = np.array([[0, 128, 129, 65535 - 129, 65535 - 128, 65535]], np.uint16)
+    found = transform({**GREY, "input_size": [1, 1, 6]})(Image.fromarray(values))
+    np.testing.assert_array_equal(np.rint(found.numpy()[0] * 255), [[0, 0, 1, 254, 255, 255]])
+
+
+def test_the_order_of_bytes_makes_no_difference():
+    small = (RAMP * 257).astype("<u2")
+    for mode, kind in (("I;16", "<u2"), ("I;16B", ">u2")):
+        picture = Image.frombytes(mode, (16, 16), small.astype(kind).tobytes())
+        np.testing.assert_array_equal(np.rint(transform(GREY)(picture).numpy()[0] * 255), RAMP)
+
+
+@pytest.mark.parametrize(("name", "values", "words"), [
+    ("a.png", RAMP, "the 16-bit values go from 0 to 255"),
+    ("a.png", RAMP * 16 + 15, "the 16-bit values go from 15 to 4095"),
+    ("a.tif", RAMP.astype(np.int32) * 1000, "32-bit numbers .mode I."),
+    ("a.tif", RAMP.astype(np.float32) / 255, "32-bit numbers .mode F."),
+], ids=["8 bits in 16", "12 bits in 16", "integers", "fractions"])
+def test_values_whose_range_no_file_tells_are_refused_by_name(tmp_path, name, values, words):
+    with pytest.raises(ValueError, match=f"1 of 1 images cannot be read: x/{name} .*{words}"
+                                         ) as error:
+        loaded(tmp_path, name, Image.fromarray(values))
+    assert "\n" not in str(error.value)
+
+
+def test_black_of_sixteen_bits_is_black(tmp_path):
+    assert not loaded(tmp_path, "a.png", Image.fromarray(RAMP * 0)).any()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_picture_that_only_its_transparency_shows_is_refused(tmp_path, mode):
+    picture, options = Image.fromarray(NEVER_SHOWN).convert("RGBA" if mode == "P" else mode), {}
+    if mode == "P":
+        picture = Image.fromarray((NEVER_SHOWN[..., 3] > 0).astype(np.uint8)).convert("P")
+        picture.putpalette([0, 0, 0] * 256)
+        options["transparency"] = 0
+    with pytest.raises(ValueError, match="x/a.png .nothing but transparency tells its pixels"):
+        loaded(tmp_path, "a.png", picture, **options)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_all_others_are_as_pillow_converts_them(mode):
+    picture = Image.fromarray(RAMP.astype(np.uint8)).convert("RGB").convert(mode)
+    if mode in ("LA", "RGBA"):
+        picture.putalpha(Image.fromarray(RAMP.astype(np.uint8).T.copy()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = transform(COLOURED)(picture)
+    expected = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    np.testing.assert_array_equal(np.rint(found.numpy() * 255), expected)
