@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.hooks import listening, unedited
-from neuronpath_core.model_state import replaced_methods
+from neuronpath_core.model_state import is_hooked, replaced_methods
 from neuronpath_core.support.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -217,5 +217,5 @@ def _block_differs(target: TargetModel, index: int, stream: Tensor, out: Tensor,
 def hooked_parts(part: nn.Module) -> str:
     """What is hooked or replaced about a part, as the end of a sentence."""
     seen = [name or type(part).__name__ for name, module in part.named_modules()
-            if ishooked_parts(module) or replaced_methods(module)]
+            if is_hooked(module) or replaced_methods(module)]
     return f" (hooks or methods of its own: {', '.join(seen[:3])})" if seen else ""

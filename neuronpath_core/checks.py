@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.model_state import ModelState
+from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -36,7 +37,7 @@ class Checked:
         if torch.is_autocast_enabled(self.device.type):
             raise ValueError("inside torch.autocast attributions would be in another precision "
                              "than the model's; accepted: outside, or torch.autocast("
-                             f"{self.device.type!r}, enabled=False)")
+                             f"{shown(self.device.type)}, enabled=False)")
         state = ModelState.of(self.model)
         if state.same(self._state):
             return

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
+from neuronpath_core.support.text import is_one_of, shown
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -134,6 +136,9 @@ def family_of(model: nn.Module) -> Family:
     Raises:
         ValueError: no family is registered for its class.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model is a torch.nn.Module, got {shown(model)}; accepted: a network "
+                         "of a family that is known")
     for name in BUILT_IN:
         import_module(name)
     for kind in type(model).__mro__:
@@ -157,8 +162,8 @@ def resolve_scope(model: nn.Module, scope: str) -> str:
     family = family_of(model)
     if scope == "auto":
         scope = family.pooled_scope(model)
-    if scope not in ("cls", "patch"):
-        raise ValueError(f"unknown scope {scope!r}; accepted: auto, cls, patch")
+    if not is_one_of(scope, ("cls", "patch")):
+        raise ValueError(f"unknown scope {shown(scope)}; accepted: auto, cls, patch")
     if scope == "cls" and not family.has_class_token(model):
         raise ValueError("scope 'cls' needs a model with a class token; accepted here: patch")
     return scope

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.model_state import is_compiled
+from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
     from neuronpath_core.target import TargetModel
 
+LARGEST_FACTOR = 1e6
 OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
@@ -145,6 +147,9 @@ def read_activations(target: TargetModel,
     Raises:
         ValueError: images of another shape, dtype or device than the model's, or non-finite ones.
     """
+    if not hasattr(target, "check_images"):
+        raise ValueError(f"a TargetModel is needed, got {type(target).__name__}; accepted: "
+                         "npc.TargetModel(model)")
     target.check_images(images)
     with torch.no_grad(), reading(target) as store:
         target(images)
@@ -164,9 +169,16 @@ def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"],
     Raises:
         ValueError: factors of another shape, or (on the forward) for another number of images.
     """
+    if not isinstance(factors, Tensor) or not factors.dtype.is_floating_point:
+        found = factors.dtype if isinstance(factors, Tensor) else type(factors).__name__
+        raise ValueError(f"factors must be a tensor of floating-point numbers, got {found}")
     if factors.ndim != 3 or factors.shape[1:] != (target.n_blocks, target.n_neurons):
         raise ValueError(f"factors must have shape (batch, {target.n_blocks}, "
                          f"{target.n_neurons}), got {tuple(factors.shape)}")
+    if factors.layout != torch.strided or factors.is_meta or not (
+            factors.abs() <= LARGEST_FACTOR).all():
+        raise ValueError(f"factors must be dense finite numbers within ±{LARGEST_FACTOR:g}; a "
+                         "larger one would overflow")
     every = factors.to(device=target.device, dtype=target.dtype)
 
     def scale(block):
@@ -190,12 +202,16 @@ def edit_factor(operation: str | float) -> float:
     """The factor of an operation: ``"remove"`` 0, ``"enhance"`` 2, or the finite number given."""
     if isinstance(operation, str):
         if operation not in OPERATIONS:
-            raise ValueError(f"unknown operation {operation!r}; accepted: "
+            raise ValueError(f"unknown operation {shown(operation)}; accepted: "
                              f"{', '.join(OPERATIONS)}, or a finite factor")
         return OPERATIONS[operation]
-    if not isinstance(operation, numbers.Real) or not math.isfinite(operation):
-        raise ValueError(f"unknown operation {operation!r}; accepted: {', '.join(OPERATIONS)}, or "
+    if isinstance(operation, bool) or not isinstance(operation, numbers.Real) or not math.isfinite(
+            operation):
+        raise ValueError(f"unknown operation {shown(operation)}; accepted: "
+                         f"{', '.join(OPERATIONS)}, or "
                          f"a finite factor")
+    if abs(operation) > LARGEST_FACTOR:
+        raise ValueError(f"a factor must lie within ±{LARGEST_FACTOR:g}, got {shown(operation)}")
     return float(operation)
 
 

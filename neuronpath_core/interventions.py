@@ -12,7 +12,8 @@ from torch import Tensor
 
 from neuronpath_core.hooks import edit_factor, scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
-from neuronpath_core.target import TargetModel
+from neuronpath_core.support.text import is_one_of, shown
+from neuronpath_core.target import TargetModel, check_target
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -27,6 +28,7 @@ def class_probabilities(target: TargetModel,
                         images: Float[Tensor, "batch channel height width"]) -> Float[
         Tensor, "batch class"]:
     """Softmax probabilities, with whatever edits for a batch of one are in force."""
+    check_target(target)
     target.check_images(images)
     return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
                                lambda chosen: target(images[chosen]).softmax(-1)))
@@ -39,7 +41,12 @@ def scaled_probabilities(
 ) -> Float[Tensor, "batch class"]:
     """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope
     or at every token (``everywhere``)."""
+    check_target(target)
     target.check_images(images)
+    if not isinstance(factors, Tensor) or factors.ndim != 3:
+        found = tuple(factors.shape) if isinstance(factors, Tensor) else type(factors).__name__
+        raise ValueError(f"factors must be a tensor (batch, {target.n_blocks}, "
+                         f"{target.n_neurons}), got {found}")
     if len(factors) != len(images):
         raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; "
                          f"accepted: one set of factors an image")
@@ -98,6 +105,8 @@ def edited_probabilities(
         ValueError: images or paths that do not fit the model or one another, or an unknown
             operation.
     """
+    check_target(target)
+    target.check_images(images)
     ranked, factor = target.check_neurons(neurons, len(images)), edit_factor(operation)
     factors = torch.ones(len(images), target.n_blocks, target.n_neurons, dtype=images.dtype,
                          device=images.device)
@@ -121,8 +130,8 @@ def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int,
     Raises:
         ValueError: unknown rule, or paths with fewer than ``top`` neurons a block.
     """
-    if rule not in ("count", "rank-mode"):
-        raise ValueError(f"unknown rule {rule!r}; accepted: count, rank-mode")
+    if not is_one_of(rule, ("count", "rank-mode")):
+        raise ValueError(f"unknown rule {shown(rule)}; accepted: count, rank-mode")
     if neurons.ndim != 3 or not 1 <= top <= neurons.shape[2]:
         raise ValueError(f"top must lie in 1..rank of paths (image, layer, rank), got top {top} "
                          f"and paths {tuple(neurons.shape)}")

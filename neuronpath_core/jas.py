@@ -15,7 +15,7 @@ from neuronpath_core.quadrature import Quadrature, integrated, node_parts, place
 from neuronpath_core.ranking import select_neurons
 from neuronpath_core.search import path_scores
 from neuronpath_core.support.memory import images_at_once, in_chunks
-from neuronpath_core.target import TargetModel
+from neuronpath_core.target import TargetModel, check_target
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -60,6 +60,7 @@ def joint_attribution_score(
     Raises:
         ValueError: images, labels, neurons, rule or steps that do not fit.
     """
+    check_target(target)
     target.check_batch(images, labels)
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))
@@ -160,6 +161,7 @@ def complete_attribution(
 
     Returns and errors are those of :func:`joint_attribution_score`.
     """
+    check_target(target)
     target.check_batch(images, labels)
     images = images.detach()
     ranked = target.check_neurons(neurons, len(images))

@@ -11,7 +11,8 @@ from neuronpath_core.forward import CleanPass, stream_gradient
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.support.memory import images_at_once, in_chunks
-from neuronpath_core.target import TargetModel
+from neuronpath_core.support.text import is_one_of, shown
+from neuronpath_core.target import TargetModel, check_target
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -47,10 +48,11 @@ def knowledge_attribution(
     Raises:
         ValueError: images, labels, rule, steps or scaling that do not fit.
     """
+    check_target(target)
     target.check_batch(images, labels)
     images = images.detach()
-    if scaling not in ("block", "neuron"):
-        raise ValueError(f"unknown scaling {scaling!r}; accepted: block, neuron")
+    if not is_one_of(scaling, ("block", "neuron")):
+        raise ValueError(f"unknown scaling {shown(scaling)}; accepted: block, neuron")
     alphas, weights = placed_rule(target, quadrature, steps)
     with activation_gradients(target):
         return torch.cat(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from neuronpath_core.support.text import shown
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
@@ -70,10 +72,11 @@ def register(method: Method) -> Method:
         ValueError: a key that is taken, or not exactly one way to find neurons.
     """
     if method.key in METHODS:
-        raise ValueError(f"method {method.key!r} is there already; accepted: a key that is none of "
+        raise ValueError(f"method {shown(method.key)} is there already; accepted: "
+                         f"a key that is none of "
                          f"{', '.join(METHODS)}")
     if method.searched + (method.rank is not None) + (method.choose is not None) != 1:
-        raise ValueError(f"method {method.key!r} must have exactly one of rank, choose and "
+        raise ValueError(f"method {shown(method.key)} must have exactly one of rank, choose and "
                          f"searched")
     METHODS[method.key] = method
     return method

@@ -19,7 +19,8 @@ from neuronpath_core.ranking import layer_tops
 from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
 from neuronpath_core.support.memory import memory_limit
-from neuronpath_core.target import TargetModel
+from neuronpath_core.support.text import is_one_of, shown
+from neuronpath_core.target import TargetModel, check_target
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -100,6 +101,7 @@ def find_paths(
     if method is not OF_THE_SETTINGS:
         overrides["method"] = method
     # the model first: what settings leave open is chosen by it
+    check_target(target)
     target.check_batch(images, labels)
     complete = SearchSettings.of(settings, **overrides).complete(target)
     return _found(target, images, labels, [complete], engine, memory_budget)[0]
@@ -122,7 +124,11 @@ def find_paths_by_top(
     Returns:
         one for each of ``tops``, in order.
     """
+    check_target(target)
     target.check_batch(images, labels)
+    if not isinstance(tops, (list, tuple, range)) or not tops:
+        raise ValueError(f"tops must be one or more numbers of neurons per block, got "
+                         f"{shown(tops)}; accepted: a list such as [1, 5]")
     wanted = SearchSettings.of(settings, **overrides)
     complete = [wanted.but(top=top).complete(target) for top in tops]
     return _found(target, images, labels, complete, engine, memory_budget) if complete else []
@@ -131,8 +137,8 @@ def find_paths_by_top(
 def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[SearchSettings],
            engine: str, memory_budget: int | str | None) -> list[Paths]:
     """Paths by settings that differ in their number of neurons per block alone."""
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; accepted: {', '.join(ENGINES)}")
+    if not is_one_of(engine, ENGINES):
+        raise ValueError(f"unknown engine {shown(engine)}; accepted: {', '.join(ENGINES)}")
     images, settings, counts = images.detach(), every[0], [each.count for each in every]
     with memory_limit(target, memory_budget):
         if METHODS[settings.method].searched:
@@ -142,8 +148,8 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[Sear
                 found = [_scored(target, images, labels, settings, each.neurons, each.steps)
                          for each in found]
         elif engine != "fast":
-            raise ValueError(f"engine {engine!r} is for methods that search, got "
-                             f"{settings.method!r}; accepted: method 'neuron_path', or engine "
+            raise ValueError(f"engine {shown(engine)} is for methods that search, got "
+                             f"{shown(settings.method)}; accepted: method 'neuron_path', or engine "
                              "'fast'")
         else:
             found = [_chosen(target, images, labels, settings, count) for count in counts]

@@ -11,6 +11,7 @@ from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from neuronpath_core.support.memory import copies_at_once
+from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -18,19 +19,25 @@ if TYPE_CHECKING:
     from neuronpath_core.target import TargetModel
 
 Quadrature = Literal["left", "right", "midpoint", "gauss-legendre"]
+MOST_STEPS = 10_000
 QUADRATURES = ("left", "right", "midpoint", "gauss-legendre")
 
 
 def check_quadrature(quadrature: str, steps: int, nodes: int | None = None) -> None:
     """Raise ``ValueError`` unless the rule is known, ``steps`` a positive whole number and
     ``nodes`` one of 1..steps."""
-    if quadrature not in QUADRATURES:
-        raise ValueError(f"unknown quadrature {quadrature!r}; accepted: {', '.join(QUADRATURES)}")
+    if not is_one_of(quadrature, QUADRATURES):
+        raise ValueError(f"unknown quadrature {shown(quadrature)}; accepted: "
+                         f"{', '.join(QUADRATURES)}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
+        raise ValueError(f"steps must be a whole number of at least 1, got {shown(steps)}")
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps must be a whole number of at most {MOST_STEPS}, far beyond what "
+                         f"any integral here needs, got {shown(steps)}")
     if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int)
                               or not 1 <= nodes <= steps):
-        raise ValueError(f"nodes must be a whole number in 1..{steps}, the steps, got {nodes!r}")
+        raise ValueError(f"nodes must be a whole number in 1..{steps}, the steps, got "
+                         f"{shown(nodes)}")
 
 
 def quadrature_rule(quadrature: Quadrature, steps: int,

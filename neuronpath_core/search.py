@@ -33,6 +33,7 @@ from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.hooks import clamped, reading
 from neuronpath_core.quadrature import integrated, placed_rule
 from neuronpath_core.ranking import chosen_neurons
+from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def search(target: TargetModel, images: Float[Tensor, "batch channel height widt
     for name, accepted in known.items():
         if getattr(settings, name) not in accepted or settings.steps == "auto":
             name = "steps" if settings.steps == "auto" else name
-            raise ValueError(f"engine 'plain' has no {name} {getattr(settings, name)!r}; accepted: "
+            found = shown(getattr(settings, name))
+            raise ValueError(f"engine 'plain' has no {name} {found}; accepted: "
                              "method 'neuron_path', search 'joint' or 'literal', context 'full', "
                              "numbers of steps, no draft, as settings 'published' are")
     steps = [settings.steps] if isinstance(settings.steps, int) else list(settings.steps)

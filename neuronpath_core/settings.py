@@ -12,6 +12,7 @@ from neuronpath_core.fast.contexts import Context, resolve_context
 from neuronpath_core.fast.drafts import DRAFTS
 from neuronpath_core.quadrature import Quadrature, check_quadrature
 from neuronpath_core.scores import METHODS
+from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
 Search = Literal["joint", "literal", "beam"]
@@ -108,13 +109,15 @@ class SearchSettings:
         """
         if isinstance(settings, str):
             if settings not in PRESETS:
-                raise ValueError(f"unknown settings {settings!r}; accepted: {', '.join(PRESETS)}, "
+                raise ValueError(f"unknown settings {shown(settings)}; accepted: "
+                                 f"{', '.join(PRESETS)}, "
                                  "SearchSettings, or a mapping of settings")
             settings = PRESETS[settings]
         elif isinstance(settings, SearchSettings):
             settings = asdict(settings)
         elif not isinstance(settings, Mapping):
-            raise ValueError(f"settings cannot be {settings!r}; accepted: {', '.join(PRESETS)}, "
+            raise ValueError(f"settings cannot be {shown(settings)}; accepted: "
+                             f"{', '.join(PRESETS)}, "
                              "SearchSettings, or a mapping of settings")
         wanted, known = {**settings, **overrides}, [field.name for field in fields(cls)]
         if unknown := set(wanted) - set(known):
@@ -138,8 +141,9 @@ class SearchSettings:
         """
         _check_names(self, target)
         context = resolve_context(target, self.context)
-        if self.draft is not None and self.draft not in DRAFTS:
-            raise ValueError(f"unknown draft {self.draft!r}; accepted: None, {', '.join(DRAFTS)}")
+        if self.draft is not None and not is_one_of(self.draft, DRAFTS):
+            raise ValueError(f"unknown draft {shown(self.draft)}; accepted: "
+                             f"None, {', '.join(DRAFTS)}")
         exact = EXACT_BY_BLOCK if self.exact_steps is None else self.exact_steps
         draft = self.draft if target.dtype == torch.float64 else None
         whole = self.but(context=context, draft=draft, steps=_steps(self, target, context),
@@ -150,7 +154,7 @@ class SearchSettings:
             check_count("top", self.top, 1, target.fewest_neurons)
             if self.search == "beam" and self.top != 1:
                 raise ValueError(f"top must be None or 1 for search 'beam', which keeps one neuron "
-                                 f"a block, got {self.top!r}")
+                                 f"a block, got {shown(self.top)}")
         return whole
 
     @property
@@ -174,13 +178,13 @@ class SearchSettings:
 
 def _check_names(settings: SearchSettings, target: TargetModel) -> None:
     for name, accepted in (("method", METHODS), ("search", SEARCHES)):
-        if getattr(settings, name) not in accepted:
-            raise ValueError(f"unknown {name} {getattr(settings, name)!r}; accepted: "
+        if not is_one_of(getattr(settings, name), accepted):
+            raise ValueError(f"unknown {name} {shown(getattr(settings, name))}; accepted: "
                              f"{', '.join(accepted)}")
     if METHODS[settings.method].single_neurons and not all(layer.single for layer in target.layers):
         accepted = ", ".join(key for key, method in METHODS.items() if not method.single_neurons)
-        raise ValueError(f"method {settings.method!r} ranks single neurons, the sites are "
-                         f"{target.sites!r}; accepted: {accepted}")
+        raise ValueError(f"method {shown(settings.method)} ranks single neurons, the sites are "
+                         f"{shown(target.sites)}; accepted: {accepted}")
 
 
 def _steps(settings: SearchSettings, target: TargetModel, context: str) -> int | list[int] | str:
@@ -195,13 +199,13 @@ def _steps(settings: SearchSettings, target: TargetModel, context: str) -> int |
         if steps != "auto" or not method.searched or settings.nodes is not None:
             names = " and ".join(repr(key) for key, each in METHODS.items() if each.searched)
             raise ValueError(f"steps must be a whole number of at least 1, or 'auto' for methods "
-                             f"{names} without nodes, got {steps!r}")
+                             f"{names} without nodes, got {shown(steps)}")
         check_quadrature(settings.quadrature, 1)
     elif isinstance(steps, (list, tuple)):
         if not method.with_search or settings.nodes is not None:
             names = ", ".join(repr(key) for key, each in METHODS.items() if each.with_search)
             raise ValueError(f"steps by block are for methods {names} without nodes; accepted "
-                             f"here: a whole number of at least 1, got {steps!r}")
+                             f"here: a whole number of at least 1, got {shown(steps)}")
         check_quadrature(settings.quadrature, 1)
         steps = by_block(target, "steps", steps)
     else:
@@ -215,7 +219,7 @@ def check_count(name: str, value: object, least: int, most: int | None = None,
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         wanted = f"of at least {least}" if most is None else f"in {least}..{most}"
-        raise ValueError(f"{name} must be a whole number {wanted}{or_else}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number {wanted}{or_else}, got {shown(value)}")
 
 
 def by_block(target: TargetModel, name: str, value: object) -> int | list[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def resolve_context(target: TargetModel, context: str) -> str:
     Raises:
         ValueError: an unknown context, or one that this model does not allow.
     """
-    if context not in CONTEXTS:
-        raise ValueError(f"unknown context {context!r}; accepted: {', '.join(CONTEXTS)}")
+    if not is_one_of(context, CONTEXTS):
+        raise ValueError(f"unknown context {shown(context)}; accepted: {', '.join(CONTEXTS)}")
     if context == "full":
         return context
     try:
@@ -109,7 +110,7 @@ def check_frozen(target: TargetModel) -> None:
     """Raise ``ValueError`` unless the class token alone can move in this model."""
     if target.sites != "ffn":
         raise ValueError(f"context 'frozen' and 'mixed' are for paths over FFN neurons alone; "
-                         f"accepted for sites {target.sites!r}: full")
+                         f"accepted for sites {shown(target.sites)}: full")
     if target.scope != "cls" or not target.classifies_alone:
         raise ValueError("context 'frozen' and 'mixed' need scope 'cls' in a model that "
                          "classifies from its class token; accepted here: full")

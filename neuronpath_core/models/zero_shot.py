@@ -15,6 +15,8 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from neuronpath_core.support.text import shown
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -85,7 +87,7 @@ def zero_shot_head(
     if isinstance(scale, bool) or not isinstance(scale,
                                                  (int, float)) or not math.isfinite(
             scale) or scale <= 0:
-        raise ValueError(f"scale must be a positive finite number, got {scale!r}")
+        raise ValueError(f"scale must be a positive finite number, got {shown(scale)}")
     try:
         shift = torch.zeros(()) if bias is None else torch.as_tensor(bias)
         fits = shift.shape in ((), (len(class_embeddings),)) and torch.isfinite(shift).all()
@@ -93,7 +95,7 @@ def zero_shot_head(
         fits = False
     if not fits:
         raise ValueError(f"bias must be a finite number or a tensor ({len(class_embeddings)},), "
-                         f"got {bias!r}".replace("\n", " "))
+                         f"got {shown(bias)}".replace("\n", " "))
     return ZeroShotHead(head, class_embeddings, scale, bias)
 
 

@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from neuronpath_core.support.text import shown
+
 # Without a budget: on a CPU what one block works on stays near the caches, which is fastest; on a
 # GPU a share of what is free.
 AUTOMATIC_CPU_BYTES_PER_BLOCK = 40_000_000
@@ -60,7 +62,7 @@ def parse_memory(budget: int | float | str) -> int:
     if match is None or match[2].upper() not in UNITS or float(match[1]) * UNITS[
             match[2].upper()] < 1:
         raise ValueError(f"memory_budget must be a positive number of bytes or a text like '6GB' "
-                         f"or '512MiB', got {budget!r}")
+                         f"or '512MiB', got {shown(budget)}")
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 

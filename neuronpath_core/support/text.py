@@ -27,6 +27,21 @@ def plain(text: str) -> str:
                    for place, letter in enumerate(text))
 
 
+def shown(value: object, length: int = 80) -> str:
+    """A value as Python writes it, on one line, cut to so many characters; of what cannot be
+    written so, its type."""
+    try:
+        text = plain(" ".join(repr(value).split()))
+    except Exception:  # of what an object's own repr raises nothing is known
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def is_one_of(value: object, names: Iterable[str]) -> bool:
+    """Whether a value is one of these names; it may be anything, as a list, that no set holds."""
+    return isinstance(value, str) and value in names
+
+
 def keep_dollars(names: Iterable[str]) -> None:
     """Where a name has a dollar sign, have pandas' tables in notebooks mark themselves as no
     mathematics, of which a page would make it some."""

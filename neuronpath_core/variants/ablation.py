@@ -12,6 +12,7 @@ from neuronpath_core.forward import CleanPass, stream_gradient, through
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ def ablation_paths(
             range.
     """
     target.check_batch(images, labels)
-    if search not in ABLATION_SEARCHES:
-        raise ValueError(f"unknown search {search!r}; accepted: {', '.join(ABLATION_SEARCHES)}")
+    if not is_one_of(search, ABLATION_SEARCHES):
+        raise ValueError(f"unknown search {shown(search)}; accepted: "
+                         f"{', '.join(ABLATION_SEARCHES)}")
     for name, value, least in (("top", top, 1), ("proposals", proposals, top), ("width", width, 1)):
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not least <= value <= target.fewest_neurons:
             raise ValueError(f"{name} must be a whole number in "
-                             f"{least}..{target.fewest_neurons}, got {value!r}")
+                             f"{least}..{target.fewest_neurons}, got {shown(value)}")
     if search == "beam" and top != 1:
         raise ValueError(f"top must be 1 for search 'beam', which keeps one neuron a block, got "
                          f"{top}")

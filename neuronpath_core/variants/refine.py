@@ -16,7 +16,8 @@ from neuronpath_core.jas import joint_attribution_score, path_held
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import images_at_once, in_chunks, memory_limit
-from neuronpath_core.target import TargetModel
+from neuronpath_core.support.text import shown
+from neuronpath_core.target import TargetModel, check_target
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -64,13 +65,14 @@ def refine_paths(
     Raises:
         ValueError: any argument that does not fit; the message says what is accepted.
     """
+    check_target(target)
     target.check_batch(images, labels)
     ranked, images = target.check_neurons(neurons, len(images)), images.detach()
     if ranked.shape[2] != 1:
         raise ValueError(f"paths to refine must have one neuron a block, got {ranked.shape[2]}")
     for name, value, most in (("proposals", proposals, target.n_neurons), ("sweeps", sweeps, 1000)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise ValueError(f"{name} must be a whole number in 1..{most}, got {value!r}")
+            raise ValueError(f"{name} must be a whole number in 1..{most}, got {shown(value)}")
     paths = ranked[..., 0].clone()
     with memory_limit(target, memory_budget):
         score = joint_attribution_score(target, images, labels, paths, quadrature, steps)
@@ -146,6 +148,7 @@ def exhaustive_paths(
     Raises:
         ValueError: arguments that do not fit, or a model with more than a million paths.
     """
+    check_target(target)
     target.check_batch(images, labels)
     count = math.prod(layer.units for layer in target.layers)
     if count > MOST_PATHS:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from neuronpath_core.fast.plain import is_plain
 from neuronpath_core.layers import BlockForm, Layer
+from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import Scope, TargetModel
 from neuronpath_core.variants.halves import PlainHalves, PlainLayer
 
@@ -66,8 +67,8 @@ class SiteModel(TargetModel):
 
     def __init__(self, model: nn.Module, scope: Scope = "auto",
                  sites: Sites = "attention"):
-        if sites not in SITES:
-            raise ValueError(f"unknown sites {sites!r}; accepted: {', '.join(SITES)}")
+        if not is_one_of(sites, SITES):
+            raise ValueError(f"unknown sites {shown(sites)}; accepted: {', '.join(SITES)}")
         super().__init__(model, scope)
         self.sites = sites
         if sites != "ffn":

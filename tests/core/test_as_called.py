@@ -424,7 +424,7 @@ def test_a_model_that_answers_otherwise_each_time_is_not_put_together(change):
 def test_a_model_that_nobody_changed_is_looked_at_once(monkeypatch):
     model, images, labels = changed(lambda _: None)
     target, looked = npc.TargetModel(model), []
-    from neuronpath_core import target as module
+    from neuronpath_core import examined as module
     compare = module.compare
     monkeypatch.setattr(module, "compare", lambda *given: looked.append(1) or compare(*given))
     for _ in range(3):
