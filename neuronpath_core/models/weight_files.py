@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
     blob = path.resolve()
     if "weights" in spec and listed.is_file():
         try:
-            known = json.loads(listed.read_text())
+            known = json.loads(listed.read_bytes())
             records["weights.json"] = known[path.name]["sha256"]
         except (KeyError, TypeError) as error:
             mapping = isinstance(known, Mapping)
@@ -50,7 +51,8 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
             raise ValueError(f"{listed} is not JSON: {one_line(error)}; accepted: file name -> "
                              f"{{sha256: …}}") from error
     if pinned.is_file():
-        records[str(pinned)] = (pinned.read_text(errors="replace").split() or [""])[0].lower()
+        records[str(pinned)] = (pinned.read_text(encoding="utf-8-sig",
+                                                errors="replace").split() or [""])[0].lower()
     if path.is_symlink() and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}",
                                                                           blob.name):
         records["the Hugging Face cache"] = blob.name  # which names large files by their digest
@@ -104,7 +106,8 @@ def pin(path: Path, spec: Mapping, digest: str) -> None:
         return
     try:
         write_atomically(path.with_name(f"{path.name}.sha256"),
-                         lambda temporary: temporary.write_text(f"{digest}  {path.name}\n"))
+                         lambda temporary: temporary.write_bytes(
+                             os.fsencode(f"{digest}  {path.name}\n")))
     except OSError:  # a read-only folder: checked against nothing, as before
         pass
 

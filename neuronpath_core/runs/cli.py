@@ -28,7 +28,7 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import one_line, show_whatever_comes
 
 PLAIN_WARNING = warnings.formatwarning
 
@@ -222,6 +222,7 @@ def main() -> None:
     """Entry point: every foreseen error is one line on standard error and exit status 2; that of a
     failed notebook or of dying workers is 1, that of a command that a signal stops 128 and the
     signal's number."""
+    show_whatever_comes()
     warnings.formatwarning = _formatted
     try:
         with stopped_by_signals() as caught:

@@ -105,8 +105,9 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
     path = root / "profiles" / f"{name}.yml"
     try:
         write_atomically(path,
-                         lambda file: file.write_text(yaml.safe_dump(profile, sort_keys=False,
-                                                                     width=150)))
+                         lambda file: file.write_text(
+                             yaml.safe_dump(profile, sort_keys=False, width=150),
+                             encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror or error}); accepted: a "
                          f"folder with write permission and room, a shorter name") from error

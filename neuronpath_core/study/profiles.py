@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.files import read_utf8
+from neuronpath_core.support.text import as_utf8, one_line
 
 DEFAULT_PROFILE = "digits"
 # the same, written in C where PyYAML was built with it
@@ -58,7 +59,7 @@ def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
     if name not in profile_names(root):
         raise ValueError(f"unknown profile {name!r}; accepted: {', '.join(profile_names(root))}")
     try:
-        profile = yaml.load((root / "profiles" / f"{name}.yml").read_text(), SAFE_LOADER)
+        profile = yaml.load(read_utf8(root / "profiles" / f"{name}.yml"), SAFE_LOADER)
     except yaml.YAMLError as error:
         raise ValueError(f"profile {name!r} is not YAML: {one_line(error)}; accepted: a mapping "
                          f"with {', '.join(NEEDED)}") from error
@@ -130,5 +131,15 @@ def model_entries(profile: Mapping) -> dict[str, dict]:
 
 def results_folder(root: Path, profile: str, asked: str | Path | None = None) -> Path:
     """Where results go: what was asked for, else what ``NEURONPATH_RESULTS`` names, else
-    ``results/<profile>``."""
-    return Path(asked or os.environ.get(RESULTS_VARIABLE) or root / "results" / profile).resolve()
+    ``results/<profile>``.
+
+    Raises:
+        ValueError: the folder has a name that is not UTF-8, which tables and notebooks cannot hold.
+    """
+    folder = Path(asked or os.environ.get(RESULTS_VARIABLE) or root / "results" / profile).resolve()
+    try:
+        os.fsencode(folder).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"results folder {as_utf8(str(folder))} has a name that is not UTF-8; "
+                         f"accepted: a name of UTF-8 characters") from error
+    return folder

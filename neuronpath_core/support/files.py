@@ -7,8 +7,27 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from neuronpath_core.support.text import as_utf8
+
+SOCKET_PATH = 103  # bytes of the longest path of a socket, of macOS; Linux takes 107
+SHORT_FOLDERS = ("/tmp", "/var/tmp")
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a file that somebody wrote, without the mark that some editors begin it with.
+
+    Raises:
+        ValueError: the file is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{as_utf8(str(path))} is not UTF-8 text (byte {error.start} is "
+                         f"0x{error.object[error.start]:02x}); accepted: a file saved as "
+                         f"UTF-8") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -32,6 +51,40 @@ def plain_errors(folder: Path) -> Iterator[None]:
                          f"({error.strerror or error}); accepted: a folder with write permission "
                          f"and room; "
                          "what is finished stays and is used by the next run") from error
+
+
+@contextmanager
+def folder_for_sockets(prefix: str, room: int) -> Iterator[str]:
+    """A temporary folder, removed afterwards, in which sockets can be made: a socket's path is a
+    hundred bytes at most, less than many batch systems' ``TMPDIR`` alone.
+
+    Args:
+        prefix: what the folder's name begins with.
+        room: how many characters a socket's path has after the folder's.
+
+    Raises:
+        ValueError: no folder for temporary files is short enough and can be written to.
+    """
+    most = SOCKET_PATH - room - len(prefix) - 9 if os.name != "nt" else 1 << 15
+    folder, places = None, dict.fromkeys((*_usual_temporary_folder(), *SHORT_FOLDERS))
+    for place in places:
+        if folder is None and len(place) <= most and (place.isascii() or os.name == "nt"):
+            with suppress(OSError):
+                folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place,
+                                                     ignore_cleanup_errors=True)
+    if folder is None:
+        raise ValueError(f"no temporary folder is short enough for sockets and can be written to; "
+                         f"looked at {as_utf8(', '.join(places))}; accepted: a TMPDIR of at most "
+                         f"{most} characters, all of them ASCII")
+    with folder as name:
+        yield name
+
+
+def _usual_temporary_folder() -> list[str]:
+    try:
+        return [tempfile.gettempdir()]
+    except OSError:  # none that Python knows can be written to
+        return []
 
 
 def sync_folder(folder: Path) -> None:
