@@ -3,6 +3,7 @@ reader of its kind."""
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import timm.data
-from timm.data.readers import class_map as timm_class_map
 
 from neuronpath_core.images.readers import (
     FolderSource,
@@ -61,12 +61,18 @@ def read_class_map(class_map: Mapping[str, int] | str | Path | None,
                              f"{', '.join(map(str, places))}; "
                              "accepted: a text file with one folder name per line, or a mapping "
                              "from folder name to class index")
-        class_map = timm_class_map.load_class_map(str(found[0]))
+        lines = found[0].read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+        class_map = {os.fsdecode(line.strip()): index for index, line in enumerate(lines)}
     if not class_map or any(isinstance(index, bool) or not isinstance(index, int) or index < 0
                             for index in class_map.values()):
         raise ValueError("the class map is empty or its values are not class indices; accepted: "
                          "folder name -> whole number of at least 0")
-    return {str(name): index for name, index in class_map.items()}
+    return {_on_disk(str(name)): index for name, index in class_map.items()}
+
+
+def _on_disk(name: str) -> str:
+    """A folder's name as Python gives it in this locale."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def open_source(reader: str = "", root: str | None = None, split: str = "validation",

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import as_utf8, one_line
 
 NO_STAMP = (-1, -1)
 
@@ -38,9 +38,14 @@ class Source:
 
     def __init__(self, arguments: dict, dataset, classes: Mapping[str, int],
                  targets: Iterable) -> None:
-        self.arguments, self.dataset, self.classes = arguments, dataset, dict(classes)
+        self.arguments, self.dataset = arguments, dataset
+        self.classes = {as_utf8(name): index for name, index in classes.items()}
+        if len(self.classes) < len(classes):
+            seen = Counter(map(as_utf8, classes)).most_common(1)[0][0]
+            raise ValueError(f"two folders of classes are both written {seen}; accepted: names "
+                             f"that differ once they are UTF-8")
         root = getattr(getattr(dataset, "reader", dataset), "root", None)
-        self.where = f"{arguments['reader']}|{root}|{arguments['split']}"
+        self.where = f"{arguments['reader']}|{as_utf8(str(root))}|{arguments['split']}"
         targets = list(targets)
         if any(not isinstance(target, (int, np.integer)) or target < 0 for target in targets):
             raise ValueError("the images have no labels, or several each; accepted: one class for "
@@ -98,7 +103,8 @@ class FolderSource(Source):
         return self.dataset.reader.samples[position][0]
 
     def name(self, position: int) -> str:
-        return self._path(position)[len(self.dataset.reader.root):].replace(os.sep, "/").lstrip("/")
+        below = self._path(position)[len(self.dataset.reader.root):]
+        return as_utf8(below).replace(os.sep, "/").lstrip("/")
 
     def stamp(self, position: int) -> tuple[int, int]:
         status = os.stat(self._path(position))
@@ -117,7 +123,7 @@ class TarSource(Source):
         self._lock, self._changed = threading.Lock(), os.stat(dataset.reader.root).st_mtime_ns
 
     def name(self, position: int) -> str:
-        return self.dataset.reader.samples[position][0].path
+        return as_utf8(self.dataset.reader.samples[position][0].path)
 
     def stamp(self, position: int) -> tuple[int, int]:
         return self.dataset.reader.samples[position][0].size, self._changed
