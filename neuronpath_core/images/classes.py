@@ -175,7 +175,8 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
         raise ValueError(f"this data set has no training images (train_split: {train_split}); "
                          f"accepted: held_out, or train_split, a part other than {split}")
     base, asked = Path(base or "."), data_folder()
-    place = asked if asked else None if root is None else (base / Path(root).expanduser()).resolve()
+    place = asked if asked else None if root is None else (
+        base / os.path.expanduser(root)).resolve()
     reader = "" if reader in (None, "folder", "tar") else reader
     missing = f"{obtain}; " if obtain else ""
     wanted = read_class_map(class_map, (base, place))

@@ -29,7 +29,7 @@ STREAMS = ("hfids", "wds", "tfds")
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test"}
 def data_folder() -> Path | None:
     """The folder or file that ``NEURONPATH_DATA`` names, on this machine."""
-    return Path(os.environ[DATA_VARIABLE]).expanduser().resolve() if os.environ.get(
+    return Path(os.path.expanduser(os.environ[DATA_VARIABLE])).resolve() if os.environ.get(
         DATA_VARIABLE) else None
 
 
@@ -53,8 +53,8 @@ def read_class_map(class_map: Mapping[str, int] | str | Path | None,
     if class_map is None:
         return None
     if not isinstance(class_map, Mapping):
-        places = [Path(class_map).expanduser(), *(Path(folder) / class_map for folder in folders
-                                                  if folder is not None)]
+        places = [Path(os.path.expanduser(class_map)),
+                  *(Path(folder) / class_map for folder in folders if folder is not None)]
         found = [place for place in places if place.is_file() and place.suffix == ".txt"]
         if not found:
             raise ValueError(f"class map {class_map} not found or not a .txt file; looked for "

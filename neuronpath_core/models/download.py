@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from neuronpath_core.models.checkpoints import WeightsMissing, WeightSource, weight_source
 from neuronpath_core.models.weight_files import pin, read_state, verify
-from neuronpath_core.support.files import write_atomically
+from neuronpath_core.support.files import relative_path, write_atomically
 from neuronpath_core.support.text import one_line
 
 
@@ -30,7 +31,7 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
         ValueError: no network, another digest, a damaged file, a folder that cannot be written to,
             or nothing that says where to fetch it from.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     source = weight_source(spec, root, folder)
     path = source.find() if source else None
     if source is None:
@@ -40,7 +41,7 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
                              f"accepted: a url in the model entry, or the file there")
     try:
         if path is None:
-            target = folder / source.target
+            target = folder / relative_path(source.target, "weights to be fetched")
             (target.parent if source.url else target).mkdir(parents=True, exist_ok=True)
             path = _fetch_url(source.url, target, spec,
                               progress) if source.url else _fetch_files(source, target)

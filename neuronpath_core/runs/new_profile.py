@@ -3,6 +3,7 @@ read and changed."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.parameters import is_image_count, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from neuronpath_core.study.targets import outline
-from neuronpath_core.support.files import write_atomically
+from neuronpath_core.support.files import path_component, write_atomically
 from neuronpath_core.support.text import one_line
 
 
@@ -35,7 +36,7 @@ def model_entry(text: str) -> tuple[str, dict]:
         return re.sub(r"[^\w.-]+", "-",
                       text.rsplit("/", 1)[-1].removeprefix("hf-hub:")), {"timm": text,
                                                                          "pretrained": True}
-    path = Path(file).expanduser().resolve()
+    path = Path(os.path.expanduser(file)).resolve()
     try:
         with safe_open(path, "pt") as weights:
             classes = weights.get_slice("head.weight").get_shape()[0]
@@ -93,6 +94,8 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
     if not models or len(entries) != len(models):
         raise ValueError(f"models cannot be {', '.join(models) or 'none'}; accepted: one or more "
                          f"with different names")
+    for model in (name, *entries):
+        path_component(model, "a profile or model")
     images = load_part(dataset, "held_out")
     for model, spec in entries.items():
         # of the hub's it is not known here what they are

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from neuronpath_core.support.files import read_utf8
+from neuronpath_core.support.files import path_component, read_utf8
 from neuronpath_core.support.text import as_utf8, one_line
 
 DEFAULT_PROFILE = "digits"
@@ -78,6 +78,8 @@ def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
         if not isinstance(profile[entry], Mapping) or entry == "models" and not profile[entry]:
             raise ValueError(f"{entry} of profile {name!r} cannot be {profile[entry]!r}; "
                              f"accepted: a mapping, of models at least one")
+    for model in profile["models"]:
+        path_component(model, f"a model of profile {name!r}")
     for entry, optional in (("models", False), ("notebooks", True)):
         for key, value in profile[entry].items():
             if not isinstance(value, Mapping) and not (optional and value is None):
@@ -134,9 +136,11 @@ def results_folder(root: Path, profile: str, asked: str | Path | None = None) ->
     ``results/<profile>``.
 
     Raises:
-        ValueError: the folder has a name that is not UTF-8, which tables and notebooks cannot hold.
+        ValueError: the folder has a name that is not UTF-8, which tables and notebooks cannot hold,
+            or the profile's name is a path.
     """
-    folder = Path(asked or os.environ.get(RESULTS_VARIABLE) or root / "results" / profile).resolve()
+    folder = Path(asked or os.environ.get(RESULTS_VARIABLE)
+                  or root / "results" / path_component(profile, "a profile")).resolve()
     try:
         os.fsencode(folder).decode("utf-8")
     except UnicodeDecodeError as error:

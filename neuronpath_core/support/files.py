@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +15,45 @@ from pathlib import Path
 from neuronpath_core.support.text import as_utf8
 
 SOCKET_PATH = 103  # bytes of the longest path of a socket, of macOS; Linux takes 107
+LONGEST_NAME = 150  # bytes; file systems take 255, of which endings and digests need their share
+# of devices on Windows, with any ending
+RESERVED_NAMES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of others, ends of lines
 SHORT_FOLDERS = ("/tmp", "/var/tmp")
+
+
+def path_component(name: object, what: str) -> str:
+    """The name, if it can be that of a file or folder on every system: whatever somebody calls a
+    model, what is written of it stays in its folder.
+
+    Args:
+        what: that is called so, with its article.
+
+    Raises:
+        ValueError: no text, a path, a name that some system keeps for itself, or one that is not
+            printable, not UTF-8 or too long for the endings that are put to it.
+    """
+    if not isinstance(name, str) or not name or name in (".", "..") or set(name) & set("/\\:") or (
+            name != name.strip().rstrip(".") or RESERVED_NAMES.fullmatch(name)
+            or any(unicodedata.category(letter) in UNPRINTABLE for letter in name)
+            or len(name.encode()) > LONGEST_NAME):
+        shown = repr(name) if len(repr(name)) <= 80 else f"{repr(name)[:80]}…"
+        raise ValueError(f"{what} cannot be called {shown}; accepted: 1 to {LONGEST_NAME} bytes of "
+                         f"printable UTF-8 without / \\ and :, no space or dot at the end, and no "
+                         f"name that a system keeps for itself (.., NUL, COM1)")
+    return name
+
+
+def relative_path(name: str, what: str) -> str:
+    """The name of a file below some folder, of components as :func:`path_component` accepts them
+    between slashes.
+
+    Raises:
+        ValueError: an absolute path, or a component that is not accepted.
+    """
+    parts = [part for place, part in enumerate(name.split("/")) if part != "." and (
+        part or place == 0)]
+    return os.path.join(*(path_component(part, f"{what} {name!r}: a part") for part in parts))
 
 
 def read_utf8(path: Path) -> str:
