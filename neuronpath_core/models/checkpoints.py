@@ -2,9 +2,10 @@
 
 A profile's model entry names its weights in one of three ways:
 
-* ``weights: FILE``: a safetensors file, or a torch file (``.pth``, ``.pt``, ``.bin``) that holds
-  tensors alone; looked for in the folder that ``NEURONPATH_WEIGHTS`` names, then in the project's;
-  with ``url:`` where it can be fetched from;
+* ``weights: FILE``: a safetensors file, or a torch file (``.pth``, ``.pt``, ``.bin``, ``.ckpt``,
+  ``.pth.tar``) that holds tensors alone; looked for in the folder that ``NEURONPATH_WEIGHTS``
+  names, then in the project's; with ``url:`` where it can be fetched from, and ``wrapper:`` which
+  of several state dicts in it is meant;
 * ``timm: NAME`` with ``pretrained: true``: looked for as ``NAME.safetensors`` and
   ``NAME/model.safetensors`` in that folder, then in the Hugging Face cache;
 * ``timm: "hf-hub:owner/name"``: as ``owner/name/model.safetensors`` beside its ``config.json``
@@ -74,6 +75,10 @@ def check_entry(spec: Mapping) -> None:
                                           or spec.get("format", "timm") not in FORMATS):
         raise ValueError(f"format: {spec.get('format')!r} or a url is not accepted; accepted: "
                          f"beside 'weights', format: {' or '.join(FORMATS)}")
+    if not isinstance(spec.get("wrapper", "model"), str) or ("wrapper" in spec
+                                                             and "weights" not in spec):
+        raise ValueError(f"wrapper: {spec['wrapper']!r} is not accepted; accepted: beside "
+                         f"'weights', the name of a state dict in the file")
     if not re.match("(https?|ftp|file)://", str(spec.get("url") or "https://")):
         raise ValueError(f"url: {spec['url']!r} is not accepted; accepted: one that begins with "
                          f"https://, http://, ftp:// or file://")
