@@ -21,6 +21,7 @@ from neuronpath_core.images.opening import data_folder, layout, open_source, rea
 from neuronpath_core.images.readers import FolderSource, TarSource
 from neuronpath_core.models.preprocessing import check_overrides
 from neuronpath_core.support.environment import DATA_VARIABLE
+from neuronpath_core.support.files import own_path
 
 TIMM_NAMES = "timm"
 # timm takes one for the other
@@ -175,8 +176,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
         raise ValueError(f"this data set has no training images (train_split: {train_split}); "
                          f"accepted: held_out, or train_split, a part other than {split}")
     base, asked = Path(base or "."), data_folder()
-    place = asked if asked else None if root is None else (
-        base / os.path.expanduser(root)).resolve()
+    place = asked if asked else None if root is None else (base / own_path(root)).resolve()
     reader = "" if reader in (None, "folder", "tar") else reader
     missing = f"{obtain}; " if obtain else ""
     wanted = read_class_map(class_map, (base, place))

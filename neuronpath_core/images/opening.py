@@ -21,6 +21,7 @@ from neuronpath_core.images.readers import (
     TorchSource,
 )
 from neuronpath_core.support.environment import DATA_VARIABLE
+from neuronpath_core.support.files import own_path
 from neuronpath_core.support.text import one_line
 
 PACKAGES = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset",
@@ -29,7 +30,7 @@ STREAMS = ("hfids", "wds", "tfds")
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test"}
 def data_folder() -> Path | None:
     """The folder or file that ``NEURONPATH_DATA`` names, on this machine."""
-    return Path(os.path.expanduser(os.environ[DATA_VARIABLE])).resolve() if os.environ.get(
+    return own_path(os.environ[DATA_VARIABLE]).resolve() if os.environ.get(
         DATA_VARIABLE) else None
 
 
@@ -53,8 +54,8 @@ def read_class_map(class_map: Mapping[str, int] | str | Path | None,
     if class_map is None:
         return None
     if not isinstance(class_map, Mapping):
-        places = [Path(os.path.expanduser(class_map)),
-                  *(Path(folder) / class_map for folder in folders if folder is not None)]
+        places = [own_path(class_map),
+                  *(Path(folder) / own_path(class_map) for folder in folders if folder is not None)]
         found = [place for place in places if place.is_file() and place.suffix == ".txt"]
         if not found:
             raise ValueError(f"class map {class_map} not found or not a .txt file; looked for "

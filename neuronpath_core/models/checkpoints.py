@@ -25,7 +25,7 @@ from pathlib import Path
 import timm
 
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
-from neuronpath_core.support.files import path_component, relative_path
+from neuronpath_core.support.files import own_path, path_component, relative_path
 
 HUB = "hf-hub:"
 HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"
@@ -69,7 +69,7 @@ def check_entry(spec: Mapping) -> None:
     if name.startswith(HUB):
         for part in name.removeprefix(HUB).partition("@")[0].split("/"):
             path_component(part, f"model name {name!r}: a part")
-    if "weights" in spec and not _own_path(spec["weights"]).is_absolute():
+    if "weights" in spec and not own_path(spec["weights"]).is_absolute():
         relative_path(spec["weights"], "weights")
     if {"format", "url"} & set(spec) and ("weights" not in spec
                                           or spec.get("format", "timm") not in FORMATS):
@@ -82,11 +82,6 @@ def check_entry(spec: Mapping) -> None:
     if not re.match("(https?|ftp|file)://", str(spec.get("url") or "https://")):
         raise ValueError(f"url: {spec['url']!r} is not accepted; accepted: one that begins with "
                          f"https://, http://, ftp:// or file://")
-
-
-def _own_path(name: str) -> Path:
-    """A path as somebody types it, ``~`` and all; that of an unknown user stays as it is."""
-    return Path(os.path.expanduser(name))
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ def _weights_folder() -> Path | None:
     named = os.environ.get(WEIGHTS_VARIABLE)
     if not named:
         return None
-    folder = _own_path(named)
+    folder = own_path(named)
     if not folder.is_dir():
         raise WeightsMissing(f"the folder of weights {named} ({WEIGHTS_VARIABLE}, --weights) is "
                              f"not there; accepted: an existing folder")
@@ -140,7 +135,7 @@ def weight_source(spec: Mapping, root: Path, folder: Path | None) -> WeightSourc
     check_entry(spec)
     name = spec.get("timm", "")
     if "weights" in spec:
-        file = _own_path(spec["weights"])
+        file = own_path(spec["weights"])
         places = dict.fromkeys(base / file for base in (folder, Path(root)) if base is not None)
         return WeightSource(str(spec["weights"]), tuple(places), url=spec.get("url"),
                             target=str(file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from neuronpath_core.models.checkpoints import WeightsMissing, WeightSource, weight_source
 from neuronpath_core.models.weight_files import pin, read_state, verify
-from neuronpath_core.support.files import relative_path, write_atomically
+from neuronpath_core.support.files import own_path, relative_path, write_atomically
 from neuronpath_core.support.text import one_line
 
 
@@ -31,7 +30,7 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
         ValueError: no network, another digest, a damaged file, a folder that cannot be written to,
             or nothing that says where to fetch it from.
     """
-    folder = Path(os.path.expanduser(folder))
+    folder = own_path(folder)
     source = weight_source(spec, root, folder)
     path = source.find() if source else None
     if source is None:

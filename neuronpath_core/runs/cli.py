@@ -185,8 +185,8 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
 @cli.command("new-profile")
 @click.argument("name")
 @click.option("--model", "models", multiple=True, required=True,
-              help="A timm name, hf-hub:owner/name, or TIMM_NAME=FILE for a safetensors "
-                   "checkpoint of your own; repeatable.")
+              help="A timm name, hf-hub:owner/name, or TIMM_NAME=FILE for a checkpoint "
+                   "of your own; repeatable.")
 @click.option("--data", type=click.Path(path_type=Path),
               help="Folder or tar file of images, a folder for each class.")
 @click.option("--reader", default="",

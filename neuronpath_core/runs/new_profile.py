@@ -3,7 +3,6 @@ read and changed."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,7 @@ from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.parameters import is_image_count, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from neuronpath_core.study.targets import outline
-from neuronpath_core.support.files import path_component, write_atomically
-from neuronpath_core.support.text import as_utf8
+from neuronpath_core.support.files import own_path, path_component, utf8_path, write_atomically
 
 
 def model_entry(text: str) -> tuple[str, dict]:
@@ -41,13 +39,13 @@ def model_entry(text: str) -> tuple[str, dict]:
         return re.sub(r"[^\w.-]+", "-",
                       text.rsplit("/", 1)[-1].removeprefix("hf-hub:")), {"timm": text,
                                                                          "pretrained": True}
-    path = Path(os.path.expanduser(file)).resolve()
+    path = own_path(file).resolve()
     if not path.is_file():
         raise ValueError(f"weights {file} are not there; accepted: TIMM_NAME=FILE, a file of "
                          f"weights with a linear classification head")
     arguments: dict = {}
     spec = {"timm": architecture, "pretrained": False, "arguments": arguments,
-            "weights": as_utf8(str(path))}
+            "weights": utf8_path(path, "weights")}
     state = read_state(path)
     with torch.device("meta"):  # what the model is made of, in no time and no memory
         model = build_model(spec)
@@ -121,13 +119,15 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
                          f"with different names")
     for model in (name, *entries):
         path_component(model, "a profile or model")
+    places = {key: utf8_path(value, f"{key} of the images") for key, value in dataset.items()
+              if isinstance(value, str)}
     images = load_part(dataset, "held_out")
     for model, spec in entries.items():
         # of the hub's it is not known here what they are
         if not checkpoints.missing(spec, root) or not spec["timm"].startswith(checkpoints.HUB):
             check_classes(images, outline(spec).n_classes, model)
     present, each = np.unique(images.labels.numpy(), return_counts=True)
-    profile = {"dataset": dict(dataset), "models": entries,
+    profile = {"dataset": {**dataset, **places}, "models": entries,
                "notebooks": notebook_parameters(root, len(present), int(each.min())),
                "not_run": lacking(root, len(entries))}
     path = root / "profiles" / f"{name}.yml"

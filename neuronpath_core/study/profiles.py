@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from neuronpath_core.support.files import path_component, read_utf8
-from neuronpath_core.support.text import as_utf8, one_line
+from neuronpath_core.support.files import path_component, read_utf8, utf8_path
+from neuronpath_core.support.text import one_line
 
 DEFAULT_PROFILE = "digits"
 # the same, written in C where PyYAML was built with it
@@ -141,9 +141,5 @@ def results_folder(root: Path, profile: str, asked: str | Path | None = None) ->
     """
     folder = Path(asked or os.environ.get(RESULTS_VARIABLE)
                   or root / "results" / path_component(profile, "a profile")).resolve()
-    try:
-        os.fsencode(folder).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"results folder {as_utf8(str(folder))} has a name that is not UTF-8; "
-                         f"accepted: a name of UTF-8 characters") from error
+    utf8_path(folder, "results folder")
     return folder

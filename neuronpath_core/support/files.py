@@ -56,6 +56,26 @@ def relative_path(name: str, what: str) -> str:
     return os.path.join(*(path_component(part, f"{what} {name!r}: a part") for part in parts))
 
 
+def own_path(name: str | Path) -> Path:
+    """A path as somebody types it or writes it in a profile: ``~`` is a home, that of nobody stays
+    as it is, and letters are those of files in this locale."""
+    name = os.fspath(name).encode("utf-8", "surrogateescape")
+    return Path(os.path.expanduser(os.fsdecode(name)))
+
+
+def utf8_path(path: str | Path, what: str) -> str:
+    """A path as text that any file can hold.
+
+    Raises:
+        ValueError: its bytes are not UTF-8.
+    """
+    try:
+        return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} {as_utf8(os.fspath(path))} has a name that is not UTF-8; "
+                         f"accepted: a name of UTF-8 characters") from error
+
+
 def read_utf8(path: Path) -> str:
     """The text of a file that somebody wrote, without the mark that some editors begin it with.
 

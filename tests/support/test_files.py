@@ -4,7 +4,10 @@ import os
 import sys
 
 import pytest
+import torch
 import yaml
+from PIL import Image
+from safetensors.torch import save_file
 
 from neuronpath_core.models.checkpoints import check_entry, missing
 from neuronpath_core.models.download import download
@@ -106,6 +109,30 @@ def test_a_download_goes_below_its_folder_alone(tmp_path):
         said = message_of(lambda spec=spec: download(spec, tmp_path, folder, progress=False))
         assert "evil.pth" in said
         assert not (tmp_path / "evil.pth").exists() and not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+def test_a_new_profile_names_what_is_not_utf8(tmp_path, monkeypatch):
+    root = small_study.make_study(tmp_path / "study")
+    files = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    for place in ("a/1.png", "b/2.png"):
+        os.makedirs(os.path.dirname(f"{files}/{place}"))
+        Image.new("RGB", (8, 8)).save(f"{files}/{place}")
+    dataset = {"name": "files", "root": files, "class_map": {"a": 0, "b": 1}}
+    said = message_of(lambda: write_profile(root, "mine", ["vit_tiny_patch16_224"], dataset))
+    assert r"caf\xe9" in said and "not UTF-8" in said
+    weights = os.path.join(files, "a.safetensors")
+    save_file({"a": torch.ones(1)}, weights)
+    said = message_of(lambda: write_profile(root, "mine", [f"test_vit={weights}"], dataset))
+    assert r"caf\xe9" in said and "not UTF-8" in said
+    assert len(list((root / "profiles").iterdir())) == 1
+
+
+def test_a_home_of_nobody_is_a_folder_that_is_not_there(tmp_path, monkeypatch):
+    spec = {"architecture": helpers.SIZES, "weights": "~nobody-of-that-name/x.pth"}
+    assert "~nobody-of-that-name" in missing(spec, tmp_path)
+    monkeypatch.setenv("NEURONPATH_WEIGHTS", "~nobody-of-that-name/weights")
+    assert "~nobody-of-that-name" in missing({**spec, "weights": "x.pth"}, tmp_path)
 
 
 def test_a_new_profile_has_models_that_can_be_files(tmp_path, monkeypatch):
