@@ -79,6 +79,9 @@ def check_entry(spec: Mapping) -> None:
                                                              and "weights" not in spec):
         raise ValueError(f"wrapper: {spec['wrapper']!r} is not accepted; accepted: beside "
                          f"'weights', the name of a state dict in the file")
+    if not isinstance(spec.get("unencrypted", False), bool):
+        raise ValueError(f"unencrypted: {spec['unencrypted']!r} is not accepted; accepted: true, "
+                         f"false")
     if not re.match("(https?|ftp|file)://", str(spec.get("url") or "https://")):
         raise ValueError(f"url: {spec['url']!r} is not accepted; accepted: one that begins with "
                          f"https://, http://, ftp:// or file://")
