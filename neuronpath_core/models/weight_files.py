@@ -116,8 +116,8 @@ def pin(path: Path, spec: Mapping, digest: str) -> None:
 
 
 def read_state(path: Path, wrapper: str | None = None) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU, without what training scripts put around it; see
-    :func:`~neuronpath_core.models.state_dicts.state_dict_of`, whose errors and warnings it has.
+    """The state dict in a file, on the CPU, without what training scripts put around it: wrappers,
+    of which ``wrapper`` names one where there are several, and prefixes that all names have.
 
     Torch files are read with ``weights_only=True``: the only other thing than tensors that they may
     hold is the ``argparse.Namespace`` of a training script.
