@@ -46,7 +46,7 @@ def main(device: str, sections: tuple[str, ...], repeats: int, images: int,
         "ceiling": lambda: measure.ceiling(device),
     }
     wanted = sections or [name for name in SECTIONS if gpu or name != "ceiling"]
-    found = json.loads(out.read_text()) if sections and out.is_file() else {}
+    found = json.loads(out.read_text(encoding="utf-8")) if sections and out.is_file() else {}
     found["machine"] = {
         "device": torch.cuda.get_device_name(device) if gpu else platform.machine(),
         "cpu_threads": torch.get_num_threads(),
@@ -58,7 +58,8 @@ def main(device: str, sections: tuple[str, ...], repeats: int, images: int,
         found[name] = calls[name]()
         click.echo(f"   {time.perf_counter() - started:.0f} s")
         text = json.dumps(found, indent=1) + "\n"
-        write_atomically(out, lambda path, text=text: path.write_text(text))
+        write_atomically(out, lambda path, text=text: path.write_text(
+            text, encoding="utf-8"))
     click.echo(f"measurements are in {out}")
 
 

@@ -64,7 +64,7 @@ def main(images: int, device: str, out: Path) -> None:
     found = agreement([Study(profile, device) for profile in ("digits", "shapes")], images)
     found["versions"] = {name: version(name) for name in ("torch", "timm")}
     text = json.dumps(found, indent=1) + "\n"
-    write_atomically(out, lambda path: path.write_text(text))
+    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     for name, rows in found.items():
         if name != "versions":
             click.echo(pd.DataFrame(rows).pivot_table(index=["profile", "model"], columns="way",

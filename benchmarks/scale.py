@@ -116,7 +116,7 @@ def main(profile: str, model: str, images: int, size: int, workers: int, repeats
         "identical": True,
     }
     text = json.dumps(measured, indent=1) + "\n"
-    write_atomically(out, lambda path: path.write_text(text))
+    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     click.echo(f"{workers} workers are {measured['ratio']['median']:.2f} times as fast as one "
                f"process (median of {repeats}); measurements are in {out}")
 

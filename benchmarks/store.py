@@ -126,7 +126,7 @@ def main(images: int, blocks: int, top: int, part_size: int, repeats: int, devic
                          **{name: version(name)
                             for name in ("numpy", "pandas", "pyarrow", "torch")}}
     text = json.dumps(found, indent=1) + "\n"
-    write_atomically(out, lambda path: path.write_text(text))
+    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     for what, value in {
         f"search of {part_size} images": f"{seconds * part_size:.2f} s",
         "store, a part": f"{1e3 * found['part_seconds']['median']:.1f} ms (at most "

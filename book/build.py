@@ -97,7 +97,8 @@ def build(source: Path, html: Path) -> None:
     """Sphinx, with every warning an error; earlier pages stay until the new ones are whole."""
     command = [Path(sys.executable).with_name("jupyter-book"), "build", str(source), "--all", "-n",
                "-W", "--keep-going", "--quiet"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          encoding="utf-8", errors="replace")
     if done.returncode:
         sys.exit(f"{done.stdout}\nbook: the build failed; its sources are in {source}")
     shutil.rmtree(html, ignore_errors=True)

@@ -230,9 +230,9 @@ def main() -> None:
                      or entry.startswith(f"{name} epoch ")}
             jobs.append(pool.submit(train_and_save, name, specs, profile["dataset"], out))
         for job in as_completed(jobs):
-            record = json.loads(record_file.read_text()) if record_file.is_file() else {}
-            record_file.write_text(json.dumps(dict(sorted({**record, **job.result()}.items())),
-                                              indent=2) + "\n")
+            known = record_file.read_text(encoding="utf-8") if record_file.is_file() else "{}"
+            record = dict(sorted({**json.loads(known), **job.result()}.items()))
+            record_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"weights and {record_file.name} are in {out}")
 
 

@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from neuronpath_core.support.text import NAMED, listed, plain
+from neuronpath_core.support.files import own_path
+from neuronpath_core.support.text import NAMED, as_utf8, listed, plain
 
 ACCEPTED = "accepted: folder name -> whole number of at least 0"
 # the longer ones first: the mark of UTF-32 begins with that of UTF-16
@@ -18,8 +19,9 @@ MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BO
 
 
 def same_name(name: str) -> str:
-    """A name in one of the forms in which Unicode can write it, the composed one."""
-    return unicodedata.normalize("NFC", name)
+    """A name in one of the forms in which Unicode can write it, the composed one, and the same
+    whatever the locale."""
+    return unicodedata.normalize("NFC", as_utf8(name))
 
 
 def read_class_map(class_map: Mapping[str, int] | str | Path | None,
@@ -37,7 +39,7 @@ def read_class_map(class_map: Mapping[str, int] | str | Path | None,
     if class_map is None:
         return None
     if not isinstance(class_map, Mapping):
-        places = [Path(class_map).expanduser(), *(Path(folder) / class_map for folder in folders
+        places = [own_path(class_map), *(Path(folder) / own_path(class_map) for folder in folders
                                                   if folder is not None)]
         found = [place for place in places if place.is_file() and place.suffix == ".txt"]
         if not found:
@@ -87,7 +89,9 @@ def _of_lines(file: Path) -> dict[str, int]:
     data = file.read_bytes()
     code = next((code for mark, code in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        lines = [same_name(line.strip()) for line in data.decode(code).strip().splitlines()]
+        # bytes that are not UTF-8 may be those of a folder's name
+        errors = "surrogateescape" if code.startswith("utf-8") else "strict"
+        lines = [same_name(line.strip()) for line in data.decode(code, errors).strip().splitlines()]
     except UnicodeDecodeError as error:
         raise ValueError(f"class map {file} is not text in {code.upper()}; {accepted}") from error
     if any("\0" in line for line in lines):

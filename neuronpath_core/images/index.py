@@ -95,7 +95,9 @@ def is_current(entry: Entry | None, stamp: tuple[int, int]) -> bool:
 
 
 def _stored(file: Path, thumbnails: bool) -> dict[str, Entry]:
-    with pq.ParquetFile(file, page_checksum_verification=True) as stored:
+    # opened here: the library takes no path that is not UTF-8 in its locale
+    with open(file, "rb") as stream, pq.ParquetFile(
+            stream, page_checksum_verification=True) as stored:
         if stored.schema_arrow != SCHEMA or not VERSION.items() <= (stored.schema_arrow.metadata
                                                                     or {}).items():
             raise ValueError("of another version")
@@ -120,6 +122,12 @@ def read_index(file: Path, thumbnails: bool = False) -> dict[str, Entry]:
         return {}
 
 
+def _write(table: pa.Table, path: Path) -> None:
+    with open(path, "wb") as stream:
+        pq.write_table(table, stream, compression="none", use_dictionary=["mode", "error"],
+                       write_page_checksum=True)
+
+
 def add_to_index(file: Path, entries: Mapping[str, Entry]) -> None:
     """Put entries into an index, in place of older ones of the same names; others that are in it by
     then are kept.
@@ -139,9 +147,7 @@ def add_to_index(file: Path, entries: Mapping[str, Entry]) -> None:
             table = pa.table([pa.array(column, kind) for column,
                               kind in zip(zip(*rows, strict=True), SCHEMA.types, strict=True)],
                              SCHEMA)
-            write_atomically(file, lambda path: pq.write_table(table, path, compression="none",
-                                                               use_dictionary=["mode", "error"],
-                                                               write_page_checksum=True))
+            write_atomically(file, lambda path: _write(table, path))
     except OSError as error:
         raise ValueError(f"the image index {file} cannot be written ({error.strerror or error}); "
                          "accepted: a folder with write permission and 4 kB of space for every "

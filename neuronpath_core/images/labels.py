@@ -71,16 +71,14 @@ def labelled(found: Listing, split: str, class_map: Mapping[str, int] | None,
                                      ("class_order", class_order, ORDERS)):
         if value is not None and value not in [*accepted]:
             raise ValueError(f"{setting} cannot be {value!r}; accepted: {', '.join(accepted)}")
-    _check_spelling(found)
     folders = [[part for part in name.split("/")[:-1] if part != "."] for name in found.names]
     folders, notes = _unwrapped(found, folders, split, class_folder)
     _check_depth(found, folders, class_folder)
     own = [parts[CLASS_FOLDERS[class_folder or "last"]] for parts in folders]
     counts = Counter(map(same_name, own))
     if len(counts) < len(set(own)):
-        raise ValueError(f"two folders in {found.root} have one name in two Unicode forms: "
-                         f"{listed([name for name in counts if name not in own])}; accepted: one "
-                         f"folder for each class")
+        raise ValueError(f"two folders in {found.root} have one name in two Unicode forms "
+                         f"or bytes: {listed(_alike(own))}; accepted: one folder for each class")
     names = sorted(counts, key=ORDERS[class_order or "natural"])
     classes = {name: number for number, name in enumerate(names)}
     if class_map is not None:
@@ -92,13 +90,10 @@ def labelled(found: Listing, split: str, class_map: Mapping[str, int] | None,
                     sorted(names, key=natural_key) != sorted(names), notes + _empty(found))
 
 
-def _check_spelling(found: Listing) -> None:
-    """Refuse names that are no text, which no table could hold."""
-    strange = [name for name in found.names
-               if any("\udc80" <= letter <= "\udcff" for letter in name)]
-    if strange:
-        raise ValueError(f"{len(strange)} names in {found.root} are not UTF-8: {listed(strange)}; "
-                         f"accepted: files and folders with names in UTF-8")
+def _alike(own: list[str]) -> list[str]:
+    """Names that several folders have, as they are compared."""
+    counts = Counter(map(same_name, set(own)))
+    return [name for name, count in counts.items() if count > 1]
 
 
 def _empty(found: Listing) -> list[str]:

@@ -21,6 +21,7 @@ from neuronpath_core.images.readers import (
     TorchSource,
 )
 from neuronpath_core.support.environment import DATA_VARIABLE
+from neuronpath_core.support.files import own_path
 from neuronpath_core.support.text import one_line
 
 PACKAGES = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset",
@@ -30,7 +31,7 @@ STREAMS = ("hfids", "wds", "tfds")
 
 def data_folder() -> Path | None:
     """The folder or file that ``NEURONPATH_DATA`` names, on this machine."""
-    return Path(os.environ[DATA_VARIABLE]).expanduser().resolve() if os.environ.get(
+    return own_path(os.environ[DATA_VARIABLE]).resolve() if os.environ.get(
         DATA_VARIABLE) else None
 
 

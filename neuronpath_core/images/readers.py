@@ -8,7 +8,7 @@ import io
 import os
 import tarfile
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,7 +20,7 @@ from PIL import Image
 
 from neuronpath_core.images.labels import Labelled
 from neuronpath_core.models.depths import eight_bits
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import as_utf8, one_line
 
 NO_STAMP = (-1, -1)
 
@@ -43,10 +43,15 @@ class Source:
 
     def __init__(self, arguments: dict, dataset, classes: Mapping[str, int],
                  targets: Iterable, root: str | None = None) -> None:
-        self.arguments, self.dataset, self.classes = arguments, dataset, dict(classes)
+        self.arguments, self.dataset = arguments, dataset
         self.notes: list[str] = []
+        self.classes = {as_utf8(name): index for name, index in classes.items()}
+        if len(self.classes) < len(classes):
+            seen = Counter(map(as_utf8, classes)).most_common(1)[0][0]
+            raise ValueError(f"two folders of classes are both written {seen}; accepted: names "
+                             f"that differ once they are UTF-8")
         root = root or getattr(getattr(dataset, "reader", dataset), "root", None)
-        self.where = f"{arguments['reader']}|{root}|{arguments['split']}"
+        self.where = f"{arguments['reader']}|{as_utf8(str(root))}|{arguments['split']}"
         targets = list(targets)
         if any(not isinstance(target, (int, np.integer)) or target < 0 for target in targets):
             raise ValueError("the images have no labels, or several each; accepted: one class for "
@@ -106,7 +111,7 @@ class FileSource(Source):
         self.orders_differ = images.orders_differ
 
     def name(self, position: int) -> str:
-        return self.names[position]
+        return as_utf8(self.names[position])
 
 
 class FolderSource(FileSource):

@@ -4,6 +4,7 @@ must be turned into for them."""
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from torch import Tensor, nn
 
 from neuronpath_core.models.checkpoints import HUB, check_entry, locate
 from neuronpath_core.models.preprocessing import KEYS, model_preprocessing
+from neuronpath_core.models.state_dicts import (
+    WeightsWarning,
+    check_finite,
+    check_names,
+    positions_size,
+)
 from neuronpath_core.models.weight_files import pin, read_state, verify
 from neuronpath_core.support.text import one_line
 
@@ -132,26 +139,58 @@ def _pretrained(spec: Mapping, path: Path) -> VisionTransformer:
         raise ValueError(f"weights {spec['timm']} do not fit the model: they have {known} "
                          f"classes, the model {model.num_classes}; "
                          f"accepted: num_classes: {known}")
+    check_finite(model.state_dict(), path.name)
     return model
 
 
 def _with_file(spec: Mapping, path: Path) -> VisionTransformer:
-    model, state = _create(spec, None), read_state(path)
+    model, state = _create(spec, None), read_state(path, spec.get("wrapper"))
+    fitted = fitted_state(state, model, spec)
+    wished = spec.get("arguments") or spec.get("architecture") or {}
+    size = positions_size(state, model)
+    if size is not None and "img_size" not in wished:
+        own = "arguments" if "timm" in spec else "architecture"
+        warnings.warn(f"weights {spec['weights']} have positions for {size[0]} x {size[1]} pixels, "
+                      f"the model takes {' x '.join(map(str, model.patch_embed.img_size))}: they "
+                      f"are resampled; accepted: {own}: {{img_size: "
+                      f"{size[0] if size[0] == size[1] else size}}} for the file's own size",
+                      WeightsWarning, stacklevel=3)
+    model.load_state_dict(fitted, strict=True)
+    return model
+
+
+def fitted_state(state: Mapping[str, Tensor], model: nn.Module,
+                 spec: Mapping) -> Mapping[str, Tensor]:
+    """A file's tensors as the model names and shapes them, converted by timm.
+
+    Args:
+        state: of :func:`~neuronpath_core.models.weight_files.read_state`.
+        model: of :func:`build_model`, on whatever device.
+        spec: the model's entry, with its ``weights``.
+
+    Raises:
+        ValueError: they are not all of this model's, and only its.
+    """
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     try:
         _check_state(state, model, spec.get("format", "timm"))
-        model.load_state_dict(convert(state, model) if convert else state, strict=True)
+        fitted = convert(state, model) if convert else state
+        check_names(fitted, model)
     except Exception as error:  # timm's conversions assert and index
         accepted = "" if "accepted:" in str(error) else "; accepted: a file of that model's weights"
         raise ValueError(f"weights {spec['weights']} do not fit the model: "
-                         f"{one_line(error)}{accepted}") from error
-    return model
+                         f"{one_line(error, 1000)}{accepted}") from error
+    return fitted
 
 
 def _check_state(state: Mapping[str, Tensor], model: nn.Module, form: str) -> None:
     """What would otherwise load and be another model, or be refused in words that do not help."""
     if form == "mae":
         _check_mae(state, model)
+    positions_size(state, model)
+    if "pre_logits.fc.weight" in state:  # timm would leave it out
+        raise ValueError("they have a layer pre_logits before the head, which the model lacks; "
+                         "accepted: weights without one")
     head, classifier = state.get("head.weight"), getattr(model, "head", None)
     if head is not None and isinstance(classifier,
                                        nn.Linear) and len(head) != classifier.out_features:

@@ -2,9 +2,10 @@
 
 A profile's model entry names its weights in one of three ways:
 
-* ``weights: FILE``: a safetensors file, or a torch file (``.pth``, ``.pt``, ``.bin``) that holds
-  tensors alone; looked for in the folder that ``NEURONPATH_WEIGHTS`` names, then in the project's;
-  with ``url:`` where it can be fetched from;
+* ``weights: FILE``: a safetensors file, or a torch file (``.pth``, ``.pt``, ``.bin``, ``.ckpt``,
+  ``.pth.tar``) that holds tensors alone; looked for in the folder that ``NEURONPATH_WEIGHTS``
+  names, then in the project's; with ``url:`` where it can be fetched from, and ``wrapper:`` which
+  of several state dicts in it is meant;
 * ``timm: NAME`` with ``pretrained: true``: looked for as ``NAME.safetensors`` and
   ``NAME/model.safetensors`` in that folder, then in the Hugging Face cache;
 * ``timm: "hf-hub:owner/name"``: as ``owner/name/model.safetensors`` beside its ``config.json``
@@ -24,6 +25,7 @@ from pathlib import Path
 import timm
 
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
+from neuronpath_core.support.files import own_path, path_component, relative_path
 
 HUB = "hf-hub:"
 HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"
@@ -64,10 +66,22 @@ def check_entry(spec: Mapping) -> None:
                               or not isinstance(spec["weights"], str) or not spec["weights"]):
         raise ValueError(f"weights: {spec['weights']!r} are not accepted; accepted: a file name, "
                          f"without pretrained: true and a name on the hub")
+    if name.startswith(HUB):
+        for part in name.removeprefix(HUB).partition("@")[0].split("/"):
+            path_component(part, f"model name {name!r}: a part")
+    if "weights" in spec and not own_path(spec["weights"]).is_absolute():
+        relative_path(spec["weights"], "weights")
     if {"format", "url"} & set(spec) and ("weights" not in spec
                                           or spec.get("format", "timm") not in FORMATS):
         raise ValueError(f"format: {spec.get('format')!r} or a url is not accepted; accepted: "
                          f"beside 'weights', format: {' or '.join(FORMATS)}")
+    if not isinstance(spec.get("wrapper", "model"), str) or ("wrapper" in spec
+                                                             and "weights" not in spec):
+        raise ValueError(f"wrapper: {spec['wrapper']!r} is not accepted; accepted: beside "
+                         f"'weights', the name of a state dict in the file")
+    if not isinstance(spec.get("unencrypted", False), bool):
+        raise ValueError(f"unencrypted: {spec['unencrypted']!r} is not accepted; accepted: true, "
+                         f"false")
     if not re.match("(https?|ftp|file)://", str(spec.get("url") or "https://")):
         raise ValueError(f"url: {spec['url']!r} is not accepted; accepted: one that begins with "
                          f"https://, http://, ftp:// or file://")
@@ -112,7 +126,7 @@ def _weights_folder() -> Path | None:
     named = os.environ.get(WEIGHTS_VARIABLE)
     if not named:
         return None
-    folder = Path(named).expanduser()
+    folder = own_path(named)
     if not folder.is_dir():
         raise WeightsMissing(f"the folder of weights {named} ({WEIGHTS_VARIABLE}, --weights) is "
                              f"not there; accepted: an existing folder")
@@ -124,7 +138,7 @@ def weight_source(spec: Mapping, root: Path, folder: Path | None) -> WeightSourc
     check_entry(spec)
     name = spec.get("timm", "")
     if "weights" in spec:
-        file = Path(spec["weights"]).expanduser()
+        file = own_path(spec["weights"])
         places = dict.fromkeys(base / file for base in (folder, Path(root)) if base is not None)
         return WeightSource(str(spec["weights"]), tuple(places), url=spec.get("url"),
                             target=str(file))

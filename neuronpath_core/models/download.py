@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
-import torch
+from filelock import FileLock
 
 from neuronpath_core.models.checkpoints import WeightsMissing, WeightSource, weight_source
+from neuronpath_core.models.fetch import fetch, forget
 from neuronpath_core.models.weight_files import pin, read_state, verify
-from neuronpath_core.support.files import write_atomically
+from neuronpath_core.support.files import own_path, relative_path, sync_folder
 from neuronpath_core.support.text import one_line
 
 
@@ -28,9 +31,10 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
 
     Raises:
         ValueError: no network, another digest, a damaged file, a folder that cannot be written to,
-            or nothing that says where to fetch it from.
+            nothing that says where to fetch it from, or an address without encryption of a file
+            whose digest nothing tells.
     """
-    folder = Path(folder).expanduser()
+    folder = own_path(folder)
     source = weight_source(spec, root, folder)
     path = source.find() if source else None
     if source is None:
@@ -38,9 +42,11 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
     if path is None and not (source.url or source.repository):
         raise WeightsMissing(f"weights {source.name} not found; looked for {source.looked_in()}; "
                              f"accepted: a url in the model entry, or the file there")
+    if path is None and source.url:
+        _check_url(source.url, spec)
     try:
         if path is None:
-            target = folder / source.target
+            target = folder / relative_path(source.target, "weights to be fetched")
             (target.parent if source.url else target).mkdir(parents=True, exist_ok=True)
             path = _fetch_url(source.url, target, spec,
                               progress) if source.url else _fetch_files(source, target)
@@ -54,15 +60,37 @@ def download(spec: Mapping, root: Path, folder: Path, progress: bool = True) -> 
     return path
 
 
-def _fetch_url(url: str, target: Path, spec: Mapping, progress: bool) -> Path:
-    def write(temporary: Path) -> None:
-        prefix = str(spec.get("sha256") or spec.get("sha256_prefix") or "").lower()
-        torch.hub.download_url_to_file(url, str(temporary), prefix or None, progress)
-        verify(temporary, {key: value for key, value in spec.items() if key != "weights"})
-        read_state(temporary)  # a connection that breaks leaves a short file and no error
+def _check_url(url: str, spec: Mapping) -> None:
+    """Refuse an address over which anybody may have sent the file."""
+    if (not url.startswith(("https://", "file://")) and not spec.get("unencrypted")
+            and not {"sha256", "sha256_prefix"} & set(spec)):
+        raise ValueError(f"{url} is not encrypted and nothing tells its file from another one; "
+                         f"accepted: https://, the file's sha256 in the model entry, or "
+                         f"unencrypted: true there")
 
-    write_atomically(target, write)
+
+def _fetch_url(url: str, target: Path, spec: Mapping, progress: bool) -> Path:
+    partial = target.with_name(f".partial-{target.name}")
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        with lock:
+            if not target.is_file():  # fetched by another process, which was waited for
+                _fetch_whole(url, partial, target, spec, progress)
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
     return target
+
+
+def _fetch_whole(url: str, partial: Path, target: Path, spec: Mapping, progress: bool) -> None:
+    fetch(url, partial, progress)
+    try:
+        verify(partial, {key: value for key, value in spec.items() if key != "weights"})
+        read_state(partial, spec.get("wrapper"))  # not every server tells how long the file is
+        os.replace(partial, target)
+        sync_folder(target.parent)
+    finally:
+        forget(partial)
 
 
 def _fetch_files(source: WeightSource, target: Path) -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -13,15 +14,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from timm.models import clean_state_dict
 from torch import Tensor
 
+from neuronpath_core.models.state_dicts import state_dict_of
 from neuronpath_core.support.files import write_atomically
 from neuronpath_core.support.text import one_line
 
-TORCH_SUFFIXES = (".pth", ".pt", ".bin")
-# what training scripts wrap a state dict in; averaged weights first, as timm chooses
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+SAFETENSORS = ".safetensors"
+ENDINGS = (SAFETENSORS, ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
+# what lies where weights are expected, by its first bytes
+FOREIGN = {b"version https://git-lfs": "a pointer of Git LFS, not what it points to",
+           b"<": "a web page or XML", b"\x1f\x8b": "gzip", b"\x89HDF": "HDF5",
+           b"\x28\xb5\x2f\xfd": "zstandard", b"7z": "7-Zip", b"GGUF": "GGUF"}
 
 
 def file_sha256(path: Path) -> str:
@@ -39,7 +43,7 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
     blob = path.resolve()
     if "weights" in spec and listed.is_file():
         try:
-            known = json.loads(listed.read_text())
+            known = json.loads(listed.read_bytes())
             records["weights.json"] = known[path.name]["sha256"]
         except (KeyError, TypeError) as error:
             mapping = isinstance(known, Mapping)
@@ -50,7 +54,8 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
             raise ValueError(f"{listed} is not JSON: {one_line(error)}; accepted: file name -> "
                              f"{{sha256: …}}") from error
     if pinned.is_file():
-        records[str(pinned)] = (pinned.read_text(errors="replace").split() or [""])[0].lower()
+        records[str(pinned)] = (pinned.read_text(encoding="utf-8-sig",
+                                                errors="replace").split() or [""])[0].lower()
     if path.is_symlink() and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}",
                                                                           blob.name):
         records["the Hugging Face cache"] = blob.name  # which names large files by their digest
@@ -104,47 +109,66 @@ def pin(path: Path, spec: Mapping, digest: str) -> None:
         return
     try:
         write_atomically(path.with_name(f"{path.name}.sha256"),
-                         lambda temporary: temporary.write_text(f"{digest}  {path.name}\n"))
+                         lambda temporary: temporary.write_bytes(
+                             os.fsencode(f"{digest}  {path.name}\n")))
     except OSError:  # a read-only folder: checked against nothing, as before
         pass
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU; wrappers of training scripts (``{"model": …}``,
-    ``module.``) are taken off.
+def read_state(path: Path, wrapper: str | None = None) -> dict[str, Tensor]:
+    """The state dict in a file, on the CPU, without what training scripts put around it: wrappers,
+    of which ``wrapper`` names one where there are several, and prefixes that all names have.
 
     Torch files are read with ``weights_only=True``: the only other thing than tensors that they may
     hold is the ``argparse.Namespace`` of a training script.
 
     Raises:
-        ValueError: a damaged file, one that would run code, or one without a state dict.
+        ValueError: a file of another kind, a damaged one, one that would run code, or one without
+            a state dict.
     """
-    if path.suffix != ".safetensors" and path.suffix not in TORCH_SUFFIXES:
-        raise ValueError(f"weights {path.name} are of an unknown kind; accepted: .safetensors, "
-                         f"{', '.join(TORCH_SUFFIXES)}")
+    name = path.name
+    if not name.lower().endswith(ENDINGS):
+        raise ValueError(f"weights {name} are of an unknown kind; accepted: {', '.join(ENDINGS)}")
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
+        if name.lower().endswith(SAFETENSORS):
+            content = load_file(path)
         else:
             with torch.serialization.safe_globals([argparse.Namespace]):
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"weights {path.name} hold more than tensors ({_foreign(path)}) and were "
-                         f"not read; "
-                         "accepted: safetensors, or a torch file of tensors alone") from error
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make either reader raise anything
-        raise ValueError(f"weights {path.name} cannot be read: {one_line(error, 200)}; "
-                         f"accepted: a whole safetensors or torch file; "
-                         f"the file is {path}") from error
-    for wrapper in WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-            break
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor)
-                                                              for value in state.values()):
-        raise ValueError(f"weights {path.name} hold no state dict; accepted: tensors by name, as "
-                         f"model.state_dict() gives them")
-    return clean_state_dict(state)
+        if kind := _kind_of(path):
+            raise ValueError(f"weights {name} cannot be read: the file is {kind}; accepted: a "
+                             f"whole safetensors or torch file with its ending; the file is "
+                             f"{path}") from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise ValueError(f"weights {name} hold more than tensors ({_foreign(path)}) and were "
+                             f"not read; accepted: safetensors, or a torch file of tensors "
+                             f"alone") from error
+        raise ValueError(f"weights {name} cannot be read: {one_line(error, 200)}; accepted: a "
+                         f"whole safetensors or torch file; the file is {path}") from error
+    return state_dict_of(content, name, wrapper)
+
+
+def stem(path: Path) -> str:
+    """The file's name without its ending."""
+    ending = max((each for each in ENDINGS if path.name.lower().endswith(each)), key=len,
+                 default=path.suffix)
+    return path.name[:len(path.name) - len(ending)] or path.name
+
+
+def _kind_of(path: Path) -> str | None:
+    """What a file is by its first bytes, where that is not what its ending says."""
+    try:
+        with open(path, "rb") as stream:
+            first = stream.read(64)
+    except OSError:
+        return None
+    if path.name.lower().endswith(SAFETENSORS) and first.startswith((b"PK", b"\x80\x02")):
+        return "a torch file by its first bytes"
+    if first[8:9] == b"{" and not path.name.lower().endswith(SAFETENSORS):
+        return "a safetensors file by its first bytes"
+    return next((kind for begin, kind in FOREIGN.items() if first.lstrip().startswith(begin)),
+                None if first else "empty")
 
 
 def _foreign(path: Path) -> str:

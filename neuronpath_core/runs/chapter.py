@@ -28,6 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from neuronpath_core.support.files import read_utf8
 from neuronpath_core.support.sources import PACKAGE
 
 
@@ -51,7 +52,7 @@ class Chapter:
     @classmethod
     def at(cls, path: Path) -> Chapter:
         """The chapter of a notebook's file."""
-        return cls(path, json.loads(path.read_text(encoding="utf-8")))
+        return cls(path, json.loads(read_utf8(path)))
 
     @property
     def notes(self) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import one_line, show_whatever_comes
 
 PLAIN_WARNING = warnings.formatwarning
 
@@ -185,8 +185,8 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
 @cli.command("new-profile")
 @click.argument("name")
 @click.option("--model", "models", multiple=True, required=True,
-              help="A timm name, hf-hub:owner/name, or TIMM_NAME=FILE for a safetensors "
-                   "checkpoint of your own; repeatable.")
+              help="A timm name, hf-hub:owner/name, or TIMM_NAME=FILE for a checkpoint "
+                   "of your own; repeatable.")
 @click.option("--data", type=click.Path(path_type=Path),
               help="Folder or tar file of images, a folder for each class.")
 @click.option("--reader", default="",
@@ -222,6 +222,7 @@ def main() -> None:
     """Entry point: every foreseen error is one line on standard error and exit status 2; that of a
     failed notebook or of dying workers is 1, that of a command that a signal stops 128 and the
     signal's number."""
+    show_whatever_comes()
     warnings.formatwarning = _formatted
     try:
         with stopped_by_signals() as caught:

@@ -174,7 +174,7 @@ def device_name(device: str) -> str:
 
         return torch.cuda.get_device_name(device)
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next(line for line in lines if line.startswith("model name")).partition(": ")[2]
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()

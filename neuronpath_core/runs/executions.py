@@ -21,6 +21,7 @@ from neuronpath_core.runs.notebooks import Run, execute
 from neuronpath_core.study.engines.choice import THREAD_VARIABLES
 from neuronpath_core.study.profiles import RESULTS_VARIABLE
 from neuronpath_core.study.store.lock import WAIT_VARIABLE
+from neuronpath_core.support.text import as_utf8
 
 GRACE = 10.0  # seconds from a request to stop until a process is killed
 
@@ -46,7 +47,8 @@ def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1,
         NotebookError, ValueError: of the first notebook that failed, as
             :func:`~neuronpath_core.runs.notebooks.execute`.
     """
-    variables = {**os.environ, RESULTS_VARIABLE: str(results)}
+    # whatever the locale, a notebook prints what it likes
+    variables = {**os.environ, RESULTS_VARIABLE: str(results), "PYTHONUTF8": "1"}
     if jobs > 1:
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
         variables |= {**dict.fromkeys(THREAD_VARIABLES, threads), WAIT_VARIABLE: "1"}
@@ -124,8 +126,9 @@ class _Processes:
         process = self._started(quiet=progress is None)
         try:
             said, errors = process.communicate(json.dumps(
-                {"notebook": notebook, "output": output, "parameters": parameters,
-                 "folder": folder, "kernel": kernel, "sockets": sockets, "progress": progress}))
+                {"notebook": as_utf8(notebook), "output": as_utf8(output),
+                 "parameters": parameters, "folder": as_utf8(folder), "kernel": kernel,
+                 "sockets": sockets, "progress": progress}))
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -143,7 +146,8 @@ class _Processes:
                                         str(os.getpid())],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE if quiet else None,
-                                       env=self.variables, text=True, start_new_session=True)
+                                       env=self.variables, encoding="utf-8",
+                                       errors="backslashreplace", start_new_session=True)
             self.running.add(process)
             if self.stopped:
                 process.terminate()

@@ -8,43 +8,67 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from neuronpath_core.images.classes import check_classes
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models import checkpoints
+from neuronpath_core.models.build import build_model, fitted_state
+from neuronpath_core.models.state_dicts import positions_size, some
+from neuronpath_core.models.weight_files import read_state, stem
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.parameters import is_image_count, own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from neuronpath_core.study.targets import outline
-from neuronpath_core.support.files import write_atomically
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.files import own_path, path_component, utf8_path, write_atomically
 
 
 def model_entry(text: str) -> tuple[str, dict]:
     """Name and profile entry of what was typed: a timm name, ``hf-hub:owner/name``, or
-    ``timm_name=file.safetensors`` for one's own weights.
+    ``timm_name=FILE`` for one's own weights, whose head and positions tell the number of classes
+    and the size of the images.
 
     Raises:
-        ValueError: a file that is not there, is no safetensors file or has no classification head.
+        ValueError: a file that is not there, cannot be read, has no classification head, or does
+            not fit the model.
     """
     architecture, _, file = text.partition("=")
     if not file:
         return re.sub(r"[^\w.-]+", "-",
                       text.rsplit("/", 1)[-1].removeprefix("hf-hub:")), {"timm": text,
                                                                          "pretrained": True}
-    path = Path(file).expanduser().resolve()
+    path = own_path(file).resolve()
+    if not path.is_file():
+        raise ValueError(f"weights {file} are not there; accepted: TIMM_NAME=FILE, a file of "
+                         f"weights with a linear classification head")
+    arguments: dict = {}
+    spec = {"timm": architecture, "pretrained": False, "arguments": arguments,
+            "weights": utf8_path(path, "weights")}
+    state = read_state(path)
+    with torch.device("meta"):  # what the model is made of, in no time and no memory
+        model = build_model(spec)
+        head = f"{model.pretrained_cfg.get('classifier') or 'head'}.weight"
+        if head not in state:
+            raise ValueError(f"weights {path.name} have no {head} among {len(state)} tensors "
+                             f"({some(list(state))}); accepted: TIMM_NAME=FILE, a file of "
+                             f"weights with a linear classification head")
+        arguments["num_classes"] = len(state[head])
+        if size := _own_size(state, model, path.name):
+            arguments["img_size"] = size
+        fitted_state(state, build_model(spec), spec)
+    return stem(path), spec
+
+
+def _own_size(state: Mapping[str, torch.Tensor], model: torch.nn.Module,
+              name: str) -> int | list[int] | None:
+    """The size of images that a file's positions are for, if that is not the model's."""
     try:
-        with safe_open(path, "pt") as weights:
-            classes = weights.get_slice("head.weight").get_shape()[0]
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"weights {file} cannot be used ({one_line(error, 200)}); accepted: "
-                         f"TIMM_NAME=FILE, a safetensors file "
-                         "with a linear classification head") from error
-    return path.stem, {"timm": architecture, "pretrained": False,
-                       "arguments": {"num_classes": classes}, "weights": str(path)}
+        size = positions_size(state, model)
+    except ValueError as error:
+        raise ValueError(f"weights {name} do not fit the model: {error}") from error
+    return size[0] if size and size[0] == size[1] else size
 
 
 def lacking(root: Path, models: int) -> dict[str, str]:
@@ -93,20 +117,25 @@ def write_profile(root: Path, name: str, models: Sequence[str], dataset: Mapping
     if not models or len(entries) != len(models):
         raise ValueError(f"models cannot be {', '.join(models) or 'none'}; accepted: one or more "
                          f"with different names")
+    for model in (name, *entries):
+        path_component(model, "a profile or model")
+    places = {key: utf8_path(value, f"{key} of the images") for key, value in dataset.items()
+              if isinstance(value, str)}
     images = load_part(dataset, "held_out")
     for model, spec in entries.items():
         # of the hub's it is not known here what they are
         if not checkpoints.missing(spec, root) or not spec["timm"].startswith(checkpoints.HUB):
             check_classes(images, outline(spec).n_classes, model)
     present, each = np.unique(images.labels.numpy(), return_counts=True)
-    profile = {"dataset": dict(dataset), "models": entries,
+    profile = {"dataset": {**dataset, **places}, "models": entries,
                "notebooks": notebook_parameters(root, len(present), int(each.min())),
                "not_run": lacking(root, len(entries))}
     path = root / "profiles" / f"{name}.yml"
     try:
         write_atomically(path,
-                         lambda file: file.write_text(yaml.safe_dump(profile, sort_keys=False,
-                                                                     width=150)))
+                         lambda file: file.write_text(
+                             yaml.safe_dump(profile, sort_keys=False, width=150),
+                             encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror or error}); accepted: a "
                          f"folder with write permission and room, a shorter name") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -23,7 +22,12 @@ from neuronpath_core.runs.parameters import (
     profile_parameters,
 )
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
-from neuronpath_core.support.files import check_writable, plain_errors, write_atomically
+from neuronpath_core.support.files import (
+    check_writable,
+    folder_for_sockets,
+    plain_errors,
+    write_atomically,
+)
 from neuronpath_core.support.text import one_line
 
 if TYPE_CHECKING:
@@ -102,7 +106,7 @@ class Run:
     def is_current(self) -> bool:
         """Whether the output exists and nothing that it depends on has changed since."""
         there = self.output.is_file() and self.record.is_file()
-        return there and self.record.read_text() == self.made_from
+        return there and self.record.read_text(encoding="utf-8") == self.made_from
 
 
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
@@ -170,7 +174,7 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
 
     def write(working: Path) -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="np-") as sockets:
+            with folder_for_sockets("np-", room=20) as sockets:
                 through(str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working),
                         run.parameters, str(root / "notebooks"), KERNEL["name"], sockets,
                         run.notebook if progress else None)
@@ -188,7 +192,7 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
 
     with plain_errors(results):
         write_atomically(run.output, write)
-        write_atomically(run.record, lambda path: path.write_text(run.made_from))
+        write_atomically(run.record, lambda path: path.write_text(run.made_from, encoding="utf-8"))
         failed.unlink(missing_ok=True)
 
 

@@ -42,11 +42,17 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
 
     # all that a notebook leaves is written when its last cell is: to wait until the interpreter has
     # taken the libraries down costs more than a second
-    papermill.execute_notebook(notebook, output, parameters=parameters or None, cwd=folder,
+    papermill.execute_notebook(_literal(notebook), _literal(output),
+                               parameters=parameters or None, cwd=folder,
                                progress_bar={"desc": progress} if progress else False,
                                kernel_name=kernel, log_output=False, shutdown_kernel="immediate",
                                config=Config(KernelManager={"transport": "ipc",
                                                             "ip": f"{sockets}/kernel"}))
+
+
+def _literal(path: str) -> str:
+    """A path in which papermill finds no parameters to fill in."""
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 def _stop(number: int, _frame: object) -> None:

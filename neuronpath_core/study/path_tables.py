@@ -27,6 +27,7 @@ from neuronpath_core.study.identity import (
 )
 from neuronpath_core.study.store import tables as store
 from neuronpath_core.study.store.folder import is_finished, manifest_key
+from neuronpath_core.support.files import path_component
 from neuronpath_core.support.text import plain
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def paths_by_top(study: Study, model: str, images: ImageSet,
     for arguments in every:
         manifest = table_manifest(study, model, images, arguments)
         name = f"{model}_{arguments['method']}_{manifest_key(manifest)}"
+        path_component(model, "a model")
         tables[arguments["top"]] = study.results_folder / "paths" / name, manifest
     missing = {top: table for top, table in tables.items() if not is_finished(*table, len(images))}
     found = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from neuronpath_core.support.files import path_component, read_utf8, utf8_path
 from neuronpath_core.support.text import one_line
 
 DEFAULT_PROFILE = "digits"
@@ -58,7 +59,7 @@ def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
     if name not in profile_names(root):
         raise ValueError(f"unknown profile {name!r}; accepted: {', '.join(profile_names(root))}")
     try:
-        profile = yaml.load((root / "profiles" / f"{name}.yml").read_text(), SAFE_LOADER)
+        profile = yaml.load(read_utf8(root / "profiles" / f"{name}.yml"), SAFE_LOADER)
     except yaml.YAMLError as error:
         raise ValueError(f"profile {name!r} is not YAML: {one_line(error)}; accepted: a mapping "
                          f"with {', '.join(NEEDED)}") from error
@@ -77,6 +78,8 @@ def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
         if not isinstance(profile[entry], Mapping) or entry == "models" and not profile[entry]:
             raise ValueError(f"{entry} of profile {name!r} cannot be {profile[entry]!r}; "
                              f"accepted: a mapping, of models at least one")
+    for model in profile["models"]:
+        path_component(model, f"a model of profile {name!r}")
     for entry, optional in (("models", False), ("notebooks", True)):
         for key, value in profile[entry].items():
             if not isinstance(value, Mapping) and not (optional and value is None):
@@ -130,5 +133,13 @@ def model_entries(profile: Mapping) -> dict[str, dict]:
 
 def results_folder(root: Path, profile: str, asked: str | Path | None = None) -> Path:
     """Where results go: what was asked for, else what ``NEURONPATH_RESULTS`` names, else
-    ``results/<profile>``."""
-    return Path(asked or os.environ.get(RESULTS_VARIABLE) or root / "results" / profile).resolve()
+    ``results/<profile>``.
+
+    Raises:
+        ValueError: the folder has a name that is not UTF-8, which tables and notebooks cannot hold,
+            or the profile's name is a path.
+    """
+    folder = Path(asked or os.environ.get(RESULTS_VARIABLE)
+                  or root / "results" / path_component(profile, "a profile")).resolve()
+    utf8_path(folder, "results folder")
+    return folder

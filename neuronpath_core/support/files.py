@@ -4,11 +4,90 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from neuronpath_core.support.text import as_utf8
+
+SOCKET_PATH = 103  # bytes of the longest path of a socket, of macOS; Linux takes 107
+LONGEST_NAME = 150  # bytes; file systems take 255, of which endings and digests need their share
+# of devices on Windows, with any ending
+RESERVED_NAMES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of others, ends of lines
+SHORT_FOLDERS = ("/tmp", "/var/tmp")
+
+
+def path_component(name: object, what: str) -> str:
+    """The name, if it can be that of a file or folder on every system: whatever somebody calls a
+    model, what is written of it stays in its folder.
+
+    Args:
+        what: that is called so, with its article.
+
+    Raises:
+        ValueError: no text, a path, a name that some system keeps for itself, or one that is not
+            printable, not UTF-8 or too long for the endings that are put to it.
+    """
+    if not isinstance(name, str) or not name or name in (".", "..") or set(name) & set("/\\:") or (
+            name != name.strip().rstrip(".") or RESERVED_NAMES.fullmatch(name)
+            or any(unicodedata.category(letter) in UNPRINTABLE for letter in name)
+            or len(name.encode()) > LONGEST_NAME):
+        shown = repr(name) if len(repr(name)) <= 80 else f"{repr(name)[:80]}…"
+        raise ValueError(f"{what} cannot be called {shown}; accepted: 1 to {LONGEST_NAME} bytes of "
+                         f"printable UTF-8 without / \\ and :, no space or dot at the end, and no "
+                         f"name that a system keeps for itself (.., NUL, COM1)")
+    return name
+
+
+def relative_path(name: str, what: str) -> str:
+    """The name of a file below some folder, of components as :func:`path_component` accepts them
+    between slashes.
+
+    Raises:
+        ValueError: an absolute path, or a component that is not accepted.
+    """
+    parts = [part for place, part in enumerate(name.split("/")) if part != "." and (
+        part or place == 0)]
+    return os.path.join(*(path_component(part, f"{what} {name!r}: a part") for part in parts))
+
+
+def own_path(name: str | Path) -> Path:
+    """A path as somebody types it or writes it in a profile: ``~`` is a home, that of nobody stays
+    as it is, and letters are those of files in this locale."""
+    name = os.fspath(name).encode("utf-8", "surrogateescape")
+    return Path(os.path.expanduser(os.fsdecode(name)))
+
+
+def utf8_path(path: str | Path, what: str) -> str:
+    """A path as text that any file can hold.
+
+    Raises:
+        ValueError: its bytes are not UTF-8.
+    """
+    try:
+        return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} {as_utf8(os.fspath(path))} has a name that is not UTF-8; "
+                         f"accepted: a name of UTF-8 characters") from error
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a file that somebody wrote, without the mark that some editors begin it with.
+
+    Raises:
+        ValueError: the file is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{as_utf8(str(path))} is not UTF-8 text (byte {error.start} is "
+                         f"0x{error.object[error.start]:02x}); accepted: a file saved as "
+                         f"UTF-8") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -32,6 +111,40 @@ def plain_errors(folder: Path) -> Iterator[None]:
                          f"({error.strerror or error}); accepted: a folder with write permission "
                          f"and room; "
                          "what is finished stays and is used by the next run") from error
+
+
+@contextmanager
+def folder_for_sockets(prefix: str, room: int) -> Iterator[str]:
+    """A temporary folder, removed afterwards, in which sockets can be made: a socket's path is a
+    hundred bytes at most, less than many batch systems' ``TMPDIR`` alone.
+
+    Args:
+        prefix: what the folder's name begins with.
+        room: how many characters a socket's path has after the folder's.
+
+    Raises:
+        ValueError: no folder for temporary files is short enough and can be written to.
+    """
+    most = SOCKET_PATH - room - len(prefix) - 9 if os.name != "nt" else 1 << 15
+    folder, places = None, dict.fromkeys((*_usual_temporary_folder(), *SHORT_FOLDERS))
+    for place in places:
+        if folder is None and len(place) <= most and (place.isascii() or os.name == "nt"):
+            with suppress(OSError):
+                folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place,
+                                                     ignore_cleanup_errors=True)
+    if folder is None:
+        raise ValueError(f"no temporary folder is short enough for sockets and can be written to; "
+                         f"looked at {as_utf8(', '.join(places))}; accepted: a TMPDIR of at most "
+                         f"{most} characters, all of them ASCII")
+    with folder as name:
+        yield name
+
+
+def _usual_temporary_folder() -> list[str]:
+    try:
+        return [tempfile.gettempdir()]
+    except OSError:  # none that Python knows can be written to
+        return []
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,9 +1,10 @@
 """Text of people's own, such as names of classes and files, and what an exception says: each on one
-line, as itself."""
+line, as itself, and characters that a terminal lacks."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
 # what joins letters of Persian or parts of an emoji is text there and nowhere else
@@ -11,10 +12,16 @@ _JOINER = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
 NAMED = 3
 
 
+def as_utf8(name: str) -> str:
+    """The name of a file as text that every file, index and message can hold, whatever the locale:
+    bytes of it that are not UTF-8 are written as ``\\xe9``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def one_line(error: BaseException, length: int = 300) -> str:
     """An exception's text without line breaks or control characters, cut to so many characters; the
     name of its type where it has no text."""
-    return plain(" ".join(str(error).split()) or type(error).__name__)[:length]
+    return plain(as_utf8(" ".join(str(error).split()) or type(error).__name__))[:length]
 
 
 def plain(text: str) -> str:
@@ -54,3 +61,11 @@ def keep_dollars(names: Iterable[str]) -> None:
 def listed(names: Sequence[str], most: int = NAMED) -> str:
     """The first few names, plain and separated by commas, with an ellipsis where there are more."""
     return ", ".join(map(plain, names[:most])) + (", …" if len(names) > most else "")
+
+
+def show_whatever_comes() -> None:
+    """From now on a character that a terminal's or file's encoding lacks is printed as ``\\u2192``,
+    where Python would end with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not what somebody put in its place
+            stream.reconfigure(errors="backslashreplace")

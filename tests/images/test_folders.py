@@ -405,12 +405,6 @@ def test_names_of_odd_folders_stay_on_one_line(tmp_path):
     assert str(error.value).isprintable()
 
 
-def test_a_name_that_is_not_utf8_is_refused_by_name(tmp_path):
-    made(tmp_path, "val/a/1.png")
-    os.rename(tmp_path / "val/a/1.png", os.fsencode(tmp_path / "val/a") + b"/\xff.png")
-    refused(tmp_path, r"1 names .* are not UTF-8: a/.udcff.png")
-
-
 def test_tar_files_in_a_tar_file(tmp_path):
     inner = [packed(tmp_path / f"{name}.tar", "1.png", "2.png") for name in ("cat", "dog")]
     with tarfile.open(tmp_path / "all.tar", "w") as archive:

@@ -426,7 +426,7 @@ def test_downloads_that_cannot_be(places, tmp_path):
     assert list((folder / "deep").iterdir()) == []
     assert "a url in the model entry" in message_of(lambda: download(LOCAL, root, folder))
     assert "could not be fetched" in message_of(
-        lambda: download({**spec, "url": "http://no host/net.pth"}, root, folder, progress=False))
+        lambda: download({**spec, "url": "https://no host/net.pth"}, root, folder, progress=False))
     (tmp_path / "taken").write_text("")
     assert "could not be fetched" in message_of(lambda: download(served(tmp_path)[1], root,
                                                                  tmp_path / "taken",

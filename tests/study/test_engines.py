@@ -50,7 +50,7 @@ class Family:
         # whose path is too long for sockets, of which there are some among temporary files
         self.folder = folder
         self.temporary = tempfile.TemporaryDirectory(prefix="np-",
-                                                     dir=ray_cluster._folder_for_sockets(),
+                                                     dir="/tmp" if os.path.isdir("/tmp") else None,
                                                      ignore_cleanup_errors=True)
 
     def start(self, *command: str, signals: Callable = in_the_foreground,
@@ -80,7 +80,7 @@ class Family:
                 with contextlib.suppress(OSError):
                     sockets.add(os.readlink(entry))
         lines = [line.split() for table in ("tcp", "tcp6")
-                 for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+                 for line in Path(f"/proc/net/{table}").read_text(encoding="utf-8").splitlines()[1:]]
         listening = [line[1] for line in lines if line[3] == "0A"
                      and f"socket:[{line[9]}]" in sockets]
         assert listening

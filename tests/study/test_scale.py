@@ -477,7 +477,7 @@ REFUSED = {
     "no such weights": (["mine", "--model", "test_vit={folder}/none.safetensors"],
                         ["none.safetensors", "accepted: TIMM_NAME=FILE"]),
     "a picture as weights": (["mine", "--model", "test_vit={folder}/pictures/cats/0.jpg"],
-                             ["0.jpg cannot be used", "accepted: TIMM_NAME=FILE"]),
+                             ["weights 0.jpg are of an unknown kind", "accepted: .safetensors"]),
     "weights without a classifier": (["mine", "--model", "test_vit={folder}/headless.safetensors"],
                                      ["headless.safetensors", "head"]),
     "other classes than outputs": (["mine", "--model", "test_vit.r160_in1k"],
@@ -490,8 +490,7 @@ REFUSED = {
                   ["no images", "accepted"]),
     "a reader that there is not": (["mine", "--model", "test_vit={weights}", "--reader",
                                     "nobody/knows"], ["nobody", "accepted"]),
-    "a name too long for a file": (["m" * 300], ["mmm.yml cannot be written (File name too long)",
-                                                 "accepted"]),
+    "a name too long for a file": (["m" * 300], ["cannot be called 'mmm", "accepted: 1 to 150 bytes"]),
     "no class map": (["mine", "--model", "test_vit={weights}", "--class-map", "{folder}/none.txt"],
                      ["none.txt", "accepted"]),
 }

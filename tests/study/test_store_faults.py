@@ -323,7 +323,7 @@ LONG = a_table(160)
 def write_logged(folder, log, started):
     """Compute the long table in parts of four, and log what was asked for."""
     def compute(pending):
-        with open(log, "a") as stream:
+        with open(log, "a", encoding="utf-8") as stream:
             stream.write(json.dumps([rows.start for rows in pending]) + "\n")
         for rows in pending:
             time.sleep(0.002)  # so that no disk is too fast to be interrupted
@@ -507,7 +507,7 @@ def test_another_table_of_the_same_folder_is_not_refused(tmp_path, writer):
 
 def write_if_allowed(folder, log, started, go):
     def compute(pending):
-        with open(log, "a") as stream:
+        with open(log, "a", encoding="utf-8") as stream:
             stream.write("computed\n")
         time.sleep(0.5)
         yield from Counted()(pending)
@@ -516,7 +516,7 @@ def write_if_allowed(folder, log, started, go):
     try:
         store.read_or_compute(folder, SETTINGS, 30, compute, 4)
     except ValueError as error:
-        with open(log, "a") as stream:
+        with open(log, "a", encoding="utf-8") as stream:
             stream.write(f"refused {error}\n")
 
 

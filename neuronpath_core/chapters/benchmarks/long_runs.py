@@ -27,7 +27,7 @@ def read(root: Path, what: str) -> dict:
     if what not in LONG_RUNS or not path.is_file():
         raise ValueError(f"no measurements of {what!r}; accepted: {', '.join(LONG_RUNS)}, which "
                          f"'python -m benchmarks.NAME' takes")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def store_table(measured: Mapping) -> pd.DataFrame:

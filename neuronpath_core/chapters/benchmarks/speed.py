@@ -27,7 +27,7 @@ def read(root: Path, device: str = "cpu") -> dict:
     if device not in devices(root):
         raise ValueError(f"no measurements for {device!r}; accepted: "
                          f"{', '.join(devices(root)) or 'nothing yet, make bench takes them'}")
-    return json.loads((root / "benchmarks" / f"{device}.json").read_text())
+    return json.loads((root / "benchmarks" / f"{device}.json").read_text(encoding="utf-8"))
 
 
 def spread_text(values: Mapping[str, float], digits: int = 1) -> str:

@@ -24,7 +24,7 @@ def manifest_key(manifest: dict) -> str:
 
 def write_json(path: Path, record: dict) -> None:
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def set_aside(folder: Path) -> Path:
@@ -83,7 +83,7 @@ def inspect_table(folder: Path, manifest: dict,
         return "an unfinished write (no manifest)" if (folder / TABLE).exists() or any(
             (folder / PARTS).glob("part-*")) else None, None
     try:
-        record = json.loads((folder / name).read_text())
+        record = json.loads((folder / name).read_text(encoding="utf-8"))
         if record["schema"] not in (READABLE if name == MANIFEST else (SCHEMA,)):
             return (f"written with schema {record['schema']}, this version reads "
                     f"{' and '.join(map(str, READABLE))}"), None

@@ -32,7 +32,7 @@ def living_writer(owner: Path) -> dict | None:
     """Who a file of :func:`only_writer` names, with ``host``, ``pid`` and ``since``; ``None`` if it
     names nobody, or a process of this host that has ended."""
     try:
-        writer = json.loads(owner.read_text())
+        writer = json.loads(owner.read_text(encoding="utf-8"))
         if writer["host"] == socket.gethostname():
             with suppress(PermissionError):  # of a living process of somebody else
                 os.kill(writer["pid"], 0)
@@ -76,7 +76,7 @@ def only_writer(folder: Path, wait: bool | None = None) -> Iterator[None]:
     try:
         with plain_errors(folder.parent):
             owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(),
-                                         "since": now()}))
+                                         "since": now()}), encoding="utf-8")
         yield
     finally:
         with suppress(OSError):

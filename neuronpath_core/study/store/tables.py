@@ -105,7 +105,7 @@ def _continue(folder: Path, manifest: dict, count: int, compute: Callable, part_
     with plain_errors(folder):
         remove_orphans(folder)
         if (folder / RUN).exists():
-            run = json.loads((folder / RUN).read_text())
+            run = json.loads((folder / RUN).read_text(encoding="utf-8"))
     ranges = part_ranges(count, run["part_size"])
     for turn in range(ROUNDS + 1):
         parts = whole_parts(folder, manifest_key(manifest), ranges)
@@ -148,7 +148,8 @@ def keep_part(folder: Path, manifest: dict, count: int, rows: range, table: pd.D
         new = {"schema": SCHEMA, "computed_from": manifest, "part_size": part_size, "count": count,
                "sessions": []}
         with plain_errors(folder):
-            run = json.loads((folder / RUN).read_text()) if (folder / RUN).exists() else new
+            there = (folder / RUN).exists()
+            run = json.loads((folder / RUN).read_text(encoding="utf-8")) if there else new
             if rows not in part_ranges(count,
                                        run["part_size"]) or any(
                     (folder / PARTS).glob(f"part-{rows.start:06d}-{rows.stop:06d}.*")):
