@@ -7,6 +7,7 @@ import types
 import warnings
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block
@@ -703,3 +704,14 @@ def test_where_nothing_can_be_explained_it_is_said():
     nn.init.zeros_(silent.blocks[1].mlp.fc2.weight)  # one block writes the same whatever it sees
     with pytest.warns(RuntimeWarning, match="of 2 of 2 images there is a layer"):
         npc.find_paths(npc.TargetModel(silent), images, labels, "knowledge")
+
+
+def test_a_projection_is_no_classifier():
+    clip = {"depth": 1, "embed_dim": 64, "num_heads": 2}
+    with pytest.warns(UserWarning, match="512 outputs means nothing"):
+        npc.TargetModel(timm.create_model("vit_base_patch16_clip_224.openai", **clip))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        npc.TargetModel(timm.create_model("vit_base_patch16_clip_224.openai", num_classes=10,
+                                          **clip))
+        npc.TargetModel(timm.create_model("vit_base_patch16_clip_224.openai_ft_in1k", **clip))

@@ -8,6 +8,7 @@ logits an image.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # stream
 FFNS = (Mlp, GluMlp, SwiGLU, GatedMlp, GlobalResponseNormMlp)
 GATED = (GluMlp, SwiGLU, GatedMlp)
+# what timm calls image towers, whose head is a projection
+TOWERS = ("clip", "pe_core")
 POOLED_SCOPES = {"token": "cls", "avg": "patch", "map": "patch", "max": "patch", "avgmax": "patch"}
 
 
@@ -54,6 +57,7 @@ class TimmStack(Family):
             kinds = ", ".join(type(head).__name__ for head in self.heads(model))
             raise ValueError(f"the head ({kinds}) gives no row of logits an image; accepted: a "
                              "head whose output is (batch, classes)")
+        _warn_of_projection(model)
 
     def _check_block(self, index: int, block: nn.Module) -> None:
         ffn = getattr(block, "mlp", None)
@@ -145,6 +149,20 @@ class TimmStack(Family):
 
     def has_halves(self, block: nn.Module) -> bool:
         return isinstance(block, self.block) and type(block).forward is self.block.forward
+
+
+def _warn_of_projection(model: nn.Module) -> None:
+    """Warn if the head is that of an image tower, whose outputs are no classes: of timm's towers
+    their names tell, as do those that were fine-tuned to classes."""
+    known = getattr(model, "pretrained_cfg", None) or {}
+    name, tag = str(known.get("architecture", "")), str(known.get("tag", ""))
+    tower = any(word in name for word in TOWERS) and "_ft_" not in f"_{tag}_"
+    if (tower and isinstance(model.head, nn.Linear)
+            and model.head.out_features == known.get("num_classes")):
+        warnings.warn(f"the head of {name} projects into the space that images share with texts; a "
+                      f"softmax over its {model.head.out_features} outputs means nothing, nor do "
+                      "paths found by it; npc.zero_shot(model, class_embeddings) makes it a "
+                      "classifier", UserWarning, stacklevel=4)
 
 
 def _check_ends(model: nn.Module) -> None:
