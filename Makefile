@@ -20,7 +20,7 @@ RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 help:
 	@echo "make book       execute the paper's chapters and what has changed, and build the book (PROFILE=digits; ALL=1: execute every chapter)"
-	@echo "make test       lint, unit tests, and the same chapters executed again and compared with their stored outputs (ALL=1: every chapter)"
+	@echo "make test       lint, unit tests, and the same chapters executed again and compared with their stored outputs (ALL=1: every test and chapter)"
 	@echo "make install    set up .venv, and nothing else"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
 	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
@@ -47,7 +47,7 @@ book: $(READY)
 
 test: lint
 	@echo "== unit tests"
-	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup tests
+	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup $(if $(ALL),,-m 'not thorough') tests
 	@echo "== executing notebooks and comparing them with their stored outputs (minutes)"
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 		NEURONPATH_RESULTS="$$results" NEURONPATH_WAIT=1 OMP_NUM_THREADS=$(THREADS) $(RUN_PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder \

@@ -136,9 +136,6 @@ def family_of(model: nn.Module) -> Family:
     Raises:
         ValueError: no family is registered for its class.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"a model is a torch.nn.Module, got {shown(model)}; accepted: a network "
-                         "of a family that is known")
     for name in BUILT_IN:
         import_module(name)
     for kind in type(model).__mro__:
@@ -147,7 +144,8 @@ def family_of(model: nn.Module) -> Family:
     inside = next((name for name in ("_orig_mod", "module") if isinstance(
         getattr(model, name, None), nn.Module)), None)
     way = f" (here: the model inside, its .{inside})" if inside else ""
-    raise ValueError(f"a model of pre-norm blocks is needed, got {type(model).__name__}; "
+    found = type(model).__name__ if isinstance(model, nn.Module) else shown(model)
+    raise ValueError(f"a model of pre-norm blocks is needed, got {found}; "
                      f"accepted: {accepted()}{way}")
 
 

@@ -126,9 +126,9 @@ def find_paths_by_top(
     """
     check_target(target)
     target.check_batch(images, labels)
-    if not isinstance(tops, (list, tuple, range)) or not tops:
-        raise ValueError(f"tops must be one or more numbers of neurons per block, got "
-                         f"{shown(tops)}; accepted: a list such as [1, 5]")
+    if not isinstance(tops, (list, tuple, range)):
+        raise ValueError(f"tops must be numbers of neurons per block, got {shown(tops)}; accepted: "
+                         "a list such as [1, 5]")
     wanted = SearchSettings.of(settings, **overrides)
     complete = [wanted.but(top=top).complete(target) for top in tops]
     return _found(target, images, labels, complete, engine, memory_budget) if complete else []

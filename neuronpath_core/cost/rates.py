@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuronpath_core.cost.passes import KINDS
 from neuronpath_core.fast.contexts import check_frozen
@@ -38,9 +39,9 @@ def stand_in(spec: Mapping, device: str = "cpu", dtype: str = "float64") -> tupl
     except ValueError:
         model = build.build_model(spec)
     count = sum(value.numel() for value in model.state_dict().values())
-    for index in range(1, len(getattr(model, "blocks", ()))):
-        model.blocks[index] = model.blocks[0]
+    model.blocks = _alike(model.blocks)
     model = model.to_empty(device=place).to(kind)
+    model.blocks = _alike(model.blocks)  # which were given weights of their own
     generator = torch.Generator(place).manual_seed(0)
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):
@@ -48,6 +49,13 @@ def stand_in(spec: Mapping, device: str = "cpu", dtype: str = "float64") -> tupl
                 value.copy_(torch.randn(value.shape, generator=generator, device=place,
                                         dtype=torch.float32) * 0.02)
     return as_target(model, spec), count * kind.itemsize
+
+
+def _alike(blocks: nn.Sequential) -> nn.Sequential:
+    """Blocks that are modules of their own and share the weights of the first."""
+    first = blocks[0]
+    weights = {id(value): value for value in (*first.parameters(), *first.buffers())}
+    return nn.Sequential(first, *(copy.deepcopy(first, dict(weights)) for _ in blocks[1:]))
 
 
 def measured_rates(target: TargetModel, seconds: float = 1.0) -> dict[str, float]:

@@ -123,7 +123,7 @@ def test_labels_that_are_none(call):
 def test_a_size_that_patches_do_not_divide(method):
     target = npc.TargetModel(helpers.small_vit(91, dynamic_img_size=True))
     # any multiple of 4 will do
-    npc.find_paths(target, torch.zeros(3, 3, 12, 8, dtype=torch.float64), LABELS, method=method,
+    npc.find_paths(target, torch.ones(3, 3, 12, 8, dtype=torch.float64), LABELS, method=method,
                    steps=1)
     with pytest.raises(ValueError, match="multiple"):
         npc.find_paths(target, torch.zeros(3, 3, 9, 9, dtype=torch.float64), LABELS, method=method,

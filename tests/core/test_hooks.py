@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
+from neuronpath_core import gradients
 from neuronpath_core import hooks as core
 from tests import helpers, twins
 
@@ -312,7 +313,7 @@ def contexts(target, images):
         "scaled": lambda: core.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64)),
         "clamped": lambda: core.clamped(target, held),
         "reading": lambda: core.reading(target),
-        "activation_gradients": lambda: core.activation_gradients(target),
+        "activation_gradients": lambda: gradients.activation_gradients(target),
     }
 
 

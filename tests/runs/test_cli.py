@@ -610,6 +610,7 @@ def test_a_notebook_that_uses_anothers_tables_is_begun_after_it(root, neuronpath
     assert neuronpath("run", "01", "02", "--jobs", "2", "--quiet", "--force")[0] == 0
 
 
+@pytest.mark.thorough
 def test_the_longest_are_begun_first(root, neuronpath):
     order = root / "order.txt"
     for name, seconds in (("01_sum", None), ("02_list", 1), ("03_device", 30)):
@@ -646,9 +647,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 @needs_proc
 @pytest.mark.parametrize(("number", "signals", "jobs"), [
-    (signal.SIGTERM, in_the_background, "1"), (signal.SIGTERM, in_the_background, "2"),
-    (signal.SIGKILL, in_the_background, "2"), (signal.SIGKILL, in_the_foreground, "1"),
-    (signal.SIGHUP, in_the_foreground, "2")])
+    (signal.SIGTERM, in_the_background, "2"), (signal.SIGKILL, in_the_foreground, "1"),
+    *(pytest.param(*each, marks=pytest.mark.thorough) for each in (
+        (signal.SIGTERM, in_the_background, "1"), (signal.SIGKILL, in_the_background, "2"),
+        (signal.SIGHUP, in_the_foreground, "2")))])
 def test_nothing_is_left_of_a_command_that_is_ended(root, temporary, jobs, number, signals):
     """Neither processes nor files. In the background a terminal that closes or is interrupted ends
     nothing."""
@@ -707,6 +709,7 @@ def test_numbers_of_jobs_that_are_refused(root, neuronpath, executions, argument
     assert not executions
 
 
+@pytest.mark.thorough
 def test_two_runs_at_once(root):
     both = [start(root, "run", name, "--quiet") for name in ("01", "02")]
     try:

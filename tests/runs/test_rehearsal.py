@@ -38,7 +38,8 @@ FILES = {
     "MAE-B-16": ("vit_base_patch16_224", "mae_finetuned_vit_base.pth", CHANNELS),
 }
 CROP = {"ViT-B-16": 0.9, "ViT-B-32": 1.0, "ViT-L-32": 1.0, "MAE-B-16": 0.875}
-pytestmark = pytest.mark.xdist_group("rehearsal")  # the study below is executed once
+# the study below is executed once
+pytestmark = [pytest.mark.xdist_group("rehearsal"), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,7 @@ def test_a_part_that_always_kills_is_named_after_the_others_are_done(two):
                                                                    "attempt 3 of 3"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
 def test_where_every_part_kills_its_worker_it_is_said_that_the_others_were_not_tried(two, tmp_path,
                                                                                      monkeypatch):
@@ -436,8 +437,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(("number", "signals"), [
-    (signal.SIGINT, in_the_foreground), (signal.SIGTERM, in_the_foreground),
-    (signal.SIGKILL, in_the_foreground), (signal.SIGTERM, in_the_background)])
+    (signal.SIGINT, in_the_foreground),
+    pytest.param(signal.SIGTERM, in_the_foreground, marks=pytest.mark.thorough),
+    pytest.param(signal.SIGKILL, in_the_foreground, marks=pytest.mark.thorough),
+    (signal.SIGTERM, in_the_background)])
 def test_a_command_that_is_stopped_takes_its_cluster_along(family, number, signals):
     process = family.script(1, signals=signals)
     part, worker = process.stdout.readline().split(" by ")
@@ -456,6 +459,7 @@ def test_a_command_that_is_stopped_takes_its_cluster_along(family, number, signa
     assert not (family.folder / ".ray").exists() and not list(Path(family.temporary.name).iterdir())
 
 
+@pytest.mark.thorough
 def test_a_named_cluster_is_used_and_left_running(family):
     port = free_port()
     head = family.start("-c", "from ray.scripts.scripts import main; main()", "start", "--head",

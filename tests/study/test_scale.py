@@ -307,6 +307,7 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_stopped_and_nobody_else_wri
     assert record["computed_from"] == whole[1]["computed_from"]
 
 
+@pytest.mark.thorough
 def test_two_ray_workers_one_of_them_killed_make_the_same_table(root, tmp_path, process, whole):
     if not Path("/proc/self/environ").exists():
         pytest.skip("workers are told by /proc")

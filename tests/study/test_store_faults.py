@@ -332,6 +332,7 @@ def write_logged(folder, log, started):
     store.read_or_compute(folder, SETTINGS, len(LONG), compute, 4)
 
 
+@pytest.mark.thorough
 def test_killed_twenty_times_nothing_is_lost_doubled_or_computed_again(tmp_path, processes):
     """SIGKILL at random moments, through first parts, later ones and the last step; as many tables
     as it takes."""

@@ -19,7 +19,6 @@ from timm.models.vision_transformer import Block
 import neuronpath_core as npc
 from neuronpath_core import interventions, jas
 from neuronpath_core.fast import blocks, contexts, prefixes, search
-from neuronpath_core.fast.plain import FORWARDS
 from neuronpath_core.support import memory
 from tests import helpers
 
@@ -77,7 +76,7 @@ class Spy:
 
     def __init__(self, monkeypatch):
         self.copies, self.images, self.nodes, self.candidates, self.recomputed = [], [], [], [], []
-        self.threads, self.fail, self.looking = set(), lambda copies: None, 0
+        self.threads, self.fail = set(), lambda copies: None
         spy = self
 
         def counted(name, native):
@@ -94,16 +93,7 @@ class Spy:
                                                   "frozen_tangent")), (Block, ("forward",))):
             for name in names:
                 monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
-        monkeypatch.setitem(FORWARDS, Block, Block.forward)
-        examine = npc.TargetModel.examine
-
-        def look(target, images):
-            spy.looking += 1
-            try:
-                examine(target, images)
-            finally:
-                spy.looking -= 1
-        monkeypatch.setattr(npc.TargetModel, "examine", look)
+        helpers.overlook_checks(monkeypatch, self)
 
         clean = npc.forward.CleanPass.of
 
