@@ -16,8 +16,9 @@ from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models import checkpoints
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
-from neuronpath_core.runs.parameters import is_image_count, own_parameters
+from neuronpath_core.runs.parameters import own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
+from neuronpath_core.study.schema import is_image_count
 from neuronpath_core.study.targets import outline
 from neuronpath_core.support.files import write_atomically
 from neuronpath_core.support.text import one_line

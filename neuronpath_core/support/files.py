@@ -22,6 +22,15 @@ def check_writable(folder: Path) -> None:
                          f"accepted: a folder with write permission") from error
 
 
+def kind_of_file(path: Path) -> str:
+    """What lies where a file is expected, in words."""
+    if path.is_dir():
+        return "a folder"
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    return "a file" if path.is_file() else "no regular file"
+
+
 @contextmanager
 def plain_errors(folder: Path) -> Iterator[None]:
     """Inside, what the disk refuses becomes a ``ValueError`` of one line."""
