@@ -15,6 +15,7 @@ import click
 from neuronpath_core.images.policies import POLICIES
 from neuronpath_core.runs.arguments import parameter_values, steps_value
 from neuronpath_core.runs.choice import NotebookError, chosen_notebooks, strays
+from neuronpath_core.runs.leftovers import tidy
 from neuronpath_core.runs.stopping import stopped_by_signals
 from neuronpath_core.study.engines.choice import ENGINES, EngineError
 from neuronpath_core.study.engines.choice import check as check_engine
@@ -41,9 +42,13 @@ def cli() -> None:
 def _root() -> Path:
     """The study's folder; what lies about in it is told once."""
     root = project_root()
-    if line := strays(root):
-        click.echo(f"neuronpath: {line}", err=True)
+    _tell(strays(root))
     return root
+
+
+def _tell(line: str | None) -> None:
+    if line:
+        click.echo(f"neuronpath: {line}", err=True)
 
 
 def _places(command):
@@ -110,6 +115,7 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     root = _root()
     folder = results_folder(root, profile, results)
     chosen_notebooks(root, profile, list(notebooks), bool(parameters), store)
+    _tell(tidy(root, folder))
     from neuronpath_core.runs import commands
 
     commands.run(root, folder, profile, list(notebooks), parameters, check=check, force=force,
@@ -146,7 +152,9 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
           **settings) -> None:
     """Find paths and store them; found once, they are used again by every notebook with the same
     settings."""
-    load_profile(profile, _root())
+    root = _root()
+    load_profile(profile, root)
+    _tell(tidy(root, results_folder(root, profile, results)))
     settings["steps"] = steps_value(settings["steps"])
     from neuronpath_core.runs import commands
 
@@ -167,6 +175,8 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
     if unknown := set(models) - set(entries):
         raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
                          f"{', '.join(entries)}")
+    with environment({WEIGHTS_VARIABLE: weights}):
+        _tell(tidy(root))
     from neuronpath_core.models.download import download as fetch
 
     for name in models or entries:

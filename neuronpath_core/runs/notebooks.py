@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,8 +27,10 @@ from neuronpath_core.support.files import (
     plain_errors,
     write_atomically,
 )
+from neuronpath_core.support.owners import own_folder
 from neuronpath_core.support.text import one_line
 
+ROOM_FOR_SOCKETS = len("/kernel-10")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -179,7 +180,7 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
 
     def write(working: Path) -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="np-") as sockets:
+            with own_folder(ROOM_FOR_SOCKETS) as sockets:
                 through(str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working),
                         run.parameters, str(root / "notebooks"), KERNEL["name"], sockets,
                         run.notebook if progress else None)

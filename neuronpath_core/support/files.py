@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from neuronpath_core.support.owners import own_name
 
 
 def check_writable(folder: Path) -> None:
@@ -60,7 +61,7 @@ def sync_folder(folder: Path) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """``write(temporary path)``, flushed to disk, then renamed; on any failure no trace is left."""
     # not tempfile's, which are for their owner alone: this one is to be as any other new file
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    temporary = own_name(path)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         write(temporary)

@@ -50,7 +50,7 @@ class Family:
         # whose path is too long for sockets, of which there are some among temporary files
         self.folder = folder
         self.temporary = tempfile.TemporaryDirectory(prefix="np-",
-                                                     dir=ray_cluster._folder_for_sockets(),
+                                                     dir="/tmp",
                                                      ignore_cleanup_errors=True)
 
     def start(self, *command: str, signals: Callable = in_the_foreground,

@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +16,11 @@ from functools import cache
 from types import ModuleType
 
 from neuronpath_core.support.environment import environment
+from neuronpath_core.support.owners import own_folder
 from neuronpath_core.support.text import one_line
 
+# in a folder that Ray makes of the time and the number of this process
+ROOM_FOR_SOCKETS = len("/session_2000-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 200_000_000  # of a cluster started here: only tables pass through it
 MISSING = "engine 'ray' needs Ray; accepted: pip install \"neuronpath-core[ray]\""
@@ -101,9 +103,7 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Mod
         settings: dict = {"address": named or "local", "log_to_driver": False,
                           "logging_level": "ERROR"}
         if named is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="neuronpath-",
-                                                                     dir=_folder_for_sockets(),
-                                                                     ignore_cleanup_errors=True))
+            folder = stack.enter_context(own_folder(ROOM_FOR_SOCKETS))
             settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
                          "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
             bound = hasattr(os, "sched_getaffinity")
@@ -143,9 +143,3 @@ def _token() -> str:
     """The password of clusters started by this process: one for all of them, since Ray keeps the
     first that it has seen."""
     return secrets.token_hex(32)
-
-
-def _folder_for_sockets() -> str:
-    """A short one: a socket's path has about a hundred characters at most."""
-    usual = tempfile.gettempdir()
-    return usual if len(usual) < 30 or not os.path.isdir("/tmp") else "/tmp"
