@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from neuronpath_core.support.owners import leftovers
 from tests import rehearsal, small_study
 from tests.processes import eventually, in_the_foreground, with_variable
 
@@ -47,7 +48,8 @@ def left(root: Path, temporary: Path) -> list[str]:
     files = [path for place in (root / "results", root / "notebooks", root / "profiles",
                                 root / "data") for path in place.rglob("*")
              if path.name.startswith(".") or path.suffix in (".lock", ".writer", ".partial")]
-    files += [*temporary.iterdir(), *(root / "jupyter").rglob("kernel-*")]
+    # short enough for Ray's sockets; where it is not, folders lie in /tmp
+    files += [*temporary.iterdir(), *leftovers("/tmp"), *(root / "jupyter").rglob("kernel-*")]
     processes = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
                  for pid in with_variable(VARIABLE, root)]
     return [*map(str, files), *processes]
@@ -96,7 +98,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked, faults = parser.parse_args(), []
     rng, end, rounds = random.Random(asked.seed), time.monotonic() + 60 * asked.minutes, 0
-    with tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="k-", dir="/tmp") as folder:
         root = small_study.make_study(Path(folder) / "study")
         small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0",
                                    "import time; time.sleep(1)", "steps + seed")
