@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from neuronpath_core.study.store.lock import living_writer
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
-from neuronpath_core.support.owners import leftovers
+from neuronpath_core.support.owners import FOLDER_VARIABLE, leftovers
 from neuronpath_core.support.typed import listed
 
 # helpers of Ray's, and the kernel of a notebook; an editor that shows such a file is neither
@@ -93,8 +93,10 @@ def _end_processes(folder: Path) -> int:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             words = process.cmdline()
-            inside = any(f"{folder}/" in f"{word}/" for word in words)
-            if inside and HELPERS.search(" ".join(words)) and process.uids().real == os.getuid():
+            if not HELPERS.search(" ".join(words)) or process.uids().real != os.getuid():
+                continue
+            told = process.environ().get(FOLDER_VARIABLE) == str(folder)
+            if told or any(f"{folder}/" in f"{word}/" for word in words):
                 found.append(process)
     for process in found:
         with suppress(psutil.Error):

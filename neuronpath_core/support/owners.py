@@ -25,6 +25,8 @@ MARK = (r"(?P<place>[0-9a-z]{4})(?P<boot>[0-9a-z]{2})-(?P<pid>[0-9a-z]{1,7})"
         r"-(?P<start>[0-9a-z]{1,13})")
 FOLDER = re.compile(rf"np-{MARK}-[0-9a-z]{{2}}")
 FILE = re.compile(rf"\..+\.{MARK}-[0-9a-f]{{4}}(\..*)?", re.DOTALL)
+# names the folder to helpers of a process that work in one, some of whom hide how they were called
+FOLDER_VARIABLE = "NEURONPATH_FOLDER"
 LONGEST_SOCKET = 107  # characters of a path of a socket
 ENDED = ("Z", "X", "x")  # states of a process that nothing but its parent knows of
 

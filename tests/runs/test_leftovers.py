@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from neuronpath_core.runs.leftovers import tidy
+from neuronpath_core.support.owners import FOLDER_VARIABLE
 from tests import kills, small_study
 from tests.processes import eventually, with_variable
 from tests.support.test_owners import mark_of
@@ -84,14 +85,16 @@ def test_helpers_in_a_folder_of_an_ended_process_end_and_editors_stay(place):
                                  "signal.SIG_IGN); print(1, flush=True); time.sleep(300)",
                                  "ipykernel_launcher", f"{folder}/kernel.json"],
                                 stdout=subprocess.PIPE)
+    hidden = subprocess.Popen([sys.executable, "-c", sleep, "ray::RuntimeEnvAgent"],
+                              env=os.environ | {FOLDER_VARIABLE: str(folder)})
     editor = subprocess.Popen([sys.executable, "-c", sleep, f"{folder}/log.txt"])
     stubborn.stdout.readline()
     try:
-        assert "2 processes" in tidy(root)
-        helper.wait(9), stubborn.wait(9)
+        assert "3 processes" in tidy(root)
+        hidden.wait(9), helper.wait(9), stubborn.wait(9)
         assert editor.poll() is None and not folder.exists()
     finally:
-        for process in (helper, stubborn, editor):
+        for process in (helper, stubborn, hidden, editor):
             process.kill()
             process.wait()
 

@@ -16,7 +16,7 @@ from functools import cache
 from types import ModuleType
 
 from neuronpath_core.support.environment import environment
-from neuronpath_core.support.owners import own_folder
+from neuronpath_core.support.owners import FOLDER_VARIABLE, own_folder
 from neuronpath_core.support.text import one_line
 
 # in a folder that Ray makes of the time and the number of this process
@@ -104,6 +104,7 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Mod
                           "logging_level": "ERROR"}
         if named is None:
             folder = stack.enter_context(own_folder(ROOM_FOR_SOCKETS))
+            stack.enter_context(environment({FOLDER_VARIABLE: folder}))
             settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
                          "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
             bound = hasattr(os, "sched_getaffinity")
