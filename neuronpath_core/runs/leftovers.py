@@ -85,6 +85,15 @@ def _remove(path: Path) -> list[Path]:
     return [] if path.exists() else [path]
 
 
+def _is_told(pid: int, folder: Path) -> bool:
+    """Whether the environment of a process names the folder; read as it is, since a process that
+    changes its title leaves a gap where readers stop."""
+    with suppress(OSError):
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return f"{FOLDER_VARIABLE}={folder}".encode() in environment
+    return False
+
+
 def _end_processes(folder: Path) -> int:
     """End the helpers that worked in a folder whose owner has ended."""
     import psutil
@@ -95,8 +104,7 @@ def _end_processes(folder: Path) -> int:
             words = process.cmdline()
             if not HELPERS.search(" ".join(words)) or process.uids().real != os.getuid():
                 continue
-            told = process.environ().get(FOLDER_VARIABLE) == str(folder)
-            if told or any(f"{folder}/" in f"{word}/" for word in words):
+            if _is_told(process.pid, folder) or any(f"{folder}/" in f"{word}/" for word in words):
                 found.append(process)
     for process in found:
         with suppress(psutil.Error):
