@@ -97,10 +97,10 @@ class Run:
     def fault(self) -> str | None:
         """What is wrong with the output of an earlier run of the same, if anything is."""
         try:
-            if self._is_of_it():
-                Chapter.at(self.output)
-        except (ValueError, OSError) as error:
-            return one_line(error)
+            if self._is_of_it() and not isinstance(json.loads(self.output.read_bytes()), dict):
+                return f"{self.output} is damaged (no mapping)"
+        except (ValueError, OSError, RecursionError) as error:
+            return f"{self.output} is damaged ({one_line(error, 80)})"
         return None
 
     def check_places(self) -> None:

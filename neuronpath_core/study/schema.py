@@ -107,7 +107,7 @@ def check_profile(entries: Mapping[str, Any]) -> tuple[tuple[str, ...], str, str
 
 def _once(values: list) -> list:
     if len(set(values)) < len(values):
-        raise ValueError("twice")
+        raise PydanticCustomError("accepted", "each once")
     return values
 
 
@@ -157,5 +157,5 @@ def names_once(known: list[str]) -> Kind:
 
 def _known(value: str, known: list[str]) -> str:
     if value not in known:
-        raise ValueError("unknown")
+        raise PydanticCustomError("accepted", "one of them")
     return value
