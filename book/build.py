@@ -67,7 +67,7 @@ def refuse(name: str, folder: Path) -> None:
 
 def with_foot(notebook: Path, executed: Path, words: list[str]) -> nbformat.NotebookNode:
     """A notebook with the outputs of its execution and a last cell that says of when they are."""
-    from neuronpath_core.runs.notebooks import with_outputs
+    from neuronpath_core.runs.outputs import with_outputs
 
     page = with_outputs(nbformat.read(notebook, 4), nbformat.read(executed, 4))
     made = page.metadata.get("neuronpath", {}).get("executed")

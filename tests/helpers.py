@@ -298,10 +298,11 @@ class Snapshot:
 
 
 def refused(call, *words):
-    """``call`` raises a ``ValueError`` of one line that holds every word."""
+    """``call`` raises a ``ValueError`` of one line that holds every word; the line."""
     with pytest.raises(ValueError, match=".+") as caught:
         call()
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
         assert word in message, message
+    return message

@@ -10,6 +10,7 @@ from pathlib import Path
 from neuronpath_core.images.classes import load_files
 from neuronpath_core.images.digits import load_digits
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.settings import check_settings
 from neuronpath_core.images.shapes import PARTS, load_shapes
 
 
@@ -45,11 +46,12 @@ def load_part(spec: Mapping, part: str, *, base: Path | None = None,
     """
     settings = dict(spec)
     name = settings.pop("name", None)
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(DATASETS)}")
     if part not in PARTS:
         raise ValueError(f"unknown part {part!r}; accepted: {', '.join(PARTS)}")
     if name != "files":
+        check_settings(spec)
         return DATASETS[name](part, **settings)
     known = [setting for setting, value in inspect.signature(load_files).parameters.items()
              if value.default is not value.empty and setting not in PLACES]

@@ -11,10 +11,9 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
 from neuronpath_core.models.depths import eight_bits
+from neuronpath_core.models.entries import CROPS, INTERPOLATIONS
 
 KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
-CROPS = ("center", "squash", "border")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 
 def model_preprocessing(model: nn.Module, overrides: Mapping | None = None) -> dict:

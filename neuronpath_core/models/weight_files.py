@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from neuronpath_core.models.state_dicts import state_dict_of
-from neuronpath_core.support.files import write_atomically
+from neuronpath_core.support.files import kind_of_file, write_atomically
 from neuronpath_core.support.text import one_line
 
 SAFETENSORS = ".safetensors"
@@ -41,6 +41,10 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
     listed = path.parent / "weights.json"
     pinned = path.with_name(f"{path.name}.sha256")
     blob = path.resolve()
+    for record in (listed, pinned):
+        if record.exists() and not record.is_file():
+            raise ValueError(f"{record} is {kind_of_file(record)}; accepted: a file with the "
+                             f"SHA-256 of the weights, or nothing there")
     if "weights" in spec and listed.is_file():
         try:
             known = json.loads(listed.read_bytes())
@@ -50,7 +54,7 @@ def _records(path: Path, spec: Mapping) -> dict[str, str]:
             names = ", ".join(map(str, known)) if mapping else "file name -> {sha256: …}"
             raise ValueError(f"weights {spec['weights']} are not listed in {listed}; accepted: "
                              f"{names}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{listed} is not JSON: {one_line(error)}; accepted: file name -> "
                              f"{{sha256: …}}") from error
     if pinned.is_file():

@@ -26,10 +26,39 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from neuronpath_core.support.files import read_utf8
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
 from neuronpath_core.support.sources import PACKAGE
+from neuronpath_core.support.text import one_line
+from neuronpath_core.support.typed import misfit
+
+
+class _Cell(BaseModel):
+    cell_type: str
+    source: str | list[str]
+    metadata: dict[str, Any]
+    outputs: list[Any] = []
+
+    @model_validator(mode="after")
+    def _check_tags(self) -> _Cell:
+        if not isinstance(self.metadata.get("tags", []), list):
+            raise PydanticCustomError("accepted", "a list of tags")
+        if self.cell_type == "code" and "outputs" not in self.model_fields_set:
+            raise PydanticCustomError("accepted", "outputs of a cell of code")
+        return self
+
+
+class _Metadata(BaseModel):
+    neuronpath: dict[str, Any] = {}
+
+
+class _Notebook(BaseModel):
+    nbformat: Annotated[int, Field(strict=True, ge=4, le=4)]
+    cells: list[_Cell]
+    metadata: _Metadata
 
 
 @dataclass(frozen=True)
@@ -51,8 +80,23 @@ class Chapter:
 
     @classmethod
     def at(cls, path: Path) -> Chapter:
-        """The chapter of a notebook's file."""
-        return cls(path, json.loads(read_utf8(path)))
+        """The chapter of a notebook's file.
+
+        Raises:
+            ValueError: a file that cannot be read or is no whole notebook.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            _Notebook.model_validate(content)
+        except OSError as error:
+            raise ValueError(f"notebook {path} cannot be read ({error.strerror or error}); "
+                             f"accepted: a file with read permission") from error
+        except (ValueError, RecursionError) as error:
+            where = " ".join(misfit(error)[0]) if isinstance(error, ValidationError) else ""
+            what = f"what is at {where}" if where else one_line(error, 80)
+            raise ValueError(f"notebook {path} is damaged ({what}); accepted: a whole notebook "
+                             f"of format 4, such as Jupyter writes it") from error
+        return cls(path, content)
 
     @property
     def notes(self) -> Mapping[str, Any]:
@@ -85,12 +129,21 @@ class Chapter:
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """The values that its cell tagged ``parameters`` gives to names."""
+        """The values that its cell tagged ``parameters`` gives to names.
+
+        Raises:
+            ValueError: a cell that does not consist of names and plain values.
+        """
         cell = next((cell for cell in self.content["cells"]
                      if "parameters" in cell["metadata"].get("tags", ())), {"source": ""})
-        return {ast.unparse(node.targets[0]): ast.literal_eval(node.value)
-                for node in ast.parse("".join(cell["source"])).body
-                if isinstance(node, ast.Assign)}
+        try:
+            return {ast.unparse(node.targets[0]): ast.literal_eval(node.value)
+                    for node in ast.parse("".join(cell["source"])).body
+                    if isinstance(node, ast.Assign)}
+        except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"the cell of parameters of notebook {self.path} cannot be read "
+                             f"({one_line(error, 100)}); accepted: NAME = VALUE, with plain values"
+                             ) from error
 
     @property
     def reads_profile(self) -> bool:

@@ -5,10 +5,15 @@ The module loads neither torch nor pandas, so that the command refuses an unknow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
+from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, strange_profiles
+from neuronpath_core.support.files import kind_of_file
+from neuronpath_core.support.typed import listed, nearest
+
+CHAPTER = r"[0-9]+_\w+"  # and not a copy of one, 01_name-Copy1
 
 
 class NotebookError(RuntimeError):
@@ -16,8 +21,21 @@ class NotebookError(RuntimeError):
 
 
 def notebook_names(root: Path) -> list[str]:
-    """The study's notebooks, in reading order."""
-    return [path.stem for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))]
+    """The study's notebooks, in reading order: the regular files ``notebooks/01_name.ipynb``."""
+    return [path.stem for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))
+            if re.fullmatch(CHAPTER, path.stem) and path.is_file()]
+
+
+def strays(root: Path) -> str | None:
+    """One line about what could be meant as a profile or a notebook and is passed over; ``None``
+    where there is nothing of the kind."""
+    names = set(notebook_names(root))
+    notebooks = [f"{ascii(path.name)[1:-1]} ({kind_of_file(path)})" for path
+                 in sorted((root / "notebooks").glob("[0-9]*.ipynb")) if path.stem not in names]
+    told = [f"{len(found)} in {folder}/: {listed(found)}" for folder, found
+            in (("profiles", strange_profiles(root)), ("notebooks", notebooks)) if found]
+    return (f"passed over {'; '.join(told)}; accepted: files called profiles/NAME.yml and "
+            f"notebooks/01_NAME.ipynb") if told else None
 
 
 def resolve_notebooks(root: Path, wanted: list[str]) -> list[str]:
@@ -65,8 +83,10 @@ def chosen_notebooks(root: Path, profile: str, notebooks: list[str], overridden:
     """
     entries, known = load_profile(profile, root), notebook_names(root)
     if unknown := set(entries["notebooks"]) - set(known):
+        near = nearest(sorted(unknown)[0], known)
         raise ValueError(f"profile {profile!r} has parameters for unknown notebooks "
-                         f"{', '.join(sorted(unknown))}; accepted: {', '.join(known)}")
+                         f"{listed(sorted(unknown))}{f', nearest is {near}' if near else ''}; "
+                         f"accepted: {', '.join(known)}")
     if store and (overridden or profile != DEFAULT_PROFILE):
         raise ValueError(f"only outputs of the notebooks' own parameters can be stored; accepted: "
                          f"--store with profile {DEFAULT_PROFILE} and no -p")

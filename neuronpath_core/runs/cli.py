@@ -10,11 +10,12 @@ import warnings
 from pathlib import Path
 
 import click
-import yaml
 
 # what takes seconds to load is imported inside commands: help and refusals come at once
 from neuronpath_core.images.policies import POLICIES
-from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
+from neuronpath_core.runs.arguments import parameter_values, steps_value
+from neuronpath_core.runs.choice import NotebookError, chosen_notebooks, strays
+from neuronpath_core.runs.leftovers import tidy
 from neuronpath_core.runs.stopping import stopped_by_signals
 from neuronpath_core.study.engines.choice import ENGINES, EngineError
 from neuronpath_core.study.engines.choice import check as check_engine
@@ -28,7 +29,7 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
-from neuronpath_core.support.text import one_line, show_whatever_comes
+from neuronpath_core.support.text import show_whatever_comes
 
 PLAIN_WARNING = warnings.formatwarning
 
@@ -39,12 +40,16 @@ def cli() -> None:
     """Find, check and use influential neuron paths in vision Transformers."""
 
 
-def _parameter(_context, _option, pairs: tuple[tuple[str, str], ...]) -> dict:
-    try:
-        return {name: yaml.safe_load(value) for name, value in pairs}
-    except yaml.YAMLError as error:
-        raise ValueError(f"a parameter's value must be YAML (a number, a word, a list): "
-                         f"{one_line(error, 200)}") from error
+def _root() -> Path:
+    """The study's folder; what lies about in it is told once."""
+    root = project_root()
+    _tell(strays(root))
+    return root
+
+
+def _tell(line: str | None) -> None:
+    if line:
+        click.echo(f"neuronpath: {line}", err=True)
 
 
 def _places(command):
@@ -84,7 +89,8 @@ def _places(command):
 @click.argument("notebooks", nargs=-1)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
 @click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True,
-              metavar="NAME VALUE", callback=_parameter,
+              metavar="NAME VALUE",
+              callback=lambda _context, _option, pairs: parameter_values(pairs),
               help="Override a notebook parameter; repeatable.")
 @click.option("--results", type=click.Path(path_type=Path),
               help="Where results go.  [default: results/<profile>]")
@@ -107,21 +113,14 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
         check: bool, force: bool, stale: bool, store: bool, jobs: int,
         quiet: bool) -> None:
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
-    root = project_root()
+    root = _root()
     folder = results_folder(root, profile, results)
     chosen_notebooks(root, profile, list(notebooks), bool(parameters), store)
+    _tell(tidy(root, folder))
     from neuronpath_core.runs import commands
 
     commands.run(root, folder, profile, list(notebooks), parameters, check=check, force=force,
                  stale=stale, store=store, jobs=jobs, progress=not quiet)
-
-
-def _steps(text: str | None) -> int | list[int] | str | None:
-    """``"20"`` and ``"8,4,2"`` as numbers; anything else as it is."""
-    parts = [part.strip() for part in (text or "").split(",")]
-    if not all(part.isdecimal() for part in parts):
-        return text
-    return int(text) if len(parts) == 1 else [int(part) for part in parts]
 
 
 @cli.command()
@@ -154,8 +153,10 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
           **settings) -> None:
     """Find paths and store them; found once, they are used again by every notebook with the same
     settings."""
-    load_profile(profile, project_root())
-    settings["steps"] = _steps(settings["steps"])
+    root = _root()
+    load_profile(profile, root)
+    _tell(tidy(root, results_folder(root, profile, results)))
+    settings["steps"] = steps_value(settings["steps"])
     from neuronpath_core.runs import commands
 
     commands.paths(list(models), profile, n_images, device, dtype, results, memory_budget, check,
@@ -170,11 +171,13 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
               help="A model of the profile; repeatable.  [default: all]")
 def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
     """Fetch the weights of a profile's models; what is there already is checked and kept."""
-    root = project_root()
+    root = _root()
     entries = model_entries(load_profile(profile, root))
     if unknown := set(models) - set(entries):
         raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
                          f"{', '.join(entries)}")
+    with environment({WEIGHTS_VARIABLE: weights}):
+        _tell(tidy(root))
     from neuronpath_core.models.download import download as fetch
 
     for name in models or entries:

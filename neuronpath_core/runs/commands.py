@@ -15,7 +15,8 @@ import pandas as pd
 from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.runs.executions import executed
-from neuronpath_core.runs.notebooks import plan, store_outputs
+from neuronpath_core.runs.notebooks import plan
+from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.runs.preflight import demand, problems, run_problems
 from neuronpath_core.study.engines.choice import chosen_engine
 from neuronpath_core.study.engines.ray_cluster import cluster

@@ -41,8 +41,8 @@ NUMERIC = ("matplotlib", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "
            "torch", "torchvision")
 # what code imports that changes neither a number nor a figure
 SILENT = {"IPython", "click", "filelock", "huggingface_hub", "ipywidgets", "jaxtyping", "myst_nb",
-          "nbformat", "papermill", "pyarrow", "ray", "safetensors", "tqdm", "traitlets", "yaml",
-          "datasets"}
+          "nbformat", "papermill", "psutil", "pyarrow", "pydantic", "pydantic_core", "ray",
+          "safetensors", "tqdm", "traitlets", "yaml", "datasets"}
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 # of data/ and benchmarks/: the sources of measurements, not measurements; weights are inputs
 NO_DATA = (".py", ".md", ".safetensors")
@@ -127,7 +127,8 @@ def _measurements(root: Path, named: set[str]) -> Iterator[Path]:
     names."""
     for folder in ("data", "benchmarks"):
         for path in sorted((root / folder).rglob("*.*")):
-            if path.suffix not in NO_DATA and path.is_file() and (
+            hidden = any(part[0] in ".#~" for part in path.relative_to(root).parts)
+            if path.suffix not in NO_DATA and not hidden and path.is_file() and (
                     path.name in named or folder != "data" and folder in named):
                 yield path
 

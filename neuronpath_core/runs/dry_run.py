@@ -25,9 +25,10 @@ from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run
-from neuronpath_core.runs.parameters import is_image_count, own_parameters
+from neuronpath_core.runs.parameters import own_parameters
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.study.profiles import load_profile, model_entries
+from neuronpath_core.study.schema import is_image_count
 from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.target import TargetModel
 

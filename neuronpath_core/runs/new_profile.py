@@ -19,8 +19,9 @@ from neuronpath_core.models.state_dicts import positions_size, some
 from neuronpath_core.models.weight_files import read_state, stem
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
-from neuronpath_core.runs.parameters import is_image_count, own_parameters
+from neuronpath_core.runs.parameters import own_parameters
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
+from neuronpath_core.study.schema import is_image_count
 from neuronpath_core.study.targets import outline
 from neuronpath_core.support.files import own_path, path_component, utf8_path, write_atomically
 

@@ -1,20 +1,19 @@
-"""Notebooks: which there are, whether parameters fit them, their execution, and what a run leaves
-that says nothing."""
+"""Notebooks of a run: which there are, whether parameters fit them, and their execution."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import NotebookError, chosen_notebooks, notebook_names
-from neuronpath_core.runs.current import Hashes, is_stored, outputs_sha256, record
+from neuronpath_core.runs.current import Hashes, is_stored, record
 from neuronpath_core.runs.parameters import (
     check_parameters,
     own_parameters,
@@ -24,37 +23,19 @@ from neuronpath_core.runs.parameters import (
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
 from neuronpath_core.support.files import (
     check_writable,
-    folder_for_sockets,
+    kind_of_file,
     plain_errors,
     write_atomically,
 )
+from neuronpath_core.support.owners import own_folder
 from neuronpath_core.support.text import one_line
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
+ROOM_FOR_SOCKETS = len("/kernel-10")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-RUN_METADATA = ("papermill", "execution", "ExecuteTime")
 
 
-def normalise_notebook(nb: NotebookNode) -> NotebookNode:
-    """Return a copy of ``nb`` whose metadata do not change from run to run, so that a diff shows
-    results only.
-
-    Removed: papermill's records and the timings of notebook and cells, empty tag lists, Python's
-    version. Set: the kernel, to ``python3``. Sources, outputs, widget state and all other metadata
-    stay as they are, in their order.
-    """
-    nb = deepcopy(nb)
-    for metadata in (nb.metadata, *(cell.metadata for cell in nb.cells)):
-        for key in RUN_METADATA:
-            metadata.pop(key, None)
-    for cell in nb.cells:
-        if cell.metadata.get("tags") == []:  # papermill gives one to every cell
-            del cell.metadata["tags"]
-    nb.metadata["kernelspec"] = dict(KERNEL)
-    nb.metadata.get("language_info", {}).pop("version", None)
-    return nb
+class NotebookWarning(UserWarning):
+    """What an earlier run left cannot be used."""
 
 
 def stored_notebooks(root: Path) -> list[str]:
@@ -105,8 +86,29 @@ class Run:
     @property
     def is_current(self) -> bool:
         """Whether the output exists and nothing that it depends on has changed since."""
-        there = self.output.is_file() and self.record.is_file()
-        return there and self.record.read_text(encoding="utf-8") == self.made_from
+        return self._is_of_it() and self.fault is None
+
+    def _is_of_it(self) -> bool:
+        if not (self.output.is_file() and self.record.is_file()):
+            return False
+        return self.record.read_bytes() == self.made_from.encode()
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the output of an earlier run of the same, if anything is."""
+        try:
+            if self._is_of_it() and not isinstance(json.loads(self.output.read_bytes()), dict):
+                return f"{self.output} is damaged (no mapping)"
+        except (ValueError, OSError, RecursionError) as error:
+            return f"{self.output} is damaged ({one_line(error, 80)})"
+        return None
+
+    def check_places(self) -> None:
+        """Raise ``ValueError`` for a folder where one of its files would go."""
+        for path in (self.output, self.record, self.output.with_suffix(".failed.ipynb")):
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{path} is {kind_of_file(path)}; accepted: nothing there, or the "
+                                 f"file of an earlier run")
 
 
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
@@ -147,6 +149,10 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
                         profile == DEFAULT_PROFILE and is_stored(chapter, made_from),
                         chapter.is_of_the_paper))
     check_writable(results / "notebooks")
+    for run in runs:
+        run.check_places()
+        if fault := run.fault:
+            warnings.warn(f"{fault}; it is executed again", NotebookWarning, stacklevel=2)
     return runs
 
 
@@ -174,7 +180,7 @@ def execute(root: Path, run: Run, results: Path, through: Callable[..., None],
 
     def write(working: Path) -> None:
         try:
-            with folder_for_sockets("np-", room=20) as sockets:
+            with own_folder(ROOM_FOR_SOCKETS) as sockets:
                 through(str(root / "notebooks" / f"{run.notebook}.ipynb"), str(working),
                         run.parameters, str(root / "notebooks"), KERNEL["name"], sockets,
                         run.notebook if progress else None)
@@ -200,50 +206,3 @@ def _keep_record(output: Path, executed: Mapping[str, Any]) -> None:
     content = json.loads(output.read_text(encoding="utf-8"))
     content["metadata"].setdefault("neuronpath", {})["executed"] = dict(executed)
     output.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
-    """The notebook ``source`` with the outputs of ``executed``, whose code is the same; its texts
-    and the words below its figures may have been changed since.
-
-    A cell with parameters of the run is put where papermill puts it.
-    """
-    nb, cells = deepcopy(source), []
-    computed = [cell for cell in executed.cells if cell.cell_type == "code"]
-    given = [cell for cell in computed if "injected-parameters" in cell.metadata.get("tags", [])]
-    outputs = iter([cell for cell in computed if cell not in given])
-    for cell in nb.cells:
-        cells.append(cell)
-        if cell.cell_type == "code":
-            ran = next(outputs)
-            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
-            cells += given if "parameters" in cell.metadata.get("tags", []) else []
-    nb.cells = cells
-    for key in ("widgets", "language_info"):
-        nb.metadata.pop(key, None)
-        if key in executed.metadata:
-            nb.metadata[key] = executed.metadata[key]
-    if noted := executed.metadata.get("neuronpath", {}).get("executed"):
-        nb.metadata.setdefault("neuronpath", {})["executed"] = noted
-    return nb
-
-
-def store_outputs(root: Path, run: Run) -> None:
-    """Put the outputs of an executed notebook, without what changes from run to run, in place of
-    those of the one it was made from, with the record of its execution."""
-    import nbformat
-
-    path = root / "notebooks" / f"{run.notebook}.ipynb"
-    executed = nbformat.read(run.output, as_version=4)
-    if any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells):
-        raise ValueError(f"notebook {run.notebook} ran with other parameters than its own; "
-                         f"accepted: a run with none")
-    stored = normalise_notebook(with_outputs(nbformat.read(path, as_version=4), executed))
-    if noted := stored.metadata.get("neuronpath", {}).get("executed"):
-        # as they will be read: nbformat writes a text as a list of its lines
-        written = Chapter(path, json.loads(nbformat.writes(stored)))
-        noted["outputs"] = outputs_sha256(written.outputs)
-        before = Chapter.read(root, run.notebook).notes.get("executed", {})
-        if all(before.get(key) == noted[key] for key in ("sha256", "outputs")):
-            stored.metadata["neuronpath"]["executed"] = before  # when and where they were found
-    write_atomically(path, lambda file: nbformat.write(stored, file))

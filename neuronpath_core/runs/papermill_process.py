@@ -29,8 +29,8 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
         parameters: may be empty.
         folder: where the notebook runs.
         kernel: its name.
-        sockets: a folder for them alone: no port is opened, no kernel warns of one, and two runs do
-            not meet.
+        sockets: a folder for them alone, and for the file that tells the kernel of them: no port is
+            opened, no kernel warns of one, two runs do not meet, and all goes with the folder.
         progress: what a progress bar is called; ``None`` for none.
 
     Raises:
@@ -46,8 +46,9 @@ def through_papermill(notebook: str, output: str, parameters: dict[str, Any], fo
                                parameters=parameters or None, cwd=folder,
                                progress_bar={"desc": progress} if progress else False,
                                kernel_name=kernel, log_output=False, shutdown_kernel="immediate",
-                               config=Config(KernelManager={"transport": "ipc",
-                                                            "ip": f"{sockets}/kernel"}))
+                               config=Config(KernelManager={
+                                   "transport": "ipc", "ip": f"{sockets}/kernel",
+                                   "connection_file": f"{sockets}/kernel.json"}))
 
 
 def _literal(path: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,35 +14,26 @@ from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build
 from neuronpath_core.quadrature import QUADRATURES
 from neuronpath_core.runs.chapter import Chapter
+from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.scores import METHODS
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, profile_names
+from neuronpath_core.study.schema import IMAGES, KINDS_OF_PARAMETERS, is_image_count, names_once
+from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
 
-
-def _whole(least: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+Check = tuple[Callable[[Any], bool], str]  # of a value, and what it accepts in words
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+def _one_of(names: Sequence[str]) -> Check:
+    return (lambda value: isinstance(value, str) and value in names), f"one of {', '.join(names)}"
 
 
-def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value,
-                                    list) and len(value) > 0 and all(check(entry)
-                                                                     for entry in value)
+def _some_of(names: Sequence[str]) -> Check:
+    kind = names_once(list(names))
+    return kind.accepts, kind.accepted
 
 
-def _one_of(names: Sequence[str]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in names
-
-
-def _device(value: Any) -> bool:
-    """The form alone: whether this machine has it is said with whatever else a run lacks."""
-    return isinstance(value, str) and re.fullmatch(r"cpu|cuda(:\d+)?", value) is not None
-
-
-def _image_counts(root: Path, profile: dict) -> tuple[Callable[[Any], bool], str]:
+def _image_counts(root: Path, profile: dict) -> Check:
     """Numbers of images that can be spread evenly over the held-out images' classes; the data are
     loaded when first asked."""
     @cache
@@ -57,64 +46,37 @@ def _image_counts(root: Path, profile: dict) -> tuple[Callable[[Any], bool], str
     def accepted(value: Any) -> bool:
         if held_out() is not None:
             held_out().balanced(value)  # says itself what it accepts
-        return True
-    return accepted, "a whole number"
+        return IMAGES.accepts(value)
+    return accepted, IMAGES.accepted
 
 
-def parameter_checks(root: Path, profile: dict) -> dict[str, tuple[Callable[[Any], bool], str]]:
+def parameter_checks(root: Path, profile: dict) -> dict[str, Check]:
     """For every parameter that a notebook may have: a test of its value, and what it accepts in
-    words."""
-    names, share = list(profile["models"]), "numbers from 0 to 1"
-    model = (_one_of(names), f"one of {', '.join(names)}")
-    images = _image_counts(root, profile)
-    positive = (_whole(1), "a whole number of at least 1")
-    several = (_list_of(model[0]), f"a list of one or more of {', '.join(names)}")
+    words; the same for what a profile gives and what is typed."""
+    names, profiles = list(profile["models"]), profile_names(root)
+    measured, dtypes = devices(root), list(build.DTYPES)
     return {
-        "profile": (_one_of(profile_names(root)), f"one of {', '.join(profile_names(root))}"),
-        "profiles": (_list_of(_one_of(profile_names(root))),
-                     f"a list of one or more of {', '.join(profile_names(root))}"),
-        "model": model,
-        "models": several,
-        "pruning_models": several,
-        "sites": (_list_of(_one_of(list(SITES))), f"a list of one or more of {', '.join(SITES)}"),
-        "methods": (_list_of(_one_of(METHODS)), f"a list of one or more of {', '.join(METHODS)}"),
-        "quadrature": (_one_of(QUADRATURES), f"one of {', '.join(QUADRATURES)}"),
-        "context": (_one_of(CONTEXTS), f"one of {', '.join(CONTEXTS)}"),
-        "steps": (lambda value: value in (None, "auto") or _whole(1)(value),
-                  "a whole number of at least 1, auto, or null for the rule's own number"),
-        "nodes": (lambda value: value is None or _whole(1)(value),
-                  "a whole number of at least 1, or null for as many as steps"),
-        **dict.fromkeys(image_counts(root), images),
-        **dict.fromkeys(("top", "toys", "repeats", "width", "draws", "budget"), positive),
-        **dict.fromkeys(("splits", "networks"), (_whole(2), "a whole number of at least 2")),
-        "shown": (lambda value: value is None or _list_of(_whole(0))(value),
-                  "a list of class numbers, or null for all"),
-        "strength": (_positive, "a positive number"),
-        "strengths": (_list_of(_positive), "a list of positive numbers"),
-        "tops": (_list_of(_whole(1)), "a list of whole numbers of at least 1"),
-        "shares": (_list_of(lambda value: isinstance(value, int | float) and 0 <= value <= 1),
-                   f"a list of {share}"),
-        "measurements": (_one_of(devices(root)),
-                         f"one of {', '.join(devices(root))}, of which benchmarks/ has "
-                         f"measurements"),
-        "seed": (_whole(0), "a whole number of at least 0"),
-        "device": (_device, "a device: cpu, cuda, cuda:1, …"),
-        "other_dtypes": (_list_of(_one_of(list(build.DTYPES))),
-                         f"a list of one or more of {', '.join(build.DTYPES)}"),
-        "dtype": (_one_of(list(build.DTYPES)), f"one of {', '.join(build.DTYPES)}"),
-        "progress": (lambda value: isinstance(value, bool), "true or false"),
+        **{name: (kind.accepts, kind.accepted) for name, kind in KINDS_OF_PARAMETERS.items()},
+        **dict.fromkeys(image_counts(root), _image_counts(root, profile)),
+        "profile": _one_of(profiles),
+        "profiles": _some_of(profiles),
+        "model": _one_of(names),
+        **dict.fromkeys(("models", "pruning_models"), _some_of(names)),
+        "sites": _some_of(list(SITES)),
+        "methods": _some_of(list(METHODS)),
+        "quadrature": _one_of(QUADRATURES),
+        "context": _one_of(CONTEXTS),
+        "measurements": (_one_of(measured)[0], f"one of {', '.join(measured)}, of which "
+                                               f"benchmarks/ has measurements"),
+        "other_dtypes": _some_of(dtypes),
+        "dtype": _one_of(dtypes),
     }
-
-
-def is_image_count(name: str) -> bool:
-    """Whether a parameter is a number of images, as its name says: ``pool_images``."""
-    return name.endswith("_images")
 
 
 def image_counts(root: Path) -> list[str]:
     """The parameters of any notebook that are numbers of images."""
-    return sorted({name for path in (root / "notebooks").glob("[0-9]*.ipynb")
-                   for name in own_parameters(root, path.stem) if is_image_count(name)})
+    return sorted({name for notebook in notebook_names(root)
+                   for name in own_parameters(root, notebook) if is_image_count(name)})
 
 
 def own_parameters(root: Path, notebook: str) -> dict[str, Any]:
@@ -145,13 +107,15 @@ def profile_parameters(profile: str, entries: Mapping, notebook: str,
 
 
 def check_parameters(notebook: str, known: list[str],
-                     checks: Mapping[str, tuple[Callable[[Any], bool], str]],
-                     values: Mapping[str, Any], least_models: int = 1) -> None:
+                     checks: Mapping[str, Check], values: Mapping[str, Any],
+                     least_models: int = 1) -> None:
     """Raise ``ValueError`` for a parameter that the notebook does not have, a value that it does
     not accept, or fewer models than the notebook compares."""
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"notebook {notebook} has no parameter {name!r}; accepted: "
+            near = nearest(name, known)
+            raise ValueError(f"notebook {notebook} has no parameter {name!r}"
+                             f"{f', nearest is {near}' if near else ''}; accepted: "
                              f"{', '.join(known)}")
         if name not in checks:
             raise ValueError(f"parameter {name} of notebook {notebook} has no check, so no other "
@@ -162,7 +126,7 @@ def check_parameters(notebook: str, known: list[str],
         except ValueError as error:
             raise ValueError(f"parameter {name} of notebook {notebook}: {error}") from error
         if not fits:
-            raise ValueError(f"parameter {name} of notebook {notebook} cannot be {value!r}; "
+            raise ValueError(f"parameter {name} of notebook {notebook} cannot be {shown(value)}; "
                              f"accepted: {words}")
         if name == "models" and len(value) < least_models:
             raise ValueError(f"notebook {notebook} compares {least_models} models, and models are "

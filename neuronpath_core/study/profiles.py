@@ -6,18 +6,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from neuronpath_core.support.files import path_component, read_utf8, utf8_path
-from neuronpath_core.support.text import one_line
+from neuronpath_core.study.schema import Profile, check_profile
+from neuronpath_core.support.files import kind_of_file, path_component, utf8_path
+from neuronpath_core.support.typed import MOST_SEED, listed, nearest, shown
+from neuronpath_core.support.yaml_file import read_yaml
 
 DEFAULT_PROFILE = "digits"
-# the same, written in C where PyYAML was built with it
-SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+ENDING = ".yml"
 RESULTS_VARIABLE = "NEURONPATH_RESULTS"
 ENGINE_VARIABLE = "NEURONPATH_ENGINE"
 WORKERS_VARIABLE = "NEURONPATH_WORKERS"
-NEEDED = ("dataset", "models", "notebooks")
 
 
 def project_root() -> Path:
@@ -31,8 +29,19 @@ def project_root() -> Path:
 
 
 def profile_names(root: Path) -> list[str]:
-    """The profiles that can be run."""
-    return sorted(path.stem for path in (root / "profiles").glob("*.yml"))
+    """The profiles that can be run: the regular files ``profiles/*.yml``, without those that an
+    editor hides."""
+    return sorted(path.stem for path in (root / "profiles").glob(f"*{ENDING}")
+                  if path.is_file() and path.name[0] not in "._#~" and path.name.isprintable())
+
+
+def strange_profiles(root: Path) -> list[str]:
+    """What in ``profiles/`` could be meant as a profile and cannot be one, each with what it is."""
+    names = set(profile_names(root))
+    found = [path for path in sorted((root / "profiles").glob("*.y*ml"))
+             if path.suffix in (ENDING, ".yaml") and path.name[0] not in "._#~"]
+    return [f"{ascii(path.name)[1:-1]} ({kind_of_file(path)})" for path in found
+            if path.suffix != ENDING or path.stem not in names]
 
 
 def _merged(below: Mapping, above: Mapping) -> dict:
@@ -46,7 +55,7 @@ def _merged(below: Mapping, above: Mapping) -> dict:
     return {key: value for key, value in merged.items() if value is not None or key not in above}
 
 
-def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
+def load_profile(name: str, root: Path) -> dict:
     """A profile's entries: ``dataset``, ``models``, ``notebooks`` and, where there are any,
     ``replicas`` and ``checkpoints`` of its models and ``not_run``: notebooks that it lacks
     something for, and what.
@@ -54,43 +63,85 @@ def load_profile(name: str, root: Path, above: tuple[str, ...] = ()) -> dict:
     A profile that ``extends`` another one has its entries but for those that it gives itself.
 
     Raises:
-        ValueError: no such profile, or one that lacks an entry.
+        ValueError: no such profile; a file that is damaged; an entry that is missing, unknown, of
+            another type than it must be, or that does not fit another one.
     """
-    if name not in profile_names(root):
-        raise ValueError(f"unknown profile {name!r}; accepted: {', '.join(profile_names(root))}")
-    try:
-        profile = yaml.load(read_utf8(root / "profiles" / f"{name}.yml"), SAFE_LOADER)
-    except yaml.YAMLError as error:
-        raise ValueError(f"profile {name!r} is not YAML: {one_line(error)}; accepted: a mapping "
-                         f"with {', '.join(NEEDED)}") from error
-    if not isinstance(profile, dict):
-        raise ValueError(f"profile {name!r} is empty or a list; accepted: a mapping with "
-                         f"{', '.join(NEEDED)}")
-    if "extends" in profile:
-        parent = profile.pop("extends")
-        if parent == name or parent in above:
-            raise ValueError(f"profile {name!r} extends itself; accepted: another profile")
-        profile = _merged(load_profile(parent, root, (*above, name)), profile)
-    if missing := set(NEEDED) - set(profile):
-        raise ValueError(f"profile {name!r} lacks {', '.join(sorted(missing))}; accepted: a "
-                         f"mapping with {', '.join(NEEDED)}")
-    for entry in NEEDED:
-        if not isinstance(profile[entry], Mapping) or entry == "models" and not profile[entry]:
-            raise ValueError(f"{entry} of profile {name!r} cannot be {profile[entry]!r}; "
-                             f"accepted: a mapping, of models at least one")
+    _check_name(name, root)
+    chain = _chain(name, root)
+    profile = dict(chain[-1][1])
+    for _, above in reversed(chain[:-1]):
+        profile = _merged(profile, above)
+    found = check_profile(profile)
     for model in profile["models"]:
         path_component(model, f"a model of profile {name!r}")
-    for entry, optional in (("models", False), ("notebooks", True)):
-        for key, value in profile[entry].items():
-            if not isinstance(value, Mapping) and not (optional and value is None):
-                raise ValueError(f"{entry} of profile {name!r}: {key} cannot be {value!r}; "
-                                 f"accepted: a mapping")
-    if profile.get("replicas") or profile.get("checkpoints"):
+    if found is None and (profile.get("replicas") or profile.get("checkpoints")):
         try:
             model_entries(profile)
         except ValueError as error:
-            raise ValueError(f"profile {name!r}: {error}") from error
+            wrong, _, accepted = str(error).partition("; accepted: ")
+            kind = wrong.partition(" ")[0]
+            raise ValueError(f"profile {name!r}: {wrong}; accepted: {accepted}; the file is "
+                             f"{_file(_giver(chain, (kind,)))}") from error
+    if found is not None:
+        keys, wrong, accepted = found
+        place = f": {'.'.join(keys)}" if keys else ""
+        raise ValueError(f"profile {name!r}{place} {wrong}; accepted: {accepted}; the file is "
+                         f"{_file(_giver(chain, keys))}")
     return profile
+
+
+def _file(name: str) -> str:
+    return f"profiles/{name}{ENDING}"
+
+
+def _check_name(name: object, root: Path) -> None:
+    known = profile_names(root)
+    if isinstance(name, str) and name in known:
+        return
+    near = isinstance(name, str) and name.isprintable() and nearest(name, known)
+    here = isinstance(name, str) and Path(name).name == name and root / "profiles" / (name + ENDING)
+    strange = ""
+    if here and "\0" not in name and (here.is_symlink() or here.exists()):
+        strange = f"; {_file(name)} is {kind_of_file(here)}"
+    raise ValueError(f"unknown profile {shown(name)}{f', nearest is {near}' if near else ''}"
+                     f"{strange}; accepted: {listed(known)}")
+
+
+def _chain(name: str, root: Path) -> list[tuple[str, dict]]:
+    """The profile and those that it extends, one after the other, each with its own entries."""
+    chain: list[tuple[str, dict]] = []
+    while True:
+        try:
+            entries = read_yaml(root / "profiles" / f"{name}{ENDING}")
+        except ValueError as error:
+            raise ValueError(f"profile {name!r}, file {_file(name)}: {error}") from error
+        if not isinstance(entries, dict):
+            what = "empty" if entries is None else shown(entries)
+            raise ValueError(f"profile {name!r}, file {_file(name)}, is {what}; accepted: a "
+                             f"mapping with {', '.join(Profile.model_fields)}")
+        chain.append((name, entries))
+        if "extends" not in entries:
+            return chain
+        parent = entries.pop("extends")
+        if parent in [name for name, _ in chain]:
+            raise ValueError(f"profile {name!r} extends itself ({_file(name)}, extends: "
+                             f"{parent}); accepted: another profile")
+        try:
+            _check_name(parent, root)
+        except ValueError as error:
+            raise ValueError(f"{_file(name)}, extends: {error}") from error
+        name = parent
+
+
+def _giver(chain: list[tuple[str, dict]], keys: tuple[str, ...]) -> str:
+    """The profile of the chain that gives the value at these keys, or the most of them."""
+    def depth(entries: object) -> int:
+        for count, key in enumerate(keys):
+            if not isinstance(entries, Mapping) or key not in entries:
+                return count
+            entries = entries[key]
+        return len(keys)
+    return max(chain, key=lambda link: depth(link[1]))[0]
 
 
 def model_entries(profile: Mapping) -> dict[str, dict]:
@@ -107,20 +158,16 @@ def model_entries(profile: Mapping) -> dict[str, dict]:
     entries = dict(profile["models"])
     for kind, (word, setting) in {"replicas": ("seed", "seed"),
                                   "checkpoints": ("epoch", "checkpoint")}.items():
-        listed = profile.get(kind) or {}
-        if not isinstance(listed, Mapping):
-            raise ValueError(f"{kind} cannot be {listed!r}; accepted: a mapping from a model to a "
-                             f"list of whole numbers")
-        for model, numbers in listed.items():
+        wanted = profile.get(kind) or {}
+        if not isinstance(wanted, Mapping):
+            raise ValueError(f"{kind} cannot be {shown(wanted)}; accepted: a mapping from a model "
+                             f"to a list of whole numbers")
+        for model, numbers in wanted.items():
             if model not in profile["models"] or "weights" not in profile["models"][model]:
                 raise ValueError(f"{kind} name {model!r}; accepted: models with a weights file of "
-                                 f"{', '.join(profile['models'])}")
-            if not isinstance(numbers, list) or any(isinstance(number, bool)
-                                                    or not isinstance(number, int) or number < 0
-                                                    for number in numbers):
-                raise ValueError(f"{kind} of {model} cannot be {numbers!r}; accepted: a list of "
-                                 f"whole numbers")
+                                 f"{listed(profile['models'])}")
             spec = profile["models"][model]
+            _check_variants(kind, model, numbers, spec.get("training", {}))
             for number in numbers:
                 weights = Path(spec["weights"])
                 file = f"{weights.stem}.{word}-{number}{weights.suffix}"
@@ -129,6 +176,20 @@ def model_entries(profile: Mapping) -> dict[str, dict]:
                     "training": {**spec.get("training", {}), setting: number},
                 }
     return entries
+
+
+def _check_variants(kind: str, model: str, numbers: object, training: Mapping) -> None:
+    most, accepted = MOST_SEED, "a list of whole numbers"
+    if kind == "checkpoints" and "epochs" in training:
+        most, accepted = training["epochs"], f"{accepted} up to the {training['epochs']} epochs"
+    if not isinstance(numbers, list) or not all(isinstance(each, int) and not isinstance(each, bool)
+                                                and 0 <= each <= most for each in numbers):
+        raise ValueError(f"{kind} of {model} cannot be {shown(numbers)}; accepted: {accepted}")
+    taken = [training["seed"]] if kind == "replicas" and "seed" in training else []
+    if len(set(numbers + taken)) < len(numbers + taken):
+        raise ValueError(f"{kind} of {model} cannot be {shown(numbers)}, of which one is there "
+                         f"twice{f' or the seed {taken[0]} of the model itself' if taken else ''}; "
+                         f"accepted: different ones")
 
 
 def results_folder(root: Path, profile: str, asked: str | Path | None = None) -> Path:

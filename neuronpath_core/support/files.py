@@ -5,21 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from neuronpath_core.support.owners import own_name
 from neuronpath_core.support.text import as_utf8
 
-SOCKET_PATH = 103  # bytes of the longest path of a socket, of macOS; Linux takes 107
 LONGEST_NAME = 150  # bytes; file systems take 255, of which endings and digests need their share
 # of devices on Windows, with any ending
 RESERVED_NAMES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of others, ends of lines
-SHORT_FOLDERS = ("/tmp", "/var/tmp")
 
 
 def path_component(name: object, what: str) -> str:
@@ -101,6 +99,15 @@ def check_writable(folder: Path) -> None:
                          f"accepted: a folder with write permission") from error
 
 
+def kind_of_file(path: Path) -> str:
+    """What lies where a file is expected, in words."""
+    if path.is_dir():
+        return "a folder"
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    return "a file" if path.is_file() else "no regular file"
+
+
 @contextmanager
 def plain_errors(folder: Path) -> Iterator[None]:
     """Inside, what the disk refuses becomes a ``ValueError`` of one line."""
@@ -111,40 +118,6 @@ def plain_errors(folder: Path) -> Iterator[None]:
                          f"({error.strerror or error}); accepted: a folder with write permission "
                          f"and room; "
                          "what is finished stays and is used by the next run") from error
-
-
-@contextmanager
-def folder_for_sockets(prefix: str, room: int) -> Iterator[str]:
-    """A temporary folder, removed afterwards, in which sockets can be made: a socket's path is a
-    hundred bytes at most, less than many batch systems' ``TMPDIR`` alone.
-
-    Args:
-        prefix: what the folder's name begins with.
-        room: how many characters a socket's path has after the folder's.
-
-    Raises:
-        ValueError: no folder for temporary files is short enough and can be written to.
-    """
-    most = SOCKET_PATH - room - len(prefix) - 9 if os.name != "nt" else 1 << 15
-    folder, places = None, dict.fromkeys((*_usual_temporary_folder(), *SHORT_FOLDERS))
-    for place in places:
-        if folder is None and len(place) <= most and (place.isascii() or os.name == "nt"):
-            with suppress(OSError):
-                folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place,
-                                                     ignore_cleanup_errors=True)
-    if folder is None:
-        raise ValueError(f"no temporary folder is short enough for sockets and can be written to; "
-                         f"looked at {as_utf8(', '.join(places))}; accepted: a TMPDIR of at most "
-                         f"{most} characters, all of them ASCII")
-    with folder as name:
-        yield name
-
-
-def _usual_temporary_folder() -> list[str]:
-    try:
-        return [tempfile.gettempdir()]
-    except OSError:  # none that Python knows can be written to
-        return []
 
 
 def sync_folder(folder: Path) -> None:
@@ -164,7 +137,7 @@ def sync_folder(folder: Path) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """``write(temporary path)``, flushed to disk, then renamed; on any failure no trace is left."""
     # not tempfile's, which are for their owner alone: this one is to be as any other new file
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    temporary = own_name(path)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         write(temporary)

@@ -142,7 +142,7 @@ def test_held_out_scenes_come_without_rendering_the_others(monkeypatch):
 
 
 @pytest.mark.parametrize(("changed", "message"), [
-    ({"held_out_images": 23}, r"number of scenes cannot be 23; accepted: a whole number from 24"),
+    ({"held_out_images": 23}, "held_out_images cannot be 23; accepted: a whole number of at least 24"),
     ({"held_out_images": 24.0}, "cannot be 24.0"),
     ({"difficulty": 2}, "difficulty cannot be 2; accepted: a number from 0 to 1"),
     ({"seed": -1}, "seed cannot be -1"),

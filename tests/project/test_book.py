@@ -19,7 +19,8 @@ from nbformat.v4 import new_markdown_cell
 
 from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
-from neuronpath_core.runs.notebooks import Run, plan, store_outputs
+from neuronpath_core.runs.notebooks import Run, plan
+from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.study.profiles import results_folder
 from tests import small_study
 

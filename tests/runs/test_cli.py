@@ -16,9 +16,10 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core.runs import cli, notebooks, parameters
+from neuronpath_core.runs import cli, parameters
 from neuronpath_core.runs import executions as executions_module
 from neuronpath_core.runs.choice import notebook_names, resolve_notebooks
+from neuronpath_core.runs.outputs import normalise_notebook
 from neuronpath_core.study import path_tables
 from neuronpath_core.study.profiles import RESULTS_VARIABLE, load_profile
 from neuronpath_core.study.study import Study
@@ -415,7 +416,7 @@ def test_execute_keep_and_store(root, neuronpath, jobs):
     nbformat.validate(stored)
     assert result(source) == "20"
     assert len(stored.metadata["neuronpath"]["executed"].pop("outputs")) == 64
-    assert stored == notebooks.normalise_notebook(nbformat.read(output, 4))
+    assert stored == normalise_notebook(nbformat.read(output, 4))
     assert [cell.source for cell in stored.cells] == ["# Title", "steps = 20\nseed = 0",
                                                       "steps + seed"]
     assert "papermill" not in source.read_text()

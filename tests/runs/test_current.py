@@ -16,13 +16,8 @@ from neuronpath_core.runs import current
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.current import Hashes, is_stored, outputs_sha256
-from neuronpath_core.runs.notebooks import (
-    Run,
-    normalise_notebook,
-    store_outputs,
-    stored_notebooks,
-    with_outputs,
-)
+from neuronpath_core.runs.notebooks import Run, stored_notebooks
+from neuronpath_core.runs.outputs import normalise_notebook, store_outputs, with_outputs
 from neuronpath_core.study.identity import code_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from neuronpath_core.runs import cli
-from neuronpath_core.support.files import SOCKET_PATH, folder_for_sockets
+from neuronpath_core.support.owners import SOCKET_PATH, own_folder
 from tests import small_study
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,7 @@ def test_a_folder_for_sockets_is_short_and_goes(tmp_path, monkeypatch):
     (tmp_path / LONG).mkdir()
     for usual in (tmp_path / LONG, "/tmp"):
         monkeypatch.setattr(tempfile, "tempdir", str(usual))
-        with folder_for_sockets("np-", room=20) as folder:
+        with own_folder(20) as folder:
             assert os.path.isdir(folder) and len(folder) + 20 <= SOCKET_PATH
         assert not os.path.exists(folder)
 
@@ -124,9 +124,9 @@ def test_a_folder_for_sockets_is_short_and_goes(tmp_path, monkeypatch):
 def test_without_any_short_folder_one_line_says_so(tmp_path, monkeypatch):
     (tmp_path / LONG).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / LONG))
-    monkeypatch.setattr("neuronpath_core.support.files.SHORT_FOLDERS", ("/proc",))
+    monkeypatch.setattr("neuronpath_core.support.owners.SHORT_FOLDERS", ("/proc",))
     with pytest.raises(ValueError, match="accepted: a TMPDIR of at most .* characters") as refused:
-        folder_for_sockets("np-", room=20).__enter__()
+        own_folder(20).__enter__()
     assert "\n" not in str(refused.value)
     assert list((tmp_path / LONG).iterdir()) == []
 
@@ -134,6 +134,6 @@ def test_without_any_short_folder_one_line_says_so(tmp_path, monkeypatch):
 def test_without_any_temporary_folder_one_line_says_so(monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
-    monkeypatch.setattr("neuronpath_core.support.files.SHORT_FOLDERS", ("/proc",))
+    monkeypatch.setattr("neuronpath_core.support.owners.SHORT_FOLDERS", ("/proc",))
     with pytest.raises(ValueError, match="no temporary folder .* accepted"):
-        folder_for_sockets("np-", room=20).__enter__()
+        own_folder(20).__enter__()

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from neuronpath_core.runs.notebooks import normalise_notebook
+from neuronpath_core.runs.outputs import normalise_notebook
 
 WIDGETS = {"application/vnd.jupyter.widget-state+json": {"state": {"3f": {}}, "version_major": 2,
                                                          "version_minor": 0}}

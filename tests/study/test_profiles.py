@@ -41,8 +41,9 @@ def write(tmp_path):
     return read
 
 
-BASE = {"dataset": {"name": "digits", "image_size": 16},
-        "models": {"one": {"architecture": {"depth": 2, "embed_dim": 8}},
+SMALL = {"img_size": 16, "in_chans": 1, "num_classes": 10, "embed_dim": 24}
+BASE = {"dataset": {"name": "digits", "train_images": 400, "image_size": 16},
+        "models": {"one": {"architecture": {"depth": 2, **SMALL}},
                    "two": {"timm": "test_vit"}},
         "notebooks": {"01_sum": {"steps": 3, "tops": [1, 2]}, "02_list": None},
         "not_run": {"03_device": "it needs a device"}}
@@ -55,7 +56,7 @@ def test_entries_are_merged_as_deep_as_there_are_mappings(write):
     above = {"extends": "base", "models": {"one": {"architecture": {"depth": 4}}},
              "notebooks": {"01_sum": {"tops": [5]}, "04_new": {"seed": 1}}}
     assert write("mine", base=BASE, mine=above) == {
-        **BASE, "models": {"one": {"architecture": {"depth": 4, "embed_dim": 8}},
+        **BASE, "models": {"one": {"architecture": {"depth": 4, **SMALL}},
                            "two": {"timm": "test_vit"}},
         "notebooks": {"01_sum": {"steps": 3, "tops": [5]}, "02_list": None, "04_new": {"seed": 1}}}
     assert list(write("mine")["models"]) == ["one", "two"]  # in the order of the one below
@@ -66,7 +67,7 @@ def test_null_removes_an_entry_wherever_it_is(write):
     above = {"extends": "base", "models": {"two": None, "three": {"timm": "test_vit", "url": None}},
              "not_run": None, "dataset": {"image_size": None}}
     assert write("mine", base=BASE, mine=above) == {
-        "dataset": {"name": "digits"}, "models": {"one": BASE["models"]["one"],
+        "dataset": {"name": "digits", "train_images": 400}, "models": {"one": BASE["models"]["one"],
                                                   "three": {"timm": "test_vit"}},
         "notebooks": BASE["notebooks"]}
     refused(lambda: write("empty", empty={"extends": "base", "dataset": None}),
@@ -74,17 +75,19 @@ def test_null_removes_an_entry_wherever_it_is(write):
 
 
 def test_a_mapping_replaces_what_is_none_and_the_other_way_round(write):
-    base = {**BASE, "notebooks": {"01_sum": {"steps": 3}, "02_list": None}}
-    found = write("mine", base=base, mine={"extends": "base", "dataset": {"name": {"a": 1}},
+    base = {**BASE, "dataset": {"name": "files", "class_map": "classes.txt"},
+            "notebooks": {"01_sum": {"steps": 3}, "02_list": None}}
+    found = write("mine", base=base, mine={"extends": "base", "dataset": {"class_map": {"a": 1}},
                                            "notebooks": {"02_list": {"seed": 2}}})
-    assert found["dataset"] == {"name": {"a": 1}, "image_size": 16}
+    assert found["dataset"] == {"name": "files", "class_map": {"a": 1}}
     assert found["notebooks"]["02_list"] == {"seed": 2}
 
 
 def test_extending_may_go_on(write):
-    found = write("third", base=BASE, second={"extends": "base", "dataset": {"image_size": 8}},
-                  third={"extends": "second", "dataset": {"name": "shapes"}})
-    assert found["dataset"] == {"name": "shapes", "image_size": 8}
+    found = write("third", base=BASE, second={"extends": "base", "dataset": {"train_images": 300}},
+                  third={"extends": "second", "dataset": {"split_seed": 3}})
+    assert found["dataset"] == {"name": "digits", "train_images": 300, "image_size": 16,
+                                "split_seed": 3}
 
 
 @pytest.mark.parametrize(("profiles", "words"), [
@@ -101,14 +104,14 @@ def test_what_cannot_be_extended(write, profiles, words):
 
 
 @pytest.mark.parametrize(("entries", "words"), [
-    ({"dataset": "digits"}, ["dataset of profile 'mine'", "'digits'", "accepted: a mapping"]),
-    ({"models": ["one"]}, ["models of profile 'mine'", "['one']", "accepted: a mapping"]),
-    ({"models": {}}, ["models of profile 'mine'", "at least one"]),
-    ({"models": {"one": "test_vit"}}, ["models of profile 'mine'", "one cannot be 'test_vit'",
+    ({"dataset": "digits"}, ["profile 'mine': dataset", "'digits'", "accepted: a mapping"]),
+    ({"models": ["one"]}, ["profile 'mine': models", "['one']", "accepted: a mapping"]),
+    ({"models": {}}, ["profile 'mine': models", "at least one"]),
+    ({"models": {"one": "test_vit"}}, ["models.one cannot be 'test_vit'",
                                        "accepted: a mapping"]),
-    ({"models": {"one": None}}, ["one cannot be None", "accepted: a mapping"]),
-    ({"notebooks": None}, ["notebooks of profile 'mine'", "None"]),
-    ({"notebooks": {"01_sum": 3}}, ["notebooks of profile 'mine'", "01_sum cannot be 3",
+    ({"models": {"one": None}}, ["models.one cannot be None", "accepted: a mapping"]),
+    ({"notebooks": None}, ["profile 'mine': notebooks", "None"]),
+    ({"notebooks": {"01_sum": 3}}, ["profile 'mine'", "notebooks.01_sum cannot be 3",
                                     "accepted: a mapping"]),
 ], ids=str)
 def test_entries_of_another_kind(write, entries, words):

@@ -15,7 +15,7 @@ LONG_RUNS = ("agreement", "store", "scale")
 def devices(root: Path) -> list[str]:
     """Kinds of device that there are measurements of the search for."""
     return sorted(path.stem for path in (root / "benchmarks").glob("*.json")
-                  if path.stem not in LONG_RUNS)
+                  if path.stem not in LONG_RUNS and path.name[0] not in ".#~" and path.is_file())
 
 
 def read(root: Path, device: str = "cpu") -> dict:

@@ -16,10 +16,11 @@ from functools import cache
 from types import ModuleType
 
 from neuronpath_core.support.environment import environment
-from neuronpath_core.support.files import folder_for_sockets
+from neuronpath_core.support.owners import FOLDER_VARIABLE, own_folder
 from neuronpath_core.support.text import one_line
 
-SESSION = 66  # characters of a socket in Ray's folder, whose names have the time and a process
+# in a folder that Ray makes of the time and the number of this process
+ROOM_FOR_SOCKETS = len("/session_2000-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 200_000_000  # of a cluster started here: only tables pass through it
 MISSING = "engine 'ray' needs Ray; accepted: pip install \"neuronpath-core[ray]\""
@@ -102,7 +103,8 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Mod
         settings: dict = {"address": named or "local", "log_to_driver": False,
                           "logging_level": "ERROR"}
         if named is None:
-            folder = stack.enter_context(folder_for_sockets("neuronpath-", SESSION))
+            folder = stack.enter_context(own_folder(ROOM_FOR_SOCKETS))
+            stack.enter_context(environment({FOLDER_VARIABLE: folder}))
             settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
                          "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
             bound = hasattr(os, "sched_getaffinity")

@@ -11,12 +11,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from neuronpath_core.study.store.parquet import table_bytes
+from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
 from neuronpath_core.study.store.parts import PARTS, unused_name
-from neuronpath_core.support.files import check_writable, plain_errors, write_atomically
+from neuronpath_core.study.store.records import SCHEMA, Manifest, Unreadable, read_record
+from neuronpath_core.study.store.records import Run as RunRecord
+from neuronpath_core.support.files import (
+    check_writable,
+    kind_of_file,
+    plain_errors,
+    write_atomically,
+)
+from neuronpath_core.support.text import one_line
 
-SCHEMA, READABLE = 2, (1, 2)  # the first had no parts, and its neurons were int64
 TABLE, MANIFEST, RUN = "paths.parquet", "manifest.json", "run.json"
+
+
 def manifest_key(manifest: dict) -> str:
     """Short digest of a manifest, for the folder's name."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:12]
@@ -38,9 +47,14 @@ def remove_orphans(folder: Path) -> None:
     """Temporary files of a writer that was killed; the caller is the only writer."""
     for name in (TABLE, MANIFEST, RUN):
         for orphan in folder.glob(f".{Path(name).stem}.*"):
-            orphan.unlink()
+            _remove(orphan)
     for orphan in (folder / PARTS).glob(".part-*"):
-        orphan.unlink()
+        _remove(orphan)
+
+
+def _remove(file: Path) -> None:
+    if not file.is_dir():  # a folder is nobody's temporary file
+        file.unlink(missing_ok=True)
 
 
 def remove_parts(folder: Path) -> None:
@@ -75,33 +89,49 @@ def write_table(folder: Path, table: pd.DataFrame, manifest: dict,
 
 
 def inspect_table(folder: Path, manifest: dict,
-             count: int | None = None) -> tuple[str | None, bytes | None]:
-    """Why what the folder holds cannot be used, and the bytes of its finished table; neither if it
-    is new or can be continued."""
+                  count: int | None = None) -> tuple[str | None, pd.DataFrame | None]:
+    """Why what the folder holds cannot be used, and its finished table; neither if it is new or can
+    be continued."""
+    if strange := _strange(folder):
+        return strange, None
     name = next((name for name in (MANIFEST, RUN) if (folder / name).exists()), None)
     if name is None:
         return "an unfinished write (no manifest)" if (folder / TABLE).exists() or any(
             (folder / PARTS).glob("part-*")) else None, None
     try:
-        record = json.loads((folder / name).read_text(encoding="utf-8"))
-        if record["schema"] not in (READABLE if name == MANIFEST else (SCHEMA,)):
-            return (f"written with schema {record['schema']}, this version reads "
-                    f"{' and '.join(map(str, READABLE))}"), None
-        if record["computed_from"] != manifest:
-            return "computed from another model, data, setting or version of the code", None
-        rows = record["rows" if name == MANIFEST else "count"]
-        if count not in (None, rows):
-            return f"of {rows} images, not of {count}", None
-        if name == RUN:
-            whole = record["part_size"] >= 1 and isinstance(record["sessions"], list)
-            return None if whole else "run.json is damaged", None
-        content = (folder / TABLE).read_bytes() if (folder / TABLE).exists() else b""
-        if record["sha256"] != hashlib.sha256(content).hexdigest():
-            return "the table is damaged (its digest is not the manifest's)", None
-        return None, content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        what = "the manifest" if name == MANIFEST else RUN
-        return f"{what} is damaged ({type(error).__name__})", None
+        record = read_record(folder / name, Manifest if name == MANIFEST else RunRecord)
+    except Unreadable as error:
+        return str(error), None
+    if record["computed_from"] != manifest:
+        return "computed from another model, data, setting or version of the code", None
+    rows = record["rows" if name == MANIFEST else "count"]
+    if count not in (None, rows):
+        return f"of {rows} images, not of {count}", None
+    if name == RUN:
+        return None, None
+    try:
+        return None, _table(folder, record)
+    except (OSError, ValueError) as error:
+        return f"the table is damaged ({TABLE}: {one_line(error, 120)})", None
+
+
+def _table(folder: Path, record: dict) -> pd.DataFrame:
+    content = (folder / TABLE).read_bytes() if (folder / TABLE).exists() else b""
+    if record["sha256"] != hashlib.sha256(content).hexdigest():
+        raise ValueError("its digest is not the manifest's; accepted: the file as it was written")
+    table = table_from_bytes(content)[0]
+    if len(table) != record["rows"]:
+        raise ValueError(f"it has {len(table)} rows, not the manifest's {record['rows']}; "
+                         f"accepted: as many")
+    return table
+
+
+def _strange(folder: Path) -> str | None:
+    """What lies where a file of the table would have to go."""
+    for name in (TABLE, MANIFEST, RUN):
+        if (folder / name).exists() and not (folder / name).is_file():
+            return f"{name} is {kind_of_file(folder / name)} where a file should be"
+    return None
 
 
 def is_finished(folder: Path, manifest: dict, count: int) -> bool:

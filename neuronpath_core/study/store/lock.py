@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from neuronpath_core.support.files import plain_errors
+from neuronpath_core.support.owners import has_ended, mark
 
 # set to anything for processes that were started together and want the same tables
 WAIT_VARIABLE = "NEURONPATH_WAIT"
@@ -34,10 +35,14 @@ def living_writer(owner: Path) -> dict | None:
     try:
         writer = json.loads(owner.read_text(encoding="utf-8"))
         if writer["host"] == socket.gethostname():
+            if "process" in writer and has_ended(writer["process"]):
+                return None
+            if writer["pid"] < 1:
+                return None
             with suppress(PermissionError):  # of a living process of somebody else
                 os.kill(writer["pid"], 0)
         return {name: writer[name] for name in ("host", "pid", "since")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -76,9 +81,10 @@ def only_writer(folder: Path, wait: bool | None = None) -> Iterator[None]:
     try:
         with plain_errors(folder.parent):
             owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(),
-                                         "since": now()}), encoding="utf-8")
+                                         "process": mark(), "since": now()}), encoding="utf-8")
         yield
     finally:
-        with suppress(OSError):
-            owner.unlink()
+        for file in (owner, Path(lock.lock_file)):  # who waits looks whether its file is gone
+            with suppress(OSError):
+                file.unlink()
         lock.release()

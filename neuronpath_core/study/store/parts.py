@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
+from neuronpath_core.study.store.records import MOST_ROWS, check_notes
 from neuronpath_core.support.files import plain_errors, write_atomically
 
 PARTS = "parts"
@@ -56,8 +57,9 @@ def write_part(folder: Path, rows: range, table: pd.DataFrame, key: str, notes: 
     return path
 
 
-def read_part(path: Path, key: str) -> tuple[range, pd.DataFrame, dict]:
-    """Rows, table and notes of a part.
+def read_part(path: Path, key: str,
+              sessions: int | None = None) -> tuple[range, pd.DataFrame, dict]:
+    """Rows, table and notes of a part, one of so many sessions if that is known.
 
     Raises:
         ValueError: it is not, to the last bit, what was written under this name for this key.
@@ -73,11 +75,12 @@ def read_part(path: Path, key: str) -> tuple[range, pd.DataFrame, dict]:
         raise ValueError("computed from another model, data, setting or version of the code")
     if notes.get("rows") != [rows.start, rows.stop] or len(table) != len(rows):
         raise ValueError("it holds other rows than its name says")
+    check_notes(notes, sessions if sessions is not None else MOST_ROWS)
     return rows, table, notes
 
 
-def whole_parts(folder: Path, key: str,
-                ranges: list[range]) -> dict[range, tuple[pd.DataFrame, dict]]:
+def whole_parts(folder: Path, key: str, ranges: list[range],
+                sessions: int) -> dict[range, tuple[pd.DataFrame, dict]]:
     """The parts of these ranges that can be used, each with its notes; others are moved aside and
     reported as one :class:`StoreWarning`.
 
@@ -87,7 +90,7 @@ def whole_parts(folder: Path, key: str,
     wanted, found, faults = set(ranges), {}, {}
     for path in sorted((folder / PARTS).glob("[!.]*")):
         try:
-            rows, table, notes = read_part(path, key)
+            rows, table, notes = read_part(path, key, sessions)
             if rows not in wanted or rows in found:
                 raise ValueError("there twice" if rows in found
                                  else "not one of this table's parts")

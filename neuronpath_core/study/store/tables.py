@@ -23,7 +23,6 @@ import pandas as pd
 
 from neuronpath_core.study.store.folder import (
     RUN,
-    SCHEMA,
     inspect_table,
     manifest_key,
     remove_orphans,
@@ -33,7 +32,7 @@ from neuronpath_core.study.store.folder import (
     write_table,
 )
 from neuronpath_core.study.store.lock import Busy, now, only_writer
-from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
+from neuronpath_core.study.store.parquet import table_bytes
 from neuronpath_core.study.store.parts import (
     PARTS,
     StoreWarning,
@@ -41,6 +40,7 @@ from neuronpath_core.study.store.parts import (
     whole_parts,
     write_part,
 )
+from neuronpath_core.study.store.records import SCHEMA
 from neuronpath_core.support.files import check_writable, plain_errors, sync_folder
 
 PART_SIZE = 40
@@ -98,7 +98,7 @@ def _continue(folder: Path, manifest: dict, count: int, compute: Callable, part_
               facts: dict) -> pd.DataFrame:
     """The table, once what the folder lacks is computed; the caller is the only writer."""
     for place in (folder, folder / PARTS):
-        if place.exists():
+        if place.exists() or place.is_symlink():
             check_writable(place)  # said before the work, not after it
     run = {"schema": SCHEMA, "computed_from": manifest, "part_size": part_size, "count": count,
            "sessions": []}
@@ -108,7 +108,7 @@ def _continue(folder: Path, manifest: dict, count: int, compute: Callable, part_
             run = json.loads((folder / RUN).read_text(encoding="utf-8"))
     ranges = part_ranges(count, run["part_size"])
     for turn in range(ROUNDS + 1):
-        parts = whole_parts(folder, manifest_key(manifest), ranges)
+        parts = whole_parts(folder, manifest_key(manifest), ranges, len(run["sessions"]))
         pending = [rows for rows in ranges if rows not in parts]
         if not pending:
             return _finish(folder, run, [parts[rows] for rows in ranges])
@@ -142,8 +142,8 @@ def keep_part(folder: Path, manifest: dict, count: int, rows: range, table: pd.D
     table_bytes(table)  # refused before anything is touched
     manifest = json.loads(json.dumps(manifest))
     with suppress(Busy), only_writer(folder, wait=False):
-        reason, content = inspect_table(folder, manifest, count)
-        if reason is not None or content is not None:
+        reason, whole = inspect_table(folder, manifest, count)
+        if reason is not None or whole is not None:
             return False
         new = {"schema": SCHEMA, "computed_from": manifest, "part_size": part_size, "count": count,
                "sessions": []}
@@ -205,19 +205,19 @@ def read_or_compute(folder: Path, manifest: dict, count: int,
     manifest = json.loads(json.dumps(manifest))  # as it is read again: tuples become lists
     with plain_errors(folder):
         # a finished table needs neither a lock nor a folder that can be written to
-        _, content = inspect_table(folder, manifest, count)
-    if content is not None:
+        _, table = inspect_table(folder, manifest, count)
+    if table is not None:
         # of a writer that was killed before its last step
         if (folder / RUN).exists() or (folder / PARTS).exists():
             with suppress(OSError, ValueError), only_writer(folder):
                 remove_parts(folder)
-        return table_from_bytes(content)[0]
+        return table
     check_writable(folder.parent)
     with only_writer(folder):
         # another one may just have finished it
-        reason, content = inspect_table(folder, manifest, count)
-        if content is not None:
-            return table_from_bytes(content)[0]
+        reason, table = inspect_table(folder, manifest, count)
+        if table is not None:
+            return table
         if reason is not None:
             with plain_errors(folder):
                 aside = set_aside(folder)
