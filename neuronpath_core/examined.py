@@ -88,3 +88,10 @@ class Examined(Checked, ValueVectors):
     def entering(self, layer: int, streams: list[Tensor]) -> Tensor:
         """What enters a layer of the path, given what enters every block."""
         return streams[layer]
+
+
+def check_target(target: object) -> None:
+    """Raise ``ValueError`` unless this is a :class:`~neuronpath_core.target.TargetModel`."""
+    if not isinstance(target, Examined):
+        raise ValueError(f"a TargetModel is needed, got {type(target).__name__}; accepted: "
+                         "npc.TargetModel(model), npc.SiteModel(model, sites=...)")

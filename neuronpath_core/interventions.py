@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronpath_core.examined import check_target
 from neuronpath_core.hooks import edit_factor, scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
-from neuronpath_core.target import TargetModel, check_target
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neuronpath_core.examined import check_target
 from neuronpath_core.forward import CleanPass
 from neuronpath_core.found_paths import wide
 from neuronpath_core.gradients import activation_gradients
@@ -15,7 +16,7 @@ from neuronpath_core.quadrature import Quadrature, integrated, node_parts, place
 from neuronpath_core.ranking import select_neurons
 from neuronpath_core.search import path_scores
 from neuronpath_core.support.memory import images_at_once, in_chunks
-from neuronpath_core.target import TargetModel, check_target
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

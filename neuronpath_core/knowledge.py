@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from neuronpath_core.examined import check_target
 from neuronpath_core.forward import CleanPass, stream_gradient
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
-from neuronpath_core.target import TargetModel, check_target
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import search
+from neuronpath_core.examined import check_target
 from neuronpath_core.fast import engine as fast_engine
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, doubtful, drafted_model
 from neuronpath_core.found_paths import FoundPaths, wide
@@ -20,7 +21,7 @@ from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
 from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.support.text import is_one_of, shown
-from neuronpath_core.target import TargetModel, check_target
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64

@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 Scope = Literal["auto", "cls", "patch"]
 
 
-def check_target(target: object) -> None:
-    """Raise ``ValueError`` unless this is a :class:`TargetModel`."""
-    if not isinstance(target, TargetModel):
-        raise ValueError(f"a TargetModel is needed, got {type(target).__name__}; accepted: "
-                         "npc.TargetModel(model), npc.SiteModel(model, sites=...)")
-
-
 class TargetModel(Examined):
     """A vision Transformer of a known family, seen as layers of FFN neurons.
 

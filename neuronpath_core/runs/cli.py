@@ -42,8 +42,7 @@ def cli() -> None:
 
 def _root() -> Path:
     """The study's folder; what lies about in it is told once."""
-    root = project_root()
-    _tell(strays(root))
+    _tell(strays(root := project_root()))
     return root
 
 
@@ -89,8 +88,7 @@ def _places(command):
 @click.argument("notebooks", nargs=-1)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
 @click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True,
-              metavar="NAME VALUE",
-              callback=lambda _context, _option, pairs: parameter_values(pairs),
+              metavar="NAME VALUE", callback=lambda _context, _option, pairs: parameter_values(pairs),
               help="Override a notebook parameter; repeatable.")
 @click.option("--results", type=click.Path(path_type=Path),
               help="Where results go.  [default: results/<profile>]")

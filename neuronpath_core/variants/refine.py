@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neuronpath_core.examined import check_target
 from neuronpath_core.forward import CleanPass
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.jas import joint_attribution_score, path_held
@@ -17,7 +18,7 @@ from neuronpath_core.quadrature import Quadrature, integrated, node_parts, place
 from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import images_at_once, in_chunks, memory_limit
 from neuronpath_core.support.text import shown
-from neuronpath_core.target import TargetModel, check_target
+from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
