@@ -88,7 +88,7 @@ def _places(command):
 @click.argument("notebooks", nargs=-1)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
 @click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True,
-              metavar="NAME VALUE", callback=lambda _context, _option, pairs: parameter_values(pairs),
+              metavar="NAME VALUE", callback=lambda _c, _o, pairs: parameter_values(pairs),
               help="Override a notebook parameter; repeatable.")
 @click.option("--results", type=click.Path(path_type=Path),
               help="Where results go.  [default: results/<profile>]")
