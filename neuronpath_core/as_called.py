@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from neuronpath_core.hooks import listening, unedited
 from neuronpath_core.model_state import is_hooked, replaced_methods
 from neuronpath_core.support.memory import is_out_of_memory
+from neuronpath_core.support.text import one_line
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -30,6 +31,10 @@ IMAGES = 3  # of a batch: the first, the last and one between
 ROUNDING = 64
 # what a network raises that is given something else than it was made for
 FOREIGN = (RuntimeError, TypeError, AttributeError, IndexError, KeyError)
+
+
+class NotCalled(ValueError):
+    """The model cannot be called on some of a batch's images."""
 
 
 @dataclass
@@ -86,10 +91,10 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
         except FOREIGN as error:
             if is_out_of_memory(error):
                 raise
-            words = " ".join(str(error).split())[:200]
-            raise ValueError(f"the model cannot be called on these images: "
-                             f"{type(error).__name__}: {words}; accepted: a model for which "
-                             "model(images) gives logits") from error
+            raise NotCalled(f"the model cannot be called on some of these images: "
+                            f"{type(error).__name__}: {one_line(error, 200)}; accepted: a model "
+                            "for which model(images) gives logits, whatever the number of images"
+                            ) from error
     _check_sites(target, call)
     return call
 

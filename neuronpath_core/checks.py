@@ -3,11 +3,13 @@ that says what is accepted."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from neuronpath_core.as_called import NotCalled
 from neuronpath_core.model_state import ModelState
 from neuronpath_core.support.text import shown
 
@@ -34,7 +36,7 @@ class Checked:
         if self.is_draft:  # nobody else can change it
             return
         self.check_mode()
-        if torch.is_autocast_enabled(self.device.type):
+        if self.device.type != "meta" and torch.is_autocast_enabled(self.device.type):
             raise ValueError("inside torch.autocast attributions would be in another precision "
                              "than the model's; accepted: outside, or torch.autocast("
                              f"{shown(self.device.type)}, enabled=False)")
@@ -95,7 +97,7 @@ class Checked:
         """Raise ``ValueError`` unless images are of the shape, type and range that this model
         accepts, and the model is the one that :meth:`check_weights` accepts.
 
-        The model is held against itself on them if it has changed.
+        If it has changed it is held against itself on some of them, if it can be called on them.
         """
         self.check_weights()
         channels = self.family.first_weight(self.model).shape[1]
@@ -119,7 +121,8 @@ class Checked:
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
         self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
-        self.examine(images)
+        with suppress(NotCalled):  # a hook may be for exactly this batch
+            self.examine(images)
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution
@@ -129,6 +132,7 @@ class Checked:
                              "that nothing explains it; accepted: at least two classes (a sigmoid "
                              "is a softmax with a second logit of 0)")
         self.check_images(images)
+        self.examine(images)
         if not isinstance(labels,
                           Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):
             found = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(

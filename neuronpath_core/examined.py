@@ -65,7 +65,7 @@ class Examined(Checked, ValueVectors):
         if self._verdict is not None and index in self._verdict.not_plain:
             return None
         block, known = self.model.blocks[index], self._forms.get(index)
-        if known is not None and known.is_current():
+        if known is not None and known.is_of(block):
             return None if is_touched(known.parts) else known
         # no valid form: look again on every call, as a hook may go or a part may be replaced
         self._forms.pop(index, None)

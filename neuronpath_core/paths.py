@@ -160,21 +160,16 @@ def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[Sear
 
 
 def _say_what_is_flat(flat: Bool[Tensor, "batch choice"]) -> None:
-    """Say of how many images a choice was between equal scores.
-
-    Raises:
-        ValueError: all choices of all images were.
-    """
-    words = "every neuron scores the same, so that the choice means nothing: the label's " \
-            "probability does not move with it"
-    if flat.all():
-        raise ValueError(f"in every layer and for every image {words}; accepted: a trained model "
-                         "(timm begins with a head of zeros), labels whose probability is not "
-                         "exactly 0 or 1, double precision")
-    if flat.any():
-        nothing, some = int(flat.all(1).sum()), int(flat.any(1).sum())
-        warnings.warn(f"of {some} of {len(flat)} images there is a layer (of {nothing} no layer is "
-                      f"otherwise) in which {words}", RuntimeWarning, stacklevel=4)
+    """Warn of how many images a choice was between equal scores."""
+    if not flat.any():
+        return
+    nothing, some = int(flat.all(1).sum()), int(flat.any(1).sum())
+    every = f", {nothing} in all layers" if nothing else ""
+    hint = ("; they need a trained model (timm begins with a head of zeros), a label whose "
+            "probability is not exactly 0 or 1, or double precision") if nothing else ""
+    warnings.warn(f"{some} of {len(flat)} images have a layer{every} in which every neuron scores "
+                  f"the same, so that its choice means nothing: the label's probability does not "
+                  f"move with it{hint}", RuntimeWarning, stacklevel=4)
 
 
 def _searched(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,

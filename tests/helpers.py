@@ -222,16 +222,18 @@ def overlook_checks(monkeypatch, watcher) -> None:
     """Count in ``watcher.looking`` while a model is held against itself, which is none of the
     passes that a test counts, and have blocks whose class is watched written out."""
     watcher.looking = 0
-    examine = TargetModel.examine
 
-    def look(self, images):
-        watcher.looking += 1
-        try:
-            examine(self, images)
-        finally:
-            watcher.looking -= 1
+    def overlooked(check):
+        def look(self, given):
+            watcher.looking += 1
+            try:
+                return check(self, given)
+            finally:
+                watcher.looking -= 1
+        return look
 
-    monkeypatch.setattr(TargetModel, "examine", look)
+    for name in ("examine", "repeated_by"):
+        monkeypatch.setattr(TargetModel, name, overlooked(getattr(TargetModel, name)))
     monkeypatch.setitem(FORWARDS, Block, Block.forward)
 
 

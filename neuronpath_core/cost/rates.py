@@ -39,9 +39,11 @@ def stand_in(spec: Mapping, device: str = "cpu", dtype: str = "float64") -> tupl
     except ValueError:
         model = build.build_model(spec)
     count = sum(value.numel() for value in model.state_dict().values())
-    model.blocks = _alike(model.blocks)
+    if blocks := len(getattr(model, "blocks", ())):
+        model.blocks = _alike(model.blocks)
     model = model.to_empty(device=place).to(kind)
-    model.blocks = _alike(model.blocks)  # which were given weights of their own
+    if blocks:
+        model.blocks = _alike(model.blocks)  # which were given weights of their own
     generator = torch.Generator(place).manual_seed(0)
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):

@@ -44,10 +44,9 @@ class PlainBlock:
         self.heads = attention_heads(block.attn)
         self.n_heads, self.width, self.scale = self.heads
 
-    def is_current(self) -> bool:
-        """Whether the block still has the parts and heads that this was made of."""
-        return self.parts == list(self.block.modules()) and self.heads == attention_heads(
-            self.block.attn)
+    def is_of(self, block: nn.Module) -> bool:
+        """Whether this was made of this block, with the parts and heads that it has now."""
+        return self.parts == list(block.modules()) and self.heads == attention_heads(block.attn)
 
     # --- the parts ---
 

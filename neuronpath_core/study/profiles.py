@@ -72,7 +72,7 @@ def load_profile(name: str, root: Path) -> dict:
     for _, above in reversed(chain[:-1]):
         profile = _merged(profile, above)
     found = check_profile(profile)
-    for model in profile["models"]:
+    for model in profile["models"] if found is None else ():
         path_component(model, f"a model of profile {name!r}")
     if found is None and (profile.get("replicas") or profile.get("checkpoints")):
         try:

@@ -66,7 +66,7 @@ def test_a_way_that_no_model_allows_is_an_error_and_not_left_out(study, images, 
         agreement.path_agreement(study, ["small"], images, {"wrong": wrong}, REFERENCE)
 
 
-def count_blocks(target, monkeypatch, hooked):
+def count_blocks(target, image, monkeypatch, hooked):
     """``(copies, whether every token is computed)`` of each block that is run: of suffixes, with a
     tangent, clean."""
     suffix, tangent, clean = [], [], []
@@ -79,7 +79,12 @@ def count_blocks(target, monkeypatch, hooked):
 
         for block in target.model.blocks:
             block.register_forward_pre_hook(count)
+        target.check_images(image)  # held against itself: none of the passes
+        for seen in (suffix, tangent, clean):
+            seen.clear()
         return suffix, tangent, clean
+
+    target.check_images(image)
 
     def watch(name, seen, place):
         function = getattr(PlainBlock, name)
@@ -112,7 +117,7 @@ def test_the_fast_search_runs_the_blocks_that_its_count_says(depth, hooked, monk
     once, not m times."""
     sizes, width = {"L": depth, "n": 64, "m": 3, "T": 5}, growth.COST_WIDTH
     target, image, label = growth.cost_model(sizes, width, torch.float64, "cpu")
-    suffix, tangent, clean = count_blocks(target, monkeypatch, hooked)
+    suffix, tangent, clean = count_blocks(target, image, monkeypatch, hooked)
     npc.find_paths(target, image, label, context="full", quadrature="left", steps=sizes["m"])
     # written out, the last block is computed for the class token alone
     whole, last = (sizes["m"], True), (sizes["m"], hooked)

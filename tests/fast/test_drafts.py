@@ -68,7 +68,7 @@ def with_twins(study, **changes) -> Study:
     """The study with a model in which half the neurons are twins of the others."""
     target = study.target("one")
     twins = copy.copy(target)
-    twins.model, twins._plain, half = copy.deepcopy(target.model), {}, target.n_neurons // 2
+    twins.model, twins._forms, half = copy.deepcopy(target.model), {}, target.n_neurons // 2
     with torch.no_grad():
         for block in twins.model.blocks:
             block.mlp.fc1.weight[half:] = block.mlp.fc1.weight[:half]

@@ -103,7 +103,7 @@ def test_a_profile_in_another_encoding_is_named(root, monkeypatch, capsys, text)
         cli.main()
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and said.count("\n") == 1
-    assert "mine.yml is not UTF-8" in said and "accepted" in said
+    assert "mine.yml: it is not UTF-8" in said and "accepted" in said
 
 
 def test_a_profile_that_begins_with_a_mark(root):
