@@ -75,7 +75,7 @@ def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
             if verdict.differs is None and target.plain(layer) is None:
                 with torch.no_grad():
                     stream = target.entering(layer, [each[0] for each in verdict.call.entered])
-                verdict.differs = _slopes(target, layer, stream[:1], verdict)
+                verdict.differs = _slopes(target, layer, stream, verdict)
 
 
 def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],
