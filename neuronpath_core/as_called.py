@@ -64,14 +64,15 @@ class Verdict:
             they are the model.
         not_plain: blocks that the written-out form does not compute.
         not_alone: the logits depend on more than the class token's last stream.
-        vectors: value vectors by layer, where they are not those of the weights.
+        vectors: by layer whose block is not written out, its value vectors; ``None`` for those of
+            the weights.
         call: the model's own answer, which a draft of it must repeat.
     """
 
     differs: str | None = None
     not_plain: set[int] = field(default_factory=set)
     not_alone: bool = False
-    vectors: dict[int, Tensor] = field(default_factory=dict)
+    vectors: dict[int, Tensor | None] = field(default_factory=dict)
     call: Call | None = None
 
 

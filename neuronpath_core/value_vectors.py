@@ -33,10 +33,14 @@ class ValueVectors:
         Raises:
             ValueError: what the block writes is not affine in its neurons.
         """
-        if self.plain(block) is not None or self._verdict is not None:
-            own = {} if self._verdict is None else self._verdict.vectors
-            return own[block].to(self.dtype) if block in own else self.declared_vectors(block)
-        # no batch was seen yet: derivatives at two places
+        with unedited():  # edits of the library's change no vector
+            plain = self.plain(block) is not None
+        known = {} if self._verdict is None else self._verdict.vectors
+        if plain or known.get(block, 0) is None:
+            return self.declared_vectors(block)
+        if block in known:
+            return known[block].to(self.dtype)
+        # not looked at on a batch: derivatives at two places
         first, second = (self.measured_vectors(block, size) for size in (0.0, 1.0))
         if not agree(first, second, second):
             raise ValueError(f"what {self.layers[block].name} writes is not affine in its neurons; "
@@ -79,7 +83,7 @@ def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
 
 
 def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],
-              verdict: Verdict) -> str | None:
+            verdict: Verdict) -> str | None:
     """Make sure of a layer's value vectors: what its block does must be affine in its neurons.
 
     A derivative along a random direction, and the whole way from no activation to the clean one,
@@ -101,8 +105,8 @@ def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token 
         candidate = attempt(lambda vectors=vectors: vectors(layer))
         if candidate is not None and _write(target, candidate, clean, moved, clean_out) and (
                 tangent is None or _write(target, candidate, direction, tangent, tangent)):
-            if vectors == target.measured_vectors:
-                verdict.vectors[layer] = candidate
+            measured = vectors == target.measured_vectors
+            verdict.vectors[layer] = candidate if measured else None
             return None
     name = target.layers[layer].name
     return f"what {name} writes is not affine in its neurons{hooked_parts(target.model)}"
@@ -118,7 +122,7 @@ def _tangent(target: TargetModel, layer: int, stream: Tensor, clean: Tensor,
 
 
 def _write(target: TargetModel, vectors: Tensor, neurons: Tensor, written: Tensor,
-            size: Tensor) -> bool:
+           size: Tensor) -> bool:
     """Whether neurons write by these vectors at the scope, and nothing elsewhere."""
     expected = torch.zeros_like(written)
     expected[:, target.tokens] = neurons @ vectors.to(neurons.dtype)

@@ -485,6 +485,20 @@ def test_an_adapter_that_begins_with_nothing_and_is_trained():
         assert float(found.score[row]) == pytest.approx(score, rel=1e-9)
 
 
+def test_value_vectors_of_a_model_that_was_changed_after_a_search():
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    before = target.value_vectors(1)
+    with npc.edit(target, torch.tensor([[1, 2, 3]])):
+        assert torch.equal(target.value_vectors(1), before)
+    lora("mlp.fc2")(model)
+    out = model.blocks[1].mlp.fc2
+    with torch.no_grad():
+        expected = out(torch.eye(16).double()) - out(torch.zeros(1, 16).double())
+    torch.testing.assert_close(target.value_vectors(1), expected)
+
+
 def test_a_class_that_somebody_patches(monkeypatch):
     model, images, labels = changed(lambda _: None)
     target = npc.TargetModel(model)
