@@ -4,6 +4,7 @@ are known."""
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -70,9 +71,12 @@ def method_paths(planted: Planted, method: str,
     if method not in RECOVERY_METHODS:
         raise ValueError(f"unknown method {method!r}; accepted: {', '.join(RECOVERY_METHODS)}")
     batch = planted.target, planted.images, planted.labels
-    if method not in SEARCHES:
-        return find_paths(*batch, method=method, seed=seed).neurons
-    neurons = find_paths(*batch, **SEARCHES[method]).neurons
+    with warnings.catch_warnings():
+        # how often a method finds nothing to choose by is in what it recovers
+        warnings.filterwarnings("ignore", ".*every neuron scores the same", RuntimeWarning)
+        if method not in SEARCHES:
+            return find_paths(*batch, method=method, seed=seed).neurons
+        neurons = find_paths(*batch, **SEARCHES[method]).neurons
     return refine_paths(*batch, neurons,
                         sweeps=2)[0] if method == "neuron_path refined" else neurons
 
