@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.hooks import listening, unedited
+from neuronpath_core.hooks import listening
 from neuronpath_core.model_state import is_hooked, replaced_methods
 from neuronpath_core.support.memory import is_out_of_memory
 from neuronpath_core.support.text import one_line
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from neuronpath_core.target import TargetModel
 
-IMAGES = 3  # of a batch: the first, the last and one between
 # another draw of rounding errors may move a part's output by so many units of its own size
 ROUNDING = 64
-# what a network raises that is given something else than it was made for
-FOREIGN = (RuntimeError, TypeError, AttributeError, IndexError, KeyError)
+# a relative difference that is none, if the precision can tell it
+LEAST = 1e-3
 
 
 class NotCalled(ValueError):
@@ -55,6 +54,19 @@ class Call:
     logits: Float[Tensor, "image class"] | None = None
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Value vectors of a block that is not written out.
+
+    Attributes:
+        made_of: the block's weights, with their versions, at the time.
+        values: ``(neuron, embed)``; ``None`` for those of the weights.
+    """
+
+    made_of: tuple[tuple[int, int], ...]
+    values: Float[Tensor, "neuron embed"] | None
+
+
 @dataclass
 class Verdict:
     """What was found when a model was held against itself.
@@ -64,33 +76,37 @@ class Verdict:
             they are the model.
         not_plain: blocks that the written-out form does not compute.
         not_alone: the logits depend on more than the class token's last stream.
-        vectors: by layer whose block is not written out, its value vectors; ``None`` for those of
-            the weights.
+        vectors: by layer whose block is not written out, its value vectors.
         call: the model's own answer, which a draft of it must repeat.
     """
 
     differs: str | None = None
     not_plain: set[int] = field(default_factory=set)
     not_alone: bool = False
-    vectors: dict[int, Tensor | None] = field(default_factory=dict)
+    vectors: dict[int, Vectors] = field(default_factory=dict)
     call: Call | None = None
+
+    def after(self, other: Verdict) -> None:
+        """Add what was found of other images."""
+        self.differs = other.differs or self.differs
+        self.not_plain |= other.not_plain
+        self.not_alone |= other.not_alone
 
 
 def called(target: TargetModel, images: Float[Tensor, "batch channel height width"]) -> Call:
-    """Call the model on some images of a batch, and keep what enters and leaves its blocks.
+    """Call the model on images, and keep what enters and leaves its blocks.
 
     Raises:
         ValueError: the model cannot be called on them, or gives something else than logits.
     """
-    rows = sorted({0, len(images) // 2, len(images) - 1})[:IMAGES]
     blocks, layers = range(len(target.model.blocks)), range(target.n_blocks)
-    call = Call(images[rows].detach(), [[] for _ in blocks], [[] for _ in blocks],
+    call = Call(images, [[] for _ in blocks], [[] for _ in blocks],
                 [[] for _ in layers])
     with torch.no_grad(), listening(target, call.entered, call.left, call.tokens):
         try:
             call.logits = target(call.images)
-        except FOREIGN as error:
-            if is_out_of_memory(error):
+        except Exception as error:  # of what somebody's network raises nothing is known
+            if is_out_of_memory(error) or isinstance(error, ValueError):
                 raise
             raise NotCalled(f"the model cannot be called on some of these images: "
                             f"{type(error).__name__}: {one_line(error, 200)}; accepted: a model "
@@ -123,13 +139,12 @@ def compare(target: TargetModel, images: Float[Tensor, "batch channel height wid
 
     Args:
         target: the model, of which nothing is remembered.
-        images: the batch at hand; three of its images are looked at.
+        images: of the batch at hand.
     """
-    with unedited():
-        call = called(target, images)
-        verdict = Verdict(call=call)
-        with torch.no_grad():
-            verdict.differs = next(_differences(target, call, verdict), None)
+    call = called(target, images)
+    verdict = Verdict(call=call)
+    with torch.no_grad():
+        verdict.differs = next(_differences(target, call, verdict), None)
     return verdict
 
 
@@ -172,7 +187,7 @@ def attempt(run: Callable[[], Tensor]) -> Tensor | None:
     """What a part gives, or ``None`` if it cannot be run so."""
     try:
         return run()
-    except FOREIGN as error:
+    except Exception as error:  # of what somebody's network raises nothing is known
         if is_out_of_memory(error):
             raise
         return None
@@ -181,9 +196,10 @@ def attempt(run: Callable[[], Tensor]) -> Tensor | None:
 def agree(found: Tensor | None, wanted: Tensor, written: Tensor) -> bool:
     r"""Whether two outputs are one up to rounding.
 
-    :math:`|a - b| \le 64\,\epsilon\,|b| + \sqrt\epsilon\,\mathrm{rms}(w)` for every number, where w
-    is what the part adds. Its size counts, not the stream's, so that a few large numbers in the
-    stream do not hide a part that does something else.
+    :math:`|a - b| \le r\,|b| + \sqrt\epsilon\,\mathrm{rms}(w)` for every number, where w is what
+    the part adds, and r is :math:`64\,\epsilon`, at most 0.001 or twice the precision. The size of
+    w counts, not the stream's, so that a few large numbers in the stream do not hide a part that
+    does something else.
 
     Args:
         found: of the part, perhaps with more rows.
@@ -194,7 +210,8 @@ def agree(found: Tensor | None, wanted: Tensor, written: Tensor) -> bool:
         return False
     found, wanted = found[:len(wanted)].double(), wanted.double()
     unit = rounding_unit(written)
-    allowed = ROUNDING * unit * wanted.abs() + unit ** 0.5 * written.double().square().mean().sqrt()
+    share = min(ROUNDING * unit, max(LEAST, 2 * unit))
+    allowed = share * wanted.abs() + unit ** 0.5 * written.double().square().mean().sqrt()
     return found.shape == wanted.shape and bool(((found - wanted).abs() <= allowed).all())
 
 

@@ -40,8 +40,12 @@ class Checked:
             raise ValueError("inside torch.autocast attributions would be in another precision "
                              "than the model's; accepted: outside, or torch.autocast("
                              f"{shown(self.device.type)}, enabled=False)")
+        if scripted := [name for name, part in self.model.named_modules()
+                        if isinstance(part, torch.jit.ScriptModule)]:
+            raise ValueError(f"{scripted[0]} is a module of torch.jit, of which no part can be "
+                             "looked at; accepted: the module that it was made from")
         state = ModelState.of(self.model)
-        if state.same(self._state):
+        if state.same(self._state) and not state.foreign:
             return
         self._check_made_of(state)
         self._state, self._verdict = state, None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.as_called import compare
+from neuronpath_core.as_called import attempt, compare
 from neuronpath_core.checks import Checked
+from neuronpath_core.hooks import unedited
 from neuronpath_core.layers import BlockForm
 from neuronpath_core.model_state import is_touched
 from neuronpath_core.value_vectors import ValueVectors, compare_slopes
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 WRITTEN_OUT = "neuronpath_core.fast.blocks"
 # by how much of their size a copy's logits in single precision may differ
 DRAFT_TOLERANCE = 1e-3
+IMAGES = 3  # of a batch: the first, the last and one between
+PIECE = 32  # images at a time, where all are looked at
 _EXAMINING = threading.RLock()
 
 
@@ -38,10 +41,19 @@ class Examined(Checked, ValueVectors):
         it last changed; see :mod:`neuronpath_core.as_called`."""
         with _EXAMINING:
             if self._verdict is None:
-                self._forms.clear()
-                self._verdict = compare(self, images)
-                # of blocks that turned out not to be plain
-                compare_slopes(self, self._verdict)
+                every = self._state is None or self._state.foreign
+                # gradients are looked at, which inference mode rules out
+                with torch.inference_mode(False), unedited():
+                    for piece in looked_at(images, every):
+                        self._look(piece)
+
+    def _look(self, images: Tensor) -> None:
+        self._forms.clear()
+        before, self._verdict = self._verdict, compare(self, images)
+        if before is not None:
+            self._verdict.after(before)
+        # of blocks that turned out not to be plain
+        compare_slopes(self, self._verdict)
 
     @torch.no_grad()
     def repeated_by(self, draft: TargetModel) -> bool:
@@ -50,7 +62,9 @@ class Examined(Checked, ValueVectors):
         if self._verdict is None:
             return True
         call = self._verdict.call
-        logits = draft.model(call.images.to(draft.dtype)).to(call.logits.dtype)
+        logits = attempt(lambda: draft.model(call.images.to(draft.dtype)).to(call.logits.dtype))
+        if logits is None or logits.shape != call.logits.shape:
+            return False
         size = call.logits.square().mean().sqrt()
         return bool(((logits - call.logits).abs() <= DRAFT_TOLERANCE * size).all())
 
@@ -88,6 +102,15 @@ class Examined(Checked, ValueVectors):
     def entering(self, layer: int, streams: list[Tensor]) -> Tensor:
         """What enters a layer of the path, given what enters every block."""
         return streams[layer]
+
+
+def looked_at(images: Float[Tensor, "batch channel height width"],
+              every: bool) -> list[Float[Tensor, "image channel height width"]]:
+    """The images of a batch on which a model is held against itself, in pieces: three, or every
+    one where the model has parts of somebody's own, which may do anything with any image."""
+    if every:
+        return list(images.detach().split(PIECE))
+    return [images[sorted({0, len(images) // 2, len(images) - 1})[:IMAGES]].detach()]
 
 
 def check_target(target: object) -> None:

@@ -3,26 +3,22 @@ hooks."""
 
 from __future__ import annotations
 
-import math
-import numbers
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.model_state import is_compiled
-from neuronpath_core.support.text import shown
+from neuronpath_core.factors import check_factors, edit_factor
+from neuronpath_core.model_state import HOOKS, is_compiled
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
     from neuronpath_core.target import TargetModel
 
-LARGEST_FACTOR = 1e6
-OPERATIONS = {"remove": 0.0, "enhance": 2.0}
 
 
 # how often this thread has set edits aside
@@ -43,7 +39,8 @@ def hooked(target: TargetModel,
         if is_compiled(target.model):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for block, function in functions.items():
-            handle = target.site(block).register_forward_pre_hook(_Hook(function))
+            handle = target.site(block).register_forward_pre_hook(_Entering(function),
+                                                                  with_kwargs=True)
             stack.callback(handle.remove)
         yield
 
@@ -63,9 +60,9 @@ def _depth() -> int:
 
 
 class _Hook:
-    """A function of what enters a module, as a hook that acts in the thread that made it."""
+    """A function of a module's call, as a hook that acts in the thread that made it."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor | None]):
+    def __init__(self, function: Callable):
         self.function, self.thread, self.depth = function, threading.get_ident(), _depth()
 
     def acts_here(self) -> bool:
@@ -73,11 +70,36 @@ class _Hook:
         if here == self.thread:
             return self.depth >= _depth()
         # autograd runs checkpointed blocks again in threads of its own
-        return here not in (each.ident for each in threading.enumerate())
+        return torch._C._current_graph_task_id() != -1 and not any(
+            each.ident == here and not isinstance(each, threading._DummyThread)
+            for each in threading.enumerate())
 
-    def __call__(self, _module: nn.Module, inputs: tuple) -> tuple | None:
-        replaced = self.function(inputs[0]) if self.acts_here() else None
-        return None if replaced is None else (replaced,)
+    def __call__(self, *given: Any) -> Any:
+        return self.function(*given) if self.acts_here() else None
+
+
+class _Entering(_Hook):
+    """The same for a function of the first of what enters a module, which may replace it."""
+
+    def __call__(self, _module: nn.Module, inputs: tuple, named: dict) -> tuple | None:
+        if not self.acts_here():
+            return None
+        if inputs:
+            replaced = self.function(inputs[0])
+            return None if replaced is None else ((replaced, *inputs[1:]), named)
+        name = next(iter(named))
+        replaced = self.function(named[name])
+        return None if replaced is None else ((), {**named, name: replaced})
+
+
+def without_edits(model: nn.Module) -> nn.Module:
+    """The model, a copy of another, without the edits and readings that were copied along."""
+    for part in model.modules():
+        for name in HOOKS:
+            hooks = getattr(part, name)
+            for key in [key for key, hook in hooks.items() if hasattr(hook, "acts_here")]:
+                del hooks[key]
+    return model
 
 
 @contextmanager
@@ -115,9 +137,9 @@ def listening(target: TargetModel, entered: list[list[Tensor]], left: list[list[
             ExitStack() as stack:
         for block, streams, outs in zip(target.model.blocks, entered, left, strict=True):
             # before and after all that others hooked to the block
-            handles = (block.register_forward_pre_hook(enter(streams), prepend=True,
+            handles = (block.register_forward_pre_hook(_Hook(enter(streams)), prepend=True,
                                                        with_kwargs=True),
-                       block.register_forward_hook(leave(outs)))
+                       block.register_forward_hook(_Hook(leave(outs))))
             for handle in handles:
                 stack.callback(handle.remove)
         yield
@@ -169,16 +191,10 @@ def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"],
     Raises:
         ValueError: factors of another shape, or (on the forward) for another number of images.
     """
-    if not isinstance(factors, Tensor) or not factors.dtype.is_floating_point:
-        found = factors.dtype if isinstance(factors, Tensor) else type(factors).__name__
-        raise ValueError(f"factors must be a tensor of floating-point numbers, got {found}")
+    check_factors(factors)
     if factors.ndim != 3 or factors.shape[1:] != (target.n_blocks, target.n_neurons):
         raise ValueError(f"factors must have shape (batch, {target.n_blocks}, "
                          f"{target.n_neurons}), got {tuple(factors.shape)}")
-    if factors.layout != torch.strided or factors.is_meta or not (
-            factors.abs() <= LARGEST_FACTOR).all():
-        raise ValueError(f"factors must be dense finite numbers within ±{LARGEST_FACTOR:g}; a "
-                         "larger one would overflow")
     every = factors.to(device=target.device, dtype=target.dtype)
 
     def scale(block):
@@ -196,23 +212,6 @@ def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"],
 
     with hooked(target, {block: scale(block) for block in range(target.n_blocks)}):
         yield
-
-
-def edit_factor(operation: str | float) -> float:
-    """The factor of an operation: ``"remove"`` 0, ``"enhance"`` 2, or the finite number given."""
-    if isinstance(operation, str):
-        if operation not in OPERATIONS:
-            raise ValueError(f"unknown operation {shown(operation)}; accepted: "
-                             f"{', '.join(OPERATIONS)}, or a finite factor")
-        return OPERATIONS[operation]
-    if isinstance(operation, bool) or not isinstance(operation, numbers.Real) or not math.isfinite(
-            operation):
-        raise ValueError(f"unknown operation {shown(operation)}; accepted: "
-                         f"{', '.join(OPERATIONS)}, or "
-                         f"a finite factor")
-    if abs(operation) > LARGEST_FACTOR:
-        raise ValueError(f"a factor must lie within ±{LARGEST_FACTOR:g}, got {shown(operation)}")
-    return float(operation)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.examined import check_target
-from neuronpath_core.hooks import edit_factor, scaled
+from neuronpath_core.factors import edit_factor
+from neuronpath_core.hooks import scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
+KNOWN = ("torch", "timm", "neuronpath_core")  # whose classes are as they were published
 SIMPLE = (bool, int, float, str, type(None))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks",
@@ -39,12 +40,15 @@ class ModelState:
 
     Attributes:
         parts: what is compared.
+        foreign: a module is hooked, has methods of its own, or is of a class that is neither
+            PyTorch's, timm's nor the library's: it may do what no look at it tells.
         alive: weak references to modules and tensors. An object that is gone may have left its
             address to another one, so that states with a dead reference equal nothing.
         kept: other objects that ``parts`` knows by address; holding them keeps the address theirs.
     """
 
     parts: tuple
+    foreign: bool
     alive: tuple = field(compare=False, repr=False)
     kept: tuple = field(compare=False, repr=False)
 
@@ -66,7 +70,7 @@ class ModelState:
                 parts.append((name, None if tensor is None else _weight(tensor)))
         for kind in classes:
             parts.append((kind, tuple(_functions(kind, kept))))
-        return cls(tuple(parts), tuple(alive), tuple(kept))
+        return cls(tuple(parts), _is_foreign(model), tuple(alive), tuple(kept))
 
     @property
     def finite(self) -> bool:
@@ -80,6 +84,16 @@ class ModelState:
                 and all(each() is not None for each in other.alive))
 
 
+def _is_foreign(model: nn.Module) -> bool:
+    """Edits and readings of the library's do not count."""
+    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
+        return True
+    return any(type(part).__module__.split(".")[0] not in KNOWN or replaced_methods(part)
+               or any(not hasattr(hook, "acts_here") for name in HOOKS
+                      for hook in list(part.__dict__[name].values()))
+               for part in model.modules())
+
+
 def _attributes(own: dict[str, Any], kept: list) -> Iterator[tuple]:
     for name, value in own.items():
         if name in ELSEWHERE:
@@ -89,8 +103,7 @@ def _attributes(own: dict[str, Any], kept: list) -> Iterator[tuple]:
         elif type(value) in SIMPLE:
             yield name, value
         else:
-            if not isinstance(value, (Tensor, nn.Module)):
-                kept.append(value)
+            kept.append(value)
             yield name, id(value)
 
 
@@ -110,7 +123,7 @@ def _functions(kind: type, kept: list) -> Iterator[tuple]:
     """Functions of a class and of those it inherits from, which somebody may replace."""
     for base in kind.__mro__[:-1]:
         for name, value in list(vars(base).items()):
-            if callable(value) and not name.startswith("__"):
+            if callable(value) and (not name.startswith("__") or name == "__call__"):
                 kept.append(value)
                 yield name, id(value)
 

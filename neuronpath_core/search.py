@@ -111,6 +111,10 @@ def _parts(target, image, label, clean, path, rule) -> tuple[Tensor, Tensor, Ten
     with activation_gradients(target), clamped(target, held):
         logits = target(image.expand(len(nodes), -1, -1, -1))
         chance = logits.double().softmax(-1)[:, label].to(logits.dtype)
+        if not chance.requires_grad:
+            raise ValueError("no gradient comes from the label's probability to the neurons; "
+                             "accepted: a forward that does not run under torch.no_grad() or "
+                             "detach() its stream")
         gradients = torch.autograd.grad(chance.sum(), leaves)
     slopes, heights = [], []
     for index, (units, gradient) in enumerate(zip(path, gradients, strict=True)):

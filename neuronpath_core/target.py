@@ -22,7 +22,7 @@ from neuronpath_core.as_called import Verdict
 from neuronpath_core.examined import Examined
 from neuronpath_core.families import family_of, resolve_scope
 from neuronpath_core.gradients import forward_mode
-from neuronpath_core.hooks import clamped
+from neuronpath_core.hooks import clamped, without_edits
 from neuronpath_core.layers import BlockForm, Layer
 from neuronpath_core.model_state import ModelState
 
@@ -110,7 +110,7 @@ class TargetModel(Examined):
         The copy is the library's own: what was found of the model holds for it too.
         """
         other = copy.copy(self)
-        other.model, other._forms = copy.deepcopy(self.model).to(dtype), {}
+        other.model, other._forms = without_edits(copy.deepcopy(self.model)).to(dtype), {}
         other.is_draft = True
         return other
 

@@ -10,9 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.as_called import ROUNDING, Verdict, agree, attempt, hooked_parts, rounding_unit
+from neuronpath_core.as_called import (
+    LEAST,
+    ROUNDING,
+    Vectors,
+    Verdict,
+    agree,
+    attempt,
+    hooked_parts,
+    rounding_unit,
+)
 from neuronpath_core.gradients import forward_mode
 from neuronpath_core.hooks import clamped, reading, unedited
+from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -31,21 +41,30 @@ class ValueVectors:
         any other they are what the block does.
 
         Raises:
-            ValueError: what the block writes is not affine in its neurons.
+            ValueError: what the block writes is not affine in its neurons, or no such layer.
         """
+        if isinstance(block, bool) or not isinstance(block, int) or not (
+                0 <= block < len(self.layers)):
+            raise ValueError(f"a layer must be a whole number in 0..{len(self.layers) - 1}, got "
+                             f"{shown(block)}")
         with unedited():  # edits of the library's change no vector
-            plain = self.plain(block) is not None
-        known = {} if self._verdict is None else self._verdict.vectors
-        if plain or known.get(block, 0) is None:
-            return self.declared_vectors(block)
-        if block in known:
-            return known[block].to(self.dtype)
-        # not looked at on a batch: derivatives at two places
-        first, second = (self.measured_vectors(block, size) for size in (0.0, 1.0))
-        if not agree(first, second, second):
+            if self.plain(block) is not None:
+                return self.declared_vectors(block)
+        known = None if self._verdict is None else self._verdict.vectors.get(block)
+        if known is not None and (self.is_draft or known.made_of == self._made_of(block)):
+            return (self.declared_vectors(block) if known.values is None
+                    else known.values.to(self.dtype))
+        # not looked at on a batch, or trained since: derivatives at two places
+        first, second = (attempt(lambda size=size: self.measured_vectors(block, size))
+                         for size in (0.0, 1.0))
+        if first is None or not agree(first, second, second):
             raise ValueError(f"what {self.layers[block].name} writes is not affine in its neurons; "
                              "accepted: a block that adds a multiple of a vector for each")
         return first
+
+    def _made_of(self, layer: int) -> tuple[tuple[int, int], ...]:
+        block = self.model.blocks[self.layers[layer].block]
+        return tuple((id(value), value._version) for value in block.parameters())
 
     def declared_vectors(self, layer: int) -> Float[Tensor, "neuron embed"]:
         """Value vectors by the weights: the columns of ``fc2``, times LayerScale."""
@@ -74,12 +93,14 @@ class ValueVectors:
 
 def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
     """Make sure of the value vectors of all layers whose block is not written out."""
-    with unedited():
-        for layer in range(target.n_blocks):
-            if verdict.differs is None and target.plain(layer) is None:
-                with torch.no_grad():
-                    stream = target.entering(layer, [each[0] for each in verdict.call.entered])
-                verdict.differs = _slopes(target, layer, stream, verdict)
+    for layer in range(target.n_blocks):
+        if verdict.differs is None and target.plain(layer) is None:
+            with torch.no_grad():
+                stream = target.entering(layer, [each[0] for each in verdict.call.entered])
+            said = attempt(lambda layer=layer, stream=stream: _slopes(target, layer, stream,
+                                                                      verdict))
+            verdict.differs = said or (None if layer in verdict.vectors else
+                                       f"{target.layers[layer].name} cannot be run by itself")
 
 
 def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],
@@ -101,12 +122,15 @@ def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token 
     with torch.no_grad(), clamped(target, {layer: torch.zeros_like(clean)}):
         moved = clean_out - target.layer(layer, stream)
     tangent = _tangent(target, layer, stream, clean, direction)
+    if tangent is None:
+        return f"{target.layers[layer].name} has no forward-mode derivative"
     for vectors in (target.declared_vectors, target.measured_vectors):
         candidate = attempt(lambda vectors=vectors: vectors(layer))
-        if candidate is not None and _write(target, candidate, clean, moved, clean_out) and (
-                tangent is None or _write(target, candidate, direction, tangent, tangent)):
+        if candidate is not None and _write(target, candidate, clean, moved, clean_out) and _write(
+                target, candidate, direction, tangent, tangent):
             measured = vectors == target.measured_vectors
-            verdict.vectors[layer] = candidate if measured else None
+            verdict.vectors[layer] = Vectors(target._made_of(layer),
+                                             candidate if measured else None)
             return None
     name = target.layers[layer].name
     return f"what {name} writes is not affine in its neurons{hooked_parts(target.model)}"
@@ -117,7 +141,9 @@ def _tangent(target: TargetModel, layer: int, stream: Tensor, clean: Tensor,
     def run():
         with torch.no_grad(), forward_mode(), clamped(
                 target, {layer: forward_ad.make_dual(clean, direction)}):
-            return forward_ad.unpack_dual(target.layer(layer, stream)).tangent
+            # the stream too, along which a search carries derivatives
+            entering = forward_ad.make_dual(stream, torch.zeros_like(stream))
+            return forward_ad.unpack_dual(target.layer(layer, entering)).tangent
     return attempt(run)
 
 
@@ -127,6 +153,7 @@ def _write(target: TargetModel, vectors: Tensor, neurons: Tensor, written: Tenso
     expected = torch.zeros_like(written)
     expected[:, target.tokens] = neurons @ vectors.to(neurons.dtype)
     unit = rounding_unit(written)
-    allowed = ROUNDING * unit * size.double().abs() + unit ** 0.5 * (
+    share = min(ROUNDING * unit, max(LEAST, 2 * unit))
+    allowed = share * size.double().abs() + unit ** 0.5 * (
         expected[:, target.tokens].double().square().mean().sqrt())
     return bool(((written - expected).double().abs() <= allowed).all())

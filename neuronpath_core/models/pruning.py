@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from neuronpath_core.fast.plain import ELEMENTWISE
+from neuronpath_core.hooks import without_edits
 from neuronpath_core.model_state import is_hooked, replaced_methods
 from neuronpath_core.models.build import build_model
 from neuronpath_core.support.files import check_writable, write_atomically
@@ -34,6 +36,12 @@ Kept = Sequence[Sequence[int]]
 def check_kept(model: VisionTransformer, kept: Kept) -> list[list[int]]:
     """The kept neurons of every block, ascending; ``ValueError`` unless they can be all that is
     left of this model's FFNs."""
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(f"a VisionTransformer can be pruned, got {type(model).__name__}; "
+                         "accepted: timm's, not a TargetModel of it")
+    if not all(hasattr(neurons, "__len__") for neurons in kept):
+        raise ValueError("kept neurons must be one list of neurons a block; accepted: as many "
+                         "lists as blocks")
     if len(kept) != len(model.blocks):
         raise ValueError(f"kept neurons are of {len(kept)} blocks, the model has "
                          f"{len(model.blocks)}; accepted: one list a block")
@@ -42,6 +50,10 @@ def check_kept(model: VisionTransformer, kept: Kept) -> list[list[int]]:
         if type(ffn) is not Mlp or type(ffn.fc1) is not nn.Linear or type(ffn.fc2) is not nn.Linear:
             raise ValueError(f"block {index} has the FFN {type(ffn).__name__}; accepted: timm's "
                              f"Mlp, fc1 and fc2 linear, not gated")
+        if type(ffn.act) not in ELEMENTWISE or type(ffn.drop1) not in (nn.Identity, nn.Dropout):
+            raise ValueError(f"block {index} has {type(ffn.act).__name__} and "
+                             f"{type(ffn.drop1).__name__} before fc2, which may mix neurons; "
+                             "accepted: an activation of each neuron by itself")
         if not isinstance(ffn.norm, nn.Identity):
             raise ValueError(f"block {index} normalises its FFN neurons, so that none can go "
                              f"without changing the others; accepted: an Mlp without norm")
@@ -78,7 +90,11 @@ def prune_ffn(model: VisionTransformer, kept: Kept) -> VisionTransformer:
     if any(is_hooked(part) or replaced_methods(part) for part in model.modules()):
         raise ValueError("the model has hooks or functions of its own, which a pruned one would "
                          "carry along; accepted: a model that nobody edits")
-    pruned = copy.deepcopy(model).eval()
+    try:
+        pruned = without_edits(copy.deepcopy(model)).eval()
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ValueError(f"the model cannot be copied ({one_line(error, 100)}); accepted: one that "
+                         "copy.deepcopy takes") from error
     for block, neurons in zip(pruned.blocks, kept, strict=True):
         fc1 = block.mlp.fc1
         fc2 = block.mlp.fc2

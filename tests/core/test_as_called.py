@@ -2,6 +2,7 @@
 called, or a refusal; one list of changes for searches, baselines, scores, edits, readings, value
 vectors and pruning."""
 
+import _thread
 import threading
 import types
 import warnings
@@ -19,6 +20,7 @@ from neuronpath_core import hooks
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.importance import mean_activations
 from neuronpath_core.models.pruning import prune_ffn
+from neuronpath_core.search import path_scores
 from neuronpath_core.variants.sites import SiteModel
 from tests import helpers, twins
 
@@ -485,6 +487,129 @@ def test_an_adapter_that_begins_with_nothing_and_is_trained():
         assert float(found.score[row]) == pytest.approx(score, rel=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_hides_no_other_model(dtype):
+    model, images, labels = changed(lambda _: None)
+    model, images, neurons = model.to(dtype), images.to(dtype), torch.tensor([[1, 2, 3]] * 2)
+    target = npc.TargetModel(model)
+    npc.joint_attribution_score(target, images, labels, neurons, "left", STEPS)
+    assert target.differs is None
+    model.register_forward_hook(lambda _module, _inputs, logits: logits * 1.15)
+    found = npc.joint_attribution_score(target, images, labels, neurons, "left", STEPS)
+    rule = npc.quadrature_rule("left", STEPS)
+    rule = rule[0].to(dtype), rule[1].float()
+    assert target.differs is not None
+    assert torch.equal(found, path_scores(target, images, labels, neurons[..., None], rule))
+
+
+def rescaling(model):
+    model.register_forward_pre_hook(lambda _module, inputs: (torch.where(
+        inputs[0].amax((1, 2, 3), keepdim=True) > 50, inputs[0] / 255, inputs[0]),))
+
+
+def test_what_somebodys_own_part_does_with_some_images_only_is_seen():
+    model, images, labels = changed(rescaling)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    assert target.differs is None
+    for many in (images * 60 + 100, torch.cat([images, images * 60 + 100, images, images])):
+        wanted = labels.repeat(len(many) // 2)
+        with pytest.warns(RuntimeWarning, match="engine 'plain' searches it"):
+            found = npc.find_paths(target, many, wanted, **PUBLISHED)
+        for row, (path, score) in enumerate(searched(model, "cls", many, wanted)):
+            assert found.neurons[row].tolist() == [each[0] for each in path]
+            assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
+
+
+def steered(model):
+    strength, vector = [0.0], normal(16)
+    model.blocks.register_forward_hook(
+        lambda _module, _inputs, out: out + strength[0] * vector * out.roll(1, -1))
+    return lambda: strength.__setitem__(0, 3.0)
+
+
+def scaled_as_peft_does(model):
+    class Scaled(LoRALinear):
+        def forward(self, value):
+            return nn.Linear.forward(self, value) + self.scaling["default"] * (
+                value @ self.down.T @ self.up.T)
+
+    for block in model.blocks:
+        block.mlp.fc2 = Scaled(block.mlp.fc2)
+        block.mlp.fc2.scaling = {"default": 3.0}
+    return lambda: [block.mlp.fc2.scaling.update(default=0.0) for block in model.blocks]
+
+
+def with_a_tensor_of_its_own(model):
+    model.gain = torch.zeros(3, 1, 1, dtype=torch.float64)
+    model.register_forward_pre_hook(lambda module, inputs: (inputs[0] * (1 + module.gain),))
+    return lambda: model.gain.fill_(1.0)
+
+
+@pytest.mark.parametrize("change", [steered, scaled_as_peft_does, with_a_tensor_of_its_own])
+def test_changes_that_no_attribute_tells_are_seen(change):
+    model, images, labels = changed(lambda _: None)
+    later = change(model)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    later()
+    found = quietly(lambda: npc.find_paths(target, images, labels, **PUBLISHED))
+    for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
+
+
+def test_the_call_of_a_class_that_somebody_patches(monkeypatch):
+    model, images, labels = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    native = Block.__call__
+    monkeypatch.setattr(Block, "__call__", lambda self, *given: 0.7 * native(self, *given))
+    found = npc.find_paths(target, images, labels, **PUBLISHED)
+    for row, (path, _) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+
+
+def test_value_vectors_follow_weights_that_are_trained_further():
+    model, images, labels = changed(lora("mlp.fc2"))
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    fc2 = model.blocks[1].mlp.fc2
+    with torch.no_grad():
+        fc2.up.mul_(3)
+        expected = fc2(torch.eye(16).double()) - fc2(torch.zeros(1, 16).double())
+    torch.testing.assert_close(target.value_vectors(1), expected)
+    for layer in (99, -1, True, "1", None):
+        with pytest.raises(ValueError, match="a layer must be a whole number in 0..2"):
+            target.value_vectors(layer)
+
+
+class WithASecondArgument(nn.Linear):
+    def forward(self, value, scale=1.0):
+        return super().forward(value) * scale
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_edits_leave_further_arguments_alone(by_name):
+    model, images, _ = changed(lambda _: None)
+    for block in model.blocks:
+        linear = block.mlp.fc2
+        block.mlp.fc2 = WithASecondArgument(16, 16).double()
+        block.mlp.fc2.load_state_dict(linear.state_dict())
+
+        def forward(self, stream):
+            active = self.act(self.fc1(stream))
+            return self.fc2(value=active, scale=3.0) if by_name else self.fc2(active, 3.0)
+
+        block.mlp.forward = types.MethodType(forward, block.mlp)
+    model.eval()
+    target = npc.TargetModel(model)
+    with torch.no_grad():
+        expected = model(images).softmax(-1)
+    found = edited_probabilities(target, images, torch.tensor([[1, 2, 3]] * 2), 1.0)
+    torch.testing.assert_close(found, expected)
+
+
 def test_value_vectors_of_a_model_that_was_changed_after_a_search():
     model, images, labels = changed(lambda _: None)
     target = npc.TargetModel(model)
@@ -662,6 +787,133 @@ def test_no_thread_sees_anothers_edit():
     with npc.edit(target, path, 5.0):
         assert torch.equal(found["edited"], class_probabilities(target, images))
     assert not torch.allclose(found["edited"], clean)
+
+
+def test_an_edit_does_not_act_in_a_thread_that_threading_did_not_start():
+    model, images, _ = changed(lambda _: None)
+    target = npc.TargetModel(model)
+    clean, found, done = class_probabilities(target, images), [], threading.Event()
+
+    def work():
+        try:
+            found.append(class_probabilities(target, images))
+        finally:
+            done.set()
+
+    with npc.edit(target, torch.tensor([[1, 2, 3]]), 50.0):
+        _thread.start_new_thread(work, ())
+        assert done.wait(60)
+    assert torch.equal(found[0], clean)
+
+
+def test_an_edit_acts_where_autograd_runs_a_block_again():
+    model, images, labels = changed(lambda _: None)
+    expected = npc.find_paths(npc.TargetModel(model), images, labels, engine="plain", **PUBLISHED)
+    model.set_grad_checkpointing()
+    found = npc.find_paths(npc.TargetModel(model), images, labels, engine="plain", **PUBLISHED)
+    torch.testing.assert_close(found.score, expected.score)
+
+
+def test_another_threads_passes_are_not_taken_for_the_models():
+    model, images, labels = changed(lambda _: None)
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            with torch.no_grad():
+                model(images)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            target = npc.TargetModel(model)
+            npc.knowledge_attribution(target, images, labels, "left", 1)
+            assert target.differs is None
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_first_look_in_inference_mode_says_nothing_false():
+    model, images, labels = changed(lora("mlp.fc2"))
+    target = npc.TargetModel(model)
+    with torch.inference_mode():
+        npc.read_activations(target, images)
+    npc.knowledge_attribution(target, images, labels, "left", STEPS)
+    assert target.differs is None
+
+
+def test_parts_that_cannot_be_run_as_they_would_have_to_be():
+    images, labels = helpers.small_batch(2, 32)
+    # an activation without a forward-mode derivative: the model itself is called
+    model = helpers.small_vit(31, act_layer="hard_mish")
+    found = quietly(lambda: npc.find_paths(npc.TargetModel(model), images, labels, **PUBLISHED))
+    for row, (path, _) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+    # a copy that does not run in another precision is no draft
+    model = helpers.small_vit(31)
+    native = model._pos_embed
+    model._pos_embed = lambda tokens: 1.3 * native(tokens)
+    target = npc.TargetModel(model)
+    assert torch.equal(npc.find_paths(target, images, labels, draft="float32").neurons,
+                       npc.find_paths(target, images, labels, draft=None).neurons)
+    # what refuses to be looked at otherwise than by its model
+    model = helpers.small_vit(31)
+
+    def whole(_module, inputs):
+        assert inputs[0].shape[1] == 5
+
+    model.norm.register_forward_pre_hook(whole)
+    assert quietly(lambda: npc.find_paths(npc.TargetModel(model), images, labels)) is not None
+    model = helpers.small_vit(31)
+    with pytest.warns(DeprecationWarning):
+        model.norm = torch.jit.trace(model.norm, torch.zeros(2, 5, 16, dtype=torch.float64))
+    with pytest.raises(ValueError, match="norm is a module of torch.jit"):
+        npc.TargetModel(model)
+    model = helpers.small_vit(31)
+    model.forward = torch.no_grad()(model.forward)
+    with pytest.raises(ValueError, match="no gradient comes"):
+        npc.find_paths(npc.TargetModel(model), images, labels, engine="plain", **PUBLISHED)
+    model = helpers.small_vit(31)
+    target = npc.TargetModel(model)
+    model.global_pool = "avg"
+    with pytest.raises(ValueError, match="head is no longer"):
+        npc.find_paths(target, images, labels)
+
+
+def test_pruning_refuses_what_a_pruned_model_could_not_be():
+    model = helpers.small_vit(31)
+    for kept, words in (([1, 2, 3], "one list of neurons a block"),):
+        with pytest.raises(ValueError, match=words):
+            prune_ffn(model, kept)
+    with pytest.raises(ValueError, match="not a TargetModel of it"):
+        prune_ffn(npc.TargetModel(model), [range(8)] * 3)
+    model.blocks[1].mlp.act = nn.Softmax(-1)
+    with pytest.raises(ValueError, match="block 1 has Softmax"):
+        prune_ffn(model, [range(8)] * 3)
+    model = helpers.small_vit(31)
+    model.lock = threading.Lock()
+    with pytest.raises(ValueError, match="cannot be copied"):
+        prune_ffn(model, [range(8)] * 3)
+
+
+def test_a_pruned_model_has_no_edit_of_another_thread():
+    model, images, _ = changed(lambda _: None)
+    inside, done, target = threading.Event(), threading.Event(), npc.TargetModel(model)
+
+    def edits():
+        with npc.edit(target, torch.tensor([[1, 2, 3]]), 5.0):
+            inside.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=edits)
+    thread.start()
+    inside.wait(60)
+    pruned = prune_ffn(model, [range(16)] * 3)
+    done.set()
+    thread.join()
+    assert helpers.hook_count(pruned) == 0
 
 
 def test_threads_that_carry_tangents_take_turns():

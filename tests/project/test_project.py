@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "neuronpath_core"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # a module imports only from places before its own; the core's modules stand at the top of the package, one by one
-PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "hooks", "gradients",
+PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "factors", "hooks", "gradients",
           "as_called", "value_vectors", "checks", "examined", "target", "forward", "search", "jas", "knowledge", "baselines", "random_paths", "interventions", "metrics", "methods", "fast", "models",
           "variants", "scores", "settings", "paths", "images", "stats", "study", "cost", "figures",
           "chapters", "runs"]

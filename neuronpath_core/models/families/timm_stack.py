@@ -102,7 +102,8 @@ class TimmStack(Family):
         return [model.head]
 
     def head_of(self, model: nn.Module) -> tuple:
-        return isinstance(model.head, ZeroShotHead), self.class_count(model)
+        pooling = getattr(model, "global_pool", None)
+        return isinstance(model.head, ZeroShotHead), self.class_count(model), pooling
 
     def first_weight(self, model: nn.Module) -> Float[Tensor, "embed channel height width"]:
         return model.patch_embed.proj.weight
