@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # another draw of rounding errors may move a part's output by so many units of its own size
 ROUNDING = 64
+# what a network raises that is given something else than it was made for
+FOREIGN = (RuntimeError, TypeError, AttributeError, IndexError, KeyError, AssertionError)
 # a relative difference that is none, if the precision can tell it
 LEAST = 1e-3
 
@@ -105,8 +107,8 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
     with torch.no_grad(), listening(target, call.entered, call.left, call.tokens):
         try:
             call.logits = target(call.images)
-        except Exception as error:  # of what somebody's network raises nothing is known
-            if is_out_of_memory(error) or isinstance(error, ValueError):
+        except FOREIGN as error:
+            if is_out_of_memory(error):
                 raise
             raise NotCalled(f"the model cannot be called on some of these images: "
                             f"{type(error).__name__}: {one_line(error, 200)}; accepted: a model "
@@ -187,7 +189,7 @@ def attempt(run: Callable[[], Tensor]) -> Tensor | None:
     """What a part gives, or ``None`` if it cannot be run so."""
     try:
         return run()
-    except Exception as error:  # of what somebody's network raises nothing is known
+    except FOREIGN as error:
         if is_out_of_memory(error):
             raise
         return None

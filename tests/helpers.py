@@ -15,8 +15,10 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from neuronpath_core.examined import _EXAMINING
 from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.fast.plain import FORWARDS
+from neuronpath_core.runs import cli
 from neuronpath_core.target import TargetModel
 from tests.golden import recipe
 
@@ -211,11 +213,26 @@ def threads(count: int) -> Iterator[None]:
 def watch_batches(model: VisionTransformer) -> tuple[list[int], RemovableHandle]:
     """Sizes of the batches that enter the network from now on, until the handle is removed.
 
-    The hook sits before the blocks, so that they are written out as if nobody listened.
+    The hook sits before the blocks, so that they are written out as if nobody listened. What is
+    looked at while the model is held against itself does not count.
     """
     sizes: list[int] = []
-    return sizes, model.patch_embed.register_forward_pre_hook(lambda _module,
-                                                              inputs: sizes.append(len(inputs[0])))
+
+    def count(_module, inputs):
+        if not _EXAMINING._is_owned():
+            sizes.append(len(inputs[0]))
+    return sizes, model.patch_embed.register_forward_pre_hook(count)
+
+
+def refused_command(root, monkeypatch, capsys, *arguments: str) -> str:
+    """The one line with which a command of a study is refused."""
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("sys.argv", ["neuronpath", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.count("\n") == 1
+    return said
 
 
 def overlook_checks(monkeypatch, watcher) -> None:

@@ -867,7 +867,7 @@ def test_parts_that_cannot_be_run_as_they_would_have_to_be():
     model.norm.register_forward_pre_hook(whole)
     assert quietly(lambda: npc.find_paths(npc.TargetModel(model), images, labels)) is not None
     model = helpers.small_vit(31)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns((DeprecationWarning, FutureWarning)):
         model.norm = torch.jit.trace(model.norm, torch.zeros(2, 5, 16, dtype=torch.float64))
     with pytest.raises(ValueError, match="norm is a module of torch.jit"):
         npc.TargetModel(model)

@@ -122,11 +122,8 @@ def test_parts_give_the_same(name, count, monkeypatch):
     target, images, _, path = setting(name)
     whole = core.edited_probabilities(target, images, path,
                                       "remove"), core.class_probabilities(target, images)
-    sizes, called = [], in_parts(monkeypatch, count)
-    handle = target.model.register_forward_pre_hook(lambda _module,
-                                                    inputs: sizes.append(len(inputs[0])))
-    target.check_images(images)  # held against itself: not one of the parts
-    sizes.clear()
+    called = in_parts(monkeypatch, count)
+    sizes, handle = helpers.watch_batches(target.model)
     parts = core.edited_probabilities(target, images, path,
                                       "remove"), core.class_probabilities(target, images)
     handle.remove()

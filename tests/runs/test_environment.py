@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from neuronpath_core.runs import cli
 from neuronpath_core.support.owners import SOCKET_PATH, own_folder
-from tests import small_study
+from tests import helpers, small_study
 
 ROOT = Path(__file__).parents[2]
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -97,12 +96,7 @@ def test_words_that_a_terminal_cannot_show_are_written_in_others(root, variables
 @pytest.mark.parametrize("text", [b"models: {caf\xe9: {}}\n", b"\xff\xfem\0o\0"])
 def test_a_profile_in_another_encoding_is_named(root, monkeypatch, capsys, text):
     (root / "profiles" / "mine.yml").write_bytes(text)
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, "argv", ["neuronpath", "run", "--profile", "mine"])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and said.count("\n") == 1
+    said = helpers.refused_command(root, monkeypatch, capsys, "run", "--profile", "mine")
     assert "mine.yml: it is not UTF-8" in said and "accepted" in said
 
 

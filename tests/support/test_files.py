@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from neuronpath_core.models.checkpoints import check_entry, missing
 from neuronpath_core.models.download import download
-from neuronpath_core.runs import cli
 from neuronpath_core.runs.new_profile import write_profile
 from neuronpath_core.study.profiles import load_profile, results_folder
 from neuronpath_core.study.study import Study
@@ -71,12 +70,7 @@ def test_a_model_of_a_profile_writes_nowhere_else(tmp_path, name):
 def test_a_profile_of_a_command_is_no_path(tmp_path, monkeypatch, capsys, command):
     root = small_study.make_study(tmp_path / "study")
     (tmp_path.parent / "evil.yml").write_text(yaml.safe_dump(small_study.PROFILE), encoding="utf-8")
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, "argv", ["neuronpath", *command])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and said.count("\n") == 1
+    said = helpers.refused_command(root, monkeypatch, capsys, *command)
     assert "../../evil" in said and "accepted: " in said
 
 
