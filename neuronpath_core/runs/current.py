@@ -45,7 +45,7 @@ SILENT = {"IPython", "click", "filelock", "huggingface_hub", "ipywidgets", "jaxt
           "safetensors", "tqdm", "traitlets", "yaml", "datasets"}
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 # of data/ and benchmarks/: the sources of measurements, not measurements; weights are inputs
-NO_DATA = (".py", ".md", ".safetensors")
+NO_DATA = (".py", ".pyc", ".md", ".safetensors")
 
 
 class Hashes:

@@ -106,6 +106,17 @@ def test_measurements_and_the_papers_table_belong_to_the_chapters_that_read_them
                                 lambda text: text + "\n") != set(ALL)
 
 
+def test_modules_that_python_compiled_beside_measurements_are_none(study, before):
+    place = study / "benchmarks" / "__pycache__"
+    place.mkdir(exist_ok=True)
+    file = place / "measure.cpython-311.pyc"
+    file.write_bytes(b"compiled")
+    try:
+        assert hashes(study) == before
+    finally:
+        file.unlink()
+
+
 def test_a_profile_belongs_to_the_chapters_that_run_it(study, before):
     found = stale(study, before, "profiles/shapes.yml",
                   lambda text: text.replace("seed: 4", "seed: 5"))
