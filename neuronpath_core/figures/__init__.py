@@ -27,6 +27,7 @@ from neuronpath_core.figures.class_paths import (
     utilisation_maps,
 )
 from neuronpath_core.figures.cost import benchmark_ratios, cost_curves, integrand_curves
+from neuronpath_core.figures.image_paths import image_paths
 from neuronpath_core.figures.paper import (
     deviation_boxes,
     knowledge_blocks,
@@ -37,8 +38,8 @@ from neuronpath_core.figures.paper import (
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
-    "factorial_map", "half_curves", "integrand_curves", "knowledge_blocks", "lead_forest",
-    "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations", "pruning_criteria",
-    "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
+    "factorial_map", "half_curves", "image_paths", "integrand_curves", "knowledge_blocks",
+    "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations",
+    "pruning_criteria", "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
     "similarity_matrices", "table1_intervals", "utilisation_maps",
 ]
