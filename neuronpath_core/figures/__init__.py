@@ -27,13 +27,13 @@ from neuronpath_core.figures.class_paths import (
     utilisation_maps,
 )
 from neuronpath_core.figures.cost import benchmark_ratios, cost_curves, integrand_curves
-from neuronpath_core.figures.image_paths import image_paths
 from neuronpath_core.figures.paper import (
     deviation_boxes,
     knowledge_blocks,
     pruning_curves,
     table1_intervals,
 )
+from neuronpath_core.figures.single_images import image_paths
 
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
