@@ -10,9 +10,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core import interventions
 from neuronpath_core.figures.style import SMALL, block_ticks, styled
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MOST_IMAGES = 12  # rows that still fit on a printed page
 WIDTH, ROW_HEIGHT = 7.0, 1.25
 MOST_NAMED = 14  # blocks whose neurons' numbers fit beside one another
 BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
-STATES = {"path kept": None, "path removed": "remove", "path doubled": "enhance"}
+STATES = {"path kept": 1.0, "path removed": 0.0, "path doubled": 2.0}  # factors
 
 
 @styled
@@ -53,10 +53,10 @@ def image_paths(target: TargetModel, images: ImageSet,
                          "one neuron a block, as of find_paths without top")
     seen = images.images.to(device=target.device, dtype=target.dtype)
     labels = images.labels.tolist()
-    probabilities = {state: (class_probabilities(target, seen) if operation is None
-                             else edited_probabilities(target, seen, ranked, operation))
-                     .double().cpu().numpy()[np.arange(len(labels)), labels]
-                     for state, operation in STATES.items()}
+    measured = [interventions.edited_probabilities(target, seen, ranked, factor)
+                for factor in STATES.values()]
+    probabilities = [each.double().cpu().numpy()[np.arange(len(labels)), labels]
+                     for each in measured]
     path = ranked[..., 0].cpu().numpy()
     figure, axes = plt.subplots(len(labels), 3, squeeze=False,
                                 figsize=(WIDTH, 0.5 + ROW_HEIGHT * len(labels)),
@@ -64,7 +64,7 @@ def image_paths(target: TargetModel, images: ImageSet,
     for row, (left, middle, right) in enumerate(axes):
         _picture(left, images.pixels[row], images.class_names[labels[row]])
         _line(middle, path[row], target.n_neurons)
-        _bars(right, [values[row] for values in probabilities.values()])
+        _bars(right, [values[row] for values in probabilities])
     axes[-1, 1].set_xlabel("block", fontsize=SMALL)
     axes[-1, 2].set_xlabel("probability of the label", fontsize=SMALL)
     return figure
