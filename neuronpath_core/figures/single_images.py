@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuronpath_core import interventions
-from neuronpath_core.figures.style import SMALL, block_ticks, styled
+from neuronpath_core.figures.style import LEAST, SMALL, WIDTH, block_ticks, styled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.target import TargetModel
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_IMAGES = 12  # rows that still fit on a printed page
-# inches; a page's column is 672 px wide, which at 96 px an inch is 7
-WIDTH, ROW_HEIGHT = 7.0, 1.25
+ROW_HEIGHT = 1.25  # inches
 MOST_NAMED = 14  # blocks whose neurons' numbers fit beside one another
 BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
 STATES = {"path kept": 1.0, "path removed": 0.0, "path doubled": 2.0}  # factors
@@ -88,7 +87,7 @@ def _line(axis: Axes, path: np.ndarray, n_neurons: int) -> None:
             above = 2 * neuron >= beside[block - 1] + beside[block + 1]
             axis.annotate(str(neuron), (block, neuron), (0, 5 if above else -5),
                           textcoords="offset points", ha="center", va="bottom" if above else "top",
-                          fontsize=SMALL - 1, zorder=4, bbox=BEHIND)
+                          fontsize=LEAST, zorder=4, bbox=BEHIND)
     axis.grid(False)
     axis.set(xlim=(0.4, len(path) + 0.6), ylim=(-0.3 * n_neurons, 1.3 * n_neurons),
              yticks=[0, n_neurons - 1], xticks=block_ticks(len(path)))
