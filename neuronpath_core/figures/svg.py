@@ -21,6 +21,7 @@ SALT = "neuronpath"
 FONTS = "DejaVu Sans, Verdana, Arial, sans-serif"
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1(?![0-9a-f])")
 _PROLOGUE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _DECIMALS = re.compile(r"(\d\.\d\d)\d+")
 _FAMILY = re.compile(r"font-family: [^;\"]*|(?<=px )'DejaVu Sans'[^;\"]*")
 # it would hold for the whole page
@@ -56,7 +57,9 @@ def svg_text(figure: Figure, finding: str = "") -> str:
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": SALT}):
         # without this canvas's own resolution, which is that of the PNG beside it
         figure.savefig(buffer, format="svg", dpi=72, metadata={"Date": None})
-    text = _DECIMALS.sub(r"\1", _PROLOGUE.sub("", buffer.getvalue()))
+    # in attributes only: a label keeps its digits
+    text = _TAG.sub(lambda found: _DECIMALS.sub(r"\1", found[0]),
+                    _PROLOGUE.sub("", buffer.getvalue()))
     text = _FAMILY.sub(lambda found: FONTS if found[0].startswith("'") else f"font-family: {FONTS}",
                        text)
     style = _STYLE.search(text)

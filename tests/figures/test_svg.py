@@ -65,3 +65,16 @@ def test_the_width_of_the_page_is_672_pixels(svg):
         return plt.subplots(figsize=(WIDTH, 2))[0]
 
     assert 'width="504pt"' in draw()._repr_svg_()
+
+
+def test_labels_keep_their_digits_and_coordinates_lose_them():
+    @styled
+    def draw():
+        figure, axis = plt.subplots(figsize=(WIDTH, 2))
+        axis.plot([0, 1], [0.123456, 0.98765], label="0.67512 of it")
+        axis.legend()
+        return figure
+
+    svg = draw()._repr_svg_()
+    assert "0.67512 of it" in svg
+    assert not re.search(r' d="[^"]*\.\d{3}', svg)
