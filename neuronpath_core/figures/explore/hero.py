@@ -70,7 +70,7 @@ def hero_figure(stories: Sequence[Story]) -> Figure:
         raise ValueError("nothing to draw; accepted: at least one picture's story")
     figure, axes = plt.subplots(
         len(stories), 4, figsize=(WIDTH, 0.45 + 1.95 * len(stories)), squeeze=False,
-        gridspec_kw={"width_ratios": [1, 1.1, 3.1, 1.15]})
+        gridspec_kw={"width_ratios": [1.1, 1.1, 3, 1.2]})
     for row, story in zip(axes, stories, strict=True):
         _picture(row[0], story)
         _tokens(row[1], story)
@@ -78,7 +78,7 @@ def hero_figure(stories: Sequence[Story]) -> Figure:
         _probabilities(row[3], story)
         for first, second in zip(row[:2], row[1:3], strict=True):
             _arrow(figure, first, second)
-    for axis, head in zip(axes[0, 2:], ("a column of neurons per block, the path lit",
+    for axis, head in zip(axes[0, 2:], ("one column of neurons per block",
                                         "class probability"), strict=True):
         axis.set_title(head, fontsize=TEXT, pad=6)
     return figure
@@ -104,7 +104,7 @@ def _tokens(axis: Axes, story: Story) -> None:
                                      edgecolor="0.5"))
     axis.set(xlim=(-GAP, across * step), ylim=(down * step, -GAP), aspect="equal")
     axis.set_axis_off()
-    axis.text(0.5, -0.06, f"{down * across} patches, a token each", transform=axis.transAxes, ha="center",
+    axis.text(0.5, -0.06, f"{down * across} tokens", transform=axis.transAxes, ha="center",
               va="top", fontsize=TEXT)
 
 

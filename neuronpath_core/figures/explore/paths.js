@@ -196,7 +196,7 @@ function pathExplorer(box) {
         make("caption", {}, "Neurons of the path"),
         heads(["Block", "Neuron", "Activation", "Attribution", "Switch"], [2, 3]), table)),
       make("div", {class: "np-right"}, make("table", {class: "np-table np-bars"},
-        make("caption", {}, "Class probabilities; the mark is the untouched network's"),
+        make("caption", {}, "Class probabilities (mark: before)"),
         heads(["Class", "", "Now", "Before"], [2, 3]), bars))));
   replaceStatic(box, live);
   look();

@@ -151,18 +151,20 @@ def path_svg(neurons: Sequence[int], factors: Sequence[float], most: int, width:
             f'fill="none" stroke="currentColor" stroke-width="1.5"/>{marks}</svg>')
 
 
+def _small_figure(network: Network, picture: Picture, method: str, path: ExploredPath) -> str:
+    line = path_svg(path.neurons.tolist(), [1.0] * len(path.neurons), network.target.n_neurons)
+    words = html.escape(f"{picture.name}: {method}, {network.name}")
+    return (f'<figure style="display:inline-block;margin:0 1em 1em 0"><img '
+            f'src="{png(picture.pixels)}" alt="{html.escape(picture.name)}" width="48" '
+            f'height="48">{line}<figcaption>{words}</figcaption></figure>')
+
+
 def static_view(networks: Mapping[str, Network], pictures: Sequence[Picture]) -> str:
     """What a page says without a script: every picture with its neuron path, and what removing and
     doubling each method's path does to the true class."""
-    first = _methods(pictures)[0]
-    small = "".join(
-        f'<figure style="display:inline-block;margin:0 1em 1em 0"><img src="{png(each.pixels)}" '
-        f'alt="{html.escape(each.name)}" width="48" height="48">'
-        f"{path_svg(path.neurons.tolist(), [1.0] * len(path.neurons), networks[key].target.n_neurons)}"
-        f"<figcaption>{html.escape(each.name)}: {html.escape(first)}, "
-        f"{html.escape(networks[key].name)}</figcaption></figure>"
-        for each in pictures for key, view in list(each.views.items())[:1]
-        for path in [view.paths[first]])
+    method = _methods(pictures)[0]
+    small = "".join(_small_figure(networks[key], each, method, view.paths[method])
+                    for each in pictures for key, view in list(each.views.items())[:1])
     rows = [[each.name, networks[key].name, method, f"{view.clean[each.label]:.3f}",
              f"{path.removed[each.label]:.3f}", f"{path.doubled[each.label]:.3f}"]
             for each in pictures for key, view in each.views.items()

@@ -36,16 +36,26 @@ def check_plain(target: TargetModel) -> VisionTransformer:
         ValueError: it is no plain vision Transformer.
     """
     model = target.model
-    known = isinstance(model, VisionTransformer) and not (
+    plain = type(model) is VisionTransformer and target.differs is None and not (
         model.reg_token is not None or model.no_embed_class or model.cls_token is None
-        or model.dynamic_img_size or model.attn_pool is not None
-        or not isinstance(model.norm_pre, _PLAIN) or not isinstance(model.patch_embed.norm, _PLAIN)
-        or model.global_pool not in ("token", "avg") or target.differs is not None)
-    if not known or not all(_is_plain(block) for block in model.blocks):
+        or model.dynamic_img_size or model.attn_pool is not None)
+    if not plain or not _has_plain_ends(model) or not all(map(_is_plain, model.blocks)):
         raise ValueError(f"a page cannot run {type(model).__name__} as it is; accepted: timm's "
-                         f"VisionTransformer of plain blocks with a class token, pooled by it or "
-                         f"by the mean of the patch tokens")
+                         f"VisionTransformer of plain blocks with a class token, for square "
+                         f"images, pooled by the class token or by the mean of the patch tokens")
     return model
+
+
+def _has_plain_ends(model: VisionTransformer) -> bool:
+    """Whether there is nothing before the first block and after the last but the embedding of
+    square patches, one norm of what is pooled, and a linear head."""
+    norms = {"token": (model.norm, model.fc_norm), "avg": (model.fc_norm, model.norm)}
+    used, unused = norms.get(model.global_pool, (None, None))
+    shapes = (model.patch_embed.img_size, model.patch_embed.patch_size)
+    return (isinstance(used, nn.LayerNorm) and isinstance(unused, nn.Identity)
+            and all(isinstance(part, _PLAIN) for part in (model.norm_pre, model.patch_embed.norm))
+            and all(len(set(shape)) == 1 for shape in shapes)
+            and type(model.head) is nn.Linear and model.head.bias is not None)
 
 
 def _is_plain(block: nn.Module) -> bool:
