@@ -52,8 +52,9 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
         f'<tr><th scope="row">{html.escape(first)}</th>'
         + "".join(f'<td class="np-number">{html.escape(text)}</td>' for text in rest) + "</tr>"
         for first, *rest in rows)
-    return (f'<div class="np-scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">'
-            f'<table class="np-table"><caption>{html.escape(caption)}</caption><thead><tr>{head}'
+    words = html.escape(caption)
+    return (f'<div class="np-scroll" tabindex="0" role="region" aria-label="{words}">'
+            f'<table class="np-table"><caption>{words}</caption><thead><tr>{head}'
             f"</tr></thead><tbody>{body}</tbody></table></div>")
 
 
