@@ -106,8 +106,8 @@ def test_it_is_exact_but_for_the_rounding(opened):
     known, pictures = toys("avg")
     data = data_of(paths.path_explorer_html(known, pictures, "toy"))
     known = {key: replace(own, target=rounded(own.target)) for key, own in known.items()}
-    pictures = [replace(picture, values=torch.from_numpy(page_values(each)).reshape(
-        picture.values.shape)) for picture, each in zip(pictures, data["pictures"], strict=True)]
+    pictures = [replace(picture, values=torch.from_numpy(page_values(
+        each, picture.values.numel())).reshape(picture.values.shape)) for picture, each in zip(pictures, data["pictures"], strict=True)]
     markup = paths.path_explorer_html(explorers.networks("avg"), pictures, "toy")
     assert largest_difference(opened(markup), "toy", pictures, known, exact=True) < 1e-4
 
@@ -148,8 +148,8 @@ def test_the_stored_page_against_the_trained_networks(opened):
         profile, _, model = name.partition(" ")
         target = studies.setdefault(profile, npc.Study(profile)).target(model)
         settings = data["networks"][name]["settings"]
-        values = torch.from_numpy(page_values(picture)).reshape(
-            settings["channels"], settings["side"], settings["side"])
+        shape = (settings["channels"], settings["side"], settings["side"])
+        values = torch.from_numpy(page_values(picture, int(np.prod(shape)))).reshape(shape)
         shown.locator(f'input[name="path-explorer-picture"][value="{place}"]').check()
         method = data["methods"][place % len(data["methods"])][0]
         shown.locator("select").nth(1).select_option(method)
@@ -217,7 +217,7 @@ def test_another_network_of_the_same_picture(opened):
     known = explorers.networks("cls", "avg")
     pictures = explorers.pictures(known)
     shown = opened(paths.path_explorer_html(known, pictures, "toy"))
-    shown.get_by_label("Network").select_option("toys avg")
+    shown.get_by_label("Network", exact=True).select_option("toys avg")
     np.testing.assert_allclose(probabilities(shown, "toy", "clean"),
                                pictures[0].views["toys avg"].clean, atol=CLOSE)
 
@@ -236,9 +236,9 @@ def test_the_slider_shows_the_table(opened):
     table = explorers.accuracies()
     shown = opened(pruning.pruning_html(table, explorers.WHOLE, 16, "neuron path", "20 images",
                                         "slider"))
-    shown.get_by_label("Pictures").select_option("shapes")
-    shown.get_by_label("Mask").select_option("own class")
-    shown.get_by_label("Zeroed at").select_option("all tokens")
+    shown.get_by_label("Pictures", exact=True).select_option("shapes")
+    shown.get_by_label("Mask", exact=True).select_option("own class")
+    shown.get_by_label("Zeroed at", exact=True).select_option("all tokens")
     slider = shown.locator("#slider input[type=range]")
     slider.focus()
     for place, top in enumerate((1, 5, 30)):
@@ -260,11 +260,11 @@ def test_classes_in_the_order_of_their_similarity(opened):
     own = explorers.similarity(count=12)
     shown = opened(similar.similarity_html({"toys": own, "others": explorers.similarity(4)},
                                            "classes"))
-    shown.get_by_label("Class").select_option("class 3")
+    shown.get_by_label("Class", exact=True).select_option("class 3")
     order = sorted((other for other in range(12) if other != 3), key=lambda c: -own.similarity[3, c])
     rows = shown.locator(".np-live .np-bars tbody tr th").all_inner_texts()
     assert rows == [own.classes[other] for other in (*order[:8], order[-1])]
-    shown.get_by_label("Pictures").select_option("others")
+    shown.get_by_label("Pictures", exact=True).select_option("others")
     assert shown.locator(".np-live .np-bars tbody tr").count() == 3
 
 

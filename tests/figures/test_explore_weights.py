@@ -16,7 +16,7 @@ def test_a_number_moves_by_at_most_half_a_step_of_its_row(rows, columns, spread)
     values = rng.normal(size=(rows, columns)) * 10.0 ** -rng.integers(0, spread + 1, (rows, 1))
     largest = float(np.abs(values).max())
     text = weights.packed_rows(values, largest)
-    assert len(text) == rows * (4 + 2 * columns) and set(text) <= set(weights.LETTERS)
+    assert len(text) == rows * weights.row_letters(columns) and set(text) <= set(weights.LETTERS)
     found = weights.unpacked_rows(text, columns, largest)
     # a row's own step; its unit is rounded up to one of 2^24 parts of the largest number
     step = np.abs(values).max(1, keepdims=True) / weights.STEPS + largest / weights.SCALES
@@ -46,7 +46,7 @@ def test_the_rounded_network_has_the_numbers_of_the_text(name):
     own, place = weights.rounded(target), 0
     for value in weights.weights(own.model):
         rows = value.detach().reshape(-1, value.shape[-1]) if value.ndim == 2 else value[None]
-        length = len(rows) * (4 + 2 * rows.shape[1])
+        length = len(rows) * weights.row_letters(rows.shape[1])
         found = weights.unpacked_rows(text[place:place + length], rows.shape[1],
                                       settings["largest"])
         np.testing.assert_array_equal(rows.detach().numpy(), found)

@@ -25,7 +25,7 @@ function signed(value, digits) {
 
 /** A labelled native choice; options are [value, text] pairs. */
 function select(label, options, chosen, listener) {
-  const box = make("select", {change: () => listener(box.value)},
+  const box = make("select", {"aria-label": label, change: () => listener(box.value)},
     ...options.map(([value, text]) => make("option", {value, selected: value === chosen && ""}, text)));
   return make("label", {class: "np-choice"}, make("span", {}, label), box);
 }

@@ -22,8 +22,9 @@ function pathExplorer(box) {
   const picture = () => data.pictures[state.picture];
   const classes = () => data.networks[state.model].classes;
 
-  function pixels(text, largest) {
-    return new Rows(text, largest).row((text.length - 4) / 2);
+  function pixels(shown) {
+    const {channels, side} = data.networks[state.model].settings;
+    return new Rows(shown.values, shown.largest).row(channels * side * side);
   }
 
   /** Everything anew for another picture, network or method. */
@@ -31,7 +32,7 @@ function pathExplorer(box) {
     if (!(state.model in picture().views)) state.model = Object.keys(picture().views)[0];
     const shown = picture();
     path = shown.views[state.model].paths[state.method];
-    clean = network().look(pixels(shown.values, shown.largest));
+    clean = network().look(pixels(shown));
     state.factors = path.neurons.map(() => 1);
     draw();
     run();

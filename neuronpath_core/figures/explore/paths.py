@@ -1,7 +1,7 @@
 """The path explorer: a picture, a network and a method, and every neuron of the path on, off or
 doubled.
 
-On a page the network itself runs, in the page's own script, from weights of 12 bits; in Jupyter a
+On a page the network itself runs, in the page's own script, from weights of 14 bits; in Jupyter a
 widget asks the library.
 """
 
@@ -182,7 +182,7 @@ def path_explorer_html(networks: Mapping[str, Network], pictures: Sequence[Pictu
         networks: by key, as the pictures' views name them.
         pictures: in the order in which they are offered.
         key: identifier on the page; letters, digits and hyphens.
-        on_page: keys of the networks whose weights are written into the page, about 400 kB each for
+        on_page: keys of the networks whose weights are written into the page, about 480 kB each for
             200,000 of them; ``None`` for all.
 
     Raises:
@@ -260,6 +260,7 @@ def path_explorer_widget(networks: Mapping[str, Network], pictures: Sequence[Pic
     def offer(_change=None) -> None:
         views = pictures[choice.value].views
         model.options = [(networks[key].name, key) for key in views]
+        model.index = 0
         show_state()
 
     def show_state(_change=None) -> None:

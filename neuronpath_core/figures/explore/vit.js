@@ -2,11 +2,11 @@
 // in the order of its own forward pass.  The weights are those that weights.py writes.
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const STEPS = 2047, SCALES = 2 ** 24 - 1;
+const SIDE = 2 ** 14, STEPS = SIDE / 2 - 1, SCALES = 2 ** 24 - 1;
 const PLACES = new Uint8Array(128);
 for (let i = 0; i < 64; i += 1) PLACES[LETTERS.charCodeAt(i)] = i;
 
-/** Reads rows of 12-bit numbers, each after its row's unit of 24 bits. */
+/** Reads rows of 14-bit numbers, three in seven letters, each row after its unit of 24 bits. */
 class Rows {
   constructor(text, largest) {
     Object.assign(this, {text, largest, place: 0});
@@ -29,8 +29,13 @@ class Rows {
     const values = new Float64Array(rows * columns);
     for (let i = 0; i < rows; i += 1) {
       const unit = this.letters(4) * this.largest / SCALES / STEPS;
-      for (let j = 0; j < columns; j += 1) {
-        values[i * columns + j] = (this.letters(2) - STEPS - 1) * unit;
+      for (let j = 0; j < columns; j += 3) {
+        const three = this.letters(7);  // of 42 bits, more than bitwise operators take
+        const numbers = [Math.floor(three / SIDE ** 2), Math.floor(three / SIDE) % SIDE,
+          three % SIDE];
+        for (let k = 0; k < Math.min(3, columns - j); k += 1) {
+          values[i * columns + j + k] = (numbers[k] - STEPS) * unit;
+        }
       }
     }
     return values;
