@@ -177,6 +177,26 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
                 len(right))
 
 
+def finding(told: Mapping[str, Told]) -> str:
+    """What the figure of the stories shows, as its title; ``told`` by data."""
+    first = next(iter(told.values())).story
+    total, words = first.activations.size, " and ".join(
+        f"{100 * each.lost:.1f} % of its probability from {each.story.title}"
+        for each in told.values())
+    return (f"Removing {len(first.neurons)} of {total:,} neurons, one a block, takes {words}")
+
+
+def answer(told: Mapping[str, Told], quantile: float) -> str:
+    """The chapter's answer, in two sentences; ``told`` by data, of pictures chosen at
+    ``quantile``."""
+    median = " and ".join(f"{100 * each.median:.1f} % ({name}, {each.images} pictures that the "
+                          f"network reads right)" for name, each in told.items())
+    lost = " and ".join(f"{100 * each.lost:.1f} %" for each in told.values())
+    return (f"At the median, removing the neuron path takes {median} of the true class's "
+            f"probability. The pictures below are among those whose path does most: they lose "
+            f"{lost}, more than {quantile:.0%} of the others.")
+
+
 def similarity(study: Study, model: str, images: ImageSet) -> ClassSimilarity:
     """How alike the classes' neuron paths are in one network."""
     table = path_table(model, images, study.paths(model, images))

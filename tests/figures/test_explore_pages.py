@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 
 import neuronpath_core as npc
 from neuronpath_core.figures.explore import hero, page, paths, pruning, similar
@@ -66,7 +67,7 @@ def test_without_a_script_there_are_tables_with_captions_and_headers(markups, na
     assert not any("hidden" in attributes for _, attributes in found.elements)
     # and regions that scroll are reached by keyboard and have a name
     for attributes in found.all("div"):
-        if attributes.get("class") == "np-scroll":
+        if attributes.get("class") == "np-region":
             assert attributes["tabindex"] == "0" and attributes["aria-label"]
 
 
@@ -243,17 +244,18 @@ def stories(**changes):
 def test_the_hero_figure_says_what_was_measured():
     pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     figure = hero.hero_figure([stories(), stories(title="toys: b", pixels=pixels, removed=0.125)])
-    words = " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
-    for number in ("0.500", "0.250", "0.750", "0.125", "4 tokens", "toys: b"):
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    for number in ("50.0 %", "25.0 %", "75.0 %", "12.5 %", "4 tokens", "toys: b"):
         assert number in words
-    line = next(line for line in figure.axes[2].lines if line.get_marker() == "o")
+    line = next(line for line in figure.axes[1].lines if line.get_marker() == "o")
     np.testing.assert_array_equal(line.get_ydata(), [2, 0, 15])
-    widths = [bar.get_width() for bar in figure.axes[7].patches]
+    widths = [bar.get_width() for bar in figure.axes[5].patches]
     assert widths == [0.5, 0.125, 0.75]
     assert figure.get_size_inches()[0] == 7.0
     sizes = [text.get_fontsize() for axis in figure.axes
              for text in (*axis.texts, *axis.get_xticklabels(), axis.title)]
     assert min(sizes) >= 7.5
+    assert len(figure.axes) <= 6
 
 
 def test_stories_that_do_not_fit():

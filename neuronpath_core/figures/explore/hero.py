@@ -12,15 +12,15 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, Rectangle
+from matplotlib.patches import Rectangle
 
-from neuronpath_core.figures.style import styled
+from neuronpath_core.figures.style import WIDTH, styled
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64, UInt8
 
-WIDTH = 7.0  # inches, 672 pixels of a page
 TEXT = 8  # points, 10.7 pixels
+INK = 0.45  # seen on light and dark pages
 GAP = 0.18  # between tokens, of a token's width
 
 
@@ -60,8 +60,8 @@ class Story:
 
 @styled
 def hero_figure(stories: Sequence[Story]) -> Figure:
-    """One row a picture: the picture, its tokens, the blocks with the path, the probability of the
-    true class untouched, with the path removed, and with it doubled.
+    """One row a picture: the picture and its tokens, the blocks with the path, the probability of
+    the true class untouched, with the path removed, and with it doubled.
 
     Raises:
         ValueError: no picture.
@@ -69,43 +69,48 @@ def hero_figure(stories: Sequence[Story]) -> Figure:
     if not stories:
         raise ValueError("nothing to draw; accepted: at least one picture's story")
     figure, axes = plt.subplots(
-        len(stories), 4, figsize=(WIDTH, 0.45 + 1.95 * len(stories)), squeeze=False,
-        gridspec_kw={"width_ratios": [1.1, 1.1, 3, 1.2]})
+        len(stories), 3, figsize=(WIDTH, 0.6 + 1.85 * len(stories)), squeeze=False,
+        gridspec_kw={"width_ratios": [2.1, 3, 1.15]})
     for row, story in zip(axes, stories, strict=True):
         _picture(row[0], story)
-        _tokens(row[1], story)
-        _blocks(row[2], story, last=row is axes[-1])
-        _probabilities(row[3], story)
-        for first, second in zip(row[:2], row[1:3], strict=True):
-            _arrow(figure, first, second)
-    for axis, head in zip(axes[0, 2:], ("one column of neurons per block",
-                                        "class probability"), strict=True):
-        axis.set_title(head, fontsize=TEXT, pad=6)
+        _blocks(row[1], story, last=row is axes[-1])
+        _probabilities(row[2], story)
+        _arrow(row[0], (1.01, 0.5), (1.1, 0.5))
+    neurons = stories[0].activations.shape[1]
+    axes[0, 1].set_title(f"a column of {neurons} neurons per block, the path lit", fontsize=TEXT)
+    axes[0, 2].set_title("class probability", fontsize=TEXT, loc="left")
     return figure
 
 
 def _picture(axis: Axes, story: Story) -> None:
-    axis.imshow(story.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axis.set_axis_off()
-    axis.text(0.5, -0.06, story.title, transform=axis.transAxes, ha="center", va="top",
-              fontsize=TEXT)
-
-
-def _tokens(axis: Axes, story: Story) -> None:
-    patch = story.patch
+    """The picture and, cut apart, its tokens; one unit is a token's side."""
+    patch, step = story.patch, 1 + GAP
     down, across = (size // patch for size in story.pixels.shape[:2])
-    step = 1 + GAP
+    wide, high = across * step - GAP, down * step - GAP
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "none"}
+    axis.imshow(story.pixels, extent=(0, wide, high, 0), **grey)
+    second = 1.3 * wide
     for y in range(down):
         for x in range(across):
             cut = story.pixels[y * patch:(y + 1) * patch, x * patch:(x + 1) * patch]
-            axis.imshow(cut, cmap="gray", vmin=0, vmax=255, interpolation="nearest",
-                        extent=(x * step, x * step + 1, y * step + 1, y * step))
-            axis.add_patch(Rectangle((x * step, y * step), 1, 1, fill=False, linewidth=0.3,
+            left, top = second + x * step, y * step
+            axis.imshow(cut, extent=(left, left + 1, top + 1, top), **grey)
+            axis.add_patch(Rectangle((left, top), 1, 1, fill=False, linewidth=0.3,
                                      edgecolor="0.5"))
-    axis.set(xlim=(-GAP, across * step), ylim=(down * step, -GAP), aspect="equal")
+    axis.set(xlim=(-0.2, second + wide + 0.2), ylim=(high + 0.2, -0.2), aspect="equal")
     axis.set_axis_off()
-    axis.text(0.5, -0.06, f"{down * across} tokens", transform=axis.transAxes, ha="center",
-              va="top", fontsize=TEXT)
+    # titles, because letters inside a panel of pictures keep their colour in the dark
+    for place, words in (("left", story.title), ("right", f"cut into {down * across} tokens")):
+        axis.set_title(words, loc=place, y=-0.17, fontsize=TEXT)
+    width = second + wide
+    _arrow(axis, (wide / width + 0.02, 0.5), (second / width - 0.01, 0.5))
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """An arrow between two places, in shares of the panel's width and height."""
+    axis.annotate("", end, start, "axes fraction", "axes fraction", annotation_clip=False,
+                  arrowprops={"arrowstyle": "-|>", "color": "0.4", "linewidth": 1,
+                              "shrinkA": 0, "shrinkB": 0})
 
 
 def _blocks(axis: Axes, story: Story, last: bool) -> None:
@@ -113,9 +118,12 @@ def _blocks(axis: Axes, story: Story, last: bool) -> None:
     size = np.abs(story.activations)
     peaks = size.max(1, keepdims=True)
     shares = size / np.where(peaks > 0, peaks, 1)
-    for block in range(blocks):
-        axis.imshow(shares[block][:, None], cmap="gray_r", vmin=0, vmax=1.6, aspect="auto",
-                    interpolation="nearest", extent=(block + 0.7, block + 1.3, neurons - 0.5, -0.5))
+    # ink more or less transparent, for light and dark pages; a column is three fifths of a block
+    cells = np.full((neurons, blocks, 5, 4), INK)
+    cells[..., 3] = 0.08 + 0.92 * shares.T[..., None]
+    cells[:, :, [0, -1], 3] = 0
+    axis.imshow(cells.reshape(neurons, -1, 4), aspect="auto", interpolation="none",
+                extent=(0.5, blocks + 0.5, neurons - 0.5, -0.5))
     colour = sns.color_palette("colorblind")[3]
     places = np.arange(1, blocks + 1)
     axis.plot(places, story.neurons, color="white", linewidth=4, solid_capstyle="round")
@@ -127,7 +135,6 @@ def _blocks(axis: Axes, story: Story, last: bool) -> None:
     axis.set_xticks(places if blocks <= 12 else places[1::2])
     axis.set_yticks([0, neurons - 1])
     axis.tick_params(labelsize=TEXT, length=0)
-    axis.set_ylabel("neuron", fontsize=TEXT, labelpad=-8)
     if last:
         axis.set_xlabel("block", fontsize=TEXT)
 
@@ -138,15 +145,9 @@ def _probabilities(axis: Axes, story: Story) -> None:
     axis.barh(range(3), list(bars.values()), height=0.42,
               color=["0.55", palette[3], palette[0]])
     for place, (name, value) in enumerate(bars.items()):
-        axis.text(0, place - 0.29, f"{name} {value:.3f}", fontsize=TEXT, va="bottom", ha="left")
+        axis.text(0, place - 0.29, f"{name} {100 * value:.1f} %", fontsize=TEXT, va="bottom", ha="left")
     axis.set(xlim=(0, 1), ylim=(2.4, -0.75), yticks=[])
-    axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axis.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     axis.tick_params(labelsize=TEXT, length=0)
-    axis.grid(axis="y", visible=False)
+    axis.grid(False)
     sns.despine(ax=axis, left=True)
-
-
-def _arrow(figure: Figure, first: Axes, second: Axes) -> None:
-    figure.add_artist(ConnectionPatch((1.0, 0.5), (0, 0.5), "axes fraction", "axes fraction",
-                                      axesA=first, axesB=second, arrowstyle="-|>", shrinkA=1,
-                                      shrinkB=2, color="0.4", linewidth=1, mutation_scale=8))

@@ -53,8 +53,8 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
         + "".join(f'<td class="np-number">{html.escape(text)}</td>' for text in rest) + "</tr>"
         for first, *rest in rows)
     words = html.escape(caption)
-    return (f'<div class="np-scroll" tabindex="0" role="region" aria-label="{words}">'
-            f'<table class="np-table"><caption>{words}</caption><thead><tr>{head}'
+    return (f'<div class="np-region" tabindex="0" role="region" aria-label="{words}">'
+            f'<table class="np-grid"><caption>{words}</caption><thead><tr>{head}'
             f"</tr></thead><tbody>{body}</tbody></table></div>")
 
 

@@ -193,10 +193,10 @@ function pathExplorer(box) {
       make("button", {type: "button", click: () => setAll(0)}, "Remove the path"),
       make("button", {type: "button", click: () => setAll(2)}, "Double the path")),
     make("div", {class: "np-columns"},
-      make("div", {class: "np-left"}, make("table", {class: "np-table np-neurons"},
+      make("div", {class: "np-left"}, make("table", {class: "np-grid np-neurons"},
         make("caption", {}, "Neurons of the path"),
         heads(["Block", "Neuron", "Activation", "Attribution", "Switch"], [2, 3]), table)),
-      make("div", {class: "np-right"}, make("table", {class: "np-table np-bars"},
+      make("div", {class: "np-right"}, make("table", {class: "np-grid np-bars"},
         make("caption", {}, "Class probabilities (mark: before)"),
         heads(["Class", "", "Now", "Before"], [2, 3]), bars))));
   replaceStatic(box, live);

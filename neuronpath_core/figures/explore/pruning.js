@@ -37,7 +37,7 @@ function pruningSlider(box) {
     choice("Zeroed at", "tokens")),
   make("label", {class: "np-choice np-wide"}, make("span", {}, "Neurons kept per block: ", output),
     range), status,
-  make("table", {class: "np-table np-bars"},
+  make("table", {class: "np-grid np-bars"},
     make("caption", {}, `Test accuracy (${data.unit}); the mark is the whole network's`),
     heads(["Neurons kept", "", "Accuracy", "95 % interval"], [2, 3]),
     body));

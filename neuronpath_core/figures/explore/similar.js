@@ -40,7 +40,7 @@ function similarityExplorer(box) {
       classes.querySelector("select").replaceChildren(...options());
       show();
     }), classes), typical, status,
-  make("table", {class: "np-table np-bars"},
+  make("table", {class: "np-grid np-bars"},
     make("caption", {}, "Cosine of the classes' utilisation of neurons"),
     heads(["Class", "Rank", "", "Cosine"], [3]),
     body));
