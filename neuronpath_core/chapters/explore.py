@@ -169,7 +169,8 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
     low, high = pixels.min(), pixels.max()
     seen = np.round(255 * (pixels - low) / (high - low)).astype(np.uint8)
     name = images.class_names[label]
-    shown = Story(f"{study.profile}: {name}", 255 - seen[0] if len(seen) == 1
+    # of scans the values are ink, shown as ink on paper
+    shown = Story(name, 255 - seen[0] if len(seen) == 1
                   else np.moveaxis(seen, 0, -1), target.model.patch_embed.patch_size[0],
                   numbers(read_activations(target, picture).mean(2))[0], paths[place].numpy(),
                   name, float(effects["probability"][place]), values["remove"], values["enhance"])
@@ -180,10 +181,12 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
 def finding(told: Mapping[str, Told]) -> str:
     """What the figure of the stories shows, as its title; ``told`` by data."""
     first = next(iter(told.values())).story
-    total, words = first.activations.size, " and ".join(
-        f"{100 * each.lost:.1f} % of its probability from {each.story.title}"
-        for each in told.values())
-    return (f"Removing {len(first.neurons)} of {total:,} neurons, one a block, takes {words}")
+    losses = [f"“{each.story.class_name}” {{}}{100 * each.lost:.1f} %{{}}"
+              for each in told.values()]
+    words = [losses[0].format("loses ", " of its class probability"),
+             *(each.format("", "") for each in losses[1:])]
+    return (f"Without its path, {len(first.neurons)} of {first.activations.size:,} neurons, "
+            f"{' and '.join(words)}")
 
 
 def answer(told: Mapping[str, Told], quantile: float) -> str:

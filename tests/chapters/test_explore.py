@@ -97,6 +97,15 @@ def test_the_story_is_that_of_the_wanted_rank(study, images):
         explore.story(study, "ViT-B-32", images, 2)
 
 
+def test_the_words_have_the_measured_numbers(study, images):
+    told = {"digits": explore.story(study, "ViT-B-32", images, 0.5)}
+    own = told["digits"]
+    assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, “{own.story.class_name}” loses "
+                                     f"{100 * own.lost:.1f} % of its class probability")
+    words = explore.answer(told, 0.5)
+    assert f"{100 * own.median:.1f} % (digits, {own.images} pictures" in words and "than 50% of" in words
+
+
 def test_what_rounding_does_is_measured(study, images):
     found = explore.rounding(study, "ViT-B-32", images)
     assert 0 < found["mean"] < found["largest"] < 0.02

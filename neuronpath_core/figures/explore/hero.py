@@ -100,7 +100,7 @@ def _picture(axis: Axes, story: Story) -> None:
     axis.set(xlim=(-0.2, second + wide + 0.2), ylim=(high + 0.2, -0.2), aspect="equal")
     axis.set_axis_off()
     # titles, because letters inside a panel of pictures keep their colour in the dark
-    for place, words in (("left", story.title), ("right", f"cut into {down * across} tokens")):
+    for place, words in (("left", story.title), ("right", f"{down * across} tokens")):
         axis.set_title(words, loc=place, y=-0.17, fontsize=TEXT)
     width = second + wide
     _arrow(axis, (wide / width + 0.02, 0.5), (second / width - 0.01, 0.5))
@@ -145,7 +145,7 @@ def _probabilities(axis: Axes, story: Story) -> None:
     axis.barh(range(3), list(bars.values()), height=0.42,
               color=["0.55", palette[3], palette[0]])
     for place, (name, value) in enumerate(bars.items()):
-        axis.text(0, place - 0.29, f"{name} {100 * value:.1f} %", fontsize=TEXT, va="bottom", ha="left")
+        axis.text(0, place - 0.29, f"{name} {100 * value:.1f} %", fontsize=TEXT, va="bottom")
     axis.set(xlim=(0, 1), ylim=(2.4, -0.75), yticks=[])
     axis.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     axis.tick_params(labelsize=TEXT, length=0)
