@@ -299,3 +299,34 @@ def test_the_letters_are_those_of_the_script():
     from neuronpath_core.figures.explore.page import source
 
     assert f'const LETTERS = "{LETTERS}";' in source("vit.js")
+
+
+def test_weights_in_a_file_are_loaded_when_the_explorer_is_in_sight(chromium, tmp_path):
+    """As in the built book: opened from disk, with the weights beside the page."""
+    from neuronpath_core.figures.explore.page import take_out_networks
+
+    known, pictures = toys("cls")
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    markup = paths.path_explorer_html(known, pictures, "toy")
+    path = folder / "page.html"
+    path.write_text(f'<meta charset="utf-8"><div style="height:3000px"></div>{markup}', encoding="utf-8")
+    before = len(path.read_text(encoding="utf-8"))
+    take_out_networks(tmp_path)
+    file, = (tmp_path / "_images").glob("network-*.js")
+    assert before - len(path.read_text(encoding="utf-8")) > 0.95 * file.stat().st_size
+    shown, asked, trouble = chromium.new_page(), [], []
+    shown.on("request", lambda request: asked.append(request.url))
+    shown.on("pageerror", lambda error: trouble.append(str(error)))
+    shown.goto(path.as_uri())
+    shown.wait_for_timeout(300)
+    assert asked == [path.as_uri()]
+    # until then the tables stand there
+    assert shown.locator("#toy .np-static table").is_visible()
+    shown.locator("#toy").scroll_into_view_if_needed()
+    shown.wait_for_selector("#toy[data-probabilities]")
+    assert asked == [path.as_uri(), file.as_uri()]
+    np.testing.assert_allclose(probabilities(shown, "toy"), pictures[0].views["toys cls"].clean,
+                               atol=CLOSE)
+    assert trouble == []
+    shown.close()

@@ -12,7 +12,6 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from neuronpath_core.figures.style import WIDTH, styled
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 TEXT = 8  # points, 10.7 pixels
 INK = 0.45  # seen on light and dark pages
-GAP = 0.18  # between tokens, of a token's width
+GAP = 0.2  # between tokens, of a token's width
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,8 @@ def _picture(axis: Axes, story: Story) -> None:
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "none"}
     axis.imshow(story.pixels, extent=(0, wide, high, 0), **grey)
     second = 1.3 * wide
-    for y in range(down):
-        for x in range(across):
-            cut = story.pixels[y * patch:(y + 1) * patch, x * patch:(x + 1) * patch]
-            left, top = second + x * step, y * step
-            axis.imshow(cut, extent=(left, left + 1, top + 1, top), **grey)
-            axis.add_patch(Rectangle((left, top), 1, 1, fill=False, linewidth=0.3,
-                                     edgecolor="0.5"))
+    axis.imshow(_cut(story.pixels, patch), extent=(second, second + wide, high, 0),
+                interpolation="none")
     axis.set(xlim=(-0.2, second + wide + 0.2), ylim=(high + 0.2, -0.2), aspect="equal")
     axis.set_axis_off()
     # titles, because letters inside a panel of pictures keep their colour in the dark
@@ -104,6 +98,20 @@ def _picture(axis: Axes, story: Story) -> None:
         axis.set_title(words, loc=place, y=-0.17, fontsize=TEXT)
     width = second + wide
     _arrow(axis, (wide / width + 0.02, 0.5), (second / width - 0.01, 0.5))
+
+
+def _cut(pixels: UInt8[np.ndarray, "height width ..."],
+         patch: int) -> UInt8[np.ndarray, "height width 4"]:
+    """A picture cut into patches with transparent gaps between them."""
+    fine = round(1 / GAP)  # a gap is one of so many parts of a patch's side
+    colours = np.broadcast_to(pixels.reshape(*pixels.shape[:2], -1), (*pixels.shape[:2], 3))
+    large = colours.repeat(fine, 0).repeat(fine, 1)
+    side = patch * fine
+    down, across = (size // side for size in large.shape[:2])
+    cells = np.zeros((down, side + patch, across, side + patch, 4), np.uint8)
+    cells[:, :side, :, :side, :3] = large.reshape(down, side, across, side, 3)
+    cells[:, :side, :, :side, 3] = 255
+    return cells.reshape(down * (side + patch), across * (side + patch), 4)[:-patch, :-patch]
 
 
 def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

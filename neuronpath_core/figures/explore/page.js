@@ -61,3 +61,15 @@ function replaceStatic(box, live) {
   fixed.before(live, folded);
   folded.append(fixed);
 }
+
+/** The text of a script element with weights; a page may have moved it to a file of its own, which
+    adds it to npNetworks, so that it is loaded from a disk too. */
+function weightsOf(element) {
+  if (!element.dataset.src) return Promise.resolve(element.textContent);
+  return new Promise((resolve, reject) => {
+    const file = make("script", {src: element.dataset.src, error: () => reject(new Error(
+      `${element.dataset.src} is not there`)),
+    load: () => resolve(window.npNetworks[element.dataset.src.split("/").pop()])});
+    document.head.append(file);
+  });
+}

@@ -4,12 +4,14 @@ holds its style, its script and its data, and asks for nothing else."""
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,33 @@ def explorer_html(key: str, function: str, scripts: Sequence[str], data: Any, st
             f'<script type="application/json">{json_text(data)}</script>'
             f'<script>(() => {{\n"use strict";\n{code}\n'
             f'{function}(document.getElementById("{key}"));\n}})();</script></div>')
+
+
+_NETWORK = re.compile(r'(<script[^>]*\bdata-network="[^"]*")([^>]*>)([\w-]{1000,})(</script>)')
+
+
+def take_out_networks(html: Path) -> None:
+    """Move weights out of the pages of a finished book into files beside them, which the explorers
+    load when they are in sight: pages stay light.
+
+    Args:
+        html: the folder of the book.
+    """
+    for path in sorted(html.rglob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        if "data-network" not in text:
+            continue
+        up = "../" * (len(path.relative_to(html).parts) - 1)
+
+        def moved(found: re.Match, up: str = up) -> str:
+            name = f"network-{hashlib.sha256(found[3].encode()).hexdigest()[:16]}.js"
+            folder = html / "_images"
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_text(f'(window.npNetworks ??= {{}})["{name}"] = "{found[3]}";\n',
+                                       encoding="utf-8")
+            return f'{found[1]} data-src="{up}_images/{name}"{found[2]}{found[4]}'
+
+        path.write_text(_NETWORK.sub(moved, text), encoding="utf-8")
 
 
 def show(text: str, markup: str, widget: Any = None) -> None:

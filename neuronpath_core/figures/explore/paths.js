@@ -9,14 +9,16 @@ function pathExplorer(box) {
   const state = {picture: 0, model: null, method: data.methods[0][0], factors: []};
   const live = make("div", {class: "np-live"});
   const status = make("p", {class: "np-status", role: "status"});
-  let path = null, clean = null, now = null;
+  let vit = null, path = null, clean = null, now = null;
 
-  function network() {
-    if (!networks.has(state.model)) {
-      const text = box.querySelector(`script[data-network="${state.model}"]`).textContent;
-      networks.set(state.model, new Vit(data.networks[state.model].settings, text));
+  /** The chosen network, from weights in the page or from a file beside it. */
+  async function network() {
+    const key = state.model;
+    if (!networks.has(key)) {
+      const text = await weightsOf(box.querySelector(`script[data-network="${key}"]`));
+      networks.set(key, new Vit(data.networks[key].settings, text));
     }
-    return networks.get(state.model);
+    return networks.get(key);
   }
 
   const picture = () => data.pictures[state.picture];
@@ -28,14 +30,19 @@ function pathExplorer(box) {
   }
 
   /** Everything anew for another picture, network or method. */
-  function look() {
+  async function look() {
     if (!(state.model in picture().views)) state.model = Object.keys(picture().views)[0];
-    const shown = picture();
-    path = shown.views[state.model].paths[state.method];
-    clean = network().look(pixels(shown));
+    const asked = JSON.stringify([state.picture, state.model, state.method]);
+    live.setAttribute("aria-busy", "true");
+    const found = await network();
+    if (asked !== JSON.stringify([state.picture, state.model, state.method])) return;
+    path = picture().views[state.model].paths[state.method];
+    vit = found;
+    clean = vit.look(pixels(picture()));
     state.factors = path.neurons.map(() => 1);
     draw();
     run();
+    live.removeAttribute("aria-busy");
   }
 
   function edits() {
@@ -44,7 +51,7 @@ function pathExplorer(box) {
 
   /** The forward pass, and all that follows from it. */
   function run() {
-    now = network().edited(edits());
+    now = vit.edited(edits());
     // for whoever compares the page's numbers with the library's
     box.dataset.probabilities = JSON.stringify(now.probabilities);
     box.dataset.clean = JSON.stringify(clean.probabilities);
@@ -199,13 +206,30 @@ function pathExplorer(box) {
       make("div", {class: "np-right"}, make("table", {class: "np-grid np-bars"},
         make("caption", {}, "Class probabilities (mark: before)"),
         heads(["Class", "", "Now", "Before"], [2, 3]), bars))));
-  replaceStatic(box, live);
-  look();
-  let wide = line.clientWidth;
-  new ResizeObserver(() => {
+  let wide = 0;
+  const widths = new ResizeObserver(() => {
     if (line.clientWidth !== wide) {
       wide = line.clientWidth;
       drawLine();
     }
-  }).observe(line);
+  });
+  // what stands there without a script stays until the first network is there
+  look().then(() => {
+    replaceStatic(box, live);
+    drawLine();
+    wide = line.clientWidth;
+    widths.observe(line);
+  });
+}
+
+/** The path explorer, as soon as it is in sight where its weights are not in the page. */
+function startPathExplorer(box) {
+  if (!box.querySelector("script[data-src]")) return pathExplorer(box);
+  const sight = new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) {
+      sight.disconnect();
+      pathExplorer(box);
+    }
+  });
+  sight.observe(box);
 }

@@ -195,7 +195,7 @@ def path_explorer_html(networks: Mapping[str, Network], pictures: Sequence[Pictu
                                         if key in wanted}) for picture in pictures]
     check_explored(networks, pictures)
     data, weights = page_data(networks, pictures)
-    return explorer_html(key, "pathExplorer", SCRIPTS, data, static_view(networks, pictures),
+    return explorer_html(key, "startPathExplorer", SCRIPTS, data, static_view(networks, pictures),
                          "Whole paths removed and doubled, as a table", weights)
 
 
