@@ -1,14 +1,18 @@
 """Small tables for every figure, and what is read from a drawn one."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from neuronpath_core.chapters import class_similarity
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats.labels import TABLE1_METRICS
+from neuronpath_core.target import TargetModel
+from tests import helpers
 
 MODELS = ("ViT-B-16", "MAE-B-16")
 METHODS = ("activation", "influence_pattern", "neuron_path", "random")
@@ -89,6 +93,17 @@ def pictures(*channels):
     pixels = np.broadcast_to(levels.reshape(-1, *[1] * (2 + len(channels))),
                              (12, 8, 8, *channels)).astype(np.uint8)
     return ImageSet(torch.zeros(12, 1, 8, 8), labels, labels, tuple("abcd"), pixels)
+
+
+def paths_of_images():
+    """A small model, two of its images and paths that nothing has found."""
+    model = VisionTransformer(img_size=8, patch_size=4, in_chans=1, embed_dim=8, depth=3,
+                              num_heads=2, num_classes=4)
+    images = pictures().select([1, 6])
+    noise = np.random.default_rng(8).normal(size=(2, 1, 8, 8))
+    return (TargetModel(helpers.fill(model, 3)),
+            replace(images, images=torch.from_numpy(noise)),
+            torch.tensor([[5, 0, 31], [2, 17, 9]]))
 
 
 def pruning():

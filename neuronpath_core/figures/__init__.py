@@ -33,12 +33,13 @@ from neuronpath_core.figures.paper import (
     pruning_curves,
     table1_intervals,
 )
+from neuronpath_core.figures.single_images import image_paths
 
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
-    "factorial_map", "half_curves", "integrand_curves", "knowledge_blocks", "lead_forest",
-    "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations", "pruning_criteria",
-    "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
+    "factorial_map", "half_curves", "image_paths", "integrand_curves", "knowledge_blocks",
+    "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations",
+    "pruning_criteria", "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
     "similarity_matrices", "table1_intervals", "utilisation_maps",
 ]

@@ -34,7 +34,7 @@ class Table:
                 raise ValueError(f"a table's headers are words, got {header!r}; accepted: text "
                                  f"without underscores, or whole numbers")
         if not self.caption.strip():
-            raise ValueError("a table needs a caption")
+            raise ValueError("a table without a caption; accepted: a sentence that says what it holds")
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self.html(), "text/csv": self.csv()}

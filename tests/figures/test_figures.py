@@ -8,8 +8,17 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+import neuronpath_core as npc
 from neuronpath_core import figures
-from neuronpath_core.figures import agreement, attention, checks, class_paths, cost, paper
+from neuronpath_core.figures import (
+    agreement,
+    attention,
+    checks,
+    class_paths,
+    cost,
+    paper,
+    single_images,
+)
 from neuronpath_core.stats.labels import TABLE1_METRICS, method_labels
 from tests import figure_tables as small
 from tests.figure_tables import METHODS, MODELS, panels, png, whiskers
@@ -52,6 +61,7 @@ CALLS = {
     "block_correlations": lambda: figures.block_correlations(small.correlations_of_blocks()),
     "pruning_criteria": lambda: figures.pruning_criteria(small.criteria(), small.wholes(),
                                                          "test accuracy"),
+    "image_paths": lambda: figures.image_paths(*small.paths_of_images()),
     "half_curves": lambda: figures.half_curves(small.halves()),
     "mask_leak": lambda: figures.mask_leak(small.leaks_of_masks(), ["own mask", "elsewhere"]),
 }
@@ -59,7 +69,7 @@ CALLS = {
 
 def test_every_figure_is_tried_and_offered_by_the_one_name_that_chapters_use():
     drawn = {name for module in (paper, class_paths, cost, checks, agreement,
-                                  attention)
+                                  attention, single_images)
              for name, function in vars(module).items() if hasattr(function, "__wrapped__")}
     assert set(CALLS) == drawn == set(figures.__all__)
 
@@ -114,6 +124,37 @@ def test_knowledge_blocks():
 def test_many_blocks_have_fewer_ticks(blocks, ticks):
     axis, *_ = panels(figures.knowledge_blocks(small.shares(blocks)))
     assert axis.get_xticks().tolist() == ticks and len(axis.patches) == blocks
+
+
+def test_image_paths():
+    """The line goes through the path's neurons; the bars are the label's probability, clean and
+    edited by hand."""
+    target, images, neurons = small.paths_of_images()
+    axes = np.array(panels(figures.image_paths(target, images, neurons))).reshape(2, 3)
+    for row, (left, middle, right) in enumerate(axes):
+        label, own = int(images.labels[row]), images.images[[row]]
+        assert left.get_title() == images.class_names[label]
+        assert (left.images[0].get_array() == images.pixels[row]).all()
+        line, = middle.lines
+        assert line.get_xdata().tolist() == [1, 2, 3]
+        assert line.get_ydata().tolist() == neurons[row].tolist()
+        assert [text.get_text() for text in middle.texts] == [str(each) for each in
+                                                              neurons[row].tolist()]
+        wanted = [target(own).softmax(-1)]
+        for operation in ("remove", "enhance"):
+            with npc.edit(target, neurons[[row]], operation):
+                wanted.append(target(own).softmax(-1))
+        wanted = [float(each.detach()[0, label]) for each in wanted]
+        assert wanted[0] != wanted[1] != wanted[2]
+        np.testing.assert_allclose([bar.get_width() for bar in right.patches], wanted, rtol=1e-5)
+        assert [text.get_text() for text in right.texts] == [f"{each:.3f}" for each in wanted]
+
+
+def test_paths_of_many_blocks_are_drawn_without_numbers():
+    axis = plt.figure().subplots()
+    single_images._line(axis, np.arange(24), 30)
+    assert not axis.texts and axis.lines[0].get_ydata().tolist() == list(range(24))
+    plt.close("all")
 
 
 def test_table1_intervals():

@@ -74,5 +74,5 @@ def test_headers_are_words(columns):
 
 
 def test_a_caption_is_asked_for(frame):
-    with pytest.raises(ValueError, match="needs a caption"):
+    with pytest.raises(ValueError, match="without a caption"):
         table(frame, "  ")
