@@ -103,6 +103,9 @@ def build(source: Path, html: Path) -> None:
         sys.exit(f"{done.stdout}\nbook: the build failed; its sources are in {source}")
     shutil.rmtree(html, ignore_errors=True)
     shutil.move(source / "_build" / "html", html)
+    from neuronpath_core.figures.explore.page import take_out_networks
+
+    take_out_networks(html)
 
 
 def main() -> None:

@@ -75,8 +75,10 @@ class Hashes:
             "code": fingerprint(files, self.package),
             "profiles": {name: self._profile(name)
                          for name in _profiles(self.root, chapter, values)},
-            "files": {path.relative_to(self.root).as_posix(): _sha256(path)
-                      for path in _measurements(self.root, named)},
+            "files": {**{path.relative_to(self.root).as_posix(): _sha256(path)
+                         for path in _measurements(self.root, named)},
+                      **{path.relative_to(self.package).as_posix(): _sha256(path)
+                         for path in _page_files(self.package, named)}},
             "packages": {name: package_version(name)
                          for name in _packages(set().union(*map(packages_of, sources)))},
         }
@@ -131,6 +133,12 @@ def _measurements(root: Path, named: set[str]) -> Iterator[Path]:
             if path.suffix not in NO_DATA and not hidden and path.is_file() and (
                     path.name in named or folder != "data" and folder in named):
                 yield path
+
+
+def _page_files(package: Path, named: set[str]) -> list[Path]:
+    """Scripts and styles of the library that the code names: a page carries them."""
+    return sorted(path for ending in ("*.css", "*.js") for path in package.rglob(ending)
+                  if path.name in named)
 
 
 def _packages(imports: set[str]) -> list[str]:
