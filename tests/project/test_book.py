@@ -17,30 +17,23 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell
 
+from book.provenance import addresses, escaped
 from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run, plan
 from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.study.profiles import results_folder
 from tests import small_study
+from tests.book_pages import ROOT, built
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",
-         "book/bibliography"]
+         "book/bibliography", "book/numbers"]
 pytestmark = pytest.mark.xdist_group("book")  # it is built once
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("book")
-    executed = Path(shutil.copytree(ROOT / "notebooks", out / "executed"))
-    nb = nbformat.read(executed / "02_table1.ipynb", 4)
-    nb.metadata["neuronpath"]["executed"] = current.record("0" * 64, 70.0)
-    nbformat.write(nb, executed / "02_table1.ipynb")
-    done = subprocess.run([sys.executable, ROOT / "book/build.py", "--notebooks", executed,
-                           "--out", out], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return out / "html"
+    return built(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +80,11 @@ def test_the_pages_as_built(html, pages):
 
 
 def test_the_foot_of_a_page_is_drawn(pages):
-    foot = pages["notebooks/02_table1"].find_all(class_="admonition")[-1].get_text()
-    assert "When and on what" in foot and "in 70 s: " in foot and "PyTorch" in foot
+    foot = pages["notebooks/02_table1"].find_all(class_="np-provenance")[-1].get_text()
+    assert "in 70 s: " in foot and "PyTorch" in foot and "seed = 0" in foot
+    assert "n_images = " in foot
+    for name in PAGES:
+        assert "neuronpath_core" in pages[name].find_all(class_="np-provenance")[-1].get_text()
 
 
 def test_equations_are_drawn_without_a_network(html, pages):
@@ -96,6 +92,7 @@ def test_equations_are_drawn_without_a_network(html, pages):
     assert len(method.find_all(class_="math")) > 20
     script = method.find("script", src=re.compile("mathjax"))
     assert ((html / "book").joinpath(script["src"].split("?")[0])).resolve().is_file()
+    assert not method.find("script", src=re.compile("tex-chtml"))
     assert list((html / "_static" / "mathjax"
                  / "output").rglob("*.woff")), "no fonts for the equations"
     labels = [node.get_text()[:3] for node in method.find_all(class_="eqno")]
@@ -108,6 +105,31 @@ def test_class_picker_is_whole_without_scripts(pages):
     frames = picker.find_all("figure")
     assert len(frames) == 10 and all(frame.find("img")["alt"] and not frame.has_attr("hidden")
                                      for frame in frames)
+
+
+def test_buttons_are_those_with_an_address(html, tmp_path):
+    """None as long as there is none; each that is given, in one file; what is no address, refused.
+    """
+    build = loaded(ROOT / "book" / "build.py")
+    none = addresses(ROOT / "book" / "addresses.yml")
+    assert set(none) == {"site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi"}
+    configuration = {"html": {}}
+    build.with_buttons(configuration, dict.fromkeys(none, ""))
+    assert configuration == {"html": {}}
+    file = tmp_path / "addresses.yml"
+    file.write_text("repository: https://example.org/a/b\nbinder: https://example.org\n"
+                    "doi: https://doi.org/1\n")
+    build.with_buttons(configuration, addresses(file))
+    assert configuration["html"] == {"use_repository_button": True}
+    assert configuration["repository"] == {"url": "https://example.org/a/b", "branch": "main"}
+    assert configuration["launch_buttons"] == {"binderhub_url": "https://example.org"}
+    icons = configuration["sphinx"]["config"]["html_theme_options"]["icon_links"]
+    assert [icon["url"] for icon in icons] == ["https://doi.org/1"]
+    for text, said in (("homepage: https://example.org", "accepted: site, repository"),
+                       ("repository: example.org", "accepted: an address")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            addresses(file)
 
 
 def test_no_dead_widget(pages):
@@ -182,8 +204,8 @@ def test_every_page_says_at_its_foot_when_and_on_what_it_was_executed(study, mon
     feet = {run.notebook: nbformat.read(study / "source" / "notebooks" / f"{run.notebook}.ipynb",
                                         4).cells[-1].source for run in runs}
     for name, foot in feet.items():
-        assert "Executed on 20" in foot and "in 7 s: " in foot and build.CHECKED in foot
-        assert (build.STORED in foot) == (name == "02_list")
+        assert "Executed on 20" in foot and "in 7 s: " in foot and escaped(build.CHECKED) in foot
+        assert (escaped(build.STORED) in foot) == (name == "02_list")
     # an output of another state is not shown, whichever of the two it is
     parameters = "n_images = 101\nmodels = ['one', 'two']\nseed = 0"
     for name, source in (("03_device", ('device = "cpu"\ndtype = "float64"', "print(dtype)")),
