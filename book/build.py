@@ -23,7 +23,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from book import data_files, every_number, provenance  # noqa: E402
+from book import data_files, every_number, manifest, provenance  # noqa: E402
 from book.finish import finish  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -193,6 +193,7 @@ def build(source: Path, html: Path) -> None:
     if (source / FILES).is_dir():
         shutil.copytree(source / FILES, pages, dirs_exist_ok=True)
     finish(pages, provenance.addresses(ROOT / "book" / "addresses.yml"))
+    manifest.write_built(pages)
     shutil.rmtree(html, ignore_errors=True)
     shutil.move(pages, html)
 

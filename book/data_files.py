@@ -14,6 +14,8 @@ from nbformat import NotebookNode
 
 OPENING = re.compile(r'<(details|figure)\b[^>]*\bnp-table\b[^>]*>(?:\s*<summary\b.*?</summary>)?',
                      re.DOTALL)
+ROWS = re.compile(r'<span class="np-rows">.*?</span>', re.DOTALL)  # a summary counts them
+NAMED = re.compile(r'\bdata-csv="([\w-]+)"')
 SAID = re.compile(r"<(caption|figcaption|summary)\b[^>]*>(.*?)</\1>", re.DOTALL)
 
 
@@ -40,17 +42,19 @@ class DataFile:
 def caption(table: str) -> str:
     """The caption of a table's HTML without its tags, or what folds it up."""
     said = {tag: " ".join(escaping.unescape(re.sub(r"<[^>]+>", " ", text)).split())
-            for tag, text in SAID.findall(table)}
+            for tag, text in SAID.findall(ROWS.sub("", table))}
     return said.get("caption") or said.get("figcaption") or said.get("summary") or "Table"
 
 
-def slug(title: str, taken: set[str]) -> str:
-    """A file name of a table's first words that no other table of the chapter has."""
-    words = re.findall(r"[a-z0-9]+", title.lower())[:7]
-    name = base = "_".join(words) or "table"
+def slug(table: str, taken: set[str]) -> str:
+    """The name of a table's file: the one that it brings, or the first words of its caption; a
+    number behind it where another table of the chapter has it."""
+    brought = NAMED.search(table)
+    words = re.findall(r"[a-z0-9]+", caption(table).lower())[:8]
+    name = base = brought.group(1) if brought else "-".join(words) or "table"
     number = 2
     while name in taken:
-        name, number = f"{base}_{number}", number + 1
+        name, number = f"{base}-{number}", number + 1
     taken.add(name)
     return name
 
@@ -64,7 +68,7 @@ def take_tables(page: NotebookNode, name: str) -> list[DataFile]:
             if "text/csv" not in data or "text/html" not in data:
                 continue
             table, title = data["text/html"], caption(data["text/html"])
-            file = DataFile(f"{name}/{slug(title, taken)}.csv", title, data.pop("text/csv"))
+            file = DataFile(f"{name}/{slug(table, taken)}.csv", title, data.pop("text/csv"))
             link = (f'<a class="np-download" href="{file.address}" download '
                     f'aria-label="CSV: {escaping.escape(title)}">CSV</a>')
             linked = OPENING.sub(lambda found, link=link: found.group(0) + link, table, count=1)

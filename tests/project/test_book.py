@@ -3,6 +3,7 @@ network."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import shutil
@@ -14,10 +15,12 @@ from urllib.parse import unquote, urlparse
 
 import nbformat
 import pytest
+import yaml
 from bs4 import BeautifulSoup
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book.provenance import addresses, escaped
+from book import data_files, every_number, manifest, neurolibre
+from book.provenance import addresses, escaped, of_chapter
 from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run, plan
@@ -130,6 +133,76 @@ def test_buttons_are_those_with_an_address(html, tmp_path):
         file.write_text(text)
         with pytest.raises(ValueError, match=said):
             addresses(file)
+
+
+def test_tables_bring_their_data_to_the_page(tmp_path):
+    """Each table has a link to its CSV, the last section lists all of them and their hash."""
+    frame = '<details class="np-table" data-csv="{0}"><summary>{1} <span class="np-rows">(2 rows)</span></summary><table></table></details>'
+    nb = new_notebook(cells=[new_code_cell("table", outputs=[new_output("display_data", data={
+        "text/html": frame.format("effects", title), "text/csv": f"model,effect\n{title},1\nb,2\n"})])
+        for title in ("Effects & more", "Again")])
+    files = data_files.take_tables(nb, "02_table1")
+    assert [(file.address, file.title, file.rows) for file in files] == [
+        ("02_table1/effects.csv", "Effects & more", 2), ("02_table1/effects-2.csv", "Again", 2)]
+    for cell, file in zip(nb.cells, files, strict=True):
+        shown = BeautifulSoup(cell.outputs[0].data["text/html"], "html.parser")
+        link = shown.select_one("details > a.np-download")
+        assert link["href"] == file.address and link.has_attr("download")
+        assert "text/csv" not in cell.outputs[0].data
+    data_files.write_files(files, tmp_path)
+    assert (tmp_path / files[0].address).read_text() == files[0].text
+    foot = of_chapter(ROOT, "02_table1", nb, files, [], dict.fromkeys(("repository",), ""))
+    assert foot.count(".csv") == 2 and data_files.sha256(files) in foot
+    assert "neuronpath run 02" in foot and "02_table1.ipynb" in foot
+    changed = [*files[:1], dataclasses.replace(files[1], text=files[1].text + "c,3\n")]
+    assert data_files.sha256(changed) != data_files.sha256(files)
+
+
+def test_every_number_is_listed_with_the_cell_that_made_it(html, pages):
+    """As often as pages glue them, and each link leads to a cell that glues that name."""
+    glued = [found for name in PAGES[:-1] + [f"notebooks/{each}" for each in notebook_names(ROOT)]
+             for found in every_number.uses(written(name))]
+    rows = pages["book/numbers"].select("table.np-numbers tbody tr")
+    assert len(rows) == len(glued) > 100
+    assert f"There are {len(rows)} of them" in pages["book/numbers"].get_text()
+    for row in rows:
+        value, _, name, cell = row.find_all("td")
+        path, _, place = cell.a["href"].partition("#")
+        code = pages[path.removeprefix("../").removesuffix(".html")].find(id=place)
+        assert value.get_text() and "glue" in code.get_text(), name.get_text()
+
+
+def written(name: str) -> str:
+    if name.startswith("notebooks/"):
+        nb = nbformat.read(ROOT / f"{name}.ipynb", 4)
+        return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    return (ROOT / f"{name}.md").read_text()
+
+
+def test_pages_are_described(pages):
+    for name, page in pages.items():
+        said = page.find("meta", attrs={"name": "description"})["content"]
+        assert 20 < len(said) <= 210 and page.html["lang"] == "en", name
+        assert page.find("meta", property="og:title")["content"], name
+        icon = page.find("link", rel="icon") or page.find("link", rel="shortcut icon")
+        assert icon["href"].endswith("favicon.svg"), name
+
+
+def test_the_manifest_for_a_codecheck_is_the_study(html):
+    assert (ROOT / "codecheck.yml").read_text() == manifest.manifest()
+    listed = yaml.safe_load((html / "manifest.yml").read_text())["manifest"]
+    assert len(listed) > 10 and all((html / each["file"]).is_file() for each in listed)
+
+
+def test_neurolibre_layout_and_limits(html, tmp_path):
+    neurolibre.lay_out(html.parent / "source", tmp_path / "out")
+    names = {path.relative_to(tmp_path / "out").as_posix()
+             for path in (tmp_path / "out").glob("*/*")}
+    assert {"binder/requirements.txt", "binder/data_requirement.json", "content/_config.yml",
+            "content/_toc.yml", "content/notebooks"} <= names
+    neurolibre.check_limits({"01": 8 * 3600})
+    with pytest.raises(ValueError, match="accepted: at most 8 h"):
+        neurolibre.check_limits({"01": 8 * 3600, "02": 9})
 
 
 def test_no_dead_widget(pages):
