@@ -12,9 +12,9 @@ from book.every_number import title
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """---
-# CODECHECK's manifest. `make book ALL=1` computes every output again, and `make test ALL=1` compares
-# each printed digit and figure with the stored one. The built book lists every table and figure
-# with its hash in html/manifest.yml. Written by: python -m book.manifest
+# CODECHECK's manifest. `make book ALL=1` computes every output again, and `make test ALL=1`
+# compares each printed digit and figure with the stored one. The built book lists every table and
+# figure with its hash in html/manifest.yml. Written by: python -m book.manifest
 """
 
 
@@ -46,7 +46,8 @@ def write_built(html: Path) -> None:
     files = [*html.glob("notebooks/*/*.csv"), *html.glob("_images/*")]
     lines = [{"file": path.relative_to(html).as_posix(),
               "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(files)]
-    (html / "manifest.yml").write_text(yaml.safe_dump({"manifest": lines}, sort_keys=False), "utf-8")
+    text = yaml.safe_dump({"manifest": lines}, sort_keys=False)
+    (html / "manifest.yml").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
