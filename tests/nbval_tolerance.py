@@ -3,7 +3,7 @@
 nbval alone compares text byte for byte, skips images and lets a cell pass that was never executed:
 the last printed digit fails on another machine, and a wrong figure does not. With this plugin the
 words of an output must be equal, its integers too, its floats up to a tolerance, and its images
-pixel by pixel. ``notebooks/conftest.py`` loads it by importing the hook.
+pixel by pixel. Of an SVG, which stands beside the PNG of the same figure, the words are compared. ``notebooks/conftest.py`` loads it by importing the hook.
 
 A cell that needs more room says so in its metadata:
 ``"nbval_tolerance": {"relative": 1e-3, "rms": 4}``.
@@ -35,6 +35,8 @@ NUMBER = re.compile(
 )
 EMBEDDED_IMAGE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=\n]+)")
 IMAGES = ("image/png", "image/jpeg")
+SVG = "image/svg+xml"
+SVG_WORDS = re.compile(r"<(text|title)\b[^>]*>(.*?)</\1>", re.DOTALL)
 GLUE_PREFIX = "application/papermill.record/"
 WIDGET_PREFIX = "application/vnd.jupyter.widget-"
 EXACT = Context(prec=50)
@@ -153,6 +155,11 @@ def compare_images(reference: str, found: str, tolerance: Tolerance) -> list[str
                                             f"{tolerance.rms:g}/255, found {rms:.2f}/255"]
 
 
+def svg_words(svg: str) -> str:
+    """What is written in an SVG figure, a line for each text: its title and its labels."""
+    return "\n".join(found[2].strip() for found in SVG_WORDS.finditer(svg))
+
+
 def contents(output: Mapping[str, Any]) -> dict[str, Any]:
     """One output as {kind: content}; a glued value also carries the name it is glued under."""
     if output["output_type"] == "stream":
@@ -192,6 +199,8 @@ def compare_content(
         return []
     if kind.removeprefix(GLUE_PREFIX) in IMAGES:
         return compare_images(reference, found, tolerance)
+    if kind.removeprefix(GLUE_PREFIX) == SVG:  # its lines are those of the PNG beside it
+        return compare_text(*(svg_words(content) for content in (reference, found)), tolerance)
     texts = (
         sanitise(content) if isinstance(content, str)
         else json.dumps(content, sort_keys=True, ensure_ascii=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,31 +15,46 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuronpath_core.figures.names import AS_WRITTEN, name_all, write_out
+from neuronpath_core.figures.svg import svg_text
 from neuronpath_core.stats.labels import method_labels
 
 DPI = 150
-# points; on a page a figure is as wide as the text, so that in the widest figures less could not be
-# read
-SMALL = 8.5
+# inches: 672 CSS pixels, the width of the text on a page, where a figure is shown as large as it is
+# drawn
+WIDTH = 7.0
+# points; 7.5 are 10 CSS pixels, and less cannot be read
+SMALL, LEAST = 8.5, 7.5
+# letters of a finding on a line of WIDTH, in bold at its size
+_LETTERS = 92
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """One look for all figures, without changing the caller's settings; names appear as they are
-    written, and what was drawn is closed, so that a notebook shows it once."""
+    """One look for all figures, without changing the caller's settings.
+
+    What is decorated also takes ``finding``, a sentence that becomes the figure's title, at its
+    left. Names appear as they are written, and what was drawn is closed, so that a notebook shows
+    it once: as PNG, and as an SVG that follows the theme of its page.
+    """
     @wraps(draw)
-    def drawn(*args, **kwargs) -> Figure:
+    def drawn(*args, finding: str = "", **kwargs) -> Figure:
         with sns.axes_style("whitegrid"), sns.plotting_context("notebook",
-                                                               font_scale=0.85), sns.color_palette(
+                                                               font_scale=0.8), sns.color_palette(
                 "colorblind"), \
                 plt.rc_context({"figure.dpi": DPI, "figure.constrained_layout.use": True,
-                                "axes.titlesize": "medium", **AS_WRITTEN}), \
+                                "axes.titlesize": "medium", "legend.frameon": False,
+                                **AS_WRITTEN}), \
                 warnings.catch_warnings():
             # seaborn draws while names are not written out yet
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             before = plt.get_fignums()
             try:
                 figure = draw(*args, **kwargs)
+                if finding:
+                    letters = int(_LETTERS * figure.get_figwidth() / WIDTH)
+                    figure.suptitle(textwrap.fill(finding, letters), x=0.005, ha="left",
+                                    fontsize=SMALL + 1, fontweight="bold")
                 write_out(figure)
+                figure._repr_svg_ = partial(svg_text, figure, finding)
                 return figure
             finally:
                 for number in set(plt.get_fignums()) - set(before):

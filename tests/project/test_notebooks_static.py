@@ -23,6 +23,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LONGEST_CELL = 25
+SECTIONS = ("## How it was measured", "## Limits")
 VOLATILE = ("papermill", "execution", "ExecuteTime", "application/vnd.jupyter.widget-state+json")
 DEFINITION = re.compile(r"^\s*(?:async\s+)?(?:def|class)\s", re.MULTILINE)
 LOCAL_PATH = re.compile(r"""(?<![\w.-])/(?:home|root|work|tmp|Users)(?=[/\s"'`<>)\]},;:]|$)""")
@@ -102,6 +103,43 @@ def check_figures(nb: NotebookNode) -> Iterator[str]:
             yield f"cell {i}: a figure without alt text; its metadata need mystnb: {{image: {{alt: …}}}}"
 
 
+def check_form(nb: NotebookNode) -> Iterator[str]:
+    """A chapter answers its question first, says how it measured and what limits it; its tables
+    have captions and its figures findings."""
+    first = nb.cells[0].source if nb.cells else ""
+    if "np-answer" not in first or "{glue:text}" not in first:
+        yield "cell 0: a chapter begins with its question and a glued answer (class np-answer)"
+    headings = [line for cell in nb.cells if cell.cell_type == "markdown"
+                for line in cell.source.splitlines()]
+    yield from (f"a chapter has a section '{wanted}'" for wanted in SECTIONS
+                if wanted not in headings)
+    for i, cell in code_cells(nb):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if 'class="dataframe"' in data.get("text/html", "") and "text/csv" not in data:
+                yield f"cell {i}: a table without a caption; accepted: neuronpath_core.stats.tables"
+            if "image/png" in data:
+                yield from (f"cell {i}: {fault}" for fault in svg_faults(
+                    data.get("image/svg+xml", "")))
+
+
+def svg_faults(svg: str) -> Iterator[str]:
+    """What keeps a figure from being read on a page 672 pixels wide."""
+    width = re.search(r'width="([\d.]+)pt"', svg)
+    if not width:
+        yield "a figure without an SVG; accepted: what neuronpath_core.figures draws"
+        return
+    if float(width[1]) > 504:
+        yield f"a figure {float(width[1]) / 0.75:.0f} pixels wide, at most 672 are allowed"
+    if "<title>" not in svg.split("<g ")[0]:
+        yield "a figure without a finding as its title"
+    if (panels := int(re.search(r'data-panels="(\d+)"', svg)[1])) > 6:
+        yield f"a figure of {panels} panels, at most 6 are allowed"
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?: [^;]*?([\d.]+)px", svg)]
+    if sizes and min(sizes) < 7.5:
+        yield f"letters of {min(sizes) / 0.75:.1f} pixels, at least 10 are readable"
+
+
 def check_sources(nb: NotebookNode) -> Iterator[str]:
     """Notebooks call the library, they do not extend it; and they run in any folder."""
     for i, cell in code_cells(nb):
@@ -117,7 +155,7 @@ def check_sources(nb: NotebookNode) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[NotebookNode], Iterator[str]], ...] = (
-    check_execution, check_parameters, check_metadata, check_figures, check_sources,
+    check_execution, check_parameters, check_metadata, check_figures, check_form, check_sources,
 )
 
 
@@ -145,16 +183,21 @@ def test_stored_notebook(path):
     assert check_notebook(path) == []
 
 
+SVG = ('<svg width="504pt" data-panels="1"><title>It holds</title><g id="figure_1">'
+       '<text style="font-size: 8px">a</text></g></svg>')
+
+
 def sound() -> NotebookNode:
     """A notebook with everything that is allowed."""
     figure = new_output("display_data",
-                        {"image/png": "aGk=+/tmp/",
+                        {"image/png": "aGk=+/tmp/", "image/svg+xml": SVG,
                          "text/plain": "<Figure size 640x480 with 1 Axes>"})
     widget_view = {"application/vnd.jupyter.widget-view+json": {"model_id": "0"}}
     html = '<a href="https://example.org/home">a</a> <img alt="b" src="data:image/png;base64,/tmp/aGk=">'
     cells = [
-        new_markdown_cell("# Section\nThe def of a class for work/home, see "
-                          "https://example.org/tmp/x"),
+        new_markdown_cell(":::{admonition} Is it?\n:class: np-answer\n{glue:text}`x:s`\n:::\n"
+                          "## How it was measured\nThe def of a class for work/home, see "
+                          "https://example.org/tmp/x\n## Limits"),
         new_code_cell("steps = 20", execution_count=1, metadata={"tags": ["parameters"]}),
         new_code_cell("'the def of a class'", execution_count=2,
                       outputs=[new_output("stream", name="stdout", text="0.5\n")]),
@@ -176,6 +219,14 @@ def sound() -> NotebookNode:
 def show(text: str) -> Callable[[NotebookNode], None]:
     """Let the stream of cell 2 say ``text``."""
     return lambda nb: nb.cells[2].outputs[0].update(text=text)
+
+
+def redrawn(part: str, other: str) -> Callable[[NotebookNode], None]:
+    """Put something else in the place of a part of cell 4's SVG."""
+    def change(nb: NotebookNode) -> None:
+        data = nb.cells[4].outputs[0].data
+        data["image/svg+xml"] = data["image/svg+xml"].replace(part, other)
+    return change
 
 
 FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
@@ -220,6 +271,18 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
                     "cell 4: a figure without alt text"),
     "empty alt text": (lambda nb: nb.cells[4].metadata.mystnb.image.update(alt=" "),
                        "cell 4: a figure without alt text"),
+    "no answer": (lambda nb: nb.cells[0].update(source="## How it was measured\n## Limits"),
+                  "cell 0: a chapter begins with its question"),
+    "no limits": (lambda nb: nb.cells[0].update(source=nb.cells[0].source.replace("Limits", "End")),
+                  "'## Limits'"),
+    "a bare table": (lambda nb: nb.cells[5].outputs[0].data.update(
+        {"text/html": '<table class="dataframe">'}), "cell 5: a table without a caption"),
+    "no SVG": (lambda nb: nb.cells[4].outputs[0].data.pop("image/svg+xml"),
+               "cell 4: a figure without an SVG"),
+    "a wide figure": (redrawn('"504pt"', '"600pt"'), "cell 4: a figure 800 pixels wide"),
+    "no finding": (redrawn("<title>It holds</title>", ""), "cell 4: a figure without a finding"),
+    "many panels": (redrawn('panels="1"', 'panels="8"'), "cell 4: a figure of 8 panels"),
+    "small letters": (redrawn("font-size: 8px", "font-size: 6px"), "cell 4: letters of 8.0 pixels"),
     "a long cell": (lambda nb: nb.cells[5].update(source="x = 1\n" * (LONGEST_CELL + 1)),
                     f"cell 5: {LONGEST_CELL + 1} lines of code"),
     "a function": (lambda nb: nb.cells[5].update(source="x = 1\n\ndef score(x):\n    return x"),
@@ -230,7 +293,8 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
                 "cell 5: 'class' belongs"),
     "a path in the code": (lambda nb: nb.cells[5].update(source='open("/home/me/x.csv")'),
                            "cell 5: a path of one machine"),
-    "a path in the words": (lambda nb: nb.cells[0].update(source="see file:///root/x"),
+    "a path in the words": (lambda nb: nb.cells[0].update(
+        source=nb.cells[0].source + "\nsee file:///root/x"),
                             "cell 0: a path of one machine"),
     "a printed path": (show("saved to\n/tmp/x.csv"), "cell 2: a path of one machine: '/tmp/x.csv'"),
     "a printed folder": (show("in /work"), "cell 2: a path of one machine: '/work'"),
