@@ -136,9 +136,12 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
         toc["parts"][-1]["chapters"].append({"file": every_number.PAGE})
         listed = every_number.page(texts, pages)
         (source / f"{every_number.PAGE}.md").write_text(listed, "utf-8")
+        texts[every_number.PAGE] = listed
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), "utf-8")
-    for path in (source / "book").glob("*.md"):
-        text = path.read_text("utf-8")
+    for name, text in texts.items():
+        path = source / f"{name}.md"
+        if not path.is_file():
+            continue
         foot = provenance.of_page(ROOT, text, executed, __version__, where)
         path.write_text(f"{text.rstrip()}\n\n```{{raw}} html\n{foot}\n```\n", "utf-8")
 
