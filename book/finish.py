@@ -57,6 +57,10 @@ def mend_roles(page: BeautifulSoup) -> None:
     """Give back what the themes' markup takes from those who listen to a page."""
     for node in page.select("summary[aria-label], .search-button-field[aria-label]"):
         del node["aria-label"]  # it has a text, which is its name
+    for summary in page.select("nav summary"):
+        link = summary.find_parent("li").find("a") if summary.find_parent("li") else None
+        if link is not None and not summary.get_text(strip=True):
+            summary["aria-label"] = f"Pages below {link.get_text(strip=True)}"
     for listed in page.select('.citation-list[role="list"]'):
         for anchor in listed.find_all("a", recursive=False):
             entry = anchor.find_next_sibling("div", class_="citation")

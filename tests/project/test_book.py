@@ -20,6 +20,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from book import data_files, every_number, manifest, neurolibre
+from book.finish import mend_roles
 from book.provenance import addresses, escaped, of_chapter
 from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
@@ -177,6 +178,19 @@ def written(name: str) -> str:
         nb = nbformat.read(ROOT / f"{name}.ipynb", 4)
         return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     return (ROOT / f"{name}.md").read_text()
+
+
+def test_roles_that_the_themes_leave_out_are_put_back():
+    page = BeautifulSoup(
+        '<nav><ul><li><a href="a.html">API</a><details><summary><i></i></summary></details></li>'
+        '</ul></nav><article><div role="list" class="citation-list"><a href="#a"></a>'
+        '<div class="citation" role="doc-biblioentry">B</div></div>'
+        '<table><tr><th scope="col"></th><th>n</th></tr></table></article>', "html.parser")
+    mend_roles(page)
+    assert page.nav.summary["aria-label"] == "Pages below API"
+    assert [child["role"] for child in page.select_one(".citation-list").find_all(
+        recursive=False)] == ["listitem"]
+    assert [cell.name for cell in page.find_all(["td", "th"])] == ["td", "th"]
 
 
 def test_pages_are_described(pages):
