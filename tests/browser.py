@@ -6,6 +6,7 @@ who has downloaded the book.
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from urllib.parse import unquote, urlparse
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 THEMES, WIDTHS = ("light", "dark"), (1280, 390)
 FIRST_PAGE, ANY_PAGE, STATIC = 1_000_000, 1_500_000, 4_000_000  # bytes
+TEXTS = (".html", ".css", ".js", ".svg")
 LEAST_TEXT = 10  # pixels
 SEVERE = ("serious", "critical")
 # what can differ with theme and width; everything else is looked at once
@@ -87,10 +89,12 @@ class Visit:
 
     @property
     def bytes(self) -> int:
-        """The size of all files that it loaded, each once."""
+        """What all files that it loaded transfer, each once: texts compressed, as servers of pages
+        send them."""
         files = {Path(unquote(urlparse(each).path)) for each in self.requests
                  if each.startswith("file:")}
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return sum(len(gzip.compress(file.read_bytes())) if file.suffix in TEXTS
+                   else file.stat().st_size for file in files if file.is_file())
 
 
 @contextmanager

@@ -169,8 +169,8 @@ def test_outside_requests_and_script_errors_are_found(chromium, tmp_path):
 
 
 def test_weight_is_found(chromium, tmp_path):
-    (tmp_path / "big.js").write_bytes(b"//" + b" " * look.ANY_PAGE)
-    with look.visit(chromium, planted(tmp_path, '<script src="big.js"></script>')) as seen:
+    (tmp_path / "big.png").write_bytes(b" " * (look.ANY_PAGE + 1))
+    with look.visit(chromium, planted(tmp_path, '<img alt="big" src="big.png">')) as seen:
         assert seen.bytes > look.ANY_PAGE
     with look.visit(chromium, planted(tmp_path, "<p>Light.</p>")) as seen:
         assert 0 < seen.bytes < 1000
