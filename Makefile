@@ -16,11 +16,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 unexport PYTHONDONTWRITEBYTECODE
 RUN_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: book test install lint weights notebooks bench clean help
+.PHONY: book pdf neurolibre test install lint weights notebooks bench clean help
 
 help:
 	@echo "make book       execute the paper's chapters and what has changed, and build the book (PROFILE=digits; ALL=1: execute every chapter)"
 	@echo "make test       lint, unit tests, and the same chapters executed again and compared with their stored outputs (ALL=1: every test and chapter)"
+	@echo "make pdf        the whole book as one PDF, printed by Chromium, after make book"
+	@echo "make neurolibre what NeuroLibre builds from, in _build/neurolibre, after make book"
 	@echo "make install    set up .venv, and nothing else"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
 	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
@@ -44,6 +46,12 @@ book: $(READY)
 	@$(BIN)/neuronpath run --profile $(PROFILE) --jobs $(JOBS) $(if $(ALL),,--stale)
 	@echo "== building the book"
 	@$(BIN)/python book/build.py --profile $(PROFILE)
+
+pdf: $(READY)
+	@$(BIN)/python book/print_book.py --html _build/$(PROFILE)/html --pdf _build/$(PROFILE)/neuron-paths.pdf
+
+neurolibre: $(READY)
+	@$(BIN)/python book/neurolibre.py --source _build/$(PROFILE)/source --out _build/neurolibre
 
 test: lint
 	@echo "== unit tests"

@@ -3,6 +3,7 @@ network."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import shutil
@@ -14,33 +15,29 @@ from urllib.parse import unquote, urlparse
 
 import nbformat
 import pytest
+import yaml
 from bs4 import BeautifulSoup
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from book import data_files, every_number, manifest, neurolibre
+from book.finish import mend_roles
+from book.provenance import addresses, escaped, of_chapter
 from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run, plan
 from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.study.profiles import results_folder
 from tests import small_study
+from tests.book_pages import ROOT, built
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",
-         "book/bibliography"]
+         "book/bibliography", "book/numbers"]
 pytestmark = pytest.mark.xdist_group("book")  # it is built once
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("book")
-    executed = Path(shutil.copytree(ROOT / "notebooks", out / "executed"))
-    nb = nbformat.read(executed / "02_table1.ipynb", 4)
-    nb.metadata["neuronpath"]["executed"] = current.record("0" * 64, 70.0)
-    nbformat.write(nb, executed / "02_table1.ipynb")
-    done = subprocess.run([sys.executable, ROOT / "book/build.py", "--notebooks", executed,
-                           "--out", out], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return out / "html"
+    return built(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +84,11 @@ def test_the_pages_as_built(html, pages):
 
 
 def test_the_foot_of_a_page_is_drawn(pages):
-    foot = pages["notebooks/02_table1"].find_all(class_="admonition")[-1].get_text()
-    assert "When and on what" in foot and "in 70 s: " in foot and "PyTorch" in foot
+    foot = pages["notebooks/02_table1"].find_all(class_="np-provenance")[-1].get_text()
+    assert "in 70 s: " in foot and "PyTorch" in foot and "seed = 0" in foot
+    assert "n_images = " in foot
+    for name in PAGES:
+        assert "neuronpath_core" in pages[name].find_all(class_="np-provenance")[-1].get_text()
 
 
 def test_equations_are_drawn_without_a_network(html, pages):
@@ -96,6 +96,7 @@ def test_equations_are_drawn_without_a_network(html, pages):
     assert len(method.find_all(class_="math")) > 20
     script = method.find("script", src=re.compile("mathjax"))
     assert ((html / "book").joinpath(script["src"].split("?")[0])).resolve().is_file()
+    assert not method.find("script", src=re.compile("tex-chtml"))
     assert list((html / "_static" / "mathjax"
                  / "output").rglob("*.woff")), "no fonts for the equations"
     labels = [node.get_text()[:3] for node in method.find_all(class_="eqno")]
@@ -108,6 +109,114 @@ def test_class_picker_is_whole_without_scripts(pages):
     frames = picker.find_all("figure")
     assert len(frames) == 10 and all(frame.find("img")["alt"] and not frame.has_attr("hidden")
                                      for frame in frames)
+
+
+def test_buttons_are_those_with_an_address(html, tmp_path):
+    """None as long as there is none; each that is given, in one file; what is no address, refused.
+    """
+    build = loaded(ROOT / "book" / "build.py")
+    none = addresses(ROOT / "book" / "addresses.yml")
+    assert set(none) == {"site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi"}
+    configuration = {"html": {}}
+    build.with_buttons(configuration, dict.fromkeys(none, ""))
+    assert configuration == {"html": {}}
+    file = tmp_path / "addresses.yml"
+    file.write_text("repository: https://example.org/a/b\nbinder: https://example.org\n"
+                    "doi: https://doi.org/1\n")
+    build.with_buttons(configuration, addresses(file))
+    assert configuration["html"] == {"use_repository_button": True}
+    assert configuration["repository"] == {"url": "https://example.org/a/b", "branch": "main"}
+    assert configuration["launch_buttons"] == {"binderhub_url": "https://example.org"}
+    icons = configuration["sphinx"]["config"]["html_theme_options"]["icon_links"]
+    assert [icon["url"] for icon in icons] == ["https://doi.org/1"]
+    for text, said in (("homepage: https://example.org", "accepted: site, repository"),
+                       ("repository: example.org", "accepted: an address")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            addresses(file)
+
+
+def test_tables_bring_their_data_to_the_page(tmp_path):
+    """Each table has a link to its CSV, the last section lists all of them and their hash."""
+    frame = '<details class="np-table" data-csv="{0}"><summary>{1} <span class="np-rows">(2 rows)</span></summary><table></table></details>'
+    nb = new_notebook(cells=[new_code_cell("table", outputs=[new_output("display_data", data={
+        "text/html": frame.format("effects", title), "text/csv": f"model,effect\n{title},1\nb,2\n"})])
+        for title in ("Effects & more", "Again")])
+    files = data_files.take_tables(nb, "02_table1")
+    assert [(file.address, file.title, file.rows) for file in files] == [
+        ("02_table1/effects.csv", "Effects & more", 2), ("02_table1/effects-2.csv", "Again", 2)]
+    for cell, file in zip(nb.cells, files, strict=True):
+        shown = BeautifulSoup(cell.outputs[0].data["text/html"], "html.parser")
+        link = shown.select_one("details > a.np-download")
+        assert link["href"] == file.address and link.has_attr("download")
+        assert "text/csv" not in cell.outputs[0].data
+    data_files.write_files(files, tmp_path)
+    assert (tmp_path / files[0].address).read_text() == files[0].text
+    foot = of_chapter(ROOT, "02_table1", nb, files, [], dict.fromkeys(("repository",), ""))
+    assert foot.count(".csv") == 2 and data_files.sha256(files) in foot
+    assert "neuronpath run 02" in foot and "02_table1.ipynb" in foot
+    changed = [*files[:1], dataclasses.replace(files[1], text=files[1].text + "c,3\n")]
+    assert data_files.sha256(changed) != data_files.sha256(files)
+
+
+def test_every_number_is_listed_with_the_cell_that_made_it(html, pages):
+    """As often as pages glue them, and each link leads to a cell that glues that name."""
+    glued = [found for name in PAGES[:-1] + [f"notebooks/{each}" for each in notebook_names(ROOT)]
+             for found in every_number.uses(written(name))]
+    rows = pages["book/numbers"].select("table.np-numbers tbody tr")
+    assert len(rows) == len(glued) > 100
+    assert f"There are {len(rows)} of them" in pages["book/numbers"].get_text()
+    for row in rows:
+        value, _, name, cell = row.find_all("td")
+        path, _, place = cell.a["href"].partition("#")
+        code = pages[path.removeprefix("../").removesuffix(".html")].find(id=place)
+        assert value.get_text() and "glue" in code.get_text(), name.get_text()
+
+
+def written(name: str) -> str:
+    if name.startswith("notebooks/"):
+        nb = nbformat.read(ROOT / f"{name}.ipynb", 4)
+        return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    return (ROOT / f"{name}.md").read_text()
+
+
+def test_roles_that_the_themes_leave_out_are_put_back():
+    page = BeautifulSoup(
+        '<nav><ul><li><a href="a.html">API</a><details><summary><i></i></summary></details></li>'
+        '</ul></nav><article><div role="list" class="citation-list"><a href="#a"></a>'
+        '<div class="citation" role="doc-biblioentry">B</div></div>'
+        '<table><tr><th scope="col"></th><th>n</th></tr></table></article>', "html.parser")
+    mend_roles(page)
+    assert page.nav.summary["aria-label"] == "Pages below API"
+    assert [child["role"] for child in page.select_one(".citation-list").find_all(
+        recursive=False)] == ["listitem"]
+    assert [cell.name for cell in page.find_all(["td", "th"])] == ["td", "th"]
+
+
+def test_pages_are_described(pages):
+    for name, page in pages.items():
+        said = page.find("meta", attrs={"name": "description"})["content"]
+        assert 20 < len(said) <= 210 and page.html["lang"] == "en", name
+        assert page.find("meta", property="og:title")["content"], name
+        icon = page.find("link", rel="icon") or page.find("link", rel="shortcut icon")
+        assert icon["href"].endswith("favicon.svg"), name
+
+
+def test_the_manifest_for_a_codecheck_is_the_study(html):
+    assert (ROOT / "codecheck.yml").read_text() == manifest.manifest()
+    listed = yaml.safe_load((html / "manifest.yml").read_text())["manifest"]
+    assert len(listed) > 10 and all((html / each["file"]).is_file() for each in listed)
+
+
+def test_neurolibre_layout_and_limits(html, tmp_path):
+    neurolibre.lay_out(html.parent / "source", tmp_path / "out")
+    names = {path.relative_to(tmp_path / "out").as_posix()
+             for path in (tmp_path / "out").glob("*/*")}
+    assert {"binder/requirements.txt", "binder/data_requirement.json", "content/_config.yml",
+            "content/_toc.yml", "content/notebooks"} <= names
+    neurolibre.check_limits({"01": 8 * 3600})
+    with pytest.raises(ValueError, match="accepted: at most 8 h"):
+        neurolibre.check_limits({"01": 8 * 3600, "02": 9})
 
 
 def test_no_dead_widget(pages):
@@ -182,8 +291,8 @@ def test_every_page_says_at_its_foot_when_and_on_what_it_was_executed(study, mon
     feet = {run.notebook: nbformat.read(study / "source" / "notebooks" / f"{run.notebook}.ipynb",
                                         4).cells[-1].source for run in runs}
     for name, foot in feet.items():
-        assert "Executed on 20" in foot and "in 7 s: " in foot and build.CHECKED in foot
-        assert (build.STORED in foot) == (name == "02_list")
+        assert "Executed on 20" in foot and "in 7 s: " in foot and escaped(build.CHECKED) in foot
+        assert (escaped(build.STORED) in foot) == (name == "02_list")
     # an output of another state is not shown, whichever of the two it is
     parameters = "n_images = 101\nmodels = ['one', 'two']\nseed = 0"
     for name, source in (("03_device", ('device = "cpu"\ndtype = "float64"', "print(dtype)")),

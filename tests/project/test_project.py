@@ -97,7 +97,7 @@ def test_every_third_party_import_is_declared(direct):
             for module in modules:
                 top = (module or "").split(".")[0]
                 assert top in sys.stdlib_module_names or top in declared | {"neuronpath_core",
-                                                                            "benchmarks",
+                                                                            "benchmarks", "book",
                                                                             "tests"}, f"{path.name} imports {top}"
 
 
@@ -186,7 +186,7 @@ def test_readme_example_runs():
 
 def test_readme_names_every_folder_and_notebook():
     text = (ROOT / "README.md").read_text()
-    for folder in ("neuronpath_core", "notebooks", "book", "profiles", "data", "benchmarks",
+    for folder in ("neuronpath_core", "notebooks", "book", "profiles", "data", "benchmarks", "book",
                    "tests"):
         assert f"`{folder}/`" in text
     for name in notebook_names(ROOT):

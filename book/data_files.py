@@ -1,0 +1,93 @@
+"""A chapter's tables as CSV files beside its page, with a link at each table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html as escaping
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+OPENING = re.compile(r'<(details|figure)\b[^>]*\bnp-table\b[^>]*>(?:\s*<summary\b.*?</summary>)?',
+                     re.DOTALL)
+ROWS = re.compile(r'<span class="np-rows">.*?</span>', re.DOTALL)  # a summary counts them
+NAMED = re.compile(r'\bdata-csv="([\w-]+)"')
+SAID = re.compile(r"<(caption|figcaption|summary)\b[^>]*>(.*?)</\1>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A table of a chapter.
+
+    Attributes:
+        address: where it lies, as seen from the chapter's page.
+        title: the caption of the table.
+        text: its CSV.
+    """
+
+    address: str
+    title: str
+    text: str
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are below the header."""
+        return max(0, sum(1 for row in csv.reader(io.StringIO(self.text)) if row) - 1)
+
+
+def caption(table: str) -> str:
+    """The caption of a table's HTML without its tags, or what folds it up."""
+    said = {tag: " ".join(escaping.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+            for tag, text in SAID.findall(ROWS.sub("", table))}
+    return said.get("caption") or said.get("figcaption") or said.get("summary") or "Table"
+
+
+def slug(table: str, taken: set[str]) -> str:
+    """The name of a table's file: the one that it brings, or the first words of its caption; a
+    number behind it where another table of the chapter has it."""
+    brought = NAMED.search(table)
+    words = re.findall(r"[a-z0-9]+", caption(table).lower())[:8]
+    name = base = brought.group(1) if brought else "-".join(words) or "table"
+    number = 2
+    while name in taken:
+        name, number = f"{base}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def take_tables(page: NotebookNode, name: str) -> list[DataFile]:
+    """The tables of a chapter's outputs that bring their CSV; each gets a link to its file."""
+    files, taken = [], set()
+    for cell in page.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/csv" not in data or "text/html" not in data:
+                continue
+            table, title = data["text/html"], caption(data["text/html"])
+            file = DataFile(f"{name}/{slug(table, taken)}.csv", title, data.pop("text/csv"))
+            link = (f'<a class="np-download" href="{file.address}" download '
+                    f'aria-label="CSV: {escaping.escape(title)}">CSV</a>')
+            linked = OPENING.sub(lambda found, link=link: found.group(0) + link, table, count=1)
+            data["text/html"] = linked if linked != table else table + link
+            files.append(file)
+    return files
+
+
+def write_files(files: list[DataFile], folder: Path) -> None:
+    """Write the tables of a chapter below the folder of its page."""
+    for file in files:
+        path = folder / file.address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text, encoding="utf-8", newline="")
+
+
+def sha256(files: list[DataFile]) -> str:
+    """The hash of all tables of a chapter, in the order of the page."""
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.text.encode())
+    return whole.hexdigest()

@@ -1,0 +1,100 @@
+"""Figures in a page: SVG with live text in place of a picture of it, so that the page's theme
+gives it its colours and a reader can search and enlarge it.
+
+A figure's file holds its finding in ``<title>``; its greys are ``var(--np-ink-XX, #xxxxxx)``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html as escaping
+import re
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+PIXELS_PER_POINT = 96 / 72
+DATA = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,([A-Za-z0-9+/=\s]+)")
+SMALL = 2_000  # bytes: below, an image in the page costs less than a request
+
+
+def inline_svg(text: str, alt: str, prefix: str) -> str:
+    """An SVG file as an element of a page: named by ``alt`` and its title, its size in pixels, ids
+    that the page has once."""
+    text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", "", text,
+                  flags=re.DOTALL)
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL)
+    finding = escaping.unescape(title.group(1)).strip() if title else ""
+    text = re.sub(r"<title[^>]*>.*?</title>", "", text, flags=re.DOTALL)
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+
+    def renamed(found: re.Match) -> str:
+        return f' id="{prefix}{found.group(1)}"' if found.group(1) in used else ""
+
+    text = re.sub(r'\sid="([^"]*)"', renamed, text)
+    text = re.sub(r"url\(#", f"url(#{prefix}", text)
+    text = re.sub(r'href="#', f'href="#{prefix}', text)
+    opening = re.search(r"<svg\b[^>]*>", text, re.DOTALL)
+    if opening is None:
+        raise ValueError("a figure's file has no <svg>; accepted: SVG as Matplotlib writes it")
+    attributes = dict(re.findall(r'([\w:-]+)="([^"]*)"', opening.group(0)))
+    said = alt.strip()
+    if finding and finding.rstrip(".") not in said:
+        said = f"{said.rstrip('.')}. {finding}" if said else finding
+    width, height = (pixels(attributes.get(side)) for side in ("width", "height"))
+    box = attributes.get("viewBox") or f"0 0 {width:g} {height:g}"
+    new = (f'<svg class="np-drawing" role="img" aria-label="{escaping.escape(said)}" '
+           f'viewBox="{box}" width="{width:g}" height="{height:g}" '
+           f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">')
+    return re.sub(r">\s+<", "><", new + text[opening.end():]).strip()
+
+
+def pixels(size: str | None) -> float:
+    """A width or height of an SVG file in pixels."""
+    found = re.fullmatch(r"([\d.]+)(pt|px|)", size or "")
+    if found is None:
+        raise ValueError(f"a figure's size is {size!r}; accepted: a number, in pt or px")
+    return round(float(found.group(1)) * (PIXELS_PER_POINT if found.group(2) == "pt" else 1), 2)
+
+
+def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
+    """Replace a page's pictures of drawings by places for them, and return what belongs there."""
+    drawings = {}
+    for number, image in enumerate(page.select('article img[src$=".svg"]')):
+        file = path.parent / image["src"]
+        if not file.is_file() or "--np-ink" not in (text := file.read_text("utf-8")):
+            continue
+        place = f"%%np-drawing-{number}%%"
+        drawings[place] = inline_svg(text, image.get("alt", ""), f"d{number}-")
+        box = frame(page)
+        box.string = place
+        image.replace_with(box)
+    return drawings
+
+
+def frame(page: BeautifulSoup) -> Tag:
+    """A box that a figure wider than the screen scrolls in, reached by keyboard too."""
+    return page.new_tag("div", attrs={"class": "np-figure", "tabindex": "0", "role": "group",
+                                      "aria-label": "Figure"})
+
+
+def take_out_data(page: BeautifulSoup, path: Path, html: Path) -> None:
+    """Write pictures that a page holds as text into files of their own, to be loaded when they
+    come into sight."""
+    for image in page.select('img[src^="data:image"]'):
+        found = DATA.fullmatch(image["src"].strip())
+        if found is None or len(found.group(2)) < SMALL:
+            continue
+        content = base64.b64decode(found.group(2))
+        name = f"{hashlib.sha256(content).hexdigest()[:32]}.{found.group(1).split('+')[0]}"
+        (html / "_images").mkdir(exist_ok=True)
+        (html / "_images" / name).write_bytes(content)
+        up = "../" * (len(path.relative_to(html).parts) - 1)
+        image["src"], image["loading"] = f"{up}_images/{name}", "lazy"
+
+
+def shown_lazily(page: BeautifulSoup) -> None:
+    """Pictures far down a page are loaded when they come near."""
+    for image in page.select("article img")[1:]:
+        image["loading"] = image.get("loading", "lazy")

@@ -1,0 +1,54 @@
+"""``codecheck.yml``: what a run must reproduce, for who checks the study independently."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from book.every_number import title
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = """---
+# CODECHECK's manifest. `make book ALL=1` computes every output again, and `make test ALL=1`
+# compares each printed digit and figure with the stored one. The built book lists every table and
+# figure with its hash in html/manifest.yml. Written by: python -m book.manifest
+"""
+
+
+def manifest() -> str:
+    """The file: the paper's title, the authors as the citation file names them, and an output for
+    every chapter."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    chapters = [{"file": f"notebooks/{path.name}", "comment": chapter_title(path)}
+                for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+    content = {"version": "https://codecheck.org.uk/spec/config/1.0/",
+               "paper": {"title": citation["title"],
+                         "authors": [{"name": name_of(author)} for author in citation["authors"]]},
+               "manifest": chapters}
+    return HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def name_of(author: dict[str, str]) -> str:
+    return author.get("name") or f"{author['given-names']} {author['family-names']}"
+
+
+def chapter_title(path: Path) -> str:
+    """The first heading of a notebook."""
+    return title(next(cell.source for cell in nbformat.read(path, 4).cells
+                      if cell.cell_type == "markdown"))
+
+
+def write_built(html: Path) -> None:
+    """List the tables and figures of a built book with their hashes, beside its pages."""
+    files = [*html.glob("notebooks/*/*.csv"), *html.glob("_images/*")]
+    lines = [{"file": path.relative_to(html).as_posix(),
+              "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(files)]
+    text = yaml.safe_dump({"manifest": lines}, sort_keys=False)
+    (html / "manifest.yml").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    (ROOT / "codecheck.yml").write_text(manifest(), "utf-8")

@@ -1,0 +1,73 @@
+"""The book in NeuroLibre's layout: what it builds from, and what it may take there.
+
+    python book/neurolibre.py --source _build/digits/source --out _build/neurolibre
+
+NeuroLibre builds a repository with ``binder/`` (packages and data) and ``content/`` (pages,
+notebooks, ``_config.yml``, ``_toc.yml``) on 2 cores with 7.5 GB within 8 hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+HOURS, CORES, GIGABYTES = 8, 2, 7.5
+NEEDED = ("neuronpath_core", "profiles", "data", "benchmarks", "pyproject.toml", "constraints.txt",
+          "README.md", "LICENSE")
+
+
+def seconds(notebooks: Path) -> dict[str, int]:
+    """What every chapter took when it was executed, on the machine that its page names."""
+    return {path.stem: nbformat.read(path, 4).metadata["neuronpath"]["executed"]["seconds"]
+            for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
+
+
+def check_limits(took: dict[str, int]) -> None:
+    """Refuse a book that NeuroLibre would not finish."""
+    hours = sum(took.values()) / 3600
+    if hours > HOURS:
+        raise ValueError(f"the chapters take {hours:.1f} h together; accepted: at most {HOURS} h, "
+                         f"on {CORES} cores with {GIGABYTES} GB")
+
+
+def lay_out(source: Path, out: Path) -> None:
+    """Write the layout: pages as they were staged for the book, and what they are computed with."""
+    check_limits(seconds(source / "notebooks"))
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(source, out / "content", ignore=shutil.ignore_patterns("_build", "files"))
+    for name in NEEDED:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.copytree(path, out / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, out / name)
+    (out / "binder").mkdir()
+    (out / "binder" / "requirements.txt").write_text(
+        "-c ../constraints.txt\n-e .[book]\n", "utf-8")
+    (out / "binder" / "runtime.txt").write_text("python-3.11\n", "utf-8")
+    # images come with scikit-learn or are drawn, weights lie in data/: nothing is fetched
+    (out / "binder" / "data_requirement.json").write_text(
+        json.dumps({"src": "", "dst": "", "projectName": "neuron-paths"}) + "\n", "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True, help="sources of a built book")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    arguments = parser.parse_args()
+    if not (arguments.source / "_toc.yml").is_file():
+        sys.exit(f"book: no sources in {arguments.source}; accepted: the source folder of a book "
+                 f"built by book/build.py")
+    lay_out(arguments.source.resolve(), arguments.out.resolve())
+    print(f"NeuroLibre's layout is at {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Where a page comes from: commit, execution, parameters, versions, tables; and the project's
+addresses."""
+
+from __future__ import annotations
+
+import ast
+import html as escaping
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nbformat import NotebookNode
+
+from book.data_files import DataFile, sha256
+
+ADDRESSES = ("site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi")
+SHOWN_PARAMETERS = ("profile", "models", "model", "n_images", "n", "seed", "device", "dtype")
+
+
+def addresses(path: Path) -> dict[str, str]:
+    """The project's addresses on the network; those that it does not have are empty."""
+    read = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else None
+    given = {name: str(value or "").strip() for name, value in (read or {}).items()}
+    for name, value in given.items():
+        if name not in ADDRESSES:
+            raise ValueError(f"{path.name} has the address {name!r}; accepted: "
+                             f"{', '.join(ADDRESSES)}")
+        if value and name != "branch" and not value.startswith("https://"):
+            raise ValueError(f"the address {name} in {path.name} is {value!r}; accepted: an "
+                             f"address that begins with https://, or nothing")
+    return {name: given.get(name, "") for name in ADDRESSES}
+
+
+@cache
+def commit(root: Path) -> str:
+    """The commit of a checkout, and whether files differ from it; empty without git."""
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True,
+                              check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        head = git("rev-parse", "HEAD")
+        changed = head and git("status", "--porcelain", "--untracked-files=no")
+        return head + (" and changes since" if changed else "")
+    except OSError:
+        return ""
+
+
+def parameters(page: NotebookNode) -> dict[str, Any]:
+    """The parameters that an executed notebook ran with."""
+    found: dict[str, Any] = {}
+    for cell in page.cells:
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    try:
+                        found[node.targets[0].id] = ast.literal_eval(node.value)
+                    except ValueError:
+                        continue
+    return found
+
+
+def code(text: str, shown: str = "") -> str:
+    return f"<code>{escaping.escape(shown or text)}</code>"
+
+
+def with_commit(root: Path, where: dict[str, str]) -> list[str]:
+    """The line that names the commit, with a link to it if the repository has an address."""
+    if not (found := commit(root)):
+        return []
+    head, _, changed = found.partition(" ")
+    name = f'<code title="{head}">{head[:12]}</code>'
+    if where["repository"] and not changed:
+        name = f'<a href="{where["repository"]}/tree/{head}">{name}</a>'
+    return [f"Commit {name}{' ' + changed if changed else ''}."]
+
+
+def of_chapter(root: Path, name: str, page: NotebookNode, files: list[DataFile],
+               words: list[str], where: dict[str, str]) -> str:
+    """The last section of a chapter, in HTML below a heading: its data, how to rebuild it, and
+    when, from what and on what it was executed."""
+    lines = []
+    if files:
+        lines.append("<p>Tables as CSV, in the order of the page:</p>\n<ul class=\"np-files\">")
+        lines += [f'<li><a href="{file.address}" download>{escaping.escape(file.title)}</a>, '
+                  f"{file.rows} {'row' if file.rows == 1 else 'rows'}</li>" for file in files]
+        lines.append("</ul>")
+    lines.append(f"<p>{code(f'neuronpath run {name[:2]}')} computes this chapter again. "
+                 f'The page as a notebook: <a href="../_sources/notebooks/{name}.ipynb" download>'
+                 f"{name}.ipynb</a>.</p>")
+    said = []
+    if made := page.metadata.get("neuronpath", {}).get("executed"):
+        said.append(f"Executed on {made['date']} in {made['seconds']} s: {made['device']}, Python "
+                    f"{made['python']}, PyTorch {made['torch']}, timm {made['timm']}.")
+    ran_with = parameters(page)
+    values = [f"{key} = {ran_with[key]!r}" for key in SHOWN_PARAMETERS if key in ran_with]
+    if values:
+        said.append("Parameters: " + ", ".join(map(code, values)) + ".")
+    if files:
+        said.append(f"SHA-256 of the tables {code(sha256(files))}.")
+    lines.append('<p class="np-provenance">' + "\n".join(
+        [*said, *map(escaped, words), *with_commit(root, where)]) + "</p>")
+    return "\n".join(lines)
+
+
+def escaped(words: str) -> str:
+    """Words with code in backquotes as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaping.escape(words, quote=False))
+
+
+def of_page(root: Path, text: str, executed: dict[str, str], version: str,
+            where: dict[str, str]) -> str:
+    """The foot of a page that is no chapter, as HTML: which chapters its numbers are from, the
+    days these were executed on, the version of the library and the commit."""
+    chapters = sorted(set(re.findall(r"notebooks/([\w-]+)\.ipynb::", text)) & set(executed))
+    said = [f"neuronpath_core {escaping.escape(version)}."]
+    days = sorted({executed[name] for name in chapters} - {""})
+    if chapters:
+        numbers = ", ".join(name[:2] for name in chapters)
+        said.insert(0, f"Numbers of chapter{'s' * (len(chapters) > 1)} {numbers}" + (
+            f", executed {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "")
+            if days else "") + ".")
+    return ('<p class="np-provenance">' + "\n".join([*said, *with_commit(root, where)])
+            + "</p>")
