@@ -91,6 +91,18 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
     for name, executed, words in chapters:
         page = with_foot(ROOT / "notebooks" / f"{name}.ipynb", executed, words)
         nbformat.write(page, source / "notebooks" / f"{name}.ipynb")
+    fill_in_claims(source)
+
+
+def fill_in_claims(source: Path) -> None:
+    """The pages' rows, cards and numbers that are made from the chapters' claims."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import claims_pages
+
+    try:
+        claims_pages.write(source)
+    except claims_pages.Refused as error:
+        sys.exit(f"book: {error}")
 
 
 def build(source: Path, html: Path) -> None:
