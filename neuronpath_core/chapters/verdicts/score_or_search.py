@@ -11,8 +11,7 @@ from neuronpath_core.stats.intervals import interval_row
 RULE = ("The mean difference of the loss under removal on the same images; agrees if its 95 % "
         "bootstrap interval lies above zero.")
 PUBLISHED = ("joint", "progressive")
-# scores of one neuron at a time, whose sum over a path is largest where every block's is: any search
-# takes every block's best neuron
+# scores of one neuron at a time: every search takes each block's best
 SINGLE = ("knowledge", "gradient_activation")
 # key: (contrast of the chapter, sentence, control)
 CONTRASTS = {
