@@ -89,6 +89,10 @@ class Evidence:
         return tuple(dict.fromkeys(row.data for row in self.rows))
 
     @property
+    def control(self) -> str:
+        return "; ".join(dict.fromkeys(claim.control for claim in self.claims))
+
+    @property
     def sources(self) -> tuple[tuple[str, str], ...]:
         """Address and title of each section, once."""
         return tuple(dict.fromkeys(self.places))
@@ -242,6 +246,17 @@ def write_csv(claims: dict[str, Evidence], path: Path) -> None:
                                 claim.of, claim.control, claim.rule])
 
 
+def small_sizes() -> dict[str, dict[str, list[str]]]:
+    """Per reason and adjective the sizes below which an effect is called so."""
+    sizes: dict[str, dict[str, list[str]]] = {}
+    for unit in UNITS.values():
+        if unit.small is not None:
+            own = sizes.setdefault(unit.why, {}).setdefault(unit.adjective, [])
+            text = unit.text(unit.small).replace("+", "")
+            own += [text] if text not in own else []
+    return sizes
+
+
 def blocks(claims: dict[str, Evidence], folder: Path) -> dict[str, str]:
     """What each marker stands for, as HTML within MyST; ``folder`` has cards and templates."""
     templates = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True,
@@ -250,11 +265,11 @@ def blocks(claims: dict[str, Evidence], folder: Path) -> dict[str, str]:
                       if found.claim.finding == key] for key, title in FINDINGS.items()}
     told = {"cards": cards(folder / "cards.yml", claims), "claims": claims,
             "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
-            "units": {unit for unit in UNITS.values() if unit.small is not None},
-            "most": f"{MOST:.0%}", "few": f"{FEW:.0%}", "csv": f"../_static/{CSV_NAME}",
+            "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
+            "csv": f"../_static/{CSV_NAME}",
             "comparisons": sum(len(found.rows) for found in claims.values())}
     return {name: "````{raw} html\n" + templates.get_template(f"{name}.html").render(told).strip()
-                  + "\n````" for name in ("rows", "cards", "table", "rules")}
+            + "\n````" for name in ("rows", "cards", "table", "rules")}
 
 
 def write(source: Path) -> None:

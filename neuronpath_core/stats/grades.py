@@ -80,6 +80,7 @@ UNITS = {
                         "a prediction of 0.90 would stay above 0.85"),
     "points": Unit("points of accuracy", 1, 1, 5, "small", TWENTIETH),
     "accuracy": Unit("points of accuracy", 100, 1, 0.05, "small", TWENTIETH),
+    "kept accuracy": Unit("points of accuracy", 100, 1),
     "score": Unit("score ", 1, 3),
     "correlation": Unit("correlation ", 1, 2, 0.3, "weak",
                         "Cohen's convention for a medium correlation"),
@@ -118,19 +119,31 @@ class Grade:
         return ", ".join(parts + ([f"{open_} not shown"] if open_ else []))
 
 
+def _levels(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons by condition or, if these do not tell, by data, if under some of these
+    comparisons agree and under others none does; else empty."""
+    for field, phrase in (("condition", "{}"), ("data", "on {}")):
+        levels: dict[str, list[Comparison]] = {}
+        for row in rows:
+            levels.setdefault(getattr(row, field), []).append(row)
+        agree = [any(row.verdict == "agrees" for row in own) for own in levels.values()]
+        if all(levels) and any(agree) and not all(agree):
+            return {phrase.format(level): own for level, own in levels.items()}
+    return {}
+
+
 def where(rows: Sequence[Comparison]) -> str:
     """Under which conditions, or else on which data, comparisons agree, if under others none does:
     ``"at the class token only"``; empty if they do everywhere."""
-    for field, phrase in (("condition", "{}"), ("data", "on {}")):
-        levels = list(dict.fromkeys(getattr(row, field) for row in rows))
-        found = [level for level in levels if any(
-            row.verdict == "agrees" for row in rows if getattr(row, field) == level)]
-        missing = [level for level in levels if level not in found]
-        if found and missing and all(levels):
-            if len(found) <= len(missing):
-                return f"{' and '.join(phrase.format(level) for level in found)} only"
-            return f"not {' or '.join(phrase.format(level) for level in missing)}"
-    return ""
+    levels = _levels(rows)
+    found = [level for level, own in levels.items()
+             if any(row.verdict == "agrees" for row in own)]
+    missing = [level for level in levels if level not in found]
+    if not levels:
+        return ""
+    if len(found) <= len(missing):
+        return f"{' and '.join(found)} only"
+    return f"not {' or '.join(missing)}"
 
 
 def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
@@ -156,7 +169,16 @@ def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
 
 def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     """The median effect of all comparisons with its range, or, of a single one, its interval:
-    ``median +3.0 % of the probability, range +0.4 to +9.2``."""
+    ``median +3.0 % of the probability, range +0.4 to +9.2``.
+
+    Where comparisons agree in some places alone (:func:`where`), so for each place by itself.
+    """
+    if levels := _levels(rows):
+        return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
+    return _effect(rows, unit)
+
+
+def _effect(rows: Sequence[Comparison], unit: Unit) -> str:
     values = [row.value for row in rows]
     if len(rows) == 1:
         return unit.interval(rows[0])

@@ -10,7 +10,7 @@ from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 LEAD = ("The {statistic} difference on the same images; agrees if its 95 % bootstrap interval lies "
         "above zero and a sign test, corrected by Holm's procedure over all models and controls, "
         "is below 0.05.")
-NINE = "nine weaker paths: " + "; ".join(CONTROLS.values())
+NINE = "nine weaker kinds of path"
 LABELS = {"true": "with the true label", "predicted": "with the predicted label"}
 
 
@@ -24,13 +24,17 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
     wide = {measure: lead[lead["measure"] == measure] for measure in lead["measure"].unique()}
     gain = gain[gain["label"].isin(list(LABELS))]
     gain = gain.assign(condition=gain["label"].map(LABELS))
-    lost = own[own["measure"] == "removal"]
-    lost = with_verdict(lost.assign(value=-lost["value"], low=-lost["high"], high=-lost["low"]))
+    lost = with_verdict(own.assign(value=-own["value"], low=-own["high"], high=-own["low"]))
     return [
-        Claim("own removal", "2", "Removing an image's own path lowers the probability of its "
-              "class", comparisons(lost, images), "probability", "the whole model",
-              "The median loss over images; agrees if its 95 % bootstrap interval lies above zero.",
-              "own"),
+        *(Claim(f"own {measure}", finding, sentence,
+                comparisons(lost[lost["measure"] == measure], images), unit, "the whole model",
+                f"The {statistic} loss over images; agrees if its 95 % bootstrap interval lies "
+                f"above zero.", "own")
+          for measure, finding, unit, statistic, sentence in (
+            ("removal", "2", "probability", "median",
+             "Removing an image's own path lowers the probability of its class"),
+            ("removal accuracy", "1", "points", "mean",
+             "Removing an image's own path costs accuracy"))),
         *(Claim(key, finding, sentence,
                 comparisons(wide[measure], "images", against="against"), unit, NINE,
                 LEAD.format(statistic=statistic), "lead")
@@ -53,7 +57,7 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
               "Accuracy gained over all images; agrees if its 95 % bootstrap interval, over "
               "misclassified and other images each by themselves, lies above zero.", "gain"),
         *(Claim(control, "1", f"Less than half of {part} is left when {blocks} randomised",
-                comparisons(sane[sane["control"] == control], images), "neurons",
+                comparisons(sane[sane["control"] == control], images), "found",
                 "weights permuted within each tensor",
                 "The share of common neurons above chance; agrees if its 95 % bootstrap interval "
                 "lies below one half.", "sane", by="book")

@@ -25,7 +25,8 @@ def made_from(accuracy: pd.DataFrame, whole: Mapping[str, Mapping[str, float]], 
         rows = with_verdict(own[own["share"] == share], threshold=-MARGIN)
         claims.append(Claim(
             key, "5", f"Accuracy is kept if {top} neurons per block stay and {words} zeroed",
-            comparisons(rows, images, data=data, condition="at the class token"), "accuracy",
+            comparisons(rows, images, data=data, condition="at the class token"),
+            "kept accuracy",
             "the whole model",
             "Accuracy minus the whole model's; agrees if the whole 95 % bootstrap interval lies "
             "above -5 points, contradicts if all of it lies below.", "accuracy"))

@@ -34,7 +34,7 @@ def made_from(sizes: pd.DataFrame, settings: pd.DataFrame, leads: pd.DataFrame,
                                 & (leaking["tokens"] != EVERYWHERE)])
     return [
         Claim("few", "5", f"Accuracy is kept if {top} neurons per block stay and all others are "
-              f"zeroed", comparisons(few, "n", condition="condition"), "accuracy",
+              f"zeroed", comparisons(few, "n", condition="condition"), "kept accuracy",
               "one mask for all images, at all tokens", KEPT, "sizes"),
         Claim("label", "5", "A mask per class gains accuracy over one mask for all",
               comparisons(label, "n"), "accuracy", "one mask for all images", LEAD, "settings",
