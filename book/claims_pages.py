@@ -207,10 +207,10 @@ def in_sentences(text: str, claims: dict[str, Evidence], where: str) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """A question of page one and of the findings, its evidence, and what stands beside it."""
+    """A claim of page one and of the findings, its evidence, and what stands beside it."""
 
     key: str
-    question: str
+    title: str
     by: str
     plain: str
     found: Evidence
@@ -219,7 +219,7 @@ class Card:
 
 def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
     """The cards of ``cards.yml``, with their evidence."""
-    return [Card(entry["key"], entry["question"], BY[entry["by"]],
+    return [Card(entry["key"], entry["title"], BY[entry["by"]],
                  in_sentences(entry["plain"], claims, f"card {entry['key']}"),
                  _named(claims, entry["claims"], f"card {entry['key']}"),
                  tuple(_named(claims, names if isinstance(names, list) else [names],
@@ -261,6 +261,7 @@ def blocks(claims: dict[str, Evidence], folder: Path) -> dict[str, str]:
     """What each marker stands for, as HTML within MyST; ``folder`` has cards and templates."""
     templates = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True,
                             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    templates.filters["anchor"] = lambda name: make_id(f"claim {name}")
     groups = {title: [(name, found) for name, found in claims.items()
                       if found.claim.finding == key] for key, title in FINDINGS.items()}
     told = {"cards": cards(folder / "cards.yml", claims), "claims": claims,

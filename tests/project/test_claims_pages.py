@@ -16,6 +16,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from neuronpath_core.chapters import verdicts
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
 from neuronpath_core.stats.grades import UNITS
@@ -49,9 +50,9 @@ CLAIMS = [claim("removal", [(0.031, "agrees", "now"), (0.002, "agrees", "now"),
           claim("score", [(0.5, "agrees", "")], unit="score", table="own", by="book"),
           claim("single: knowledge", [(-0.1, "contradicts", "")])]
 CARDS = """\
-- {key: one, question: "Does it?", by: paper, claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
+- {key: one, title: "Does it?", by: paper, claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
    beside: ["11:score", "11:removal @ later"]}
-- {key: two, question: "Does it score?", by: book, claims: ["11:score"], plain: "Yes."}
+- {key: two, title: "Does it score?", by: book, claims: ["11:score"], plain: "Yes."}
 """
 PAGE = """\
 # A page
@@ -135,9 +136,9 @@ def test_every_comparison_is_in_the_csv(tmp_path):
     ({"page": "{claim}`11:removal @ never agree`\n"}, "accepted: 'now', 'later'"),
     ({"page": "{claim}`11:removal + 11:score agree`\n"}, "claims of one unit"),
     ({"page": "% claims: row\n"}, "accepted: rows, cards, table, rules"),
-    ({"cards": "[{key: one, question: Q, by: paper, claims: ['11:no'], plain: P}]\n"},
+    ({"cards": "[{key: one, title: Q, by: paper, claims: ['11:no'], plain: P}]\n"},
      "card one names the claim '11:no'"),
-    ({"cards": "[{key: one, question: Q, by: paper, claims: [], plain: P}]\n"}, "at least one"),
+    ({"cards": "[{key: one, title: Q, by: paper, claims: [], plain: P}]\n"}, "at least one"),
     ({"claims": []}, "no notebook in"), ({"times": 2}, "emits claims 2 times")])
 def test_what_stops_a_build(tmp_path, change, said):
     with pytest.raises(pages.Refused, match=re.escape(said)):
@@ -211,10 +212,11 @@ def test_tallies_are_those_that_the_chapters_give(stored):
     assert compared >= 10
 
 
-def test_every_chapter_that_compares_ends_with_its_claims(stored):
-    """All but the two that count and time the search."""
-    with_claims = {name[:2] for name in stored}
-    assert with_claims == {name[:2] for name in notebook_names(ROOT)} - {"07", "08", "18"}
+def test_every_chapter_that_has_verdicts_ends_with_them(stored):
+    chapters = {path.stem for path in Path(verdicts.__file__).parent.glob("[a-z]*.py")}
+    assert {name[:2] for name in stored} == {name[:2] for name in notebook_names(ROOT)
+                                             if name[3:] in chapters}
+    assert len(chapters) == 15
 
 
 def test_the_table_is_filtered_in_a_browser(tmp_path):
@@ -240,5 +242,5 @@ def test_the_table_is_filtered_in_a_browser(tmp_path):
         table = BeautifulSoup(dom, "html.parser").find(class_="np-all")
         shown[name] = [row["id"] for row in table.select("tr[data-word]")
                        if not row.has_attr("hidden")]
-    assert len(shown["all"]) == 3 and shown["filtered"] == ["claim-11-single--knowledge"]
+    assert len(shown["all"]) == 3 and shown["filtered"] == ["claim-11-single-knowledge"]
     assert "hidden" in BeautifulSoup(html, "html.parser").find(class_="np-filter").attrs
