@@ -171,9 +171,10 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     """The median effect of all comparisons with its range, or, of a single one, its interval:
     ``median +3.0 % of the probability, range +0.4 to +9.2``.
 
-    Where comparisons agree in some places alone (:func:`where`), so for each place by itself.
+    Where comparisons agree in some places alone (:func:`where`), so for each place by itself, if
+    the grade is not No.
     """
-    if levels := _levels(rows):
+    if grade(rows, unit).word != "No" and (levels := _levels(rows)):
         return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
     return _effect(rows, unit)
 

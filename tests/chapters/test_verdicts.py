@@ -144,7 +144,8 @@ def test_inversion_counts_trained_models():
                              for data in ("digits", "shapes", "together")])
     claims = {claim.key: claim for claim in mae_against_supervised.made_from(
         cells, contrast, contrast.iloc[:2], shares)}
-    assert [each.n for each in claims["kind"].comparisons] == [3, 2, 5]
+    assert [(each.data, each.n) for each in claims["kind"].comparisons] == [
+        ("digits and shapes", 5)]
     assert claims["inversion"].of == "trained models"
     assert [len(claims[key].comparisons) for key in ("inversion", "one scope", "scope alone")] == [
         1, 1, 1]

@@ -17,9 +17,12 @@ def made_from(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
     ``mean_shares``."""
     trained = shares.groupby("data")["model"].nunique()
     trained["together"] = trained.sum()
+    together = contrast[contrast["data"] == "together"]  # the test that so few models allow
+    contrast = contrast if together.empty else together
     cells, contrast, deeper = (table.assign(n=table["data"].map(trained))
                                for table in (cells, contrast, deeper))
     cells = cells.assign(model=cells["first"] + " and " + cells["second"])
+    contrast = contrast.replace({"data": {"together": " and ".join(shares["data"].unique())}})
     kinds = " and ".join(shares["kind"].unique())
     shared = {"of": "trained models"}
     return [
