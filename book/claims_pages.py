@@ -283,9 +283,9 @@ def write(source: Path) -> None:
     Raises:
         Refused: a page or a card names what no notebook emits.
     """
-    pages = [path for path in sorted((source / "book").rglob("*.md"))
-             if path.name != "README.md" and (MARKER.search(text := path.read_text("utf-8"))
-                                              or NUMBER.search(text))]
+    texts = {path: path.read_text(encoding="utf-8")
+             for path in sorted((source / "book").rglob("*.md")) if path.name != "README.md"}
+    pages = [path for path, text in texts.items() if MARKER.search(text) or NUMBER.search(text)]
     if not pages:
         return
     claims = collect(source / "notebooks")
@@ -294,12 +294,12 @@ def write(source: Path) -> None:
                       f"{source / 'notebooks'} emits any; run 'neuronpath run' first")
     shown = blocks(claims, source / "book")
     for path in pages:
-        text = path.read_text("utf-8")
+        text = texts[path]
         for name in MARKER.findall(text):
             if name not in shown:
                 raise Refused(f"{path.name}: '% claims: {name}'; accepted: {', '.join(shown)}")
         text = MARKER.sub(lambda match: shown[match[1]], text)
-        path.write_text(in_sentences(text, claims, path.name), "utf-8")
+        path.write_text(in_sentences(text, claims, path.name), encoding="utf-8")
     write_csv(claims, source / "book" / "_static" / CSV_NAME)
 
 
