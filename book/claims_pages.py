@@ -88,6 +88,12 @@ class Evidence:
     def data(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.data for row in self.rows))
 
+    def said(self, *of: Callable[[list[float]], float]) -> str:
+        """One or two of the effects in a sentence, where a plus sign would be in the way."""
+        values = [each([row.value for row in self.rows]) for each in of]
+        text = self.unit.text(*values) if len(values) == 1 else self.unit.span(*values)
+        return text.replace("+", "")
+
     @property
     def control(self) -> str:
         return "; ".join(dict.fromkeys(claim.control for claim in self.claims))
@@ -120,11 +126,10 @@ FIELDS: dict[str, Callable[[Evidence], str]] = {
     "tally": lambda found: found.grade.tally,
     "agree": lambda found: f"{found.grade.agree} of {found.grade.of}",
     "contradict": lambda found: f"{found.grade.contradict} of {found.grade.of}",
-    "median": lambda found: found.unit.text(median(row.value for row in found.rows)),
-    "smallest": lambda found: found.unit.text(min(row.value for row in found.rows)),
-    "largest": lambda found: found.unit.text(max(row.value for row in found.rows)),
-    "span": lambda found: found.unit.span(*(end(row.value for row in found.rows)
-                                            for end in (min, max))),
+    "median": lambda found: found.said(median),
+    "smallest": lambda found: found.said(min),
+    "largest": lambda found: found.said(max),
+    "span": lambda found: found.said(min, max),
     "n": lambda found: found.counted,
 }
 

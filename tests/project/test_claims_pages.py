@@ -95,7 +95,7 @@ def staged(folder: Path, page: str = PAGE, cards: str = CARDS, claims: list[Clai
 def test_a_page_is_filled_in(tmp_path):
     pages.write(staged(tmp_path))
     text = (tmp_path / "book" / "index.md").read_text()
-    assert "In 2 of 3, 1 of 1; \u221220.0 to +3.1\u00a0% of the probability;\n\u221210.0\u00a0% of " \
+    assert "In 2 of 3, 1 of 1; \u221220.0 to 3.1\u00a0% of the probability;\n\u221210.0\u00a0% of " \
            "the probability; 2 of 4 agree, 2 contradict." in text
     assert "% a comment stays" in text and "% claims" not in text
     html = BeautifulSoup(text, "html.parser")
