@@ -78,7 +78,7 @@ class Claim:
         key: names it within its chapter.
         finding: one of ``FINDINGS``.
         sentence: the claim, without a full stop.
-        comparisons: at least one.
+        comparisons: that were made; of none nothing is said, and the claim is not emitted.
         unit: of the effects, one of :data:`neuronpath_core.stats.grades.UNITS`.
         control: what could have refuted it.
         rule: how a comparison gets its verdict, a sentence.
@@ -104,8 +104,6 @@ class Claim:
             if value not in accepted:
                 raise ValueError(f"claim {self.key!r}: {name} {value!r}; accepted: "
                                  f"{', '.join(accepted)}")
-        if not self.comparisons:
-            raise ValueError(f"claim {self.key!r} has no comparison; accepted: at least one")
 
 
 def comparisons(table: pd.DataFrame, n: int | str, **columns: str) -> tuple[Comparison, ...]:
@@ -173,7 +171,7 @@ def from_json(document: Mapping[str, Sequence[Mapping]]) -> list[Claim]:
 
 def emit(claims: Sequence[Claim]) -> None:
     """Show the claims of a chapter, once, at its end: as JSON for the pages of findings, and as a
-    line each for people.
+    line each for people.  A claim without a comparison, as a small study can leave it, is left out.
 
     Raises:
         ValueError: two claims of one key.
@@ -183,6 +181,7 @@ def emit(claims: Sequence[Claim]) -> None:
     keys = [claim.key for claim in claims]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise ValueError(f"claims of one key: {', '.join(twice)}; accepted: a key for each")
+    told = [claim for claim in claims if claim.comparisons]
     lines = [f"{claim.key}: {report.tally([row.verdict for row in claim.comparisons])}"
-             for claim in claims]
-    display({MIME: as_json(claims), "text/plain": "\n".join(lines)}, raw=True)
+             for claim in told]
+    display({MIME: as_json(told), "text/plain": "\n".join(lines)}, raw=True)

@@ -60,7 +60,6 @@ ROW = Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agrees")
 @pytest.mark.parametrize(("make", "said"), [
     (lambda: Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agree"), "accepted: agrees, not shown"),
     (lambda: Comparison("digits", "a", math.nan, 0.0, 0.2, 48, "agrees"), "a finite number"),
-    (lambda: claim(()), "at least one"),
     (lambda: claim((ROW,), finding="6"), "accepted: 0, 1, 2, 3, 4, 5, beyond, code"),
     (lambda: claim((ROW,), by="authors"), "accepted: paper, book"),
     (lambda: claim((ROW,), of="pixels"), "accepted: images"),
@@ -84,7 +83,7 @@ def test_claims_come_back_from_json_with_six_decimals():
 def test_claims_are_shown_once_for_the_pages_and_for_people(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
-    claims.emit([claim((ROW, ROW)), claim((ROW,), key="score")])
+    claims.emit([claim((ROW, ROW)), claim((), key="nothing"), claim((ROW,), key="score")])
     (data, raw), = shown
     assert raw and set(data) == {claims.MIME, "text/plain"}
     assert data["text/plain"] == "removal: 2 of 2 agree\nscore: 1 of 1 agree"
