@@ -96,8 +96,8 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
 
 def fill_in_claims(source: Path) -> None:
     """The pages' rows, cards and numbers that are made from the chapters' claims."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    import claims_pages
+    sys.path.insert(0, str(ROOT))
+    from book import claims_pages
 
     try:
         claims_pages.write(source)
