@@ -20,6 +20,7 @@ from neuronpath_core.chapters import verdicts
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
 from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.support.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 GLUE = "application/papermill.record/text/plain"
@@ -161,6 +162,15 @@ def test_ten_cards_of_which_eight_are_the_papers(stored):
     assert len(cards) == len({card.key for card in cards}) == 10
     assert [card.by for card in cards].count("claimed by the paper") == 8
     assert all(card.found.claim.by == "paper" for card in cards[:8])
+
+
+def test_no_measured_number_is_typed_on_page_one_or_on_a_card():
+    answer = re.search(r"```\{container\} np-answer\n(.*?)\n```",
+                       (ROOT / "book" / "index.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    told = [entry["plain"] for entry in read_yaml(ROOT / "book" / "cards.yml")]
+    assert len(pages.NUMBER.findall(answer)) >= 10
+    for text in [answer, *told]:
+        assert not re.search(r"\d", pages.NUMBER.sub("", text)), text
 
 
 def test_every_stored_claim_has_a_unit_and_a_section(stored):
