@@ -35,6 +35,7 @@ from neuronpath_core.stats.grades import (
     counted,
     effect,
     grade,
+    short,
 )
 from neuronpath_core.support.yaml_file import read_yaml
 
@@ -79,6 +80,17 @@ class Evidence:
     @property
     def effect(self) -> str:
         return effect(self.rows, self.unit)
+
+    @property
+    def short(self) -> str:
+        return short(self.rows, self.unit)
+
+    @property
+    def span(self) -> str:
+        """``range +0.4 to +9.2``; empty for a single comparison."""
+        values = [row.value for row in self.rows]
+        numbers = f"{self.unit.number(min(values))} to {self.unit.number(max(values))}"
+        return f"range {numbers}; " if len(values) > 1 else ""
 
     @property
     def counted(self) -> str:

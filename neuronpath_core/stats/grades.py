@@ -179,6 +179,19 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     return _effect(rows, unit)
 
 
+def short(rows: Sequence[Comparison], unit: Unit) -> str:
+    """One size for a claim: the median of its comparisons or, where they agree in some places
+    alone, that of the first such place and of the place where it is least."""
+    levels = _levels(rows) if grade(rows, unit).word != "No" else {}
+    if not levels:
+        return _effect(rows, unit).partition(", range ")[0]
+    medians = {level: median(row.value for row in own) for level, own in levels.items()}
+    holds = next(level for level, own in levels.items()
+                 if any(row.verdict == "agrees" for row in own))
+    least = min((level for level in levels if level != holds), key=medians.get)
+    return "; ".join(f"{level}: {unit.text(medians[level])}" for level in (holds, least))
+
+
 def _effect(rows: Sequence[Comparison], unit: Unit) -> str:
     values = [row.value for row in rows]
     if len(rows) == 1:

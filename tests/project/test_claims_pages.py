@@ -104,10 +104,13 @@ def test_a_page_is_filled_in(tmp_path):
             for row in html.select(".np-rows tbody tr")]
     assert [row[:2] for row in rows] == [["Partly , tiny, now only", "Does it?"],
                                          ["Yes", "Does it score? asked by this book"]]
-    assert rows[0][2].startswith("now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; "
-                                 "later: \u221220.0\u00a0% of the probability [\u221221.0, ")
-    assert "2 of 3 agree, 1 contradict; n = 48 images; digits" in rows[0][2]
+    assert rows[0][2] == ("now: +1.7\u00a0% of the probability; later: \u221220.0\u00a0% of the "
+                          "probability range \u221220.0 to +3.1; 2 of 3 agree, 1 contradict; "
+                          "n = 48 images; digits")
     card = html.find(id="card-one")
+    assert card.find(class_="np-effect").get_text() == (
+        "now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; later: "
+        "\u221220.0\u00a0% of the probability [\u221221.0, \u221219.0]")
     assert "Of n = 48 images." in card.get_text() and len(card.select("li")) == 2
     assert len(html.select(".np-all tr[data-word]")) == 3
     assert {link["href"] for link in html.select(".np-all th a")} == {
@@ -165,7 +168,7 @@ def test_ten_cards_of_which_eight_are_the_papers(stored):
 
 
 def test_no_measured_number_is_typed_on_page_one_or_on_a_card():
-    answer = re.search(r"```\{container\} np-answer\n(.*?)\n```",
+    answer = re.search(r"```\{container\} np-holds\n(.*?)\n```",
                        (ROOT / "book" / "index.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     told = [entry["plain"] for entry in read_yaml(ROOT / "book" / "cards.yml")]
     assert len(pages.NUMBER.findall(answer)) >= 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neuronpath_core.stats.claims import Comparison
-from neuronpath_core.stats.grades import UNITS, counted, effect, grade
+from neuronpath_core.stats.grades import UNITS, counted, effect, grade, short
 
 PROBABILITY, SCORE, CORRELATION = (UNITS[name] for name in ("probability", "score", "correlation"))
 WORDS = {"a": "agrees", "n": "not shown", "c": "contradicts"}
@@ -84,6 +84,15 @@ def test_where_it_is_so_alone_each_place_has_its_own_effect():
     assert effect(found, CORRELATION) == (
         "at the class token: median correlation +0.30, range +0.30 to +0.30; at all tokens: "
         "correlation \u22120.80 [\u22120.81, \u22120.79]")
+
+
+def test_one_size_is_that_of_the_place_where_it_is_so_and_of_the_least():
+    found = (rows("a", 0.9, condition="first") + rows("n", 0.4, condition="second")
+             + rows("nc", -0.3, condition="third"))
+    assert short(found, SCORE) == "first: score +0.900; third: score \u22120.300"
+    assert short(rows("aan", 0.2), SCORE) == "median score +0.200"
+    assert short(rows("a", 0.2), SCORE) == "score +0.200 [+0.190, +0.210]"
+    assert short(rows("nnnn", 0.2) + rows("c", -0.9, condition="x"), SCORE) == "median score +0.200"
 
 
 def test_a_value_that_rounds_to_zero_has_a_plus_sign():
