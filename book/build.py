@@ -23,7 +23,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from book import data_files, every_number, manifest, provenance  # noqa: E402
+from book import claims_pages, data_files, every_number, manifest, provenance  # noqa: E402
 from book.finish import finish  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,6 +125,7 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
              for name, executed, words in chapters}
     for name, page in pages.items():
         nbformat.write(page, source / "notebooks" / f"{name}.ipynb")
+    fill_in_claims(source)
     executed = {name: page.metadata.get("neuronpath", {}).get("executed", {}).get("date", "")
                 for name, page in pages.items()}
     configuration = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8")) or {}
@@ -182,6 +183,14 @@ def with_buttons(configuration: dict, where: dict[str, str]) -> None:
     if icons:
         sphinx = configuration.setdefault("sphinx", {}).setdefault("config", {})
         sphinx.setdefault("html_theme_options", {})["icon_links"] = icons
+
+
+def fill_in_claims(source: Path) -> None:
+    """The pages' rows, cards and numbers that are made from the chapters' claims."""
+    try:
+        claims_pages.write(source)
+    except claims_pages.Refused as error:
+        sys.exit(f"book: {error}")
 
 
 def build(source: Path, html: Path) -> None:

@@ -1,0 +1,332 @@
+"""The claims of all chapters, as the pages of findings show them.
+
+Every chapter ends with a cell that emits its claims (:mod:`neuronpath_core.stats.claims`).  From
+the notebooks that a book is built from, :func:`write` takes them all and fills in
+
+* ``% claims: rows``, ``% claims: cards``, ``% claims: table`` and ``% claims: rules``: the rows of
+  page one, the cards of ``cards.yml``, the table of every claim, and how the words are chosen;
+* ``{claim}`11:removal agree` ``: a number in a sentence, by chapter, claim and one of ``FIELDS``;
+
+and writes ``_static/verdicts.csv``, every comparison.  A page that names a claim that no notebook
+emits stops the build, as does a card.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import nbformat
+from docutils.nodes import make_id
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from neuronpath_core.stats.claims import BY, FINDINGS, MIME, Claim, Comparison, from_json
+from neuronpath_core.stats.grades import (
+    FEW,
+    MOST,
+    UNITS,
+    Grade,
+    Unit,
+    counted,
+    effect,
+    grade,
+    short,
+)
+from neuronpath_core.support.yaml_file import read_yaml
+
+MARKER = re.compile(r"^% claims: (\w+)[ \t]*$", re.MULTILINE)
+NUMBER = re.compile(r"\{claim\}`([^`]+)`")
+HEADING = re.compile(r"^(#{2,3})\s+(.+?)\s*#*$", re.MULTILINE)
+CSV_NAME = "verdicts.csv"
+
+
+class Refused(ValueError):
+    """A page or a card names what no notebook has."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Comparisons of one or several claims of one unit, graded together.
+
+    Args:
+        claims: of which the first gives its sentence, control and rule.
+        places: the address and the title of each claim's section, from a page in ``book/``.
+    """
+
+    claims: tuple[Claim, ...]
+    places: tuple[tuple[str, str], ...]
+
+    @property
+    def claim(self) -> Claim:
+        return self.claims[0]
+
+    @property
+    def rows(self) -> tuple[Comparison, ...]:
+        return tuple(row for claim in self.claims for row in claim.comparisons)
+
+    @property
+    def unit(self) -> Unit:
+        return UNITS[self.claim.unit]
+
+    @property
+    def grade(self) -> Grade:
+        return grade(self.rows, self.unit)
+
+    @property
+    def effect(self) -> str:
+        return effect(self.rows, self.unit)
+
+    @property
+    def short(self) -> str:
+        return short(self.rows, self.unit)
+
+    @property
+    def span(self) -> str:
+        """``range +0.4 to +9.2``; empty for a single comparison."""
+        values = [row.value for row in self.rows]
+        numbers = f"{self.unit.number(min(values))} to {self.unit.number(max(values))}"
+        return f"range {numbers}; " if len(values) > 1 else ""
+
+    @property
+    def counted(self) -> str:
+        return counted(self.rows, self.claim.of)
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.data for row in self.rows))
+
+    def said(self, *of: Callable[[list[float]], float]) -> str:
+        """One or two of the effects in a sentence, where a plus sign would be in the way."""
+        values = [each([row.value for row in self.rows]) for each in of]
+        text = self.unit.text(*values) if len(values) == 1 else self.unit.span(*values)
+        return text.replace("+", "")
+
+    @property
+    def control(self) -> str:
+        return "; ".join(dict.fromkeys(claim.control for claim in self.claims))
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """Address and title of each section, once."""
+        return tuple(dict.fromkeys(self.places))
+
+    def under(self, condition: str) -> Evidence:
+        """The comparisons under one condition alone."""
+        kept = [replace(claim, comparisons=rows) for claim in self.claims if (
+            rows := tuple(row for row in claim.comparisons if row.condition == condition))]
+        if not kept:
+            conditions = dict.fromkeys(row.condition for row in self.rows)
+            raise Refused(f"claim {self.claim.key!r} has no condition {condition!r}; accepted: "
+                          f"{', '.join(map(repr, conditions))}")
+        return Evidence(tuple(kept), self.places)
+
+    def __add__(self, other: Evidence) -> Evidence:
+        if (self.claim.unit, self.claim.of) != (other.claim.unit, other.claim.of):
+            raise Refused(f"claims {self.claim.key!r} and {other.claim.key!r} are in "
+                          f"{self.claim.unit} and {other.claim.unit}; accepted: claims of one unit")
+        return Evidence(self.claims + other.claims, self.places + other.places)
+
+
+# what a sentence can say of a claim
+FIELDS: dict[str, Callable[[Evidence], str]] = {
+    "grade": lambda found: str(found.grade),
+    "tally": lambda found: found.grade.tally,
+    "agree": lambda found: f"{found.grade.agree} of {found.grade.of}",
+    "contradict": lambda found: f"{found.grade.contradict} of {found.grade.of}",
+    "median": lambda found: found.said(median),
+    "smallest": lambda found: found.said(min),
+    "largest": lambda found: found.said(max),
+    "span": lambda found: found.said(min, max),
+    "n": lambda found: found.counted,
+}
+
+
+def _assigned(source: str) -> Iterator[str]:
+    """The variables that a cell sets, columns of theirs included."""
+    for node in ast.walk(ast.parse(source)):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in targets:
+            for part in ast.walk(target):
+                if isinstance(part, ast.Name):
+                    yield part.id
+
+
+def _sections(nb: nbformat.NotebookNode) -> dict[str, tuple[str, str]]:
+    """Per variable the anchor and the heading under which it was last set."""
+    found, here = {}, ("", "")
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            for _, heading in HEADING.findall(cell.source):
+                here = (make_id(heading), heading)
+        elif cell.cell_type == "code" and "remove-cell" not in cell.metadata.get("tags", []):
+            found |= dict.fromkeys(_assigned(cell.source), here)
+    return found
+
+
+def collect(folder: Path) -> dict[str, Evidence]:
+    """The claims of all notebooks of a folder by chapter and key (``"11:removal"``), in the order
+    of the chapters.
+
+    Raises:
+        Refused: two outputs of claims in a notebook.
+    """
+    claims = {}
+    for path in sorted(folder.glob("[0-9]*.ipynb")):
+        nb = nbformat.read(path, 4)
+        outputs = [output.data[MIME] for cell in nb.cells if cell.cell_type == "code"
+                   for output in cell.outputs if MIME in output.get("data", {})]
+        if len(outputs) > 1:
+            raise Refused(f"{path.name} emits claims {len(outputs)} times; accepted: once")
+        title = re.search(r"^#\s+(.+?)\s*#*$", nb.cells[0].source, re.MULTILINE) if nb.cells \
+            else None
+        sections = _sections(nb) if outputs else {}
+        for claim in from_json(outputs[0]) if outputs else ():
+            anchor, heading = sections.get(claim.table, ("", ""))
+            chapter = path.stem.partition("_")[0]
+            place = (f"../notebooks/{path.stem}.html" + (f"#{anchor}" if anchor else ""),
+                     f"Chapter {int(chapter)}: "
+                     + (heading or (title[1] if title else path.stem)))
+            claims[f"{chapter}:{claim.key}"] = Evidence((claim,), (place,))
+    return claims
+
+
+def _named(claims: dict[str, Evidence], names: Sequence[str], where: str) -> Evidence:
+    """The evidence of several claims together, each by its name or, of one condition alone, as
+    ``name @ condition``."""
+    found = None
+    for each in names:
+        name, _, condition = each.partition(" @ ")
+        if name not in claims:
+            raise Refused(f"{where} names the claim {name!r}, which no notebook emits; accepted: "
+                          f"{', '.join(claims) or 'none, for no notebook emits any'}")
+        own = claims[name].under(condition) if condition else claims[name]
+        found = own if found is None else found + own
+    if found is None:
+        raise Refused(f"{where} names no claim; accepted: at least one")
+    return found
+
+
+def in_sentences(text: str, claims: dict[str, Evidence], where: str) -> str:
+    """The text with every ``{claim}`` replaced by what it names."""
+    def said(match: re.Match) -> str:
+        names, _, field = match[1].rpartition(" ")
+        if field not in FIELDS:
+            raise Refused(f"{where}: {match[0]} asks for {field!r}; accepted: {', '.join(FIELDS)}")
+        return FIELDS[field](_named(claims, names.split(" + "), where))
+
+    return NUMBER.sub(said, text)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A claim of page one and of the findings, its evidence, and what stands beside it."""
+
+    key: str
+    title: str
+    by: str
+    plain: str
+    found: Evidence
+    beside: tuple[Evidence, ...]
+
+
+def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
+    """The cards of ``cards.yml``, with their evidence."""
+    return [Card(entry["key"], entry["title"], BY[entry["by"]],
+                 in_sentences(entry["plain"], claims, f"card {entry['key']}"),
+                 _named(claims, entry["claims"], f"card {entry['key']}"),
+                 tuple(_named(claims, names if isinstance(names, list) else [names],
+                              f"card {entry['key']}") for names in entry.get("beside", ())))
+            for entry in read_yaml(path)]
+
+
+def write_csv(claims: dict[str, Evidence], path: Path) -> None:
+    """Every comparison in a row of its own, in the units that the pages write."""
+    fields = ("chapter", "finding", "claim", "by", "grade", "data", "model", "condition", "against",
+              "verdict", "value", "low", "high", "chance", "unit", "n", "of", "control", "rule")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(fields)
+        for name, found in claims.items():
+            claim, factor = found.claim, found.unit.factor
+            for row in claim.comparisons:
+                effects = ["" if each is None else f"{factor * each:.6g}"
+                           for each in (row.value, row.low, row.high, row.chance)]
+                table.writerow([name.partition(":")[0], FINDINGS[claim.finding], claim.sentence,
+                                BY[claim.by], found.grade, row.data, row.model, row.condition,
+                                row.against, row.verdict, *effects, found.unit.words.strip(), row.n,
+                                claim.of, claim.control, claim.rule])
+
+
+def small_sizes() -> dict[str, dict[str, list[str]]]:
+    """Per reason and adjective the sizes below which an effect is called so."""
+    sizes: dict[str, dict[str, list[str]]] = {}
+    for unit in UNITS.values():
+        if unit.small is not None:
+            own = sizes.setdefault(unit.why, {}).setdefault(unit.adjective, [])
+            text = unit.text(unit.small).replace("+", "")
+            own += [text] if text not in own else []
+    return sizes
+
+
+def blocks(claims: dict[str, Evidence], folder: Path) -> dict[str, str]:
+    """What each marker stands for, as HTML within MyST; ``folder`` has cards and templates."""
+    templates = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True,
+                            undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    templates.filters["anchor"] = lambda name: make_id(f"claim {name}")
+    groups = {title: [(name, found) for name, found in claims.items()
+                      if found.claim.finding == key] for key, title in FINDINGS.items()}
+    told = {"cards": cards(folder / "cards.yml", claims), "claims": claims,
+            "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
+            "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
+            "csv": f"../_static/{CSV_NAME}",
+            "comparisons": sum(len(found.rows) for found in claims.values())}
+    return {name: "````{raw} html\n" + templates.get_template(f"{name}.html").render(told).strip()
+            + "\n````" for name in ("rows", "cards", "table", "rules")}
+
+
+def write(source: Path) -> None:
+    """Fill in the pages of a staged book, and write the CSV beside them.
+
+    Args:
+        source: of the book: ``book/`` with the pages, ``cards.yml`` and ``templates/``, and
+            ``notebooks/``.
+
+    Raises:
+        Refused: a page or a card names what no notebook emits.
+    """
+    texts = {path: path.read_text(encoding="utf-8")
+             for path in sorted((source / "book").rglob("*.md")) if path.name != "README.md"}
+    pages = [path for path, text in texts.items() if MARKER.search(text) or NUMBER.search(text)]
+    if not pages:
+        return
+    claims = collect(source / "notebooks")
+    if not claims:
+        raise Refused(f"{pages[0].name} shows claims, but no notebook in "
+                      f"{source / 'notebooks'} emits any; run 'neuronpath run' first")
+    shown = blocks(claims, source / "book")
+    for path in pages:
+        text = texts[path]
+        for name in MARKER.findall(text):
+            if name not in shown:
+                raise Refused(f"{path.name}: '% claims: {name}'; accepted: {', '.join(shown)}")
+        text = MARKER.sub(lambda match: shown[match[1]], text)
+        path.write_text(in_sentences(text, claims, path.name), encoding="utf-8")
+    write_csv(claims, source / "book" / "_static" / CSV_NAME)
+
+
+def as_text(claims: dict[str, Evidence]) -> str:
+    """Every claim in a line, for a look without a book."""
+    return "\n".join(f"{name}: {found.grade} | {found.effect} | {found.grade.tally} | "
+                     f"{found.counted}" for name, found in claims.items())
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(as_text(collect(Path(sys.argv[1]))))

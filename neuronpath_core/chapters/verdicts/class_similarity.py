@@ -1,0 +1,29 @@
+"""What Chapter 5 says of the paper's Figure 5."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+
+
+def made_from(own: pd.DataFrame, look: pd.DataFrame, data: str, images: int) -> list[Claim]:
+    """The tables, a row per model, are those of
+    :func:`~neuronpath_core.chapters.class_similarity.split_half_similarity` and
+    :func:`~neuronpath_core.chapters.class_similarity.look_correlation`."""
+    own, look = (table.rename_axis("model").reset_index() for table in (own, look))
+    look["verdict"] = (look["correlation"] > look["permuted_high"]).map(
+        {True: "agrees", False: "not shown"})
+    return [
+        Claim("class", "3", "Two halves of a class have more similar paths than two classes have",
+              comparisons(with_verdict(own), images, data=data, value="difference"), "cosine",
+              "halves of two classes",
+              "The difference of two mean cosines of utilisation matrices; agrees if its 95 % "
+              "bootstrap interval lies above zero.", "own"),
+        Claim("look", "4", "Classes that look alike have similar paths",
+              comparisons(look, images, data=data, value="correlation", chance="permuted_high",
+                          against="the similarity of the classes' mean images"), "correlation",
+              "classes permuted",
+              "The rank correlation over pairs of classes; agrees if it exceeds the 97.5 % "
+              "quantile under permutation of the classes.", "look"),
+    ]

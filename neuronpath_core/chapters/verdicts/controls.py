@@ -1,0 +1,72 @@
+"""What Chapter 11 says of an image's own path beside paths that should do less."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neuronpath_core.chapters.controls.paths import CONTROLS
+from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+
+LEAD = ("The {statistic} difference on the same images; agrees if its 95 % bootstrap interval lies "
+        "above zero and a sign test, corrected by Holm's procedure over all models and controls, "
+        "is below 0.05.")
+NINE = "nine weaker kinds of path"
+LABELS = {"true": "with the true label", "predicted": "with the predicted label"}
+
+
+def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: pd.DataFrame,
+              overlap: pd.DataFrame, images: int, pool: int) -> list[Claim]:
+    """The tables are the chapter's: of
+    :func:`~neuronpath_core.chapters.controls.leads.control_leads`, ``own_effects``, ``sanity``,
+    ``label_gain`` and, a row per model, ``class_overlap``; ``images`` of a data set, and of the
+    ``pool`` from which the misclassified ones are taken."""
+    lead = lead.assign(against=lead["control"].map(CONTROLS))
+    wide = {measure: lead[lead["measure"] == measure] for measure in lead["measure"].unique()}
+    gain = gain[gain["label"].isin(list(LABELS))]
+    gain = gain.assign(condition=gain["label"].map(LABELS))
+    lost = with_verdict(own.assign(value=-own["value"], low=-own["high"], high=-own["low"]))
+    return [
+        *(Claim(f"own {measure}", finding, sentence,
+                comparisons(lost[lost["measure"] == measure], images), unit, "the whole model",
+                f"The {statistic} loss over images; agrees if its 95 % bootstrap interval lies "
+                f"above zero.", "own")
+          for measure, finding, unit, statistic, sentence in (
+            ("removal", "2", "probability", "median",
+             "Removing an image's own path lowers the probability of its class"),
+            ("removal accuracy", "1", "points", "mean",
+             "Removing an image's own path costs accuracy"))),
+        *(Claim(key, finding, sentence,
+                comparisons(wide[measure], "images", against="against"), unit, NINE,
+                LEAD.format(statistic=statistic), "lead")
+          for key, measure, finding, unit, statistic, sentence in (
+            ("score", "score", "1", "score", "mean",
+             "An image's own path has a higher joint attribution score than weaker paths"),
+            ("removal", "removal", "2", "probability", "median",
+             "Removing an image's own path costs more of the probability than removing weaker "
+             "paths"),
+            ("enhancement", "enhancement", "2", "probability", "median",
+             "Enhancing an image's own path gains more of the probability than enhancing weaker "
+             "paths"),
+            ("removal accuracy", "removal accuracy", "1", "points", "mean",
+             "Removing an image's own path costs more accuracy than removing weaker paths"),
+            ("enhancement accuracy", "enhancement accuracy", "1", "points", "mean",
+             "Enhancing an image's own path gains more accuracy than enhancing weaker paths"))),
+        Claim("label", "1", "Enhancing the path raises accuracy",
+              comparisons(gain, pool, condition="condition"), "points",
+              "a path searched with the predicted label, the only one known at test time",
+              "Accuracy gained over all images; agrees if its 95 % bootstrap interval, over "
+              "misclassified and other images each by themselves, lies above zero.", "gain"),
+        *(Claim(control, "1", f"Less than half of {part} is left when {blocks} randomised",
+                comparisons(sane[sane["control"] == control], images), "found",
+                "weights permuted within each tensor",
+                "The share of common neurons above chance; agrees if its 95 % bootstrap interval "
+                "lies below one half.", "sane", by="book")
+          for control, part, blocks in (
+            ("randomised", "the path", "all blocks are"),
+            ("late_randomised", "the path's earlier half", "the later half of the blocks is"))),
+        Claim("class", "3", "Images of one class share more neurons than permuted labels would",
+              comparisons(overlap, images, value="difference", chance="permuted_high"), "neurons",
+              "class labels permuted",
+              "The mean share of common neurons of two images, within classes minus between; "
+              "agrees if it exceeds the 97.5 % quantile under permutation.", "overlap"),
+    ]

@@ -1,0 +1,43 @@
+"""What Chapter 9 says of networks whose influential neurons are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from neuronpath_core.chapters.planted_paths.claims import LEADS
+from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+
+DECOYS = {"none": "without decoys", "loud": "among loud decoys", "steep": "among steep decoys",
+          "all": "among all decoys"}
+PLACE = {"data": "planted", "model": "planted networks"}
+
+
+def made_from(plain: pd.DataFrame, loss: pd.DataFrame, lead: Mapping[str, Mapping[str, float]],
+              networks: int) -> list[Claim]:
+    """The tables are those that :func:`~neuronpath_core.chapters.planted_paths.claims
+    .recovery_claims` takes."""
+    rate, loss = (table.rename_axis("decoys").reset_index() for table in (plain, loss))
+    for table in (rate, loss):
+        table["condition"] = table["decoys"].map(DECOYS)
+    ahead = pd.DataFrame([{**row, "against": LEADS[name][2].rpartition(" more than ")[2]}
+                          for name, row in lead.items() if LEADS[name][0] == "neuron_path"])
+    shared = {"by": "book", "of": "networks"}
+    return [
+        Claim("recovery", "1", "The search finds most of the neurons that are known to matter",
+              comparisons(with_verdict(rate, threshold=0.5), networks, condition="condition",
+                          **PLACE), "found", "chance, and decoys that influence nothing",
+              "The share of planted neurons found; agrees if Wilson's 95 % interval over networks "
+              "lies above one half.", "found", **shared),
+        Claim("decoys", "1", "Decoys that influence nothing do not mislead the search",
+              comparisons(with_verdict(loss), networks, condition="condition", **PLACE), "neurons",
+              "the same networks without decoys",
+              "The change of the share found; contradicts if its 95 % interval over networks lies "
+              "below zero.", "harm", **shared),
+        Claim("planted lead", "1", "Among all decoys the search finds more than other methods",
+              comparisons(with_verdict(ahead), networks, against="against", **PLACE), "neurons",
+              "two baselines and two stronger methods",
+              "The difference of the shares found; agrees if its 95 % interval over networks lies "
+              "above zero.", "lead", **shared),
+    ]

@@ -1,0 +1,33 @@
+"""What Chapter 6 says of the paper's Figure 6, as it was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+
+MARGIN = 0.05  # of the accuracy, within which it is called kept
+
+
+def made_from(accuracy: pd.DataFrame, whole: Mapping[str, Mapping[str, float]], data: str,
+              images: int, top: int = 5, half: float = 0.5) -> list[Claim]:
+    """``accuracy`` is that of :func:`~neuronpath_core.chapters.pruning.pruning_summary`, ``whole``
+    of :func:`~neuronpath_core.chapters.pruning.whole_model`."""
+    own = accuracy[(accuracy["kept"] == "neuron path") & (accuracy["top"] == top)].copy()
+    reference = own["model"].map(whole["correct"])
+    for end in ("value", "low", "high"):
+        own[end] -= reference
+    claims = []
+    for key, share, words in (("robust", half, f"{half:.0%} of the others are"),
+                              ("sparse", accuracy["share"].max(), "all others are")):
+        rows = with_verdict(own[own["share"] == share], threshold=-MARGIN)
+        claims.append(Claim(
+            key, "5", f"Accuracy is kept if {top} neurons per block stay and {words} zeroed",
+            comparisons(rows, images, data=data, condition="at the class token"),
+            "kept accuracy",
+            "the whole model",
+            "Accuracy minus the whole model's; agrees if the whole 95 % bootstrap interval lies "
+            "above -5 points, contradicts if all of it lies below.", "accuracy"))
+    return claims

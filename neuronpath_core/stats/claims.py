@@ -1,0 +1,187 @@
+"""Claims with the comparisons that speak for and against them, as a notebook hands them on.
+
+A chapter ends by emitting its claims.  They are kept in the stored notebook as JSON, where the
+book's pages of findings read them, and where a re-execution is compared with them.  What a claim's
+comparisons amount to, Yes, Partly or No, is decided elsewhere
+(:mod:`~neuronpath_core.stats.grades`), so that a change of rule needs no notebook to run again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Integral
+from typing import Any
+
+import pandas as pd
+
+from neuronpath_core.stats import report
+
+MIME = "application/vnd.neuronpath.claims+json"
+VERDICTS = ("agrees", "not shown", "contradicts")
+# what a claim is about: the masked autoencoder's inversion, one of the paper's five findings, what
+# goes beyond the paper, or what its published code does
+FINDINGS = {"0": "Knowledge neurons", "1": "Finding 1: influential paths",
+            "2": "Finding 2: the predicted probability", "3": "Finding 3: neurons of a class",
+            "4": "Finding 4: similar classes", "5": "Finding 5: a few neurons suffice",
+            "beyond": "Beyond the paper", "code": "The published code"}
+BY = {"paper": "claimed by the paper", "book": "asked by this book"}
+# of the unit that an interval resamples or leaves out
+OF = ("images", "classes", "trained models", "networks")
+# decimals that are kept: below the precision of any table, above that of the machine
+KEPT_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measured effect, positive where it speaks for the claim, unless the claim's rule says
+    otherwise.
+
+    Args:
+        data, model: what it was measured on.
+        value: the effect, in the claim's unit.
+        low, high: its 95 % interval; ``None`` where it has none.
+        n: how many units (of the claim's ``of``) the interval is over.
+        verdict: one of ``VERDICTS``.
+        condition: under which it was measured, as an adverbial ("at the class token").
+        against: what it was compared with, as a noun ("random neurons").
+        chance: what the effect must exceed, the 97.5 % quantile of permutations, where the verdict
+            is that of a permutation; else ``None``.
+    """
+
+    data: str
+    model: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    verdict: str
+    condition: str = ""
+    against: str = ""
+    chance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} of {self.data}, {self.model}; accepted: "
+                             f"{', '.join(VERDICTS)}")
+        if not math.isfinite(self.value):
+            raise ValueError(f"the effect on {self.data}, {self.model} is {self.value}; accepted: "
+                             f"a finite number")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that can be true or false, and what was measured of it.
+
+    Args:
+        key: names it within its chapter.
+        finding: one of ``FINDINGS``.
+        sentence: the claim, without a full stop.
+        comparisons: that were made; of none nothing is said, and the claim is not emitted.
+        unit: of the effects, one of :data:`neuronpath_core.stats.grades.UNITS`.
+        control: what could have refuted it.
+        rule: how a comparison gets its verdict, a sentence.
+        table: the notebook's variable that the effects are from; it finds the claim's section.
+        by: who makes it, one of ``BY``.
+        of: what ``n`` counts, one of ``OF``.
+    """
+
+    key: str
+    finding: str
+    sentence: str
+    comparisons: tuple[Comparison, ...]
+    unit: str
+    control: str
+    rule: str
+    table: str
+    by: str = "paper"
+    of: str = "images"
+
+    def __post_init__(self) -> None:
+        for name, value, accepted in (("finding", self.finding, FINDINGS), ("by", self.by, BY),
+                                      ("of", self.of, OF)):
+            if value not in accepted:
+                raise ValueError(f"claim {self.key!r}: {name} {value!r}; accepted: "
+                                 f"{', '.join(accepted)}")
+
+
+def comparisons(table: pd.DataFrame, n: int | str, **columns: str) -> tuple[Comparison, ...]:
+    """A comparison per row of a chapter's table.
+
+    Args:
+        table: with columns ``value`` and ``verdict`` and, where there is an interval, ``low`` and
+            ``high``.  A row without an effect (NaN) is left out: it compares nothing.
+        n: how many images the intervals are over, or the column that says so.
+        columns: field of :class:`Comparison` -> the column that holds it, or, where no column has
+            that name, the value of all rows.  Defaults: ``data="data"``, ``model="model"``.
+    """
+    columns = {"data": "data", "model": "model", "value": "value", "low": "low", "high": "high",
+               "verdict": "verdict", "n": n} | columns
+    rows = []
+    for row in table.to_dict("records"):
+        fields = {name: row[column] if column in row else column
+                  for name, column in columns.items()}
+        # an interval that the table lacks
+        for end in ("low", "high", "chance"):
+            if isinstance(fields.get(end), str) or pd.isna(fields.get(end)):
+                fields[end] = None
+        if pd.notna(fields["value"]):
+            rows.append(Comparison(**fields))
+    return tuple(rows)
+
+
+def with_verdict(table: pd.DataFrame, expected: int = 1, threshold: float = 0.0) -> pd.DataFrame:
+    """The table with a ``verdict`` by its intervals: whether they lie above ``threshold`` (or, with
+    ``expected=-1``, below it), on the other side, or across it."""
+    return table.assign(verdict=[
+        report.verdict({end: row[end] - threshold for end in ("low", "high")}, expected)
+        for row in table.to_dict("records")])
+
+
+def _plain(value: Any) -> Any:
+    """A number as JSON keeps it: Python's, of so many decimals, and without the sign of a zero."""
+    if value is None or isinstance(value, str):
+        return value
+    return int(value) if isinstance(value, Integral) else round(float(value), KEPT_DECIMALS) + 0.0
+
+
+def as_json(claims: Iterable[Claim]) -> dict[str, list]:
+    """``{"claims": [...]}``, of strings, numbers, lists and ``None``."""
+    rows = [asdict(claim) | {"comparisons": [
+        {name: _plain(value) for name, value in asdict(each).items()}
+        for each in claim.comparisons]} for claim in claims]
+    return {"claims": rows}
+
+
+def from_json(document: Mapping[str, Sequence[Mapping]]) -> list[Claim]:
+    """The claims of :func:`as_json`.
+
+    Raises:
+        ValueError: a claim or a comparison of other fields, or of values that are not accepted.
+    """
+    try:
+        return [Claim(**{**claim, "comparisons": tuple(Comparison(**row)
+                                                       for row in claim["comparisons"])})
+                for claim in document["claims"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"these are no claims as a notebook emits them ({error}); accepted: the "
+                         f"output of neuronpath_core.stats.claims.emit") from None
+
+
+def emit(claims: Sequence[Claim]) -> None:
+    """Show the claims of a chapter, once, at its end: as JSON for the pages of findings, and as a
+    line each for people.  A claim without a comparison, as a small study can leave it, is left out.
+
+    Raises:
+        ValueError: two claims of one key.
+    """
+    from IPython.display import display
+
+    keys = [claim.key for claim in claims]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"claims of one key: {', '.join(twice)}; accepted: a key for each")
+    told = [claim for claim in claims if claim.comparisons]
+    lines = [f"{claim.key}: {report.tally([row.verdict for row in claim.comparisons])}"
+             for claim in told]
+    display({MIME: as_json(told), "text/plain": "\n".join(lines)}, raw=True)

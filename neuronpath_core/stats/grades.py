@@ -1,0 +1,207 @@
+"""What a claim's comparisons amount to: Yes, Partly or No, how large, and where.
+
+The rules are these, and no other.  A claim is
+
+* **Yes** if at least ``MOST`` of its comparisons agree and none contradicts;
+* **No** if fewer than ``FEW`` agree: "the opposite" if more than half contradict, else "not shown";
+* **Partly** otherwise.
+
+What follows the word keeps it from flattering: the effect is called small if the median of those
+that agree is below the unit's ``small``; and if under some condition, or on some data, no
+comparison agrees, the others are named ("at the class token only").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from neuronpath_core.stats.claims import Comparison
+
+# nine in ten: of comparisons as many as here, one that fails by chance leaves a claim standing, and
+# two do not
+MOST = 0.9
+# one in four: where fewer agree, three models in four speak against a rule
+FEW = 0.25
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How an effect is written, and below which size it is called small.
+
+    Args:
+        words: the unit, behind a number; a quantity without a unit stands before it, and ends in a
+            space.
+        factor: that a value is multiplied by before it is written.
+        digits: that are written.
+        small: in the value's own unit; ``None``: there is no size that means something.
+        adjective: of a small effect.
+        why: of the threshold.
+        signed: whether a plus sign is written.
+    """
+
+    words: str
+    factor: float = 1
+    digits: int = 2
+    small: float | None = None
+    adjective: str = "small"
+    why: str = ""
+    signed: bool = True
+
+    def number(self, value: float) -> str:
+        """``+3.2``: a value as written, without its unit; minus signs as typeset."""
+        text = f"{self.factor * value:{'+' if self.signed else ''}z.{self.digits}f}"
+        return text.replace("-", "\u2212")
+
+    def text(self, value: float, number: str | None = None) -> str:
+        """``+3.2 % of the probability``, or ``correlation +0.31``; ``number`` in place of the value
+        if it is written already."""
+        number = self.number(value) if number is None else number
+        if self.words.endswith(" "):
+            return self.words + number
+        return f"{number}\u00a0{self.words}"
+
+    def span(self, low: float, high: float) -> str:
+        """``+0.4 to +9.2 % of the probability``."""
+        return self.text(low, f"{self.number(low)} to {self.number(high)}")
+
+    def interval(self, row: Comparison) -> str:
+        """``+3.2 % of the probability [+1.0, +5.1]``; without brackets where there is no
+        interval."""
+        if row.low is None or row.high is None:
+            return self.text(row.value)
+        return f"{self.text(row.value)} [{self.number(row.low)}, {self.number(row.high)}]"
+
+
+TWENTIETH = "a twentieth, the margin that the chapters on pruning and on defects use as well"
+UNITS = {
+    "probability": Unit("% of the probability", 100, 1, 0.05, "tiny",
+                        "a prediction of 0.90 would stay above 0.85"),
+    "points": Unit("points of accuracy", 1, 1, 5, "small", TWENTIETH),
+    "accuracy": Unit("points of accuracy", 100, 1, 0.05, "small", TWENTIETH),
+    "kept accuracy": Unit("points of accuracy", 100, 1),
+    "score": Unit("score ", 1, 3),
+    "correlation": Unit("correlation ", 1, 2, 0.3, "weak",
+                        "Cohen's convention for a medium correlation"),
+    "cosine": Unit("cosine ", 1, 2, 0.05, "small", TWENTIETH),
+    "neurons": Unit("% of the neurons", 100, 0, 0.05, "small", TWENTIETH),
+    "found": Unit("% of the neurons", 100, 0, None, signed=False),
+    "images": Unit("% of the images", 100, 0, 0.05, "small", TWENTIETH),
+    "variance": Unit("% of the variance", 100, 0, None, signed=False),
+    "depth": Unit("% of the depth", 100, 0, 0.05, "small", TWENTIETH),
+    "score share": Unit("% of the score", 100, 0, None, signed=False),
+    "found correlation": Unit("correlation "),
+    "lost probability": Unit("points of probability", 100, 1, 0.05, "tiny", TWENTIETH),
+}
+
+
+@dataclass(frozen=True)
+class Grade:
+    """``word`` is Yes, Partly or No; ``qualifiers`` follow it; ``agree`` of ``of`` comparisons
+    agree, ``contradict`` contradict."""
+
+    word: str
+    qualifiers: tuple[str, ...]
+    agree: int
+    contradict: int
+    of: int
+
+    def __str__(self) -> str:
+        return ", ".join((self.word, *self.qualifiers))
+
+    @property
+    def tally(self) -> str:
+        """``7 of 8 agree, 1 not shown``."""
+        open_ = self.of - self.agree - self.contradict
+        parts = [f"{self.agree} of {self.of} agree"]
+        parts += [f"{self.contradict} contradict"] if self.contradict else []
+        return ", ".join(parts + ([f"{open_} not shown"] if open_ else []))
+
+
+def _levels(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons by condition or, if these do not tell, by data, if under some of these
+    comparisons agree and under others none does; else empty."""
+    for field, phrase in (("condition", "{}"), ("data", "on {}")):
+        levels: dict[str, list[Comparison]] = {}
+        for row in rows:
+            levels.setdefault(getattr(row, field), []).append(row)
+        agree = [any(row.verdict == "agrees" for row in own) for own in levels.values()]
+        if all(levels) and any(agree) and not all(agree):
+            return {phrase.format(level): own for level, own in levels.items()}
+    return {}
+
+
+def where(rows: Sequence[Comparison]) -> str:
+    """Under which conditions, or else on which data, comparisons agree, if under others none does:
+    ``"at the class token only"``; empty if they do everywhere."""
+    levels = _levels(rows)
+    found = [level for level, own in levels.items()
+             if any(row.verdict == "agrees" for row in own)]
+    missing = [level for level in levels if level not in found]
+    if not levels:
+        return ""
+    if len(found) <= len(missing):
+        return f"{' and '.join(found)} only"
+    return f"not {' or '.join(missing)}"
+
+
+def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
+    """What comparisons amount to, by the rules at the head of this module.
+
+    Raises:
+        ValueError: no comparison.
+    """
+    if not rows:
+        raise ValueError("no comparison to grade; accepted: at least one")
+    agree = [row for row in rows if row.verdict == "agrees"]
+    contradict = sum(row.verdict == "contradicts" for row in rows)
+    share = len(agree) / len(rows)
+    counts = {"agree": len(agree), "contradict": contradict, "of": len(rows)}
+    if share < FEW:
+        return Grade("No", ("the opposite" if contradict > len(rows) / 2 else "not shown",),
+                     **counts)
+    is_small = unit.small is not None and median(abs(row.value) for row in agree) < unit.small
+    qualifiers = tuple(filter(None, (unit.adjective if is_small else "", where(rows))))
+    word = "Yes" if share >= MOST and not contradict else "Partly"
+    return Grade(word, qualifiers, **counts)
+
+
+def effect(rows: Sequence[Comparison], unit: Unit) -> str:
+    """The median effect of all comparisons with its range, or, of a single one, its interval:
+    ``median +3.0 % of the probability, range +0.4 to +9.2``.
+
+    Where comparisons agree in some places alone (:func:`where`), so for each place by itself, if
+    the grade is not No.
+    """
+    if grade(rows, unit).word != "No" and (levels := _levels(rows)):
+        return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
+    return _effect(rows, unit)
+
+
+def short(rows: Sequence[Comparison], unit: Unit) -> str:
+    """One size for a claim: the median of its comparisons or, where they agree in some places
+    alone, that of the first such place and of the place where it is least."""
+    levels = _levels(rows) if grade(rows, unit).word != "No" else {}
+    if not levels:
+        return _effect(rows, unit).partition(", range ")[0]
+    medians = {level: median(row.value for row in own) for level, own in levels.items()}
+    holds = next(level for level, own in levels.items()
+                 if any(row.verdict == "agrees" for row in own))
+    least = min((level for level in levels if level != holds), key=medians.get)
+    return "; ".join(f"{level}: {unit.text(medians[level])}" for level in (holds, least))
+
+
+def _effect(rows: Sequence[Comparison], unit: Unit) -> str:
+    values = [row.value for row in rows]
+    if len(rows) == 1:
+        return unit.interval(rows[0])
+    return (f"median {unit.text(median(values))}, range {unit.number(min(values))} to "
+            f"{unit.number(max(values))}")
+
+
+def counted(rows: Sequence[Comparison], of: str) -> str:
+    """``n = 24 to 48 images``: over how many units the intervals are."""
+    counts = sorted({row.n for row in rows})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"n = {span} {of}"

@@ -1,0 +1,108 @@
+"""What comparisons amount to: every rule on both sides of its threshold."""
+
+from __future__ import annotations
+
+import pytest
+
+from neuronpath_core.stats.claims import Comparison
+from neuronpath_core.stats.grades import UNITS, counted, effect, grade, short
+
+PROBABILITY, SCORE, CORRELATION = (UNITS[name] for name in ("probability", "score", "correlation"))
+WORDS = {"a": "agrees", "n": "not shown", "c": "contradicts"}
+
+
+def rows(letters: str, value: float = 0.2, **fields: str) -> list[Comparison]:
+    """A comparison per letter: agrees, not shown, contradicts."""
+    return [Comparison(**{"data": "digits", "model": "m", "value": value, "low": value - 0.01,
+                          "high": value + 0.01, "n": 48, "verdict": WORDS[letter]} | fields)
+            for letter in letters]
+
+
+@pytest.mark.parametrize(("letters", "text"), [
+    ("a", "Yes"), ("a" * 9 + "n", "Yes"),  # nine in ten
+    ("a" * 8 + "nn", "Partly"), ("a" * 71 + "n", "Yes"),
+    ("a" * 99 + "c", "Partly"),  # nothing contradicts a Yes
+    ("ann", "Partly"), ("annn", "Partly"),  # one in four is not few
+    ("annnn", "No, not shown"), ("n", "No, not shown"),
+    ("cc", "No, the opposite"), ("ccn", "No, the opposite"),
+    ("cnn", "No, not shown"), ("cn", "No, not shown"),  # half is not more than half
+    ("acccc", "No, the opposite")])
+def test_the_word(letters, text):
+    assert str(grade(rows(letters), SCORE)) == text
+
+
+@pytest.mark.parametrize(("values", "unit", "text"), [
+    ((0.049, 0.049, 0.4), PROBABILITY, "Yes, tiny"), ((0.051, 0.051, 0.001), PROBABILITY, "Yes"),
+    ((0.29,), CORRELATION, "Yes, weak"), ((0.31,), CORRELATION, "Yes"),
+    ((1e-9,), SCORE, "Yes")])  # a score has no size that means something
+def test_a_small_effect_is_called_so_by_the_median(values, unit, text):
+    assert str(grade([row for value in values for row in rows("a", value)], unit)) == text
+
+
+def test_what_does_not_agree_has_no_say_in_the_size():
+    assert str(grade(rows("aa", 0.3) + rows("nnn", 0.001), PROBABILITY)) == "Partly"
+    assert str(grade(rows("aa", 0.001) + rows("nnn", 0.3), PROBABILITY)) == "Partly, tiny"
+
+
+@pytest.mark.parametrize(("groups", "text"), [
+    ((("aann", "at the class token"), ("cccc", "at all tokens")),
+     "Partly, at the class token only"),
+    ((("a", "without decoys"), ("n", "among loud decoys"), ("n", "among steep decoys")),
+     "Partly, without decoys only"),
+    ((("a", "left"), ("a", "right"), ("n", "midpoint")), "Partly, not midpoint"),
+    ((("an", "left"), ("an", "right")), "Partly")])
+def test_where_it_is_so_alone(groups, text):
+    found = [row for letters, condition in groups for row in rows(letters, condition=condition)]
+    assert str(grade(found, SCORE)) == text
+
+
+def test_data_are_named_where_conditions_do_not_tell():
+    found = rows("aaaa", data="shapes") + rows("nn", data="digits")
+    assert str(grade(found, SCORE)) == "Partly, on shapes only"
+    found = rows("aa", data="shapes", condition="left") + rows("nn", data="digits",
+                                                               condition="right")
+    assert str(grade(found, SCORE)) == "Partly, left only"
+
+
+def test_a_tally_hides_no_size_and_an_interval_has_its_unit_and_n():
+    found = rows("aaan", 0.03) + rows("c", -0.01)
+    assert grade(found, PROBABILITY).tally == "3 of 5 agree, 1 contradict, 1 not shown"
+    assert effect(found, PROBABILITY) == "median +3.0\u00a0% of the probability, range " \
+                                         "\u22121.0 to +3.0"
+    assert effect(rows("a", 0.03), PROBABILITY) == "+3.0\u00a0% of the probability [+2.0, +4.0]"
+    assert effect(rows("a", 0.5), CORRELATION) == "correlation +0.50 [+0.49, +0.51]"
+    assert CORRELATION.span(-0.1, 0.5) == "correlation \u22120.10 to +0.50"
+    bare = Comparison("digits", "m", 0.031, None, None, 48, "agrees")
+    assert PROBABILITY.interval(bare) == "+3.1\u00a0% of the probability"
+    assert counted(found, "images") == "n = 48 images"
+    assert counted([*found, *rows("a", n=24)], "images") == "n = 24 to 48 images"
+
+
+def test_where_it_is_so_alone_each_place_has_its_own_effect():
+    found = rows("aa", 0.3, condition="at the class token") + rows("c", -0.8,
+                                                                   condition="at all tokens")
+    assert effect(found, CORRELATION) == (
+        "at the class token: median correlation +0.30, range +0.30 to +0.30; at all tokens: "
+        "correlation \u22120.80 [\u22120.81, \u22120.79]")
+
+
+def test_one_size_is_that_of_the_place_where_it_is_so_and_of_the_least():
+    found = (rows("a", 0.9, condition="first") + rows("n", 0.4, condition="second")
+             + rows("nc", -0.3, condition="third"))
+    assert short(found, SCORE) == "first: score +0.900; third: score \u22120.300"
+    assert short(rows("aan", 0.2), SCORE) == "median score +0.200"
+    assert short(rows("a", 0.2), SCORE) == "score +0.200 [+0.190, +0.210]"
+    assert short(rows("nnnn", 0.2) + rows("c", -0.9, condition="x"), SCORE) == "median score +0.200"
+
+
+def test_a_value_that_rounds_to_zero_has_a_plus_sign():
+    assert PROBABILITY.number(-0.0001) == "+0.0"
+
+
+def test_nothing_has_no_grade():
+    with pytest.raises(ValueError, match="at least one"):
+        grade([], SCORE)
+
+
+def test_every_threshold_says_why():
+    assert all(unit.why for unit in UNITS.values() if unit.small is not None)
