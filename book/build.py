@@ -23,7 +23,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from book import claims_pages, data_files, every_number, manifest, provenance  # noqa: E402
+from book import claims_pages, data_files, drawings, every_number, manifest, provenance  # noqa: E402
 from book.finish import finish  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,6 +133,12 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
     (source / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False), "utf-8")
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")) or {}
     texts = page_texts(toc, source, pages)
+    for name, text in texts.items():
+        if name not in executed and drawings.GLUED.search(text):
+            try:
+                texts[name] = drawings.glued(text, pages)
+            except ValueError as error:
+                sys.exit(f"book: {name}: {error}")
     if pages and toc.get("parts"):
         toc["parts"][-1]["chapters"].append({"file": every_number.PAGE})
         listed = every_number.page(texts, pages)

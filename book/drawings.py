@@ -16,6 +16,8 @@ from bs4 import BeautifulSoup, Tag
 
 PIXELS_PER_POINT = 96 / 72
 DATA = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,([A-Za-z0-9+/=\s]+)")
+SVG = "image/svg+xml"
+GLUED = re.compile(r"^% figure: (\S+) (\S+)$", re.MULTILINE)
 SMALL = 2_000  # bytes: below, an image in the page costs less than a request
 
 
@@ -98,3 +100,33 @@ def shown_lazily(page: BeautifulSoup) -> None:
     """Pictures far down a page are loaded when they come near."""
     for image in page.select("article img")[1:]:
         image["loading"] = image.get("loading", "lazy")
+
+
+def glued(text: str, chapters: dict[str, dict]) -> str:
+    """A page's text with the figures that it asks for, ``% figure: CHAPTER KEY`` on a line of its
+    own, as SVG.
+
+    Such a figure is glued by its chapter and shown there, and is described by that cell's words;
+    ``ValueError`` if no chapter glues it.
+    """
+    def drawing(found: re.Match) -> str:
+        chapter, key = found.groups()
+        cells = chapters.get(chapter, {}).get("cells", [])
+        for output in (each for cell in cells for each in cell.get("outputs", [])):
+            svg = output.get("data", {}).get(f"application/papermill.record/{SVG}")
+            if svg and output["metadata"].get("scrapbook", {}).get("name") == key:
+                drawn = inline_svg("".join(svg), described(cells, svg), f"{key}-")
+                return (f'```{{raw}} html\n<figure class="np-figure" tabindex="0" role="group" '
+                        f'aria-label="Figure">{drawn}</figure>\n```')
+        raise ValueError(f"no figure {key!r} in chapter {chapter!r}; accepted: a figure that the "
+                         f"chapter glues under this name")
+
+    return GLUED.sub(drawing, text)
+
+
+def described(cells: list[dict], svg: str) -> str:
+    """The description of a figure, of the cell that shows it."""
+    for cell in cells:
+        if any(output.get("data", {}).get(SVG) == svg for output in cell.get("outputs", [])):
+            return cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+    return ""
