@@ -11,7 +11,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuronpath_core.figures.style import WIDTH, block_ticks, legend_outside, spans, styled, whiskers
+from neuronpath_core.figures.style import (
+    WIDTH,
+    block_ticks,
+    legend_outside,
+    spans,
+    styled,
+    whiskers,
+)
 
 MARKERS = "osD^vP"
 

@@ -65,7 +65,7 @@ def search_table(measured: dict) -> pd.DataFrame:
         "ms per image": spread_text({name: 1000 * value for name, value in row["seconds"].items()}),
         "times as fast": spread_text(row["ratio"]) if row["way"] != "published" else "1",
         "images at a time": row["images"],
-        "same paths": {True: "yes", False: "no", None: None}[row["identical"]]
+        "same paths": {True: "yes", False: "no"}.get(row["identical"])
         if row["way"] != "published" else None,
     } for row in measured["search"]]).set_index(["model", "method"])
 
@@ -74,7 +74,8 @@ def ratios(measured: dict) -> pd.DataFrame:
     """How many times as fast as the published procedure each method is: ``model, way`` (as pages
     name it), ``value, low, high`` (median, minimum, maximum over repetitions)."""
     return pd.DataFrame([{
-        "model": row["model"], "way": titled(row["way"], timed=True), "value": row["ratio"]["median"],
+        "model": row["model"], "way": titled(row["way"], timed=True),
+        "value": row["ratio"]["median"],
         "low": row["ratio"]["minimum"], "high": row["ratio"]["maximum"],
     } for row in measured["search"] if row["way"] != "published"])
 
@@ -91,8 +92,8 @@ def agreement_table(agreement: Sequence[Mapping]) -> pd.DataFrame:
 
 
 def agreement_shares(agreement: Sequence[Mapping]) -> pd.DataFrame:
-    """Whole paths equal to those of the reference, in percent: ``profile, model, images, way, value,
-    low, high``, with Wilson's 95 % interval over images."""
+    """Whole paths equal to those of the reference, in percent: ``profile, model, images, way,
+    value, low, high``, with Wilson's 95 % interval over images."""
     rows = []
     for row in agreement:
         low, high = wilson_interval(row["paths"], row["images"])
@@ -250,10 +251,12 @@ def agreement_numbers(converged: Sequence[Mapping], condensed: Sequence[Mapping]
         found[key] = _percent(min(other["paths"] for other in condensed if all(
             other[name] == row[name] for name in ("way", "profile"))))
     return found | {"at least as close": f"{close.sum()} of {len(close)}",
-                    "agreement images": str(rows["images"].iloc[0]), "agreement models": str(len(close))}
+                    "agreement images": str(rows["images"].iloc[0]),
+                    "agreement models": str(len(close))}
 
 
-def conclusion(measured: dict, converged: Sequence[Mapping], counted: pd.DataFrame) -> pd.DataFrame:
+def conclusion(measured: dict, converged: Sequence[Mapping],
+               counted: pd.DataFrame) -> pd.DataFrame:
     """What was asked and what was measured; ``counted`` as of ``long_runs.full_scale``."""
     exact = [row for row in measured["search"] if row["way"].startswith("exact")]
     same, found = sum(bool(row["identical"]) for row in exact), numbers(measured)
@@ -265,8 +268,9 @@ def conclusion(measured: dict, converged: Sequence[Mapping], counted: pd.DataFra
     if "drafted range" in found:
         faster += f", {found['drafted range']} times by default"
     return report.conclusion([
-        ("Same paths from the same 20 steps", f"neuron for neuron on {same} of {len(exact)} models, "
-         f"{found['speed images']} images each", "yes" if same == len(exact) else "partly"),
+        ("Same paths from the same 20 steps",
+         f"neuron for neuron on {same} of {len(exact)} models, {found['speed images']} images each",
+         "yes" if same == len(exact) else "partly"),
         ("Faster than the published procedure", faster,
          "yes" if min(row["ratio"]["minimum"] for row in exact) > 1 else "partly"),
         ("Default as near to the converged integral as the published rule",
