@@ -63,7 +63,7 @@ def site_forest(table: pd.DataFrame) -> Figure:
     The axis is linear to 0.01 and logarithmic beyond, since heads do a hundred times what neurons
     do.  ``table``: ``data, control, model, measure, value, low, high``.
     """
-    named = table.assign(row=table["data"] + " : " + table["control"])
+    named = table.assign(row=table["data"] + " vs " + table["control"].str.lower())
     measures, models, rows = (list(dict.fromkeys(named[name]))
                               for name in ("measure", "model", "row"))
     figure, axes = plt.subplots(1, len(measures), figsize=(WIDTH, 1.4 + 0.33 * len(rows)),
@@ -97,5 +97,5 @@ def half_curves(summary: pd.DataFrame) -> Figure:
         axis.axhline(0, color="0.25", linewidth=0.8)
         axis.set(title=model, xlabel="block", xticks=block_ticks(int(summary["block"].max())))
     axes[0, 0].set_ylabel("loss of probability")
-    legend_outside(figure, axes[0, 0], "upper", ncols=len(halves))
+    legend_outside(figure, axes[0, 0], ncols=len(halves))
     return figure
