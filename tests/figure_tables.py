@@ -257,6 +257,29 @@ def rates_of_strengths():
     return with_interval(pd.DataFrame(rows).assign(value=[0.6, 1.0, 0.8, 0.4, 0.9, 0.7]))
 
 
+def speeds() -> pd.DataFrame:
+    """How many times as fast two methods are, of two models."""
+    return with_interval(pd.DataFrame([{"model": model, "way": way, "value": 3.0 + number}
+                                       for number, model in enumerate(MODELS)
+                                       for way in ("same steps", "default")]))
+
+
+def shares_of_rules() -> pd.DataFrame:
+    """Shares of paths, in per cent, of two rules on two models of two data sets."""
+    return with_interval(pd.DataFrame([
+        {"profile": profile, "model": model, "way": way, "value": 70.0 + number}
+        for profile in ("first", "second") for number, model in enumerate(MODELS)
+        for way in ("published rule", "default")]))
+
+
+def effects_of_sites() -> pd.DataFrame:
+    """What removing the paths of two methods over two kinds of sites does, of two models."""
+    return with_interval(pd.DataFrame([
+        {"model": model, "sites": sites, "paths": paths, "value": -0.1 * (number + 1)}
+        for model in MODELS for number, sites in enumerate(("FFN neurons", "heads"))
+        for paths in ("Neuron Path", "Random")]))
+
+
 def halves() -> pd.DataFrame:
     """What removing each half of each block costs, of two models."""
     rows = [{"model": model, "half": half, "block": block, "value": 0.1 * block, "low": 0.05 * block,

@@ -3,7 +3,7 @@ paths over FFN neurons, and the cost of removing each half."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core import metrics
+from neuronpath_core.chapters.claims import spans
 from neuronpath_core.chapters.controls.leads import control_leads
 from neuronpath_core.chapters.effects import (
     lead_rows,
@@ -111,6 +112,17 @@ def site_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["model", "sites", "paths"])
 
 
+def site_values(table: pd.DataFrame, measure: str = "removal", seed: int = 0) -> pd.DataFrame:
+    """One measure of :func:`site_summary` as numbers: ``model, sites, paths`` (in words), ``value,
+    low, high``."""
+    titles = {**method_labels(), APART: "Apart"}
+    return pd.DataFrame([
+        {"model": model, "sites": SITE_TITLES[sites], "paths": titles[method],
+         **{name: row[name] for name in ("value", "low", "high")}}
+        for (model, sites, method), group in table.groupby(["model", "sites", "method"], sort=False)
+        for row in [measure_row(group, measure, seed)]])
+
+
 def method_leads(table: pd.DataFrame, level: float = 0.05, seed: int = 0) -> pd.DataFrame:
     """How far the neuron path of each kind of sites is ahead of the other paths over the same
     sites, paired over images.
@@ -209,3 +221,94 @@ def half_difference(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         rows.append({"model": model, "attention": cost["attention"].mean(),
                      "FFN": cost["FFN"].mean(), **row, "verdict": report.verdict(row)})
     return pd.DataFrame(rows)
+
+
+def removal_answer(rows: pd.DataFrame, first: str, second: str) -> str:
+    """On how many models removing ``first`` costs more than removing ``second``, with each model's
+    lead and its interval; ``rows``: leads of one pair, of every measure."""
+    own = rows[rows["measure"] == "removal"]
+    more = int((own["verdict"] == "agrees").sum())
+    leads = "; ".join(f"{row['model']} {report.interval_text(row, 3)}"
+                      for row in own.to_dict("records"))
+    return (f"Removing {first} costs more than removing {second} on {more} of {len(own)} models "
+            f"(lead, relative to the clean probability: {leads})")
+
+
+def site_finding(between: pd.DataFrame) -> str:
+    """How the path over attention neurons compares with the one over FFN neurons, in one sentence;
+    ``between`` as of :func:`site_leads`."""
+    own = between[(between["first"] == SITE_TITLES["attention"])
+                  & (between["second"] == SITE_TITLES["ffn"]) & (between["measure"] == "removal")]
+    if own.empty:
+        return "What removing the paths over each kind of sites does"
+    more, less = ([row["model"] for row in own.to_dict("records") if row["verdict"] == verdict]
+                  for verdict in ("agrees", "contradicts"))
+    parts = [f"{what} on {' and '.join(models)}"
+             for what, models in (("more", more), ("less", less)) if models]
+    if not parts:
+        return (f"Removing the attention path costs neither more nor less than removing the FFN "
+                f"path, as far as {len(own)} models show")
+    rest = len(own) - len(more) - len(less)
+    return (f"Removing the attention path costs {', '.join(parts)} than removing the FFN path"
+            f"{f'; no difference is shown on {rest} of {len(own)}' if rest else ''}")
+
+
+def lead_finding(lead: pd.DataFrame) -> str:
+    """In how many comparisons the neuron path does more than another path over the same sites, and
+    whether the search through both halves beats two searches, in one sentence."""
+    own = lead[lead["measure"].isin(["removal", "enhancement"])]
+    ahead = own["verdict"] == "agrees"
+    others, apart = own["control"] != "Apart", own["control"] == "Apart"
+    text = (f"The neuron path does more than activation or random paths in {ahead[others].sum()} "
+            f"of {others.sum()} comparisons")
+    if not apart.any():
+        return text
+    return f"{text}, more than two searches apart in {ahead[apart].sum()} of {apart.sum()}"
+
+
+def half_finding(difference: pd.DataFrame) -> str:
+    """On how many models attention halves cost more than FFN halves, in one sentence."""
+    more, less = (int((difference["verdict"] == verdict).sum())
+                  for verdict in ("agrees", "contradicts"))
+    if less > more:
+        return f"FFN halves cost more than attention halves on {less} of {len(difference)} models"
+    if not more:
+        return (f"Neither half is shown to cost more than the other on any of {len(difference)} "
+                f"models")
+    return f"Attention halves cost more than FFN halves on {more} of {len(difference)} models"
+
+
+def leads_table(leads: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Leads with their intervals and verdicts for reading, a column a measure; ``names``: the
+    columns that name a row, and what they are called.  Accuracies are in percentage points."""
+    shown = leads[leads["measure"].isin(SITE_MEASURES)]
+    text = [f"{report.interval_text(row, 1 if 'accuracy' in row['measure'] else 3)}, "
+            f"{row['verdict']}" for row in shown.to_dict("records")]
+    return shown.assign(text=text).pivot_table(
+        index=list(names), columns="measure", values="text", aggfunc="first",
+        sort=False).rename_axis(index=list(names.values()), columns=None)
+
+
+def half_table(difference: pd.DataFrame) -> pd.DataFrame:
+    """:func:`half_difference` for reading."""
+    return pd.DataFrame({
+        "model": difference["model"], "attention halves": difference["attention"],
+        "FFN halves": difference["FFN"],
+        "attention - FFN": [report.interval_text(row, 3) for row in difference.to_dict("records")],
+    }).set_index("model")
+
+
+def questions(lead: pd.DataFrame, between: pd.DataFrame,
+              difference: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """What was asked, from where to where the leads in probability go over models and edits, and
+    the tally of their verdicts."""
+    edits = ("removal", "enhancement")
+    lead, between = (rows[rows["measure"].isin(edits)] for rows in (lead, between))
+    return [
+        *((f"The neuron path over {sites} does more than {control.lower()}", f"lead {span}", tally)
+          for (sites, control), (span, tally) in spans(lead, ["data", "control"]).items()),
+        *((f"The path over {first} does more than the one over {second}", f"lead {span}", tally)
+          for (first, second), (span, tally) in spans(between, ["first", "second"]).items()),
+        ("Attention halves cost more than FFN halves when removed",
+         f"difference {report.span_text(difference['value'])}",
+         report.tally(list(difference["verdict"])))]

@@ -9,7 +9,7 @@ from neuronpath_core.figures.agreement import (
     pair_correlations,
     replica_shares,
 )
-from neuronpath_core.figures.attention import half_curves
+from neuronpath_core.figures.attention import half_curves, site_dots, site_forest
 from neuronpath_core.figures.checks import (
     decoy_curves,
     defect_effects,
@@ -26,7 +26,13 @@ from neuronpath_core.figures.class_paths import (
     similarity_matrices,
     utilisation_maps,
 )
-from neuronpath_core.figures.cost import benchmark_ratios, cost_curves, integrand_curves
+from neuronpath_core.figures.cost import (
+    benchmark_ratios,
+    cost_curves,
+    integrand_curves,
+    rule_agreement,
+    search_speed,
+)
 from neuronpath_core.figures.paper import (
     deviation_boxes,
     knowledge_blocks,
@@ -40,6 +46,7 @@ __all__ = [
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
     "factorial_map", "half_curves", "image_paths", "integrand_curves", "knowledge_blocks",
     "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations",
-    "pruning_criteria", "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
-    "similarity_matrices", "table1_intervals", "utilisation_maps",
+    "pruning_criteria", "pruning_curves", "recovery_map", "replica_shares", "rule_agreement",
+    "search_speed", "similar_classes", "similarity_matrices", "site_dots", "site_forest",
+    "table1_intervals", "utilisation_maps",
 ]

@@ -25,7 +25,7 @@ WIDTH = 7.0
 # points; 7.5 are 10 CSS pixels, and less cannot be read
 SMALL, LEAST = 8.5, 7.5
 # letters of a finding on a line of WIDTH, in bold at its size
-_LETTERS = 92
+_LETTERS = 82
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:

@@ -179,3 +179,75 @@ def test_values_do_not_depend_on_how_many_images_are_read_at_once(measured, monk
     keys = ["sites", "method", "image"]
     pd.testing.assert_frame_equal(table.sort_values(keys, ignore_index=True),
                                   again.sort_values(keys, ignore_index=True), rtol=1e-9)
+
+
+def leads(verdicts, first="attention neurons", second="FFN neurons"):
+    """Leads in removal of one pair of sites, a model each."""
+    return pd.DataFrame([{"model": f"m{number}", "first": first, "second": second,
+                          "measure": "removal", "value": 0.1, "low": 0.05, "high": 0.25,
+                          "verdict": verdict} for number, verdict in enumerate(verdicts)])
+
+
+@pytest.mark.parametrize(("verdicts", "expected"), [
+    (["agrees", "agrees"], "Removing the attention path costs more on m0 and m1 than removing the "
+                           "FFN path"),
+    (["agrees", "not shown"], "Removing the attention path costs more on m0 than removing the FFN "
+                              "path; no difference is shown on 1 of 2"),
+    (["contradicts", "agrees"], "Removing the attention path costs more on m1, less on m0 than "
+                                "removing the FFN path"),
+    (["not shown", "not shown"], "Removing the attention path costs neither more nor less than "
+                                 "removing the FFN path, as far as 2 models show")])
+def test_the_finding_on_sites_follows_the_verdicts(verdicts, expected):
+    assert attention_paths.site_finding(leads(verdicts)) == expected
+    assert attention_paths.site_finding(leads(verdicts, "both halves")) == (
+        "What removing the paths over each kind of sites does")
+
+
+def test_the_answer_on_sites_has_every_models_lead():
+    assert attention_paths.removal_answer(leads(["agrees", "not shown"]), "A", "B") == (
+        "Removing A costs more than removing B on 1 of 2 models (lead, relative to the clean "
+        "probability: m0 +0.100 [+0.050, +0.250]; m1 +0.100 [+0.050, +0.250])")
+
+
+def test_the_finding_on_leads_counts_comparisons():
+    rows = [{"measure": measure, "control": control, "verdict": verdict}
+            for measure in ("removal", "enhancement", "removal accuracy")
+            for control, verdict in (("Activation", "agrees"), ("Random", "not shown"),
+                                     ("Apart", "contradicts"))]
+    table = pd.DataFrame(rows)
+    text = "The neuron path does more than activation or random paths in 2 of 4 comparisons"
+    assert attention_paths.lead_finding(table) == f"{text}, more than two searches apart in 0 of 2"
+    assert attention_paths.lead_finding(table[table["control"] != "Apart"]) == text
+
+
+@pytest.mark.parametrize(("verdicts", "expected"), [
+    (["agrees", "not shown"], "Attention halves cost more than FFN halves on 1 of 2 models"),
+    (["contradicts", "contradicts"], "FFN halves cost more than attention halves on 2 of 2 models"),
+    (["not shown", "not shown"], "Neither half is shown to cost more than the other on any of 2 "
+                                 "models")])
+def test_the_finding_on_halves_follows_the_verdicts(verdicts, expected):
+    assert attention_paths.half_finding(pd.DataFrame({"verdict": verdicts})) == expected
+
+
+def test_tables_and_questions_of_planted_leads():
+    table = planted_table({"ffn": 0.0, "attention": 0.1, "mixed": 0.1})
+    lead, between = attention_paths.method_leads(table), attention_paths.site_leads(table)
+    values = attention_paths.site_values(table)
+    own = values[(values["sites"] == "attention neurons") & (values["paths"] == "Neuron Path")]
+    assert own["value"].tolist() == pytest.approx([-0.3], abs=0.01)
+    shown = attention_paths.leads_table(between, {"first": "one", "second": "other",
+                                                  "model": "model"})
+    assert shown.index.names == ["one", "other", "model"]
+    assert list(shown.columns) == list(attention_paths.SITE_MEASURES)
+    assert shown.loc[("attention neurons", "FFN neurons", "m"), "removal"].endswith("], agrees")
+    difference = pd.DataFrame([{"model": "m", "attention": 0.5, "FFN": 0.25, "value": 0.25,
+                                "low": 0.125, "high": 0.375, "verdict": "agrees"}])
+    assert attention_paths.half_table(difference).loc["m"].tolist() == [
+        0.5, 0.25, "+0.250 [+0.125, +0.375]"]
+    rows = {question: rest for question, *rest in attention_paths.questions(lead, between,
+                                                                            difference)}
+    assert len(rows) == 3 + 3 + 1
+    span, tally = rows["The path over both halves does more than the one over attention neurons"]
+    assert span.startswith("lead ") and tally == "0 of 2 agree, 2 not shown"
+    assert rows["Attention halves cost more than FFN halves when removed"] == [
+        "difference +0.250 to +0.250", "1 of 1 agree"]

@@ -3,6 +3,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -183,20 +184,21 @@ def test_tables_of_what_was_measured(tmp_path):
     with pytest.raises(ValueError, match="'tpu'; accepted: cpu"):
         speed.read(tmp_path, "tpu")
     table = speed.search_table(measured)
-    exact = table.loc[("ViT-B-16", "exact, 20 left nodes")]
+    exact = table.loc[("ViT-B-16", "same 20 steps")]
     assert exact.to_dict() == {"ms per image": "3000.0 [2000.0, 5000.0]",
-                               "times faster": "3.0 [2.0, 5.0]", "neurons": "50.0 %",
-                               "paths": "25.0 %",
-                               "identical": "yes"}
-    assert table.loc[("ViT-B-16", "published"), "times faster"] == ""
-    growth = speed.growth_table(measured).loc[("T", 2)]
-    assert growth.to_dict() == {"published, ms": 3000.0, "exact, ms": 3000.0,
-                                "times faster": "3.0 [2.0, 5.0]", "published, MB": 3.0,
-                                "exact, MB": 1.0}
+                               "times as fast": "3.0 [2.0, 5.0]", "images at a time": 4,
+                               "same paths": "yes"}
+    assert table.loc[("ViT-B-16", "published procedure"), "times as fast"] == "1"
+    assert table.index.get_level_values("method")[2] == "default, float64"
+    growth = speed.growth_table(measured).loc[("tokens T", 2)]
+    assert growth.to_dict() == {"published, ms": 3000.0, "here, ms": 3000.0,
+                                "times as fast": "3.0 [2.0, 5.0]", "published, MB": 3.0,
+                                "here, MB": 1.0}
     real = speed.architecture_table(measured)["ViT-B/16"]
-    assert (real["published, s"], real["exact, s"],
-            real["frozen, times faster"]) == ("40.0", "10.0", "20")
-    assert speed.precision_table(measured).loc[("ViT-B-16", "bfloat16"), "paths"] == "50.0 %"
+    assert (real["published, s"], real["same steps, s"],
+            real["frozen context, times as fast"]) == ("40.0", "10.0", "20")
+    assert speed.precision_table(measured).loc[("ViT-B-16", "bfloat16"),
+                                              "same whole paths"] == "50.0 %"
     assert speed.captum_table(measured).loc["ViT-B-16", "largest difference"] == "2e-09"
     numbers = speed.numbers(measured)
     assert numbers["exact ViT-B-16"] == numbers["default ViT-B-16"] == "3.0"
@@ -209,14 +211,94 @@ def test_tables_of_what_was_measured(tmp_path):
 
 
 def test_tables_of_agreement():
-    assert speed.agreement_table(CONVERGED).loc[("shapes", "ViT-B-16")].to_dict() == {
+    assert speed.agreement_table(CONVERGED).loc[("shapes", "ViT-B-16", 48)].to_dict() == {
         "published rule": "90.0 / 50.0", "default": "98.7 / 50.0"}
-    assert speed.agreement_table(CONDENSED)["8 of 20"].to_list() == ["100.0 / 98.0",
+    assert speed.agreement_table(CONDENSED)["8 evaluations"].to_list() == ["100.0 / 98.0",
                                                                      "100.0 / 100.0"]
     assert speed.agreement_numbers(CONVERGED, CONDENSED) == {
         "least published rule": "90.0 %", "least published rule paths": "50.0 %",
         "least default": "98.7 %", "least default paths": "50.0 %",
-        "8 of 20, digits": "98.0 %", "at least as close": "2 of 2", "agreement images": "48"}
+        "8 of 20, digits": "98.0 %", "at least as close": "2 of 2", "agreement images": "48",
+        "agreement models": "2"}
     worse = [row | {"paths": 0.4} if (row["profile"], row["way"]) == ("shapes", "default") else row
              for row in CONVERGED]
     assert speed.agreement_numbers(worse, CONDENSED)["at least as close"] == "1 of 2"
+
+
+def of_models(default, published=0.5):
+    """Agreement of a default and the published rule, a model each, of the shares given."""
+    return [{"profile": "digits", "images": 48, "model": str(number), "way": way, "neurons": paths,
+             "paths": paths}
+            for number, share in enumerate(default)
+            for way, paths in (("published rule", published), ("default", share))]
+
+
+@pytest.mark.parametrize(("default", "expected"), [
+    ((0.9, 0.75), "The default finds more whole paths of the reference than the published rule on "
+                  "2 of 2 models: at least 75.0 % of them, the published rule 50.0 %"),
+    ((0.9, 0.25), "The default finds more whole paths of the reference than the published rule on "
+                  "1 of 2 models: at least 25.0 % of them, the published rule 50.0 %"),
+    ((0.5, 0.25), "The default finds no more whole paths of the reference than the published rule "
+                  "on any of 2 models: at least 25.0 % of them, the published rule 50.0 %")])
+def test_the_finding_on_agreement_follows_the_numbers(default, expected):
+    assert speed.agreement_finding(of_models(default)) == expected
+
+
+def timed(identical=True, drafted=False):
+    rows = [{**MEASURED["search"][1], "identical": identical},
+            {**MEASURED["search"][1], "model": "ViT-L-32",
+             "ratio": {name: 2 * value for name, value in SPREAD.items()}}, MEASURED["search"][2]]
+    if drafted:
+        ratio = {name: 1.5 * value for name, value in SPREAD.items()}
+        rows.append({**MEASURED["search"][2], "way": "drafted default", "ratio": ratio})
+    return MEASURED | {"search": rows}
+
+
+def test_the_finding_on_speed_follows_the_numbers():
+    assert speed.speed_finding(timed()) == "The same paths are found 3.0 to 6.0 times as fast"
+    assert speed.speed_finding(timed(identical=False)) == (
+        "Paths that are the same on 1 of 2 models are found 3.0 to 6.0 times as fast")
+    assert speed.speed_finding(timed(drafted=True)).endswith(
+        "; the default search is 4 times as fast")
+    numbers = speed.numbers(timed(drafted=True))
+    assert (numbers["exact range"], numbers["draft gain"]) == ("3.0 to 6.0", "1.5")
+    assert (numbers["speed models"], numbers["speed images"]) == ("2", "4")
+
+
+def test_the_finding_on_growth_follows_the_numbers():
+    assert speed.growth_finding(MEASURED) == "The gain grows with no size: 3.0 times as fast"
+    larger = {**SPREAD, "median": 9.0}
+    rows = [row | {"ratio": larger} if (row["varied"], row["size"]) == ("m", 2) else row
+            for row in MEASURED["growth"]]
+    assert speed.growth_finding({"growth": rows}) == (
+        "The gain grows most with steps m: from 3.0 times as fast at 1 to 9.0 at 2")
+
+
+@pytest.mark.parametrize(("identical", "default", "verdicts"), [
+    (True, (0.9, 0.75), ["yes", "yes", "yes", "not measured"]),
+    (False, (0.9, 0.25), ["partly", "yes", "partly", "not measured"]),
+    (True, (0.4, 0.25), ["yes", "yes", "no", "not measured"])])
+def test_what_was_asked_is_answered_by_the_numbers(identical, default, verdicts):
+    counted = pd.DataFrame([{"model": "m", "wanted": "Table 1", "hours at 10": 3.25}])
+    shown = speed.conclusion(timed(identical), of_models(default), counted)
+    assert shown["Agreement"].tolist() == verdicts
+    assert "3.2 hours a model at 10·10¹²" in shown["Measured here"].iloc[-1]
+
+
+def test_shares_have_intervals_over_images():
+    rows = speed.agreement_shares(CONVERGED)
+    assert rows["value"].tolist() == [75, 75, 50, 50]
+    assert (rows["low"] < rows["value"]).all() and (rows["value"] < rows["high"]).all()
+    figure = figures.rule_agreement(rows)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["published rule",
+                                                                               "default"]
+    drawn = [container.lines[0].get_xdata().tolist() for container in figure.axes[0].containers]
+    assert drawn == [[75, 75], [50, 50]]
+
+
+def test_speeds_are_drawn_at_their_medians():
+    axis, = figures.search_speed(speed.ratios(timed())).axes
+    assert axis.get_xscale() == "log"
+    drawn = {container.get_label(): container.lines[0].get_xdata().tolist()
+             for container in axis.containers}
+    assert drawn == {"ViT-B-16": [3.0, 3.0], "ViT-L-32": [6.0]}

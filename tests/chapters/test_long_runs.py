@@ -39,14 +39,14 @@ def test_measurements_are_read_and_missing_ones_refused(tmp_path):
 
 
 def test_tables_say_what_was_measured():
-    stored = long_runs.store_table(STORE)[""]
+    stored = long_runs.store_table(STORE)["measured"]
     assert stored.tolist() == ["2.0 [1.0, 100.0] ms", "0.123%", "46 MB", "1.50 [1.00, 2.00] s",
                                "3.0 s", "0.200%"]
-    shared = long_runs.worker_table(SCALE)[""]
-    assert shared["times faster"] == "1.75 [1.60, 1.90]" and shared[
+    shared = long_runs.worker_table(SCALE)["measured"]
+    assert shared["times as fast"] == "1.75 [1.60, 1.90]" and shared[
         "same table, bit for bit"] == "yes"
     assert long_runs.worker_table(SCALE
-                                  | {"identical": False})[""]["same table, bit for bit"] == "no"
+                                  | {"identical": False})["measured"]["same table, bit for bit"] == "no"
 
 
 def test_the_full_scale_is_counted_pass_by_pass(counted):

@@ -7,7 +7,13 @@ import torch
 from torch.autograd import forward_ad
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.search_cost import agreement, growth, searches
+from neuronpath_core.chapters.search_cost import (
+    agreement,
+    drafts,
+    growth,
+    integrands,
+    searches,
+)
 from neuronpath_core.cost.passes import search_operations
 from neuronpath_core.examined import _EXAMINING
 from neuronpath_core.fast.blocks import PlainBlock
@@ -298,3 +304,46 @@ def test_agreement_table():
     assert shown.loc["adaptive"].tolist() == [6.0, "98.8 / 90", "100.0 / 100"]
     assert shown.loc["frozen"].tolist() == [0.0, "0.0 / 0", "–"]
     assert list(shown.index) == ["left, 20", "adaptive", "frozen"]
+
+
+@pytest.mark.parametrize(("measured", "expected"), [
+    ([1.5, 0.25, 0.5, 0.5], "Time grows most with blocks L, to the power 1.5, and with every size "
+                            "more slowly than the count"),
+    ([2.5, 0.25, 0.5, 1.5], "Time grows most with blocks L, to the power 2.5, and more slowly than "
+                            "the count with neurons n, steps m"),
+    ([2.5, 1.0, 3.5, 1.5], "Time grows most with steps m, to the power 3.5, and with no size more "
+                           "slowly than the count")])
+def test_the_finding_on_growth_follows_the_powers(measured, expected):
+    exponents = pd.DataFrame({"measured": measured, "operations": [2.0, 0.5, 1.0, 1.0],
+                              "published": 1.0}, index=list("LnmT"))
+    assert growth.growth_finding(exponents) == expected
+    shown = growth.exponents_table(exponents)
+    assert shown.loc["steps m", "measured time"] == measured[2]
+    rows = growth.conclusion(exponents)
+    assert f"L {measured[0]:.1f}" in rows["Measured here"].iloc[0] and len(rows) == 2
+
+
+@pytest.mark.parametrize(("most", "expected"), [
+    ({"a": 1, "b": 3}, "The integrand is furthest from a straight line in the first or second "
+                       "block of 1 of 2 models"),
+    ({"a": 3, "b": 3}, "In none of 2 models is the integrand furthest from a straight line in the "
+                       "first or second block")])
+def test_the_finding_on_integrands_follows_the_blocks(most, expected):
+    rows = [{"model": model, "image": image, "block": block,
+             "curvature": 1.0 if block == most[model] else 0.1}
+            for model in most for image in range(3) for block in (1, 2, 3)]
+    assert integrands.curvature_finding(pd.DataFrame(rows)) == expected
+
+
+def test_tables_for_reading():
+    cost = growth.counts_table(cost_table())
+    assert cost.loc[("blocks L", 12), "formula of App. A, million"] == pytest.approx(0.0108)
+    gap = searches.gap_table(pd.DataFrame([{"way": "joint", "of_best": 0.5, "found": 0.25}]))
+    assert gap.loc["joint (as published)"].tolist() == [50, 25]
+    gain = searches.gain_table(pd.DataFrame([{"model": "m", "way": "beam", "score": 2.0,
+                                              "of_joint": 1.25}]))
+    assert gain.loc[("m", "beam")].tolist() == [2.0, 25.0]
+    shown = drafts.draft_table(pd.DataFrame([{"model": "m", "images": 8, "single": 0.875,
+                                              "draft": 1.0, "again": 0.25, "units": 12.4,
+                                              "score": 3e-7}]))
+    assert shown.loc["m"].tolist() == [8, "87.5 %", "100.0 %", "25.0 %", "12", "3e-07"]

@@ -62,6 +62,10 @@ CALLS = {
     "pruning_criteria": lambda: figures.pruning_criteria(small.criteria(), small.wholes(),
                                                          "test accuracy"),
     "image_paths": lambda: figures.image_paths(*small.paths_of_images()),
+    "rule_agreement": lambda: figures.rule_agreement(small.shares_of_rules()),
+    "search_speed": lambda: figures.search_speed(small.speeds()),
+    "site_dots": lambda: figures.site_dots(small.effects_of_sites()),
+    "site_forest": lambda: figures.site_forest(small.leads_of_controls()),
     "half_curves": lambda: figures.half_curves(small.halves()),
     "mask_leak": lambda: figures.mask_leak(small.leaks_of_masks(), ["own mask", "elsewhere"]),
 }

@@ -16,6 +16,7 @@ from matplotlib.text import Text
 
 from neuronpath_core import figures
 from neuronpath_core.figures.names import shown
+from neuronpath_core.figures.style import styled
 from neuronpath_core.images.image_set import ImageSet
 from tests import figure_tables as small
 from tests.figure_tables import MODELS, png
@@ -91,14 +92,29 @@ def test_a_dollar_sign_is_a_dollar_sign():
         assert axis.get_title() == title and not axis.title.get_parse_math()
 
 
-@pytest.mark.parametrize("name", ["cost_curves", "benchmark_ratios", "integrand_curves"])
-def test_powers_of_ten_stay_mathematics(name):
+def test_powers_of_ten_stay_mathematics():
+    @styled
+    def powers():
+        figure, axes = plt.subplots()
+        axes.plot([1, 2], [1e-3, 1e3])
+        axes.set(yscale="log")
+        return figure
+
+    figure = powers()
+    png(figure)
+    labels = [label for label in figure.axes[0].get_yticklabels()
+              if "mathdefault" in label.get_text()]
+    assert labels and all(label.get_parse_math() for label in labels)
+
+
+@pytest.mark.parametrize("name", ["cost_curves", "benchmark_ratios", "integrand_curves",
+                                  "search_speed", "site_forest"])
+def test_logarithmic_axes_say_decimals_that_can_be_read(name):
     figure = CALLS[name]()
     png(figure)
-    labels = [label for axes in figure.axes for label in axes.get_yticklabels()
-              if "mathdefault" in label.get_text()]
-    assert all(label.get_parse_math() for label in labels)
-    assert labels or name == "benchmark_ratios"
+    labels = [label.get_text() for axes in figure.axes
+              for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()]
+    assert labels and not [label for label in labels if "mathdefault" in label]
 
 
 def test_a_legend_names_what_begins_with_a_line():

@@ -42,7 +42,7 @@ def store_table(measured: Mapping) -> pd.DataFrame:
         "a run resumed that lacks its last step": f"{measured['merge_seconds']:.1f} s",
         "all writing, of the time all searches take": f"{measured['whole_share']:.3%}",
     }
-    return pd.DataFrame({"": rows})
+    return pd.DataFrame({"measured": rows}).rename_axis("what")
 
 
 def worker_table(measured: Mapping) -> pd.DataFrame:
@@ -51,10 +51,10 @@ def worker_table(measured: Mapping) -> pd.DataFrame:
         f"{measured['images']} images of {measured['model']}, one process":
             f"{spread_text(measured['seconds']['local'])} s",
         f"the same, {measured['workers']} workers": f"{spread_text(measured['seconds']['ray'])} s",
-        "times faster": spread_text(measured["ratio"], 2),
+        "times as fast": spread_text(measured["ratio"], 2),
         "same table, bit for bit": "yes" if measured["identical"] else "no",
         "Ray and its workers started": f"{spread_text(measured['startup_seconds']['ray'])} s"}
-    return pd.DataFrame({"": rows})
+    return pd.DataFrame({"measured": rows}).rename_axis("what")
 
 
 # what is asked of a model: the published rule, the default, and all that Table 1 takes (three

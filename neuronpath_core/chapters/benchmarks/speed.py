@@ -8,8 +8,26 @@ from pathlib import Path
 
 import pandas as pd
 
+from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import wilson_interval
+
 # what 'python -m benchmarks.NAME' measures, which make bench does not run
 LONG_RUNS = ("agreement", "store", "scale")
+# what a page calls the methods that the stored measurements name
+METHOD_TITLES = {
+    "published": "published procedure", "exact, 20 left nodes": "same 20 steps",
+    "drafted default": "default, float32 first",
+    "by block, single at last": "8-3-2-1 nodes", "frozen, 20 left nodes": "frozen context",
+    "published rule": "published rule", "three nodes": "3 nodes",
+    "8 of 20": "8 evaluations", "12 of 20": "12 evaluations",
+}
+SIZE_TITLES = {"L": "blocks L", "T": "tokens T", "n": "neurons n", "m": "steps m",
+               "batch": "images at a time"}
+
+
+def titled(way: str, timed: bool = False) -> str:
+    """A method's name as pages have it; where it is timed, the default says its precision."""
+    return "default, float64" if timed and way == "default" else METHOD_TITLES.get(way, way)
 
 
 def devices(root: Path) -> list[str]:
@@ -40,15 +58,26 @@ def _percent(value: float) -> str:
 
 
 def search_table(measured: dict) -> pd.DataFrame:
-    """The trained models: seconds, ratio and agreement of each way."""
+    """The trained models: time and ratio of each method, and whether its paths are those of the
+    published procedure; its agreement with the reference is in :func:`agreement_table`."""
     return pd.DataFrame([{
-        "model": row["model"], "way": row["way"],
+        "model": row["model"], "method": titled(row["way"], timed=True),
         "ms per image": spread_text({name: 1000 * value for name, value in row["seconds"].items()}),
-        "times faster": spread_text(row["ratio"]) if row["way"] != "published" else "",
-        "neurons": _percent(row["neurons"]), "paths": _percent(row["paths"]),
-        "identical": {True: "yes", False: "no", None: ""}[row["identical"]]
-        if row["way"] != "published" else "",
-    } for row in measured["search"]]).set_index(["model", "way"])
+        "times as fast": spread_text(row["ratio"]) if row["way"] != "published" else "1",
+        "images at a time": row["images"],
+        "same paths": {True: "yes", False: "no"}.get(row["identical"])
+        if row["way"] != "published" else None,
+    } for row in measured["search"]]).set_index(["model", "method"])
+
+
+def ratios(measured: dict) -> pd.DataFrame:
+    """How many times as fast as the published procedure each method is: ``model, way`` (as pages
+    name it), ``value, low, high`` (median, minimum, maximum over repetitions)."""
+    return pd.DataFrame([{
+        "model": row["model"], "way": titled(row["way"], timed=True),
+        "value": row["ratio"]["median"],
+        "low": row["ratio"]["minimum"], "high": row["ratio"]["maximum"],
+    } for row in measured["search"] if row["way"] != "published"])
 
 
 def agreement_table(agreement: Sequence[Mapping]) -> pd.DataFrame:
@@ -56,8 +85,69 @@ def agreement_table(agreement: Sequence[Mapping]) -> pd.DataFrame:
     profile."""
     rows = pd.DataFrame(agreement)
     rows["text"] = [f"{100 * row.neurons:.1f} / {100 * row.paths:.1f}" for row in rows.itertuples()]
-    return rows.pivot_table(index=["profile", "model"], columns="way", values="text",
-                            aggfunc="first", sort=False).fillna("–")
+    rows["way"] = rows["way"].map(titled)
+    return rows.rename(columns={"profile": "data"}).pivot_table(
+        index=["data", "model", "images"], columns="way", values="text", aggfunc="first",
+        sort=False).fillna("–").rename_axis(columns=None)
+
+
+def agreement_shares(agreement: Sequence[Mapping]) -> pd.DataFrame:
+    """Whole paths equal to those of the reference, in percent: ``profile, model, images, way,
+    value, low, high``, with Wilson's 95 % interval over images."""
+    rows = []
+    for row in agreement:
+        low, high = wilson_interval(row["paths"], row["images"])
+        rows.append({name: row[name] for name in ("profile", "model", "images")}
+                    | {"way": titled(row["way"]), "value": 100 * row["paths"], "low": 100 * low,
+                       "high": 100 * high})
+    return pd.DataFrame(rows)
+
+
+def _range(values: pd.Series, digits: int = 1) -> str:
+    """``5.9 to 13.9``, or one number where both ends print alike."""
+    low, high = f"{values.min():.{digits}f}", f"{values.max():.{digits}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def speed_finding(measured: dict) -> str:
+    """What the benchmark of the trained models says, in one sentence."""
+    rows = [row for row in measured["search"] if row["way"].startswith("exact")]
+    same = sum(bool(row["identical"]) for row in rows)
+    what = ("The same paths" if same == len(rows)
+            else f"Paths that are the same on {same} of {len(rows)} models")
+    ways = ratios(measured).groupby("way")["value"]
+    text = f"{what} are found {_range(ways.get_group('same 20 steps'))} times as fast"
+    if "default, float32 first" not in ways.groups:
+        return text
+    default = _range(ways.get_group("default, float32 first"), 0)
+    return f"{text}; the default search is {default} times as fast"
+
+
+def growth_finding(measured: dict) -> str:
+    """With which size the gain grows most, in one sentence."""
+    table = growth(measured)
+    ends = table.groupby("varied", sort=False)["ratio"].agg(["first", "last"])
+    most = (ends["last"] / ends["first"]).idxmax()
+    first, last = ends.loc[most]
+    if last <= first:
+        return f"The gain grows with no size: {_range(table['ratio'])} times as fast"
+    sizes = table[table["varied"] == most]["size"]
+    return (f"The gain grows most with {SIZE_TITLES[most]}: from {first:.1f} times as fast at "
+            f"{sizes.iloc[0]} to {last:.1f} at {sizes.iloc[-1]}")
+
+
+def agreement_finding(converged: Sequence[Mapping]) -> str:
+    """How the default compares with the published rule, in one sentence: on how many models it is
+    nearer to the reference, and the least of both."""
+    table = pd.DataFrame(converged).pivot_table(index=["profile", "model"], columns="way",
+                                                values="paths", sort=False)
+    ours, theirs = table["default"], table["published rule"]
+    nearer = int((ours > theirs).sum())
+    head = ("The default finds more whole paths of the reference than the published rule" if nearer
+            else "The default finds no more whole paths of the reference than the published rule")
+    where = f" on {nearer} of {len(table)} models" if nearer else f" on any of {len(table)} models"
+    return (f"{head}{where}: at least {100 * ours.min():.1f} % of them, the published rule "
+            f"{100 * theirs.min():.1f} %")
 
 
 def growth(measured: dict) -> pd.DataFrame:
@@ -78,13 +168,13 @@ def growth_table(measured: dict) -> pd.DataFrame:
     """:func:`growth`, for reading."""
     table = growth(measured)
     return pd.DataFrame({
-        "varied": table["varied"], "size": table["size"],
+        "varied": table["varied"].replace(SIZE_TITLES), "size": table["size"],
         "published, ms": (1000 * table["published"]).round(1),
-        "exact, ms": (1000 * table["exact"]).round(1),
-        "times faster": [spread_text({"median": row.ratio, "minimum": row.minimum,
+        "here, ms": (1000 * table["exact"]).round(1),
+        "times as fast": [spread_text({"median": row.ratio, "minimum": row.minimum,
                                       "maximum": row.maximum}) for row in table.itertuples()],
         "published, MB": table["published_memory"].round(),
-        "exact, MB": table["exact_memory"].round(),
+        "here, MB": table["exact_memory"].round(),
     }).set_index(["varied", "size"])
 
 
@@ -93,30 +183,32 @@ def architecture_table(measured: dict) -> pd.DataFrame:
     search and frozen context."""
     return pd.DataFrame([{
         "model": row["model"], "published, s": f"{20 * row['published_seconds_per_node']:.1f}",
-        "exact, s": f"{20 * row['exact_seconds_per_node']:.1f}",
-        "exact, times faster": f"{row['exact_ratio']:.1f}",
+        "same steps, s": f"{20 * row['exact_seconds_per_node']:.1f}",
+        "same steps, times as fast": f"{row['exact_ratio']:.1f}",
         "default, s": f"{row['default_seconds']:.1f}",
-        "default, times faster": f"{row['default_ratio']:.0f}",
-        "frozen, s": f"{row['frozen_20_seconds']:.2f}",
-        "frozen, times faster": f"{row['frozen_20_ratio']:.0f}",
-    } for row in measured["architectures"]]).set_index("model").T
+        "default, times as fast": f"{row['default_ratio']:.0f}",
+        "frozen context, s": f"{row['frozen_20_seconds']:.2f}",
+        "frozen context, times as fast": f"{row['frozen_20_ratio']:.0f}",
+    } for row in measured["architectures"]]).set_index("model").T.rename_axis(
+        index="measured", columns=None)
 
 
 def precision_table(measured: dict) -> pd.DataFrame:
     """Agreement of paths in lower precision."""
     return pd.DataFrame([{
-        "model": row["model"], "dtype": row["dtype"], "neurons": _percent(row["neurons"]),
-        "paths": _percent(row["paths"]), "score": f"{row['score']:.1e}",
-    } for row in measured["precision"]]).set_index(["model", "dtype"])
+        "model": row["model"], "precision": row["dtype"],
+        "same neurons": _percent(row["neurons"]), "same whole paths": _percent(row["paths"]),
+        "deviation of the score": f"{row['score']:.1e}",
+    } for row in measured["precision"]]).set_index(["model", "precision"])
 
 
 def captum_table(measured: dict) -> pd.DataFrame:
     """Integrated gradients of every block's neurons, by captum and by the library."""
     return pd.DataFrame([{
         "model": row["model"],
-        "captum, ms": spread_text({name: 1000 * value for name, value in row["captum"].items()}),
-        "library, ms": spread_text({name: 1000 * value for name, value in row["library"].items()}),
-        "times faster": spread_text(row["ratio"]),
+        "Captum, ms": spread_text({name: 1000 * value for name, value in row["captum"].items()}),
+        "here, ms": spread_text({name: 1000 * value for name, value in row["library"].items()}),
+        "times as fast": spread_text(row["ratio"]),
         "largest difference": f"{row['largest_difference']:.0e}",
     } for row in measured["captum"]]).set_index("model")
 
@@ -131,7 +223,17 @@ def numbers(measured: dict) -> dict[str, str]:
                   f"default {row['model']}": f"{row['default_ratio']:.0f}",
                   f"frozen {row['model']}": f"{row['frozen_20_ratio']:.0f}"}
     single = [row for row in measured["precision"] if row["dtype"] == "float32"]
-    return found | {"float32 paths": _percent(min(row["paths"] for row in single))}
+    ways = ratios(measured)
+    exact = ways[ways["way"] == "same 20 steps"]["value"]
+    found |= {"float32 paths": _percent(min(row["paths"] for row in single)),
+              "exact range": _range(exact), "speed models": str(len(exact)),
+              "speed images": str(measured["search"][0]["images"])}
+    table = ways.pivot_table(index="model", columns="way", values="value", sort=False)
+    if "default, float32 first" not in table:
+        return found
+    drafted = table["default, float32 first"]
+    return found | {"drafted range": _range(drafted, 0),
+                    "draft gain": _range(drafted / table["default, float64"])}
 
 
 def agreement_numbers(converged: Sequence[Mapping], condensed: Sequence[Mapping]) -> dict[str, str]:
@@ -144,7 +246,39 @@ def agreement_numbers(converged: Sequence[Mapping], condensed: Sequence[Mapping]
     ours, theirs = (rows[rows["way"] == way].set_index(["profile", "model"])[["neurons", "paths"]]
                     for way in ("default", "published rule"))
     close = (ours >= theirs).all(axis=1)
-    for (way, profile), of_way in pd.DataFrame(condensed).groupby(["way", "profile"]):
-        found[f"{way}, {profile}"] = _percent(of_way["paths"].min())
+    for row in condensed:
+        key = f"{row['way']}, {row['profile']}"
+        found[key] = _percent(min(other["paths"] for other in condensed if all(
+            other[name] == row[name] for name in ("way", "profile"))))
     return found | {"at least as close": f"{close.sum()} of {len(close)}",
-                    "agreement images": str(rows["images"].iloc[0])}
+                    "agreement images": str(rows["images"].iloc[0]),
+                    "agreement models": str(len(close))}
+
+
+def conclusion(measured: dict, converged: Sequence[Mapping],
+               counted: pd.DataFrame) -> pd.DataFrame:
+    """What was asked and what was measured; ``counted`` as of ``long_runs.full_scale``."""
+    exact = [row for row in measured["search"] if row["way"].startswith("exact")]
+    same, found = sum(bool(row["identical"]) for row in exact), numbers(measured)
+    agreed = agreement_numbers(converged, [])
+    nearer, _, models = agreed["at least as close"].split()
+    slowest = next(name for name in counted if name.startswith("hours"))
+    hours = counted[counted["wanted"] == "Table 1"][slowest]
+    faster = f"{found['exact range']} times as fast with the same 20 steps"
+    if "drafted range" in found:
+        faster += f", {found['drafted range']} times by default"
+    return report.conclusion([
+        ("Same paths from the same 20 steps",
+         f"neuron for neuron on {same} of {len(exact)} models, {found['speed images']} images each",
+         "yes" if same == len(exact) else "partly"),
+        ("Faster than the published procedure", faster,
+         "yes" if min(row["ratio"]["minimum"] for row in exact) > 1 else "partly"),
+        ("Default as near to the converged integral as the published rule",
+         f"on {agreed['at least as close']} models, {agreed['agreement images']} images each; of "
+         f"whole paths at least {agreed['least default paths']}, the published rule "
+         f"{agreed['least published rule paths']}",
+         "yes" if nearer == models else "no" if nearer == "0" else "partly"),
+        ("App. C of the paper: 10-20 hours an experiment on A40 GPUs",
+         f"counted for Table 1: {_range(hours)} hours a model at {slowest.split()[-1]}·10¹² "
+         f"operations a second; no A40 was timed", "not measured"),
+    ], "The question")

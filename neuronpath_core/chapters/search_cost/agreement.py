@@ -82,11 +82,11 @@ def _mean_by_block(counts: int | Sequence[int], blocks: int) -> float:
 
 
 def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
-    """``experiments.path_agreement`` for reading: per way the evaluations a block, and per model
+    """``path_agreement`` for reading: per rule the evaluations a block, and per model
     "neurons / paths" that agree, in percent."""
     text = [f"{100 * row.neurons:.1f} / {100 * row.paths:.0f}" for row in agreement.itertuples()]
     table = agreement.assign(text=text).pivot(index="way", columns="model", values="text").reindex(
         index=agreement["way"].unique(), columns=agreement["model"].unique()).fillna("–")
     table.insert(0, "evaluations",
                  agreement.groupby("way", sort=False)["evaluations"].mean().round(1))
-    return table.rename_axis(columns=None)
+    return table.rename_axis(index="rule", columns=None)

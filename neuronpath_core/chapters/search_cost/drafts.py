@@ -69,6 +69,18 @@ def draft_agreement(study: Study, names: Sequence[str], images: ImageSet,
     return pd.DataFrame(rows)
 
 
+def draft_table(drafted: pd.DataFrame) -> pd.DataFrame:
+    """:func:`draft_agreement` for reading."""
+    return pd.DataFrame({
+        "model": drafted["model"], "images": drafted["images"],
+        "paths right in float32 alone": [f"{100 * value:.1f} %" for value in drafted["single"]],
+        "paths right after the check": [f"{100 * value:.1f} %" for value in drafted["draft"]],
+        "images searched again": [f"{100 * value:.1f} %" for value in drafted["again"]],
+        "gap moved at most, units": [f"{value:.0f}" for value in drafted["units"]],
+        "score moved at most, relative": [f"{value:.0e}" for value in drafted["score"]],
+    }).set_index("model")
+
+
 def _same(paths: Tensor, others: Tensor) -> Tensor:
     """``(batch,)``: whether an image's paths take the same neurons, several of a block in any
     order."""

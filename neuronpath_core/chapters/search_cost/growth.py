@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from neuronpath_core.cost.passes import search_operations
 from neuronpath_core.models import build
 from neuronpath_core.paths import find_paths
+from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
@@ -24,6 +25,7 @@ COST_BASE = {"L": 6, "n": 128, "m": 8, "T": 17}
 COST_SIZES = {"L": (3, 6, 12, 24), "n": (64, 128, 256, 512), "m": (4, 8, 16, 32),
               "T": (5, 17, 37, 65)}
 COST_WIDTH = 32
+SIZE_TITLES = {"L": "blocks L", "n": "neurons n", "m": "steps m", "T": "tokens T"}
 
 
 def cost_model(
@@ -94,3 +96,45 @@ def cost_exponents(cost: pd.DataFrame) -> pd.DataFrame:
                                   (("measured", "seconds"), ("operations", "operations"),
                                    ("published", "published"))}
                          for varied, own in cost.groupby("varied", sort=False)}).T
+
+
+def counts_table(cost: pd.DataFrame) -> pd.DataFrame:
+    """Both counts of every size, in millions of operations, for reading."""
+    table = pd.DataFrame({
+        "varied": cost["varied"].map(SIZE_TITLES), "size": cost["size"],
+        "formula of App. A, million": cost["published"] / 1e6,
+        "this search, million": cost["operations"] / 1e6})
+    return table.set_index(["varied", "size"])
+
+
+def exponents_table(exponents: pd.DataFrame) -> pd.DataFrame:
+    """:func:`cost_exponents` with headers in words."""
+    return exponents.rename(index=SIZE_TITLES, columns={
+        "measured": "measured time", "operations": "count of this search",
+        "published": "formula of App. A"}).rename_axis("size")
+
+
+def growth_finding(exponents: pd.DataFrame) -> str:
+    """How measured time grows beside the count of this search, in one sentence."""
+    slower = [SIZE_TITLES[name] for name, row in exponents.iterrows()
+              if row["measured"] < row["operations"]]
+    most = exponents["measured"].idxmax()
+    text = (f"Time grows most with {SIZE_TITLES[most]}, to the power "
+            f"{exponents.loc[most, 'measured']:.1f}")
+    if len(slower) == len(exponents):
+        return f"{text}, and with every size more slowly than the count"
+    if not slower:
+        return f"{text}, and with no size more slowly than the count"
+    return f"{text}, and more slowly than the count with {', '.join(slower)}"
+
+
+def conclusion(exponents: pd.DataFrame) -> pd.DataFrame:
+    """What the paper's appendix counts beside what was measured."""
+    measured = ", ".join(f"{name} {row['measured']:.1f}" for name, row in exponents.iterrows())
+    counted = ", ".join(f"{name} {row['operations']:.1f}" for name, row in exponents.iterrows())
+    return report.conclusion([
+        ("App. A: cost grows as L·m·n·T·d², so with each size to the power 1",
+         f"powers of the measured time: {measured}; of this search's own count: {counted}",
+         "not comparable: another algorithm for the published code's paths"),
+        ("App. C: 10-20 hours an experiment on A40 GPUs", "no A40 was timed; chapter 08 counts the "
+         "hours of Table 1", "not measured")])

@@ -103,3 +103,13 @@ def integrand_curvature(study: Study, names: Sequence[str], images: ImageSet,
                                                      len(images)),
                                     "curvature": share.flatten().numpy()}))
     return pd.concat(tables, ignore_index=True)
+
+
+def curvature_finding(curvature: pd.DataFrame) -> str:
+    """In which blocks the integrand is furthest from a straight line, in one sentence."""
+    median = curvature.groupby(["model", "block"])["curvature"].median().unstack()
+    early = int((median.idxmax(axis=1) <= 2).sum())
+    text = (f"The integrand is furthest from a straight line in the first or second block of "
+            f"{early} of {len(median)} models")
+    return text if early else (f"In none of {len(median)} models is the integrand furthest from a "
+                               f"straight line in the first or second block")

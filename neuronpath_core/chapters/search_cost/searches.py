@@ -84,3 +84,24 @@ def score_gain(study: Study, names: Sequence[str], images: ImageSet,
                   "of_joint": (score.mean() / scores["joint"].mean()).item()}
                  for way, score in scores.items()]
     return pd.DataFrame(rows)
+
+
+SEARCH_TITLES = {"joint": "joint (as published)", "literal": "literal Algorithm 1",
+                 "joint, refined": "joint, then coordinate ascent",
+                 "beam, refined": "beam, then coordinate ascent"}
+
+
+def gap_table(gap: pd.DataFrame) -> pd.DataFrame:
+    """:func:`optimality_gap` in percent, for reading."""
+    return pd.DataFrame({
+        "search": gap["way"].replace(SEARCH_TITLES),
+        "score, % of the best": 100 * gap["of_best"],
+        "networks whose best path was found, %": 100 * gap["found"]}).set_index("search")
+
+
+def gain_table(gain: pd.DataFrame) -> pd.DataFrame:
+    """:func:`score_gain` in percent, for reading."""
+    return pd.DataFrame({
+        "model": gain["model"], "search": gain["way"].replace(SEARCH_TITLES),
+        "mean score": gain["score"],
+        "gain over joint, %": 100 * (gain["of_joint"] - 1)}).set_index(["model", "search"])
