@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from neuronpath_core.chapters import class_similarity, mae_against_supervised, similarity_in_numbers
 from neuronpath_core.chapters.claims import spans
@@ -10,7 +11,8 @@ from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.planted_paths import claims as planted_claims
 from neuronpath_core.chapters.pruning_honest import comparison, files
 from neuronpath_core.chapters.score_or_search import claims as score_claims
-from neuronpath_core.chapters.score_or_search.shares import CONTRASTS
+from neuronpath_core.chapters.score_or_search.cells import SCORES
+from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
 from neuronpath_core.chapters.stability import claims as stability_claims
 
 ABOVE, ACROSS, BELOW = ({"value": middle, "low": middle - 0.1, "high": middle + 0.1,
@@ -221,3 +223,37 @@ def test_a_measurement_of_all_models_of_all_studies():
     assert {name: table.values.tolist() for name, table in found.items()} == {
         "d": [["study of d", model, 1, 5, 7] for model in ("one", "two")],
         "s": [["study of s", model, 2, 5, 7] for model in ("one", "two")]}
+
+
+def lost(**means):
+    """Losses of two models around each score's mean; the published score is ``joint``."""
+    names = {**SCORES, "random": RANDOM}
+    return pd.DataFrame([{"data": "d", "model": model, "score": names[score], "value": mean + shift}
+                         for score, mean in means.items()
+                         for model, shift in (("one", -0.01), ("two", 0.01))])
+
+
+def test_finding_of_scores_names_the_stronger_ones_or_says_that_there_are_none():
+    beaten = score_claims.finding(lost(joint=0.10, knowledge=0.12, gradient_activation=0.20,
+                                       conductance=0.01, random=0.5))
+    assert beaten == ("Removing a path by the joint attribution score costs 10.0 % of the "
+                      "probability; 2 of 3 other scores find paths that cost more, up to 20.0 % "
+                      "(gradient × activation)")
+    ahead = score_claims.finding(lost(joint=0.30, knowledge=0.12, conductance=0.01, random=0.5))
+    assert ahead.endswith("costs 30.0 % of the probability, more than by any of 2 other scores")
+    assert score_claims.mean_losses(lost(joint=0.1, knowledge=0.2)).to_dict() == pytest.approx(
+        {SCORES["knowledge"]: 20.0, SCORES["joint"]: 10.0})
+
+
+def test_finding_of_ingredients_names_those_that_all_models_agree_on():
+    table = pd.concat([of_two_models(ABOVE, ABOVE, contrast="up"),
+                       of_two_models(BELOW, BELOW, contrast="down"),
+                       of_two_models(ABOVE, BELOW, contrast="mixed"),
+                       of_two_models(BELOW, BELOW, contrast="under")])
+    assert score_claims.contrast_finding(table) == (
+        "Adds to the loss in all 2 models: up. Lowers the loss in all 2 models: down; under")
+    assert score_claims.contrast_finding(table[table["contrast"] == "mixed"]) == (
+        "No ingredient moves the loss alike in all 2 models")
+    shown = score_claims.contrast_table(table)
+    assert shown.index.tolist() == ["up", "down", "mixed", "under"]
+    assert shown.loc["mixed", ("d", "two")] == "-0.500 [-0.600, -0.400]"

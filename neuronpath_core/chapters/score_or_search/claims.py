@@ -40,8 +40,8 @@ def finding(losses: pd.DataFrame) -> str:
     text = f"Removing a path by the joint attribution score costs {own:.1f} % of the probability"
     if (others < own).all():
         return f"{text}, more than by any of {len(others)} other scores"
-    return (f"{text}; by {others.index[0]} it costs {others.iloc[0]:.1f} %, and by "
-            f"{(others > own).sum()} of {len(others)} other scores more")
+    return (f"{text}; {(others > own).sum()} of {len(others)} other scores find paths that cost "
+            f"more, up to {others.iloc[0]:.1f} % ({others.index[0]})")
 
 
 def _factor_row(question: str, factors: pd.DataFrame) -> tuple[str, str, str]:
@@ -97,11 +97,12 @@ def contrast_finding(differences: pd.DataFrame) -> str:
     found = {name: set(rows["verdict"]) for name, rows in differences.groupby("contrast",
                                                                               sort=False)}
     models = differences.groupby(["data", "model"]).ngroups
-    parts = [f"{'; '.join(names)} {what} the loss in all {models} models"
-             for verdict, what in (("agrees", "adds to"), ("contradicts", "lowers"))
+    parts = [f"{what} in all {models} models: {'; '.join(names)}"
+             for verdict, what in (("agrees", "adds to the loss"),
+                                   ("contradicts", "lowers the loss"))
              if (names := [name for name in found if found[name] == {verdict}])]
-    text = "; ".join(parts) or f"no ingredient moves the loss alike in all {models} models"
-    return text[0].upper() + text[1:]
+    text = ". ".join(part[0].upper() + part[1:] for part in parts)
+    return text or f"No ingredient moves the loss alike in all {models} models"
 
 
 def identity_table(identity: pd.DataFrame) -> pd.DataFrame:
