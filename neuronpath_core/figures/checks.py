@@ -170,8 +170,8 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
                           fmt=MARKERS[number % len(MARKERS)], markersize=3.5, elinewidth=1,
                           capsize=2, label=model)
         axis.axvline(0, color="0.25", linewidth=0.8)
-        axis.set(title=f"{data}, {measure}",
-                 xlabel=xlabel if beside or data == list(parts)[-1] else "")
+        axis.set_title(f"{data}, {measure}")
+        axis.set_xlabel(xlabel if beside or data == list(parts)[-1] else "", fontsize=SMALL)
         axis.locator_params(axis="x", nbins=5)  # small leads have long labels
         axis.grid(False, axis="y")
         if axis.get_subplotspec().is_first_col():
