@@ -165,9 +165,9 @@ def criteria():
 
 
 def wholes():
-    return pd.DataFrame([{"data": data, "model": model, "value": 0.7 + place / 20} for place,
-                         (data, model) in
-                         enumerate((data, model) for data in ("one", "two") for model in MODELS)])
+    cells = [(data, model) for data in ("one", "two") for model in MODELS]
+    return with_interval(pd.DataFrame([{"data": data, "model": model, "value": 0.7 + place / 20}
+                                       for place, (data, model) in enumerate(cells)]))
 
 
 def leaks_of_masks():
@@ -242,12 +242,19 @@ def whiskers(axis):
 
 
 def rates_of_recovery():
-    cells = [("cls", "parallel", "none"), ("cls", "chain", "none"), ("cls", "chain", "all"),
-             ("patch", "chain", "none")]
-    rows = [{"scope": scope, "kind": kind, "decoys": decoys, "method": method} for scope, kind,
-            decoys in cells for method in METHODS]
-    table = pd.DataFrame(rows).assign(value=np.arange(len(rows)) / len(rows))
+    cells = [(scope, decoys) for scope in ("cls", "patch") for decoys in ("none", "all")]
+    rows = [{"scope": scope, "decoys": decoys, "method": method} for scope, decoys in cells
+            for method in METHODS]
+    table = with_interval(pd.DataFrame(rows).assign(value=np.arange(len(rows)) / len(rows)))
     return table.drop(index=1)  # one method was not run in one cell
+
+
+def losses_of_scores():
+    rows = [{"data": data, "model": model, "score": score, "value": value}
+            for data in ("one", "two") for model in MODELS
+            for score, value in (("joint", 0.1), ("gradient", 0.3), ("random", 0.0))]
+    return pd.DataFrame(rows).assign(
+        value=lambda table: table["value"] + np.arange(len(table)) / 1000)
 
 
 def rates_of_strengths():

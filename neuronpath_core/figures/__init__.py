@@ -17,7 +17,8 @@ from neuronpath_core.figures.checks import (
     lead_forest,
     mask_leak,
     pruning_criteria,
-    recovery_map,
+    recovery_dots,
+    score_dots,
 )
 from neuronpath_core.figures.class_paths import (
     class_violins,
@@ -46,7 +47,7 @@ __all__ = [
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
     "factorial_map", "half_curves", "image_paths", "integrand_curves", "knowledge_blocks",
     "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations",
-    "pruning_criteria", "pruning_curves", "recovery_map", "replica_shares", "rule_agreement",
-    "search_speed", "similar_classes", "similarity_matrices", "site_dots", "site_forest",
-    "table1_intervals", "utilisation_maps",
+    "pruning_criteria", "pruning_curves", "recovery_dots", "replica_shares", "rule_agreement",
+    "score_dots", "search_speed", "similar_classes", "similarity_matrices", "site_dots",
+    "site_forest", "table1_intervals", "utilisation_maps",
 ]

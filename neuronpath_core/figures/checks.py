@@ -3,6 +3,7 @@ paths, controls, defects, pruning."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -11,41 +12,61 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from neuronpath_core.figures.style import SMALL, legend_outside, spans, styled, whiskers
+from neuronpath_core.figures.style import (
+    LEAST,
+    SMALL,
+    WIDTH,
+    legend_outside,
+    spans,
+    styled,
+    whiskers,
+)
 from neuronpath_core.stats.labels import SCOPE_LABELS
+
+# colours alone do not tell lines apart
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# letters of a row's name on one line
+_NAME = 29
+
+
+def _row_names(axis, names: Sequence[str]) -> None:
+    """The rows' names from top to bottom, long ones on several lines."""
+    axis.set_yticks(np.arange(len(names)), [textwrap.fill(name, _NAME) for name in names],
+                    fontsize=SMALL)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _beside(number: int, of: int, width: float = 0.7) -> float:
+    """How far from a row's middle the marks of one of several lines lie."""
+    return width * ((number + 0.5) / of - 0.5)
 
 
 @styled
-def recovery_map(summary: pd.DataFrame) -> Figure:
-    """Share of the planted neurons that each method (rows) finds, by kind and decoys (columns), one
-    panel per token scope.
+def recovery_dots(summary: pd.DataFrame) -> Figure:
+    """Share of the planted neurons that each method (rows) finds, without decoys (open) and with
+    all of them (filled), with 95 % intervals: one panel per token scope.
 
-    ``summary``: ``kind, scope, decoys, method, value``; what was not measured is blank.
+    ``summary``: ``scope, decoys, method`` (as it is to be called), ``value, low, high``.
     """
     scopes, methods = list(dict.fromkeys(summary["scope"])), list(dict.fromkeys(summary["method"]))
-    wide = {scope: summary[summary["scope"] == scope].pivot(index="method",
-                                                            columns=["kind", "decoys"],
-                                                            values="value").reindex(methods)
-            for scope in scopes}
-    # a kind's settings side by side, in the table's order
-    cells = {scope: list(dict.fromkeys(summary[summary["scope"]
-                                               == scope].sort_values("kind", kind="stable")[
-        ["kind", "decoys"]].itertuples(index=False)))
-             for scope in scopes}
-    figure, axes = plt.subplots(1, len(scopes), figsize=(2.6 + 0.38 * sum(map(len, cells.values())),
-                                                         1.1 + 0.3 * len(methods)), sharey=True,
-                                squeeze=False,
-                                width_ratios=[len(cells[scope]) for scope in scopes])
+    settings = list(dict.fromkeys(summary["decoys"]))
+    figure, axes = plt.subplots(1, len(scopes), figsize=(WIDTH, 1.2 + 0.3 * len(methods)),
+                                sharey=True, squeeze=False)
     for axis, scope in zip(axes[0], scopes, strict=True):
-        own = wide[scope][[tuple(cell) for cell in cells[scope]]]
-        sns.heatmap(own, annot=True, fmt=".2f", annot_kws={"fontsize": 7.5}, cmap="viridis", vmin=0,
-                    vmax=1, linewidths=0.5, ax=axis,
-                    xticklabels=[f"{kind}, {decoys}" for kind, decoys in own.columns],
-                    yticklabels=methods, cbar=axis is axes[0, -1],
-                    cbar_kws={"label": "share of planted neurons found"})
-        axis.grid(False)
-        axis.set(title=SCOPE_LABELS.get(scope, scope), xlabel="", ylabel="")
-        axis.tick_params(labelsize=SMALL)
+        for number, decoys in enumerate(settings):
+            rows = summary[(summary["scope"] == scope) & (summary["decoys"] == decoys)]
+            heights = [methods.index(method) + _beside(number, len(settings), 0.5)
+                       for method in rows["method"]]
+            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=MARKERS[number],
+                          markersize=5, elinewidth=1, capsize=2, label=f"decoys: {decoys}",
+                          markerfacecolor="none" if number == 0 else None)
+        axis.set(title=SCOPE_LABELS.get(scope, scope), xlabel="share of planted neurons found",
+                 xlim=(-0.04, 1.04))
+        axis.grid(False, axis="y")
+        for height in range(1, len(methods)):
+            axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
+    _row_names(axes[0, 0], methods)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -58,7 +79,7 @@ def decoy_curves(summary: pd.DataFrame, predicted: pd.DataFrame) -> Figure:
     intervals.
     """
     cells = list(summary[["kind", "decoys"]].drop_duplicates().itertuples(index=False))
-    figure, axes = plt.subplots(1, len(cells), figsize=(0.2 + 2.2 * len(cells), 2.9), sharey=True,
+    figure, axes = plt.subplots(1, len(cells), figsize=(WIDTH, 2.9), sharey=True,
                                 squeeze=False)
     for axis, (kind, decoys) in zip(axes[0], cells, strict=True):
         rows, ideal = (table[(table["kind"] == kind) & (table["decoys"] == decoys)].sort_values(
@@ -66,7 +87,8 @@ def decoy_curves(summary: pd.DataFrame, predicted: pd.DataFrame) -> Figure:
         whiskers(axis, rows["strength"], rows, fmt="o", markersize=4, label="measured", ecolor=None)
         axis.plot(ideal["strength"], ideal["value"], linestyle="--", color="0.25", linewidth=1,
                   label="closed form")
-        axis.set(title=f"{kind}, {decoys} decoys", xlabel="strength", ylim=(0, 1.05))
+        axis.set(xlabel="strength", ylim=(0, 1.05))
+        axis.set_title(f"{kind},\n{decoys} decoys", fontsize=SMALL)
     axes[0, 0].set_ylabel("planted neurons found")
     legend_outside(figure, axes[0, 0])
     return figure
@@ -75,7 +97,7 @@ def decoy_curves(summary: pd.DataFrame, predicted: pd.DataFrame) -> Figure:
 @styled
 def factorial_map(means: pd.DataFrame, title: str) -> Figure:
     """A measure for every score (rows) and search (columns), written into a heat map."""
-    figure, axis = plt.subplots(figsize=(2.4 + means.shape[1], 0.4 + 0.5 * len(means)))
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.8 + 0.45 * len(means)))
     sns.heatmap(means, annot=True, fmt=".3f", cmap="viridis", cbar_kws={"label": title}, ax=axis,
                 linewidths=0.5)
     axis.grid(False)
@@ -84,11 +106,45 @@ def factorial_map(means: pd.DataFrame, title: str) -> Figure:
 
 
 @styled
-def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
-    """How far the own path is ahead of each control: a row of panels per data set, one panel per
-    measure, a colour per model, with 95 % intervals.
+def score_dots(table: pd.DataFrame, xlabel: str) -> Figure:
+    """What the paths of each score (rows) do: a mark per model, coloured by model and shaped by
+    data set, and a line at the mean over all of them, with its number.
 
-    A row of panels has the controls that its data set has.
+    ``table``: ``data, model, score`` (as it is to be called), ``value``; rows are ordered by mean.
+    """
+    means = table.groupby("score", sort=False)["value"].mean().sort_values(ascending=False)
+    scores, cells = list(means.index), list(dict.fromkeys(zip(table["data"], table["model"],
+                                                              strict=True)))
+    models, parts = (list(dict.fromkeys(table[name])) for name in ("model", "data"))
+    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.5 + 0.36 * len(scores)))
+    for number, (data, model) in enumerate(cells):
+        rows = table[(table["data"] == data) & (table["model"] == model)]
+        axis.plot(rows["value"], [scores.index(score) + _beside(number, len(cells), 0.5)
+                                  for score in rows["score"]], linestyle="none",
+                  marker=MARKERS[parts.index(data)], markersize=4.5, alpha=0.8,
+                  color=colours[model], label=f"{model}, {data}")
+    for height, value in enumerate(means):
+        axis.plot([value, value], [height - 0.36, height + 0.36], color="0.25", linewidth=2,
+                  label="mean" if height == 0 else None)
+        axis.text(1.01, height, f"{value:.3f}", transform=axis.get_yaxis_transform(), va="center",
+                  fontsize=SMALL)
+    axis.text(1.01, -0.75, "mean", transform=axis.get_yaxis_transform(), va="center",
+              fontsize=SMALL)
+    axis.set_xlabel(xlabel)
+    axis.grid(False, axis="y")
+    _row_names(axis, scores)
+    legend_outside(figure, axis, ncols=3)
+    return figure
+
+
+@styled
+def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
+    """How far the own path is ahead of each control: a row of panels per data set and one panel per
+    measure, a colour and a shape per model, with 95 % intervals.
+
+    A row of panels has the controls that its data set has. Of one measure and the same controls,
+    the data sets stand beside one another.
 
     ``table``: ``data, model, control`` (as it is to be called), ``measure, value, low, high``;
     ``xlabel``: what the values are.
@@ -96,29 +152,31 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
     measures = list(dict.fromkeys(table["measure"]))
     parts = dict(list(table.groupby("data", sort=False)))
     rows_of = {data: list(dict.fromkeys(own["control"])) for data, own in parts.items()}
+    beside = len(measures) == 1 and len(set(map(tuple, rows_of.values()))) == 1
     # a panel of one row is too low for its title
     heights = [max(2, len(controls)) for controls in rows_of.values()]
-    figure, axes = plt.subplots(len(parts), len(measures),
-                                figsize=(max(7.5, 2.6 + 3 * len(measures)),
-                                         0.8 + 0.36 * sum(heights)), squeeze=False, sharey="row",
-                                height_ratios=heights)
-    for row, (data, own) in zip(axes, parts.items(), strict=True):
-        models, controls = list(dict.fromkeys(own["model"])), rows_of[data]
-        for axis, measure in zip(row, measures, strict=True):
-            for number, model in enumerate(models):
-                rows = own[(own["model"] == model) & (own["measure"] == measure)]
-                heights = np.array([controls.index(control)
-                                    for control in rows["control"]]) + 0.7 * ((number + 0.5)
-                                                                              / len(models) - 0.5)
-                axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt="o", markersize=3,
-                              elinewidth=1, capsize=2, label=model)
-            axis.axvline(0, color="0.25", linewidth=0.8)
-            axis.set(title=f"{data}, {measure}", xlabel=xlabel if data == list(parts)[-1] else "")
-            axis.locator_params(axis="x", nbins=5)  # small leads have long labels
-            axis.grid(False, axis="y")
-        row[0].set_yticks(np.arange(len(controls)), controls, fontsize=SMALL)
-        row[0].set_ylim(len(controls) - 0.5, -0.5)
-    legend_outside(figure, axes[0, 0], "upper")
+    down, across = (1, len(parts)) if beside else (len(parts), len(measures))
+    heights = heights[:down]
+    figure, axes = plt.subplots(down, across, figsize=(WIDTH, 1.1 + 0.4 * sum(heights)),
+                                squeeze=False, sharey="row", height_ratios=heights)
+    cells = [(data, measure) for data in parts for measure in measures]
+    for axis, (data, measure) in zip(axes.flat, cells, strict=True):
+        own, controls = parts[data], rows_of[data]
+        models = list(dict.fromkeys(own["model"]))
+        for number, model in enumerate(models):
+            rows = own[(own["model"] == model) & (own["measure"] == measure)]
+            places = np.array([controls.index(control) for control in rows["control"]])
+            axis.errorbar(rows["value"], places + _beside(number, len(models)), xerr=spans(rows),
+                          fmt=MARKERS[number % len(MARKERS)], markersize=3.5, elinewidth=1,
+                          capsize=2, label=model)
+        axis.axvline(0, color="0.25", linewidth=0.8)
+        axis.set_title(f"{data}, {measure}")
+        axis.set_xlabel(xlabel if beside or data == list(parts)[-1] else "", fontsize=SMALL)
+        axis.locator_params(axis="x", nbins=5)  # small leads have long labels
+        axis.grid(False, axis="y")
+        if axis.get_subplotspec().is_first_col():
+            _row_names(axis, controls)
+    legend_outside(figure, axes[0, 0], "lower")
     return figure
 
 
@@ -135,7 +193,7 @@ def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
     defects = list(dict.fromkeys(own["defect"]))
     models = list(dict.fromkeys(zip(own["data"], own["model"], strict=True)))
     figure, axes = plt.subplots(1, len(numbers),
-                                figsize=(1.9 + 2.4 * len(numbers), 1.5 + 0.42 * len(defects)),
+                                figsize=(WIDTH, 1.7 + 0.36 * len(defects)),
                                 squeeze=False, sharey=True)
     for axis, (number, title) in zip(axes[0], numbers.items(), strict=True):
         for offset, (data, model) in enumerate(models):
@@ -144,58 +202,65 @@ def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
             heights = np.array([defects.index(defect) for defect in rows["defect"]]) + 0.7 * (
                 (offset + 0.5) / len(models) - 0.5)
             errors = spans(rows) / size.to_numpy()
-            axis.errorbar(100 * rows["value"] / size, heights, xerr=100 * errors, fmt="o",
-                          markersize=3, elinewidth=1, capsize=2, label=f"{model}, {data}")
+            axis.errorbar(100 * rows["value"] / size, heights, xerr=100 * errors,
+                          fmt=MARKERS[offset % len(MARKERS)], markersize=3, elinewidth=1,
+                          capsize=2, label=f"{model}, {data}")
         axis.axvline(0, color="0.25", linewidth=0.8)
-        xlabel = "published − corrected,\n% of the corrected value's size"
+        xlabel = "published − corrected,\n% of corrected"
         # of a corrected value near zero; linear up to its size
         if max(map(abs, axis.get_xlim())) > 150:
             axis.set_xscale("symlog", linthresh=100)
-            xlabel += "\n(logarithmic beyond ±100)"
-        axis.set_title(title)
+            # of powers, exponents would be too small to read
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            xlabel += "\n(log beyond ±100)"
+        axis.set_title(title, fontsize=SMALL)
         axis.set_xlabel(xlabel, fontsize=SMALL)
+        axis.tick_params(axis="x", labelsize=LEAST)
         axis.grid(False, axis="y")
-    axes[0, 0].set_yticks(np.arange(len(defects)), defects, fontsize=SMALL)
-    axes[0, 0].invert_yaxis()
+        for height in range(1, len(defects)):
+            axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
+    _row_names(axes[0, 0], defects)
     legend_outside(figure, axes[0, 0])
     return figure
 
 
 @styled
 def pruning_criteria(summary: pd.DataFrame, whole: pd.DataFrame, measure: str) -> Figure:
-    """``measure`` against the kept neurons per block for every criterion: a row per data set and
-    model, a column per kind of mask and tokens.
+    """``measure`` of every criterion (rows): a row of panels per kind of mask and tokens, a column
+    per number of kept neurons, a colour and a shape per data set and model.
 
     ``summary``: ``data, model, mask, tokens, kept, top, value, low, high``; ``whole``: the same of
-    the unedited models (dotted).
+    the unedited models, in the first row of every panel. Of each kind of mask the criteria that it
+    has.
     """
     own = list(dict.fromkeys(zip(summary["data"], summary["model"], strict=True)))
     kinds = list(dict.fromkeys(zip(summary["mask"], summary["tokens"], strict=True)))
-    criteria = list(dict.fromkeys(summary["kept"]))
-    colours = dict(zip(criteria, sns.color_palette("colorblind", len(criteria)), strict=True))
-    figure, axes = plt.subplots(len(own), len(kinds),
-                                figsize=(0.3 + 2.25 * len(kinds), 0.6 + 2.4 * len(own)),
-                                sharey=True, squeeze=False)
-    for row, (data, model) in zip(axes, own, strict=True):
-        level = whole[(whole["data"] == data) & (whole["model"] == model)]["value"].iloc[0]
-        for axis, (mask, tokens) in zip(row, kinds, strict=True):
-            mine = (summary["data"] == data) & (summary["model"]
-                                                == model) & (summary["mask"]
-                                                             == mask) & (summary["tokens"]
-                                                                         == tokens)
-            for offset, (kept, rows) in enumerate(summary[mine].groupby("kept", sort=False)):
-                positions = np.arange(len(rows)) + 0.05 * (offset - 3)
-                whiskers(axis, positions, rows, fmt="o-", markersize=2.5, linewidth=2 if offset == 0
-                         else 1, elinewidth=0.6, capsize=0, label=kept,
-                         ecolor=None, color=colours[kept])
-                axis.set_xticks(np.arange(len(rows)), [str(top) for top in rows["top"]])
-            axis.axhline(level, color="0.25", linestyle=":", linewidth=1)
-            axis.set_title(f"{model}, {data}\n{mask}, {tokens}", fontsize=SMALL)
-        row[0].set_ylabel(measure)
+    tops, first = list(dict.fromkeys(summary["top"])), "whole model"
+    names = {kind: [first, *dict.fromkeys(rows["kept"])]
+             for kind, rows in summary.groupby(["mask", "tokens"], sort=False)}
+    heights = [len(names[kind]) for kind in kinds]
+    figure, axes = plt.subplots(len(kinds), len(tops), sharex=True, sharey="row", squeeze=False,
+                                figsize=(WIDTH, 1.3 + 0.36 * sum(heights)), height_ratios=heights)
+    for row, (mask, tokens) in zip(axes, kinds, strict=True):
+        kept = names[mask, tokens]
+        mine = summary[(summary["mask"] == mask) & (summary["tokens"] == tokens)]
+        for axis, top in zip(row, tops, strict=True):
+            for number, (data, model) in enumerate(own):
+                shown = pd.concat([whole.assign(kept=first), mine[mine["top"] == top]])
+                rows = shown[(shown["data"] == data) & (shown["model"] == model)]
+                places = np.array([kept.index(name) for name in rows["kept"]])
+                axis.errorbar(rows["value"], places + _beside(number, len(own)), xerr=spans(rows),
+                              fmt=MARKERS[number % len(MARKERS)], markersize=3.5, elinewidth=0.8,
+                              capsize=0, label=f"{model}, {data}")
+            axis.set_title(f"{mask}, {tokens},\n{top} kept", fontsize=SMALL)
+            axis.set_xlim(-0.03, 1.03)
+            axis.grid(False, axis="y")
+            for height in range(1, len(kept)):
+                axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
+        _row_names(row[0], kept)
     for axis in axes[-1]:
-        axis.set_xlabel("kept per block (t)")
-    legend_outside(figure,
-                   max(axes.flat, key=lambda axis: len(axis.get_legend_handles_labels()[1])))
+        axis.set_xlabel(measure, fontsize=SMALL)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -205,20 +270,19 @@ def mask_leak(summary: pd.DataFrame, measures: Sequence[str]) -> Figure:
     ``summary``: ``data, model, tokens, measure, value, …``."""
     own = list(dict.fromkeys(zip(summary["data"], summary["model"], strict=True)))
     across, down = min(2, len(own)), -(-len(own) // 2)
-    figure, axes = plt.subplots(down, across, figsize=(1.8 + 3 * across, 0.6 + 2 * down),
+    figure, axes = plt.subplots(down, across, figsize=(WIDTH, 0.9 + 0.36 * len(measures) * down),
                                 sharey=True, sharex=True, squeeze=False)
     for axis, (data, model) in zip(axes.flat, own, strict=False):
         mine = summary[(summary["data"] == data) & (summary["model"] == model)]
         for offset, (tokens, rows) in enumerate(mine.groupby("tokens", sort=False)):
             rows = rows.set_index("measure").loc[list(measures)]
             positions = np.arange(len(rows)) + 0.2 * (offset - 0.5)
-            axis.errorbar(rows["value"], positions, xerr=spans(rows), fmt="o", markersize=3,
-                          capsize=2, label=tokens)
-        axis.set_yticks(np.arange(len(measures)), list(measures), fontsize=SMALL)
+            axis.errorbar(rows["value"], positions, xerr=spans(rows), fmt=MARKERS[offset],
+                          markersize=4, capsize=2, label=tokens)
         axis.set(title=f"{model}, {data}", xlabel="share of images", xlim=(-0.02, 1.02))
         axis.tick_params(labelbottom=True)
     for axis in list(axes.flat)[len(own):]:
         axis.set_visible(False)
-    axes[0, 0].invert_yaxis()
+    _row_names(axes[0, 0], list(measures))
     legend_outside(figure, axes[0, 0])
     return figure

@@ -2,15 +2,19 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from neuronpath_core.chapters import class_similarity, mae_against_supervised, similarity_in_numbers
+from neuronpath_core.chapters.as_published import defect_table
 from neuronpath_core.chapters.claims import spans
 from neuronpath_core.chapters.controls import claims as control_claims
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.planted_paths import claims as planted_claims
-from neuronpath_core.chapters.pruning_honest import comparison, files
+from neuronpath_core.chapters.pruning_honest import claims as pruning_claims
+from neuronpath_core.chapters.pruning_honest import comparison, files, leaks
 from neuronpath_core.chapters.score_or_search import claims as score_claims
-from neuronpath_core.chapters.score_or_search.shares import CONTRASTS
+from neuronpath_core.chapters.score_or_search.cells import SCORES
+from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
 from neuronpath_core.chapters.stability import claims as stability_claims
 
 ABOVE, ACROSS, BELOW = ({"value": middle, "low": middle - 0.1, "high": middle + 0.1,
@@ -221,3 +225,159 @@ def test_a_measurement_of_all_models_of_all_studies():
     assert {name: table.values.tolist() for name, table in found.items()} == {
         "d": [["study of d", model, 1, 5, 7] for model in ("one", "two")],
         "s": [["study of s", model, 2, 5, 7] for model in ("one", "two")]}
+
+
+def lost(**means):
+    """Losses of two models around each score's mean; the published score is ``joint``."""
+    names = {**SCORES, "random": RANDOM}
+    return pd.DataFrame([{"data": "d", "model": model, "score": names[score], "value": mean + shift}
+                         for score, mean in means.items()
+                         for model, shift in (("one", -0.01), ("two", 0.01))])
+
+
+def test_finding_of_scores_names_the_stronger_ones_or_says_that_there_are_none():
+    beaten = score_claims.finding(lost(joint=0.10, knowledge=0.12, gradient_activation=0.20,
+                                       conductance=0.01, random=0.5))
+    assert beaten == ("Removing a path by the joint attribution score costs 10.0 % of the "
+                      "probability; 2 of 3 other scores find paths that cost more, up to 20.0 % "
+                      "(gradient × activation)")
+    ahead = score_claims.finding(lost(joint=0.30, knowledge=0.12, conductance=0.01, random=0.5))
+    assert ahead.endswith("costs 30.0 % of the probability, more than by any of 2 other scores")
+    assert score_claims.mean_losses(lost(joint=0.1, knowledge=0.2)).to_dict() == pytest.approx(
+        {SCORES["knowledge"]: 20.0, SCORES["joint"]: 10.0})
+
+
+def test_finding_of_ingredients_names_those_that_all_models_agree_on():
+    table = pd.concat([of_two_models(ABOVE, ABOVE, contrast="up"),
+                       of_two_models(BELOW, BELOW, contrast="down"),
+                       of_two_models(ABOVE, BELOW, contrast="mixed"),
+                       of_two_models(BELOW, BELOW, contrast="under")])
+    assert score_claims.contrast_finding(table) == (
+        "Adds to the loss in all 2 models: up. Lowers the loss in all 2 models: down; under")
+    assert score_claims.contrast_finding(table[table["contrast"] == "mixed"]) == (
+        "No ingredient moves the loss alike in all 2 models")
+    shown = score_claims.contrast_table(table)
+    assert shown.index.tolist() == ["up", "down", "mixed", "under"]
+    assert shown.loc["mixed", ("d", "two")] == "-0.500 [-0.600, -0.400]"
+
+
+def test_finding_of_planted_paths_counts_the_methods_that_find_more():
+    table = pd.concat([recoveries(dict.fromkeys(("neuron_path", "complete"), True)).assign(
+        decoys="none"), recoveries({"neuron_path": False, "neuron_path beam": True,
+                                    "complete": True, "activation": False})])
+    # the variants of the search are none of the others
+    assert planted_claims.finding(table) == (
+        "The search finds 100 % of the planted neurons, with all decoys 0 %; then 1 of 2 other "
+        "methods find more")
+
+
+def test_tables_of_planted_paths():
+    table = pd.concat([recoveries({"neuron_path": True, "activation": True}).assign(decoys="none"),
+                       recoveries({"activation": False, "neuron_path": True}),
+                       recoveries({"neuron_path": False}).assign(decoys="loud")])
+    rates = planted_claims.rate_table(table)
+    assert rates.index.tolist() == ["Neuron Path", "Activation"]
+    assert rates.columns.tolist() == [("class token", "none"), ("class token", "loud"),
+                                      ("class token", "all"), ("by guessing", "permuted"),
+                                      ("by guessing", "chance")]
+    assert rates.loc["Activation", ("class token", "loud")] == "–"
+    assert rates.loc["Activation", ("class token", "all")].startswith("0.00 [")
+    assert rates.loc["Neuron Path", ("by guessing", "chance")] == "0.10"
+    kinds = planted_claims.kind_table(table)
+    assert kinds.columns.tolist() == [("chain", "class token", "none"),
+                                      ("chain", "class token", "all")]
+    assert kinds.loc["Activation"].tolist() == [1.0, 0.0]
+    harm = pd.DataFrame([{"decoys": "loud", "method": "neuron_path", **BELOW},
+                         {"decoys": "all", "method": "activation", **ABOVE}])
+    shown = planted_claims.harm_table(harm)
+    assert shown.columns.tolist() == ["loud", "all"]
+    assert shown.loc["Activation"].tolist() == ["–", "+0.50 [+0.40, +0.60]"]
+
+
+def test_finding_of_controls_says_how_little_or_that_nothing_shows():
+    table = pd.concat([of_two_models(ABOVE, ACROSS, measure="removal"),
+                       of_two_models(BELOW, ACROSS, measure="enhancement")])
+    assert control_claims.finding(table, "removal") == (
+        "Removal of the own path costs more than a control in 1 of 2 comparisons, but little: the "
+        "median lead is 0.0 to 50.0 % of the probability")
+    assert control_claims.finding(table, "enhancement") == (
+        "Enhancement of the own path adds more than a control in none of 2 comparisons")
+    wide = control_claims.wide(of_two_models(ABOVE, BELOW, label="z", wrong=3), "label", 1,
+                               ["wrong"])
+    assert wide["z"].to_dict() == {("d", "one", 3): "+0.5 [+0.4, +0.6]",
+                                   ("d", "two", 3): "-0.5 [-0.6, -0.4]"}
+
+
+def pruned(**values):
+    """Effects of five kept neurons as published and at all tokens, and of more neurons."""
+    settings = {"published": (comparison.OWN, "class token"),
+                "honest": (comparison.ONE, comparison.EVERYWHERE),
+                "other": (comparison.ONE, "class token")}
+    return pd.DataFrame([{"data": "d", "model": model, "mask": settings[name][0],
+                          "tokens": settings[name][1], "top": top, "value": value, "low": value,
+                          "high": value, "split_low": value - 1, "split_high": value + 1}
+                         for name, pair in values.items() for model, value in enumerate(pair)
+                         for top in (5, 30)])
+
+
+def test_finding_of_pruning_and_intervals_that_end_at_one():
+    sizes = pruned(published=(-0.1, 0.04), honest=(-0.9, -0.3), other=(0.5, 0.5))
+    assert pruning_claims.finding(sizes, 5, "accuracy") == (
+        "With 5 neurons a block accuracy changes by −10 to +4 points as published, by −90 to −30 "
+        "points with one mask for all at all tokens")
+    table = pruning_claims.effect_table(sizes, ["model", "mask", "tokens"])
+    assert table.columns.tolist() == ["5 kept", "30 kept"]
+    assert table.loc[(0, comparison.ONE, comparison.EVERYWHERE), "5 kept"] == (
+        "-0.900 [-0.900, -0.900]; [-1.000, +0.100]")
+    leads = sizes.assign(against="random", verdict=["agrees", "not shown"] * 6)
+    shown = pruning_claims.lead_table(leads[leads["mask"] == comparison.OWN])
+    assert shown.loc[("random", 5), ("d", 0)].endswith(" *")
+    assert not shown.loc[("random", 30), ("d", 0)].endswith("*")
+
+
+def test_what_the_main_figure_of_pruning_shows():
+    rows = pruned(published=(0.1, 0.2), honest=(0.3, 0.4), other=(0.5, 0.6)).assign(kept="random")
+    whole = rows[:2].assign(kept=comparison.WHOLE, mask="–", model=[0, 1])
+    shown, models = pruning_claims.published_and_honest(pd.concat([whole, rows]))
+    assert shown["value"].tolist() == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]
+    assert models["model"].tolist() == [0, 1]
+
+
+def test_finding_of_leaks():
+    rows = [of_two_models(ABOVE, ACROSS, measure="leak", tokens="class token"),
+            of_two_models(ABOVE, ABOVE, measure="leak", tokens=comparison.EVERYWHERE)]
+    assert leaks.finding(pd.concat(rows)).startswith(
+        "In 1 of 2 models the mask tells the class: under another class's mask that class is "
+        "predicted for 50 to 50 % of images more")
+    none = of_two_models(BELOW, ACROSS, measure="leak", tokens="class token")
+    assert leaks.finding(none) == "The mask is not seen to tell the class in any of 2 models"
+    assert leaks.leak_table(none).loc["leak", ("d", "one", "class token")] == (
+        "-0.500 [-0.600, -0.400]")
+
+
+def test_smaller_networks_agree_or_do_not():
+    written = pd.DataFrame({"data": "d", "model": "m", "top": [9, 5], "neurons": 1,
+                            "parameters": 1, "multiply_adds": 1, "bytes": [100, 25],
+                            "agree": True})
+    assert files.physical_claim(written, 5)[1:] == (
+        "25% to 25% of the whole network's file with 5 neurons per block", "agrees")
+    assert files.physical_claim(written.assign(agree=[True, False]), 5)[2] == "contradicts"
+
+
+def defects_moving(*material, changes=1):
+    return pd.DataFrame([{"defect": f"d{place}", "number": number, "material": count,
+                          "changes": changes, "smallest": -0.1 * (place + 1)}
+                         for place, count in enumerate(material)
+                         for number in ("neurons", "removal_probability")])
+
+
+def test_finding_of_defects():
+    some = defects_moving(0, 2, 1)
+    assert defect_table.finding(some) == (
+        "2 of 3 departures change more than 5 % of the neurons found in some model; d2 changes "
+        "most, 30 % of them")
+    assert defect_table.answers(some)["nothing moved"] == "0 of 3"
+    none = defects_moving(0, 0, changes=0)
+    assert defect_table.finding(none) == (
+        "None of 2 departures changes more than 5 % of the neurons found")
+    assert defect_table.answers(none)["nothing moved"] == "2 of 2"

@@ -227,6 +227,20 @@ def test_contrasts_of_planted_effects_and_of_a_null():
     assert (null["verdict"] != "not shown").mean() < 0.15  # five per cent expected, of 210
 
 
+def test_losses_and_stronger_scores():
+    table = made_up(lambda score, search: (score + 1) / 10 + search, noise=0)
+    found = shares.losses(table).set_index("score")["value"]
+    assert found[shares.RANDOM] == pytest.approx(0.1 + list(cells.SEARCHES).index("random"))
+    expected = {name: (place + 1) / 10 for place, name in enumerate(cells.SCORES.values())}
+    assert found.drop(shares.RANDOM).to_dict() == pytest.approx(expected)
+    stronger = shares.contrasts(table, pairs=shares.STRONGER).set_index("contrast")
+    order = list(cells.SCORES)
+    for score in ("knowledge", "gradient_activation"):
+        row = stronger.loc[f"{cells.SCORES[score]} instead of the joint score"]
+        assert row["value"] == pytest.approx((order.index(score) - order.index("joint")) / 10)
+        assert row["verdict"] == "agrees"
+
+
 def test_the_identity_holds_and_can_fail(study, images):
     table = cells.removal_identity(study, ["one", "two"], images)
     assert list(table.columns) == ["data", "model", "image", "complete", "integral", "removal",

@@ -115,6 +115,18 @@ def test_lead_forest():
     assert figure.axes[0].yaxis_inverted()
 
 
+def test_leads_of_one_measure_stand_beside_one_another():
+    table = small.leads_of_controls()
+    figure = figures.lead_forest(table[table["measure"] == "score"], "lead")
+    left, right = figure.axes
+    assert left.get_subplotspec().rowspan == right.get_subplotspec().rowspan
+    assert [axis.get_title() for axis in (left, right)] == ["first, score", "second, score"]
+    assert [axis.get_xlabel() for axis in (left, right)] == ["lead", "lead"]
+    rows = table[(table["measure"] == "score") & (table["data"] == "second")
+                 & (table["model"] == MODELS[1])]
+    assert right.containers[1].lines[0].get_xdata().tolist() == rows["value"].tolist()
+
+
 def test_a_row_of_leads_names_the_controls_that_it_has():
     table = small.leads_of_controls()
     table = table[(table["data"] == "second") | (table["control"] == "another image")]
@@ -176,25 +188,45 @@ def test_pair_correlations():
                                                                                 "within\nb"]
 
 
-def test_recovery_map():
+def test_recovery_dots():
     table = small.rates_of_recovery()
-    first, second = panels(figures.recovery_map(table))
+    first, second = panels(figures.recovery_dots(table))
     assert [axis.get_title() for axis in (first, second)] == ["class token", "patch tokens"]
-    assert [label.get_text() for label in first.get_xticklabels()] == ["chain, none", "chain, all",
-                                                                       "parallel, none"]
-    # in order of appearance
-    assert [label.get_text() for label in first.get_yticklabels()] == list(METHODS)[:1] + list(
-        METHODS)[2:] + list(METHODS)[1:2]
-    shown = [text.get_text() for text in first.texts]
-    assert len(shown) == 11 and shown[0] == f"{table.iloc[3]['value']:.2f}"
-    assert len(second.texts) == 4
+    names = list(dict.fromkeys(table["method"]))  # in order of appearance
+    assert [label.get_text() for label in first.get_yticklabels()] == names
+    for axis, scope in ((first, "cls"), (second, "patch")):
+        for container, decoys in zip(axis.containers, ("none", "all"), strict=True):
+            rows = table[(table["scope"] == scope) & (table["decoys"] == decoys)]
+            line, _, (bars,) = container.lines
+            assert line.get_xdata().tolist() == rows["value"].tolist()
+            assert [names[round(height)] for height in line.get_ydata()] == rows["method"].tolist()
+            np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()],
+                                       rows[["low", "high"]])
+            assert (line.get_markerfacecolor() == "none") == (decoys == "none")
+
+
+def test_score_dots_orders_scores_by_their_mean_and_writes_it():
+    table = small.losses_of_scores()
+    axis, = panels(figures.score_dots(table, "loss"))
+    names = ["gradient", "joint", "random"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == names
+    means = table.groupby("score")["value"].mean()[names]
+    assert [text.get_text() for text in axis.texts] == [f"{mean:.3f}" for mean in means] + ["mean"]
+    marks = {line.get_label(): line for line in axis.lines if line.get_linestyle() == "None"}
+    for (data, model), rows in table.groupby(["data", "model"]):
+        line = marks[f"{model}, {data}"]
+        assert line.get_xdata().tolist() == rows["value"].tolist()
+        assert [names[round(height)] for height in line.get_ydata()] == rows["score"].tolist()
+    assert {(line.get_marker(), line.get_color()) for line in marks.values()} == {
+        (marker, colour) for marker in ("o", "s")
+        for colour in {line.get_color() for line in marks.values()}}
 
 
 def test_decoy_curves():
     table = small.rates_of_strengths()
     figure = figures.decoy_curves(table, table.assign(value=0.5))
-    assert [axis.get_title() for axis in figure.axes] == ["chain, steep decoys",
-                                                          "parallel, loud decoys"]
+    assert [axis.get_title() for axis in figure.axes] == ["chain,\nsteep decoys",
+                                                          "parallel,\nloud decoys"]
     for axis, (_, rows) in zip(figure.axes, table.groupby("kind", sort=False), strict=True):
         rows = rows.sort_values("strength")
         points = axis.containers[0].lines[0]
@@ -208,22 +240,29 @@ def test_decoy_curves():
 
 def test_pruning_criteria():
     table, whole = small.criteria(), small.wholes()
+    kinds = [("one for all", "all tokens"), ("own class", "scope")]
+    table = table[[kind in kinds for kind in zip(table["mask"], table["tokens"], strict=True)]]
     figure = figures.pruning_criteria(table, whole, "test accuracy")
-    axes = np.array(panels(figure)).reshape(4, 4)
-    order = [("one for all", "scope"), ("one for all", "all tokens"), ("own class", "scope"),
-             ("own class", "all tokens")]
-    for row, level in zip(axes, whole.itertuples(), strict=True):
-        for axis, (mask, tokens) in zip(row, order, strict=True):
-            assert axis.get_title() == f"{level.model}, {level.data}\n{mask}, {tokens}"
-            own = table[(table["data"] == level.data) & (table["model"] == level.model)
-                        & (table["mask"] == mask) & (table["tokens"] == tokens)]
-            np.testing.assert_allclose(whiskers(axis), own[["low", "high"]])
-            drawn = [container.lines[0].get_ydata(orig=False) for container in axis.containers]
-            np.testing.assert_allclose(np.concatenate(drawn), own["value"])
-            assert axis.lines[-1].get_ydata()[0] == level.value
-            assert [text.get_text() for text in axis.get_xticklabels()] == ["5", "30"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["neuron path", "random",
-                                                                           "weight norm"]
+    axes = np.array(panels(figure)).reshape(2, 2)
+    for row, (mask, tokens) in zip(axes, kinds, strict=True):
+        own = table[(table["mask"] == mask) & (table["tokens"] == tokens)]
+        names = ["whole model", *dict.fromkeys(own["kept"])]
+        # what a kind of mask has no counterpart of has no row
+        assert [label.get_text() for label in row[0].get_yticklabels()] == names
+        for axis, top in zip(row, (5, 30), strict=True):
+            assert axis.get_title() == f"{mask}, {tokens},\n{top} kept"
+            for container, level in zip(axis.containers, whole.itertuples(), strict=True):
+                rows = own[(own["top"] == top) & (own["data"] == level.data)
+                           & (own["model"] == level.model)]
+                line, _, (bars,) = container.lines
+                assert line.get_xdata().tolist() == [level.value, *rows["value"]]
+                assert [names[round(height)] for height in line.get_ydata()] == [
+                    "whole model", *rows["kept"]]
+                np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()],
+                                           [[level.low, level.high],
+                                            *rows[["low", "high"]].to_numpy()])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        f"{level.model}, {level.data}" for level in whole.itertuples()]
 
 
 def test_mask_leak():
@@ -243,7 +282,7 @@ def test_defect_effects():
     left, right = figures.defect_effects(table, {"score": "score", "neurons": "neurons"}).axes
     assert (left.get_title(), right.get_title()) == ("score", "neurons")
     assert [label.get_text() for label in left.get_yticklabels()] == ["one", "two", "three"]
-    assert left.get_xlabel() == right.get_xlabel() == "published − corrected,\n% of the corrected value's size" and left.get_xscale() == "linear"
+    assert left.get_xlabel() == right.get_xlabel() == "published − corrected,\n% of corrected" and left.get_xscale() == "linear"
     own = table[(table["number"] == "neurons") & (table["data"] == "second")
                 & (table["model"] == MODELS[0]) & (table["corrected"] != 0)]
     line = right.containers[len(MODELS)].lines[0]  # containers go by data set, then by model
@@ -255,7 +294,7 @@ def test_defect_effects():
 def test_a_defect_that_lowers_a_negative_number_lies_left_of_zero_and_a_logarithmic_axis_says_so():
     table = small.effects_of_defects().assign(corrected=-0.05, low=-0.3, value=-0.2, high=-0.1)
     axis, = figures.defect_effects(table, {"score": "score"}).axes
-    assert axis.get_xscale() == "symlog" and axis.xaxis.get_transform().linthresh == 100 and axis.get_xlabel().endswith("(logarithmic beyond ±100)")
+    assert axis.get_xscale() == "symlog" and axis.xaxis.get_transform().linthresh == 100 and axis.get_xlabel().endswith("(log beyond ±100)")
     for container in axis.containers:
         line, _, (bars,) = container.lines
         np.testing.assert_allclose(np.asarray(line.get_xdata(), float), -400)

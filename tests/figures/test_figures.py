@@ -32,7 +32,8 @@ def without_a_screen():
 CALLS = {
     "defect_effects": lambda: figures.defect_effects(small.effects_of_defects(),
                                                      {"score": "score", "neurons": "neurons"}),
-    "recovery_map": lambda: figures.recovery_map(small.rates_of_recovery()),
+    "recovery_dots": lambda: figures.recovery_dots(small.rates_of_recovery()),
+    "score_dots": lambda: figures.score_dots(small.losses_of_scores(), "loss"),
     "decoy_curves": lambda: figures.decoy_curves(small.rates_of_strengths(),
                                                  small.rates_of_strengths().assign(value=0.5)),
     "factorial_map": lambda: figures.factorial_map(small.cells_of_factorial(), "loss"),

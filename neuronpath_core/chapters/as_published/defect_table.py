@@ -29,9 +29,7 @@ def defect_list(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([{"defect": name, "as published": defect.published,
                           "corrected": defect.corrected,
                           "measured on": "no number" if defect.measure is None
-                          else f"{shown[name]} models"} for name, defect in DEFECTS.items()],
-                        index=pd.Index([defect.number for defect in DEFECTS.values()],
-                                       name="number"))
+                          else f"{shown[name]} models"} for name, defect in DEFECTS.items()])
 
 
 def _spread(values: np.ndarray) -> float:
@@ -157,3 +155,35 @@ def rows_of(summary: pd.DataFrame, defects: Sequence[str]) -> pd.DataFrame:
         f"by more than {MATERIAL:.0%}": own["material"],
         "difference": [report.span_text(row, 4) for row in own[["smallest", "largest"]].to_numpy()],
     }).set_index(["defect", "number"])
+
+
+def answers(summary: pd.DataFrame) -> dict[str, str]:
+    """What the chapter's answer quotes of :func:`effect_summary`, in words.
+
+    Returns:
+        ``neurons moved``, ``removal moved``: how many defects move the share of neurons, and the
+        effect of removal, materially in some model, of how many; ``worst neurons`` the one that
+        changes most neurons, ``worst neurons share`` how many; ``nothing moved``: how many defects
+        change no number at all.
+    """
+    neurons, removal = (summary[summary["number"] == number].set_index("defect")
+                        for number in ("neurons", "removal_probability"))
+    worst = neurons["smallest"].idxmin()
+    still = summary.groupby("defect", sort=False)["changes"].sum() == 0
+    return {"neurons moved": f"{(neurons['material'] > 0).sum()} of {len(neurons)}",
+            "removal moved": f"{(removal['material'] > 0).sum()} of {len(removal)}",
+            "worst neurons": worst,
+            "worst neurons share": f"{100 * -neurons['smallest'][worst]:.0f} %",
+            "nothing moved": f"{still.sum()} of {len(still)}"}
+
+
+def finding(summary: pd.DataFrame) -> str:
+    """The chapter's main figure in a sentence: how many defects change the neurons that are found,
+    and which does so most."""
+    found = answers(summary)
+    if found["neurons moved"].startswith("0 "):
+        return (f"None of {found['neurons moved'].split()[-1]} departures changes more than "
+                f"{100 * MATERIAL:.0f} % of the neurons found")
+    return (f"{found['neurons moved']} departures change more than {100 * MATERIAL:.0f} % of the "
+            f"neurons found in some model; {found['worst neurons']} changes most, "
+            f"{found['worst neurons share']} of them")

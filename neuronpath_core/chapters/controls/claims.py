@@ -40,3 +40,50 @@ def control_claims(leads: pd.DataFrame, left: Mapping[str, pd.DataFrame],
          f"difference {report.span_text(overlap['difference'])}",
          report.tally(list(overlap["verdict"]))),
     ]
+
+
+def finding(leads: pd.DataFrame, measure: str) -> str:
+    """The figure of the leads in a sentence: in how many comparisons the own path does more, and
+    how small and how large the lead is.
+
+    Args:
+        leads: of :func:`~neuronpath_core.chapters.controls.leads.control_leads`.
+        measure: one of theirs, a relative deviation of probability.
+    """
+    rows = leads[leads["measure"] == measure]
+    ahead, low, high = (rows["verdict"] == "agrees").sum(), rows["value"].min(), rows["value"].max()
+    what = {"removal": "costs", "enhancement": "adds"}[measure]
+    if not ahead:
+        return (f"{measure.capitalize()} of the own path {what} more than a control in none of "
+                f"{len(rows)} comparisons")
+    return (f"{measure.capitalize()} of the own path {what} more than a control in {ahead} of "
+            f"{len(rows)} comparisons, but little: the median lead is {100 * low:.1f} to "
+            f"{100 * high:.1f} % of the probability")
+
+
+def wide(rows: pd.DataFrame, columns: str, digits: int, extra: list[str] | None = None
+         ) -> pd.DataFrame:
+    """Values with their intervals for reading: a row per data set and model (and ``extra``), a
+    column per value of ``columns``, in the rows' order."""
+    index = ["data", "model", *(extra or [])]
+    text = [report.interval_text(row, digits) for row in rows.to_dict("records")]
+    table = rows.assign(text=text).pivot(index=index, columns=columns, values="text")
+    order = pd.MultiIndex.from_frame(rows[index].drop_duplicates())
+    return table.reindex(index=order, columns=list(dict.fromkeys(rows[columns])))
+
+
+def own_table(own: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.controls.leads.own_effects` for reading: a row per model, a
+    column per measure."""
+    names = {"removal": "probability, removed", "enhancement": "probability, enhanced",
+             "removal accuracy": "accuracy, removed (points)",
+             "enhancement accuracy": "accuracy, enhanced (points)", "score": "score"}
+    order = pd.MultiIndex.from_frame(own[["data", "model"]].drop_duplicates())
+    return own.pivot(index=["data", "model"], columns="measure", values="text").reindex(
+        index=order, columns=list(names)).rename(columns=names)
+
+
+def overlap_table(overlap: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.controls.leads.class_overlap` of every model for reading."""
+    return overlap.set_index(["data", "model"]).rename(
+        columns={"permuted_low": "permuted, 2.5 %", "permuted_high": "permuted, 97.5 %"})

@@ -3,7 +3,7 @@ or the search is to blame for the others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -12,7 +12,9 @@ from neuronpath_core.chapters.planted_paths.rates import (
     recovery_summary,
     score_preference,
 )
+from neuronpath_core.chapters.planted_paths.recovery import RECOVERY_METHODS
 from neuronpath_core.stats import report
+from neuronpath_core.stats.labels import SCOPE_LABELS, method_label
 
 # which method finds more than which, and the claim that it does
 LEADS = {
@@ -85,3 +87,83 @@ def recovery_claims(plain: pd.DataFrame, loss: pd.DataFrame, leads: Mapping[str,
            f"a higher score than the planted path's", row["verdict"])
           for _, row in fault.iterrows()),
     ]
+
+
+def finding(table: pd.DataFrame) -> str:
+    """The main figure in a sentence: what the default search finds without and with all decoys, and
+    how many other methods than its variants find more with them.
+
+    ``table`` is that of :func:`~neuronpath_core.chapters.planted_paths.recovery.recovery`.
+    """
+    rates = {decoys: recovery_summary(table[table["decoys"] == decoys], ["method"]).set_index(
+        "method")["value"] for decoys in ("none", "all")}
+    plain, decoyed = (rates[decoys]["neuron_path"] for decoys in ("none", "all"))
+    others = rates["all"][[name for name in rates["all"].index
+                           if not name.startswith("neuron_path")]]
+    more = int((others > decoyed).sum())
+    return (f"The search finds {100 * plain:.0f} % of the planted neurons, with all decoys "
+            f"{100 * decoyed:.0f} %; then {more} of {len(others)} other methods find more")
+
+
+def _in_order(wide: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of the methods, called as they are elsewhere."""
+    order = [method for method in RECOVERY_METHODS if method in wide.index]
+    return wide.reindex(order).rename(index=method_label)
+
+
+def rate_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Recovery of every method by scope and decoys for reading, with its agreement under
+    permutation and chance; a dash where a method was not run."""
+    found = recovery_summary(table, ["scope", "decoys", "method"])
+    text = [report.interval_text(row, signed=False) for row in found.to_dict("records")]
+    cells = list(dict.fromkeys(zip(found["scope"], found["decoys"], strict=True)))
+    cells.sort(key=lambda cell: ([*SCOPE_LABELS].index(cell[0]),
+                                 ["none", "loud", "steep", "all"].index(cell[1])))
+    wide = found.assign(text=text).pivot(index="method", columns=["scope", "decoys"],
+                                         values="text")[cells].fillna("–")
+    # each setting of decoys counts alike
+    blind = recovery_summary(table, ["method", "decoys"]).groupby("method")[
+        ["permuted", "chance"]].mean()
+    for name in ("permuted", "chance"):
+        wide[("by guessing", name)] = blind[name].map("{:.2f}".format)
+    return _in_order(wide).rename(columns=SCOPE_LABELS)
+
+
+def kind_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Recovery of every method by kind of planting and scope, without and with all decoys."""
+    found = recovery_summary(table[table["decoys"].isin(["none", "all"])],
+                             ["kind", "scope", "decoys", "method"])
+    columns = ["kind", "scope", "decoys"]
+    order = pd.MultiIndex.from_frame(found.sort_values(["kind", "scope"], kind="stable")[
+        columns].drop_duplicates())
+    wide = found.pivot(index="method", columns=columns, values="value")[order]
+    return _in_order(wide).rename(columns=SCOPE_LABELS)
+
+
+def harm_table(harm: pd.DataFrame) -> pd.DataFrame:
+    """What decoys do to each method's recovery for reading: a column per setting of decoys; a dash
+    where a method was not run. ``harm``: ``decoys, method, value, low, high``."""
+    text = [report.interval_text(row) for row in harm.to_dict("records")]
+    wide = harm.assign(text=text).pivot(index="method", columns="decoys", values="text")
+    return _in_order(wide[list(dict.fromkeys(harm["decoys"]))].fillna("–"))
+
+
+def blame_table(blame: pd.DataFrame, searches: Sequence[str]) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.planted_paths.rates.score_preference` for reading: a row per
+    variant of the search, a column per kind and scope."""
+    text = [f"{report.interval_text(row, signed=False)} of {row['images']}"
+            for row in blame.to_dict("records")]
+    wide = blame.assign(text=text).pivot(index="method", columns=["kind", "scope"], values="text")
+    return wide.reindex(searches).fillna("none missed").rename(
+        index=method_label, columns=SCOPE_LABELS)
+
+
+def truth_table(truth: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.planted_paths.recovery.verification` for reading: a row per
+    kind, scope and decoys, with the least favourable network in each column."""
+    spread = {"networks": ("network", "size"), "probability": ("probability", "mean"),
+              "accuracy": ("accuracy", "min"), "planted": ("planted", "min"),
+              "one of two": ("one of two", "max"), "other": ("other", "max"),
+              "known": ("known", "sum")}
+    scopes = truth["scope"].map(SCOPE_LABELS)
+    return truth.assign(scope=scopes).groupby(["kind", "scope", "decoys"], sort=False).agg(**spread)

@@ -202,3 +202,57 @@ def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.Dat
                      "tally": report.tally(verdicts),
                      "verdict": verdicts[0] if len(set(verdicts)) == 1 else "mixed"})
     return pd.DataFrame(rows)
+
+
+def published_and_honest(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of :func:`comparison_summary` what the main figure shows: masks of the own class at the scope
+    and one for all at all tokens; and the whole models."""
+    whole = summary["kept"] == WHOLE
+    published = (summary["mask"] == OWN) & (summary["tokens"] != EVERYWHERE)
+    honest = (summary["mask"] == ONE) & (summary["tokens"] == EVERYWHERE)
+    return (pd.concat([summary[published & ~whole], summary[honest & ~whole]], ignore_index=True),
+            summary[whole].drop_duplicates(["data", "model"]))
+
+
+def finding(sizes: pd.DataFrame, top: int, measure: str = "accuracy") -> str:
+    """The main figure in a sentence: what ``top`` neurons a block cost as published, and at all
+    tokens with one mask for all.
+
+    Args:
+        sizes: of :func:`size_effects`.
+        measure: what they are effects on, in words.
+    """
+    few = sizes[sizes["top"] == top]
+    published = few[(few["mask"] == OWN) & (few["tokens"] != EVERYWHERE)]["value"]
+    honest = few[(few["mask"] == ONE) & (few["tokens"] == EVERYWHERE)]["value"]
+    spans = [f"{100 * values.min():+.0f} to {100 * values.max():+.0f} points"
+             for values in (published, honest)]
+    text = (f"With {top} neurons a block {measure} changes by {spans[0]} as published, by "
+            f"{spans[1]} with one mask for all at all tokens")
+    return text.replace("-", "−")  # a line may break behind a hyphen
+
+
+def _both_intervals(row: Mapping[str, float]) -> str:
+    """The effect, its interval over images, and that over splits, which ends at 1 either way, as
+    shares do."""
+    low, high = (min(1.0, max(-1.0, row[name])) for name in ("split_low", "split_high"))
+    return f"{report.interval_text(row, 3)}; [{low:+.3f}, {high:+.3f}]"
+
+
+def effect_table(effects: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    """Effects of :func:`size_effects` or :func:`setting_effects` for reading: a column per number
+    of kept neurons."""
+    text = [_both_intervals(row) for row in effects.to_dict("records")]
+    wide = effects.assign(text=text).pivot_table(index=index, columns="top", values="text",
+                                                 aggfunc="first", sort=False)
+    return wide.rename(columns=lambda top: f"{top} kept")
+
+
+def lead_table(leads: pd.DataFrame) -> pd.DataFrame:
+    """:func:`path_leads` for reading, one kind of mask and tokens: a column per model, with an
+    asterisk behind what is left after Holm's correction."""
+    text = [_both_intervals(row) + " *" * (row["verdict"] != "not shown")
+            for row in leads.to_dict("records")]
+    wide = leads.assign(text=text).pivot_table(index=["against", "top"], columns=["data", "model"],
+                                               values="text", aggfunc="first", sort=False)
+    return wide.rename_axis(index={"top": "kept"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,13 @@ from neuronpath_core.chapters.pruning_honest.comparison import (
 )
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_neurons
-from neuronpath_core.models.pruning import load_pruned, model_cost, prune_ffn, save_pruned
+from neuronpath_core.models.pruning import (
+    latencies,
+    load_pruned,
+    model_cost,
+    prune_ffn,
+    save_pruned,
+)
 from neuronpath_core.study.study import Study
 
 COSTS = ["neurons", "parameters", "multiply_adds", "bytes"]
@@ -81,3 +87,39 @@ def cost_text(written: pd.DataFrame) -> pd.DataFrame:
     names = {"multiply_adds": "multiply-adds", "masked": "accuracy, masked"}
     return shown.set_index(["data", "model", "top"])[
         [*COSTS, "accuracy", "masked", "agree"]].rename(columns=names).round(3)
+
+
+def of_studies(studies: Mapping[str, Study], models: Sequence[str], images: Mapping[str, ImageSet],
+               tops: Sequence[int], seed: int = 0, **settings) -> pd.DataFrame:
+    """:func:`pruned_checkpoints` of every study and model, written into the studies' results, in
+    one table; the column ``data`` names the study."""
+    return pd.concat([pruned_checkpoints(study, model, images[name], tops,
+                                         study.results_folder / "pruned", seed=seed,
+                                         **settings).assign(data=name)
+                      for name, study in studies.items() for model in models], ignore_index=True)
+
+
+def physical_claim(written: pd.DataFrame, top: int) -> tuple[str, str, str]:
+    """Whether the smaller networks compute what the masked ones do, and how large the file with
+    ``top`` neurons a block is: claim, what was measured, verdict."""
+    small = cost_shares(written)["bytes"][written["top"] == top]
+    return ("A path can be turned into a smaller network that computes what the masked one does",
+            f"{small.min():.0%} to {small.max():.0%} of the whole network's file with {top} "
+            f"neurons per block", "agrees" if written["agree"].all() else "contradicts")
+
+
+def latency_table(written: pd.DataFrame, studies: Mapping[str, Study],
+                  images: Mapping[str, ImageSet], repeats: int, batch: int = 64) -> pd.DataFrame:
+    """Median time of a forward pass of each network of ``written``, by data set, model and neurons
+    kept per block: milliseconds per image, and the share of the whole network's time."""
+    rows = []
+    for (name, model), own in written.groupby(["data", "model"], sort=False):
+        pictures = studies[name].batch(images[name], model)[0][:batch]
+        networks = {top: load_pruned(file)[0].to(pictures.device)
+                    for top, file in zip(own["top"], own["file"], strict=True)}
+        seconds = latencies(networks, pictures, repeats)
+        rows += [{"data": name, "model": model, "kept": top,
+                  "ms per image": 1000 * each / len(pictures),
+                  "of the whole": each / seconds[own["top"].iloc[0]]}
+                 for top, each in seconds.items()]
+    return pd.DataFrame(rows).set_index(["data", "model", "kept"])

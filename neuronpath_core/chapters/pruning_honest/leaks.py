@@ -20,6 +20,7 @@ from neuronpath_core.chapters.pruning_honest.comparison import (
 )
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_neurons, class_probabilities
+from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
@@ -122,3 +123,23 @@ def leak_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                          for (model, tokens),
                          group in table.groupby(["model", "tokens"], sort=False)
                          for rates in [leak_rates(group)] for measure in LEAK_MEASURES])
+
+
+def finding(summary: pd.DataFrame) -> str:
+    """The figure of the masks in a sentence: in how many models, and how far, predictions follow
+    the mask at the scope; ``summary`` is that of :func:`leak_summary` with ``data``."""
+    rows = summary[(summary["measure"] == "leak") & (summary["tokens"] != EVERYWHERE)]
+    told = rows[rows["low"] > 0]["value"]
+    if told.empty:
+        return f"The mask is not seen to tell the class in any of {len(rows)} models"
+    return (f"In {len(told)} of {len(rows)} models the mask tells the class: under another class's "
+            f"mask that class is predicted for {100 * told.min():.0f} to {100 * told.max():.0f} % "
+            f"of images more than the others")
+
+
+def leak_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """:func:`leak_summary` with ``data`` for reading: a column per model and tokens."""
+    text = [report.interval_text(row, 3, signed=False) for row in summary.to_dict("records")]
+    return summary.assign(text=text).pivot_table(
+        index="measure", columns=["data", "model", "tokens"], values="text", aggfunc="first",
+        sort=False)

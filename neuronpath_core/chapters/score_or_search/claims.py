@@ -5,7 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.claims import spans
-from neuronpath_core.chapters.score_or_search.shares import CONTRASTS
+from neuronpath_core.chapters.score_or_search.cells import SCORES
+from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
+from neuronpath_core.stats import report
 
 FACTORS = ("score", "search", "interplay")
 
@@ -19,6 +21,27 @@ def score_wins(factors: pd.DataFrame) -> str:
     largest = factors.pivot(index=["data", "model"], columns="factor",
                             values="value").idxmax(axis=1)
     return f"{(largest == 'score').sum()} of {len(largest)}"
+
+
+def mean_losses(losses: pd.DataFrame) -> pd.Series:
+    """What removal of each score's paths costs, in per cent of the true class's probability, over
+    all models; largest first.
+
+    ``losses`` is a table of :func:`~neuronpath_core.chapters.score_or_search.shares.losses`.
+    """
+    return 100 * losses.groupby("score")["value"].mean().sort_values(ascending=False)
+
+
+def finding(losses: pd.DataFrame) -> str:
+    """The chapter's main figure in a sentence: what the published score's paths cost, and by how
+    many scores' paths they are beaten."""
+    means = mean_losses(losses)
+    own, others = means[SCORES["joint"]], means.drop([SCORES["joint"], RANDOM], errors="ignore")
+    text = f"Removing a path by the joint attribution score costs {own:.1f} % of the probability"
+    if (others < own).all():
+        return f"{text}, more than by any of {len(others)} other scores"
+    return (f"{text}; {(others > own).sum()} of {len(others)} other scores find paths that cost "
+            f"more, up to {others.iloc[0]:.1f} % ({others.index[0]})")
 
 
 def _factor_row(question: str, factors: pd.DataFrame) -> tuple[str, str, str]:
@@ -49,3 +72,46 @@ def score_claims(factors: pd.DataFrame, others: pd.DataFrame, weakest: str,
          f"to 1e-6 in {holds.sum()} of {len(holds)} models",
          "agrees" if holds.all() else "contradicts"),
     ]
+
+
+def share_table(factors: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.score_or_search.shares.factor_shares` for reading: a row per
+    model, a column per factor."""
+    text = [report.interval_text(row, 2, signed=False) for row in factors.to_dict("records")]
+    wide = factors.assign(text=text).pivot(index=["data", "model"], columns="factor", values="text")
+    return wide[list(FACTORS)]
+
+
+def contrast_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` for reading: a row per
+    ingredient, a column per model."""
+    text = [report.interval_text(row, 3) for row in differences.to_dict("records")]
+    wide = differences.assign(text=text).pivot(index="contrast", columns=["data", "model"],
+                                               values="text")
+    return wide.reindex(list(dict.fromkeys(differences["contrast"]))).rename_axis("ingredient")
+
+
+def contrast_finding(differences: pd.DataFrame) -> str:
+    """Which ingredients add to the loss in every model, and which lower it in every one: the
+    figure of the ingredients in a sentence."""
+    found = {name: set(rows["verdict"]) for name, rows in differences.groupby("contrast",
+                                                                              sort=False)}
+    models = differences.groupby(["data", "model"]).ngroups
+    parts = [f"{what} in all {models} models: {'; '.join(names)}"
+             for verdict, what in (("agrees", "adds to the loss"),
+                                   ("contradicts", "lowers the loss"))
+             if (names := [name for name in found if found[name] == {verdict}])]
+    text = ". ".join(part[0].upper() + part[1:] for part in parts)
+    return text or f"No ingredient moves the loss alike in all {models} models"
+
+
+def identity_table(identity: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.score_or_search.shares.identity_summary` for reading, with
+    whether the identity ``holds``."""
+    cross = [report.interval_text({**row, "value": row["cross"]}, 2, signed=False)
+             for row in identity.to_dict("records")]
+    names = {"holds": "both sides agree (1e-6)", "complete": "complete attribution",
+             "removal": "plain removal", "apart": "mean distance",
+             "correlation": "rank correlation", "cross": "cross terms' share"}
+    return identity.assign(cross=cross).set_index(["data", "model"])[list(names)].rename(
+        columns=names)

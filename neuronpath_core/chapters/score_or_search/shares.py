@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -107,9 +109,22 @@ CONTRASTS = {
 }
 
 
-def contrasts(table: pd.DataFrame, measure: str = "removal", seed: int = 0) -> pd.DataFrame:
+# a score of single neurons in the place of the published one
+STRONGER = {f"{SCORES[score]} instead of the joint score": ((score, "progressive"),
+                                                            ("joint", "progressive"))
+            for score in ("knowledge", "gradient_activation")}
+# how the best of a few random paths is called among the scores
+RANDOM = "best of random paths"
+
+
+def contrasts(table: pd.DataFrame, measure: str = "removal", seed: int = 0,
+              pairs: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = CONTRASTS
+              ) -> pd.DataFrame:
     """Paired differences that isolate one ingredient each, positive where the first cell's paths
     remove more (or, for another measure, have more).
+
+    Args:
+        pairs: the two cells of each difference, ``(score, search)``, by name.
 
     Returns:
         ``data, model, contrast, value, low, high, verdict``: means over images with bootstrap
@@ -119,7 +134,7 @@ def contrasts(table: pd.DataFrame, measure: str = "removal", seed: int = 0) -> p
     for (data, model), own in table.groupby(["data", "model"], sort=False):
         cells = {key: group.set_index("image")[measure] for key,
                  group in own.groupby(["score", "search"])}
-        for name, (first, second) in CONTRASTS.items():
+        for name, (first, second) in pairs.items():
             row = interval_row(sign * (cells[first] - cells[second]).to_numpy(), seed=seed)
             rows.append({"data": data, "model": model, "contrast": name, **row,
                          "verdict": report.verdict(row)})
@@ -131,3 +146,19 @@ def cell_means(table: pd.DataFrame, measure: str = "removal") -> pd.DataFrame:
     means = table.groupby(["data", "model", "score", "search"])[measure].mean().groupby(
         ["score", "search"]).mean().unstack()
     return means.reindex(index=list(SCORES), columns=list(SEARCHES)).rename(index=SCORES)
+
+
+def losses(table: pd.DataFrame) -> pd.DataFrame:
+    """What removal of each score's paths costs, found block by block: ``data, model, score``
+    (in words), ``value``.
+
+    The value is the mean over images of the lost share of the true class's probability. The best of
+    some random paths by the joint attribution score is ``RANDOM``.
+    """
+    shown = table[(table["search"] == "progressive")
+                  | ((table["score"] == "joint") & (table["search"] == "random"))]
+    means = -shown.groupby(["data", "model", "score", "search"], sort=False)["removal"].mean()
+    means = means.rename("value").reset_index()
+    names = [SCORES[score] if search == "progressive" else RANDOM
+             for score, search in zip(means["score"], means["search"], strict=True)]
+    return means.assign(score=names).drop(columns="search")
