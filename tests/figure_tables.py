@@ -1,6 +1,7 @@
 """Small tables for every figure, and what is read from a drawn one."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,12 @@ def pictures(*channels):
     pixels = np.broadcast_to(levels.reshape(-1, *[1] * (2 + len(channels))),
                              (12, 8, 8, *channels)).astype(np.uint8)
     return ImageSet(torch.zeros(12, 1, 8, 8), labels, labels, tuple("abcd"), pixels)
+
+
+def taxed():
+    """:func:`pictures` of classes with two attributes."""
+    return replace(pictures(), taxonomy={"outline": ("o", "o", "p", "p"),
+                                         "fill": ("f", "g", "f", "g")})
 
 
 def pruning():

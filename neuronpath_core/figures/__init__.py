@@ -22,6 +22,7 @@ from neuronpath_core.figures.checks import (
 from neuronpath_core.figures.class_paths import (
     class_violins,
     concentration_curves,
+    shared_attributes,
     similar_classes,
     similarity_matrices,
     utilisation_maps,
@@ -39,6 +40,6 @@ __all__ = [
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
     "factorial_map", "half_curves", "integrand_curves", "knowledge_blocks", "lead_forest",
     "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations", "pruning_criteria",
-    "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
+    "pruning_curves", "recovery_map", "replica_shares", "shared_attributes", "similar_classes",
     "similarity_matrices", "table1_intervals", "utilisation_maps",
 ]
