@@ -70,22 +70,30 @@ def test_a_shift_leads_with_its_size():
     assert row["tally"] == "2 of 3 agree, 1 not shown"
 
 
+def test_blocks_of_changed_images():
+    blocks = pd.DataFrame({"data": "x", "model": "a", "condition": ["n", "n", "s", "s"],
+                           "block": [1, 2, 2, 1], "own": [0.9, 0.5, 0.25, 1.0]})
+    assert claims.block_finding(blocks) == (
+        "Neurons found again: 90 to 100 % in the first block, 25 to 50 % in the last")
+
+
 def test_an_interval_without_width_says_why():
     assert overlap.found_text({"value": 1, "low": 1, "high": 1}) == "1.00 (all images equal)"
     assert overlap.found_text({"value": 0.5, "low": 0.25, "high": 0.75}) == "0.50 [0.25, 0.75]"
 
 
-@pytest.mark.parametrize(("value", "start"), [(0.2, "agree weakly at best"), (0.8, "agree in part")])
-def test_seeds(value, start):
+@pytest.mark.parametrize(("verdict", "start", "count"), [("agrees", "agree in part", 1),
+                                                         ("not shown", "are not shown to agree", 0)])
+def test_seeds(verdict, start, count):
     table = pd.DataFrame({"measure": ["neuron indices", "score", "score"], "data": "x",
-                          "value": [0.01, value, value], "yardstick": 0.0, "halves": np.nan,
-                          "verdict": ["not shown", "agrees", "not shown"]})
-    sentence = seeds.finding(table)
-    assert sentence.startswith(f"Models from other seeds {start}")
-    assert sentence.endswith("beyond chance in 1 of 2 comparisons")
+                          "value": [0.01, 0.2, 0.2], "yardstick": 0.0, "halves": np.nan,
+                          "verdict": ["not shown", verdict, "not shown"]})
+    assert seeds.finding(table) == (
+        f"Models from other seeds {start}: mean correlation +0.20 to +0.20 over 1 measures, beyond "
+        f"chance in {count} of 2 comparisons")
     shown = seeds.agreement_table(table)
     assert shown.loc[("score", "x"), "pairs of models"] == 2
-    assert shown.loc[("score", "x"), "agreement"] == "1 of 2 agree, 1 not shown"
+    assert shown.loc[("score", "x"), "agreement"].startswith(f"{count} of 2 agree")
 
 
 def test_similarity_in_numbers():

@@ -4,6 +4,7 @@ settings; and what those of chapters 1-8 show."""
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure

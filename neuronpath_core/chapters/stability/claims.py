@@ -26,6 +26,15 @@ def shift_finding(views: pd.DataFrame, condition: str = "shifted by one pixel") 
             f"(fewer in {ahead} of {len(own)} comparisons)")
 
 
+def block_finding(blocks: pd.DataFrame) -> str:
+    """How much is found again in the first block and in the last, as a sentence, over all rows of
+    :func:`~neuronpath_core.chapters.stability.overlap.block_overlaps`."""
+    curves = [rows.sort_values("block")["own"].to_numpy()
+              for _, rows in blocks.groupby(["data", "model", "condition"], sort=False)]
+    return (f"Neurons found again: {report.percent_span([curve[0] for curve in curves])} in the "
+            f"first block, {report.percent_span([curve[-1] for curve in curves])} in the last")
+
+
 def overlap_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """``key, claim, text, tally`` of each table of
     :func:`~neuronpath_core.chapters.stability.overlap.overlap_summary`, by its key in
