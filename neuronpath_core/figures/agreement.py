@@ -199,7 +199,7 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
                               linestyle="-" if rows["own"].iloc[0] else "--")
             axis.set(title=f"{data}, {SCOPE_LABELS[scope]}", xlabel="block" if data == sets[-1]
                      else "", xticks=np.arange(1, shares["block"].max() + 1))
-        row[0].set_ylabel("share of knowledge neurons")
+        row[0].set_ylabel("share of\nknowledge neurons")
     # a colour says the kind and a line its scope, which no line of the panels says by itself
     keys = [Line2D([], [], color=colour, linewidth=3, marker=mark, markersize=7, label=kind)
             for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKS, kinds,
