@@ -104,6 +104,10 @@ def paths_of_images():
     return (TargetModel(helpers.fill(model, 3)),
             replace(images, images=torch.from_numpy(noise)),
             torch.tensor([[5, 0, 31], [2, 17, 9]]))
+def taxed():
+    """:func:`pictures` of classes with two attributes."""
+    return replace(pictures(), taxonomy={"outline": ("o", "o", "p", "p"),
+                                         "fill": ("f", "g", "f", "g")})
 
 
 def pruning():

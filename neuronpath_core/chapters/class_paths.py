@@ -10,6 +10,7 @@ import pandas as pd
 
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.paths import Paths
+from neuronpath_core.stats import report
 from neuronpath_core.stats.tests import shuffled_labels
 
 
@@ -76,3 +77,34 @@ def concentration_summary(shares: pd.DataFrame) -> pd.DataFrame:
                        "above": above, "blocks": len(own), "verdict": "agrees" if above > len(own)
                        / 2 else "not shown"}
     return pd.DataFrame(rows).T.infer_objects()
+
+
+def finding(overview: pd.DataFrame) -> str:
+    """What :func:`concentration_summary` shows, as a sentence."""
+    ratio = overview["share"] / overview["shuffled"]
+    above, blocks = int(overview["above"].sum()), int(overview["blocks"].sum())
+    most = ("" if ratio.min() > 1 and above > blocks / 2
+            else "no more than by chance in at least one model: ")
+    return (f"{most[:1].upper()}{most[1:]}{report.percent_span(overview['share'])} of a class's "
+            f"images share a block's commonest neuron, {ratio.min():.1f} to {ratio.max():.1f} "
+            f"times the share with shuffled labels")
+
+
+def overview_table(overview: pd.DataFrame) -> pd.DataFrame:
+    """:func:`concentration_summary` with words for headers."""
+    return overview.assign(above=[f"{above} of {blocks}" for above, blocks
+                                  in zip(overview["above"], overview["blocks"], strict=True)])[
+        ["share", "shuffled", "uniform", "above", "verdict"]
+    ].rename_axis("model").rename(columns={
+        "share": "class labels", "shuffled": "shuffled labels", "uniform": "uniform, 1/n",
+        "above": "blocks above shuffled", "verdict": "agreement"})
+
+
+def modal_finding(table: pd.DataFrame, model: str, label: int, class_name: str) -> str:
+    """Which share of one class's images take the commonest neuron, over the blocks of a model, as a
+    sentence; ``table`` as of :func:`path_table`."""
+    own = table[(table["model"] == model) & (table["label"] == label)]
+    shares = own.groupby("block")["neuron"].agg(
+        lambda neurons: neurons.value_counts(normalize=True).iloc[0])
+    return (f"{report.percent_span(shares)} of the images of class {class_name} take a block's "
+            f"commonest neuron in {model}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -111,3 +111,26 @@ def extremes(similarity: np.ndarray, class_names: Sequence[str],
             rows += [{"class": name, "kind": kind, "other": class_names[other],
                       "similarity": float(similarity[index, other])} for other in chosen]
     return pd.DataFrame(rows)
+
+
+def finding(own: pd.DataFrame, look: pd.DataFrame) -> str:
+    """What the tables of :func:`similarity_claims` show, as a sentence."""
+    alike = int((look["correlation"] > look["permuted_high"]).sum())
+    own_paths = int((own["low"] > 0).sum())
+    return (f"A class has paths of its own in {own_paths} of {len(own)} models; classes that look "
+            f"alike have similar paths in {alike} of {len(look)} (rank correlation "
+            f"{report.span_text(look['correlation'], 2)})")
+
+
+def utilisation_finding(usage: Mapping[str, np.ndarray]) -> str:
+    """How much of a block's selections its commonest neuron has, as a sentence; ``usage``: model →
+    :func:`utilisation`."""
+    shares = [float(matrices.max(2).mean()) for matrices in usage.values()]
+    return f"A class's commonest neuron has {report.percent_span(shares)} of a block's selections"
+
+
+def spread_finding(similarity: Mapping[str, np.ndarray]) -> str:
+    """How far the similarities of different classes are apart, as a sentence."""
+    others = np.concatenate([matrix[~np.eye(len(matrix), dtype=bool)]
+                             for matrix in similarity.values()])
+    return f"The cosine of two different classes runs from {others.min():.2f} to {others.max():.2f}"

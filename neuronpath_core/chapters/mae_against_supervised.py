@@ -246,3 +246,50 @@ def kind_claims(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFram
         *inverted("The scope alone inverts the distribution, the weights being the same",
                   cells["differ"] == "scope"),
     ]
+
+
+def finding(cells: pd.DataFrame) -> str:
+    """What the paper's comparison in :func:`cell_correlations` shows, as a sentence."""
+    own = cells[cells["own"]]
+    inverted = int((own["verdict"] == "agrees").sum())
+    start = ("The inversion is not seen" if not inverted
+             else f"The distributions are inverted on {inverted} of {len(own)} data sets")
+    return (f"{start}: block shares of the two kinds correlate at "
+            f"{report.span_text(own['value'], 2)}, where an inversion would be negative")
+
+
+def pair_finding(pairs: pd.DataFrame) -> str:
+    """How alike models of one kind and of two are, as a sentence; ``pairs`` as of
+    :func:`model_pairs`."""
+    between = pairs["relation"] == "between"
+    return (f"Two models of different kinds correlate at "
+            f"{report.span_text(pairs.loc[between, 'value'], 2)}, of one kind at "
+            f"{report.span_text(pairs.loc[~between, 'value'], 2)}")
+
+
+def contrast_table(contrast: pd.DataFrame) -> pd.DataFrame:
+    """:func:`kind_rows` with words for headers."""
+    return contrast.assign(contrast=[report.interval_text(row, 3)
+                                     for row in contrast.to_dict("records")]).set_index("data")[
+        ["contrast", "p", "deals", "smallest", "verdict"]
+    ].rename(columns={"deals": "ways to deal the names", "smallest": "smallest possible p",
+                      "verdict": "agreement"})
+
+
+def depth_table(deeper: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """:func:`depth_difference` with words for headers."""
+    return deeper.assign(difference=[report.interval_text(row, 3)
+                                     for row in deeper.to_dict("records")]).set_index("data")[
+        ["first", "second", "spread first", "spread second", "difference", "verdict"]
+    ].rename(columns={"first": kinds[0], "second": kinds[1], "spread first": f"spread {kinds[0]}",
+                      "spread second": f"spread {kinds[1]}", "verdict": "agreement"})
+
+
+def cell_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """:func:`cell_correlations` with words for headers; the paper's comparison says so."""
+    return cells.assign(
+        correlation=[report.interval_text(row) for row in cells.to_dict("records")],
+        differ=[f"{differ} (the paper's)" if own else differ
+                for differ, own in zip(cells["differ"], cells["own"], strict=True)]).set_index(
+        ["data", "first", "second"])[["differ", "correlation", "verdict"]].rename(
+        columns={"differ": "what differs", "verdict": "agreement"})

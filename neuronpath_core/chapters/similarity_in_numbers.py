@@ -240,3 +240,35 @@ def similarity_claims(own: pd.DataFrame, control: pd.DataFrame, shuffled: pd.Dat
                                       in carrying.items() if relation == name), tally)
              for name, tally in block_tally(blocks).items()]
     return rows
+
+
+def finding(means: pd.DataFrame) -> str:
+    """What :func:`pair_means` shows for one kind of path, a row per model, as a sentence: how much
+    more alike classes are that share an attribute."""
+    axes = [name for name in means if name != "nothing"]
+    parts = [f"{(means[name] / means['nothing']).min():.1f} to "
+             f"{(means[name] / means['nothing']).max():.1f} times for the same {name}"
+             for name in axes]
+    more = sum(bool((means[name] > means["nothing"]).all()) for name in axes)
+    start = ("Classes that share an attribute have more similar paths" if more == len(axes)
+             else f"In every model, {more} of {len(axes)} shared attributes go with more similar "
+                  f"paths")
+    return f"{start}: the cosine is {' and '.join(parts)} that of classes that share nothing"
+
+
+def lead_finding(leads: pd.DataFrame) -> str:
+    """How often neuron paths go with a relation more, or less, than the other paths, as a sentence;
+    ``leads`` of :func:`compare_similarity`, with ``verdict``."""
+    if not len(leads):
+        return "Only one kind of path is compared"
+    more, less = (int((leads["verdict"] == each).sum()) for each in ("agrees", "contradicts"))
+    return (f"Neuron paths go with the taxonomy more than a baseline's in {more}, and less in "
+            f"{less}, of {len(leads)} comparisons")
+
+
+def block_finding(blocks: pd.DataFrame) -> str:
+    """In how many blocks each relation shows, as a sentence; the rows say whether a block
+    ``carries`` it."""
+    counts = [f"{name} in {int(own['carries'].sum())} of {len(own)}"
+              for name, own in blocks.groupby("relation", sort=False)]
+    return f"Blocks whose similarity goes with an attribute: {', '.join(counts)}"

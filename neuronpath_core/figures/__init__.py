@@ -23,6 +23,7 @@ from neuronpath_core.figures.checks import (
 from neuronpath_core.figures.class_paths import (
     class_violins,
     concentration_curves,
+    shared_attributes,
     similar_classes,
     similarity_matrices,
     utilisation_maps,
@@ -48,6 +49,6 @@ __all__ = [
     "factorial_map", "half_curves", "image_paths", "integrand_curves", "knowledge_blocks",
     "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations",
     "pruning_criteria", "pruning_curves", "recovery_dots", "replica_shares", "rule_agreement",
-    "score_dots", "search_speed", "similar_classes", "similarity_matrices", "site_dots",
-    "site_forest", "table1_intervals", "utilisation_maps",
+    "score_dots", "search_speed", "shared_attributes", "similar_classes", "similarity_matrices",
+    "site_dots", "site_forest", "table1_intervals", "utilisation_maps",
 ]

@@ -4,6 +4,7 @@ the classes' relations, and between models."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,8 +13,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neuronpath_core.figures.style import SMALL, block_ticks, legend_outside, spans, styled
+from neuronpath_core.figures.style import SMALL, WIDTH, block_ticks, legend_outside, spans, styled
 from neuronpath_core.stats.labels import SCOPE_LABELS
+
+# so that lines are told apart without their colours
+MARKS = "osD^vP"
 
 
 @styled
@@ -29,8 +33,8 @@ def overlap_dots(summary: pd.DataFrame, models: Sequence[str] = ()) -> Figure:
     models = [*(model for model in models if model in own),
               *(model for model in own if model not in models)]
     figure, axes = plt.subplots(len(data), len(models),
-                                figsize=(1.8 + 2.4 * len(models),
-                                         0.9 + 0.27 * len(conditions) * len(data)), squeeze=False,
+                                figsize=(WIDTH, 1.1 + (0.45 + 0.27 * len(conditions))
+                                         * len(data)), squeeze=False,
                                 sharex=True, sharey=True)
     marks = (("same_class", "o", "another image of the class"),
              ("other_class", "s", "an image of another class"), ("chance", "|", "1/n"))
@@ -43,7 +47,7 @@ def overlap_dots(summary: pd.DataFrame, models: Sequence[str] = ()) -> Figure:
             for column, marker, label in marks:
                 axis.plot(own[column], positions, marker, markersize=4, color="0.35",
                           fillstyle="none", label=label)
-            axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03),
+            axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1),
                      ylim=(len(conditions) - 0.5, -0.5))
             axis.set_yticks(range(len(conditions)), conditions, fontsize=SMALL)
     for axis in axes[-1]:
@@ -62,13 +66,14 @@ def overlap_blocks(table: pd.DataFrame) -> Figure:
     """
     data, models = (list(dict.fromkeys(table[name])) for name in ("data", "model"))
     figure, axes = plt.subplots(len(data), len(models),
-                                figsize=(3.1 * len(models), 2.5 * len(data)), squeeze=False,
+                                figsize=(WIDTH, 0.7 + 2.1 * len(data)), squeeze=False,
                                 sharey=True)
     for row, name in zip(axes, data, strict=True):
         for axis, model in zip(row, models, strict=True):
             own = table[(table["data"] == name) & (table["model"] == model)]
-            for condition, rows in own.groupby("condition", sort=False):
-                axis.plot(rows["block"], rows["own"], marker="o", markersize=2.5, linewidth=1,
+            for number, (condition, rows) in enumerate(own.groupby("condition", sort=False)):
+                axis.plot(rows["block"], rows["own"], marker=MARKS[number % len(MARKS)],
+                          markersize=3.5, linewidth=1,
                           label=condition)
             for column, style, label in (("same_class", "--", "another image of the class"),
                                          ("other_class", ":", "an image of another class")):
@@ -93,8 +98,8 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
     """
     panels, names, kinds = (list(dict.fromkeys(table[name])) for name in (panel, rows, colour))
     figure, axes = plt.subplots(1, len(panels),
-                                figsize=(1.6 + 1.9 * len(panels),
-                                         1 + 0.13 * len(names) * (len(kinds) + 1)), squeeze=False,
+                                figsize=(WIDTH, 1 + 0.14 * len(names) * (len(kinds) + 1)),
+                                squeeze=False,
                                 sharex=True, sharey=True)
     palette = sns.color_palette("colorblind", len(kinds))
     for axis, title in zip(axes[0], panels, strict=True):
@@ -105,8 +110,9 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
             if "permuted_low" in table:
                 axis.barh(positions, own["permuted_high"] - own["permuted_low"],
                           left=own["permuted_low"], height=0.7 / len(kinds), color="0.85", zorder=1)
-            axis.errorbar(own["value"], positions, xerr=spans(own), fmt="o", markersize=3,
-                          capsize=1.5, linewidth=1, color=palette[number], label=kind,
+            axis.errorbar(own["value"], positions, xerr=spans(own), fmt=MARKS[number % len(MARKS)],
+                          markersize=3.5, capsize=1.5, linewidth=1, color=palette[number],
+                          label=kind,
                           zorder=2)
         axis.axvline(0, color="0.25", linewidth=0.8)
         axis.set(title=title, xlabel="rank correlation", ylim=(len(names) - 0.5, -0.5))
@@ -124,16 +130,18 @@ def block_correlations(table: pd.DataFrame) -> Figure:
     ``p < 0.05``.
     """
     models, relations = (list(dict.fromkeys(table[name])) for name in ("model", "relation"))
-    figure, axes = plt.subplots(1, len(models), figsize=(2.3 * len(models), 2.8), squeeze=False,
+    figure, axes = plt.subplots(1, len(models), figsize=(WIDTH, 2.8), squeeze=False,
                                 sharey=True)
     palette = sns.color_palette("colorblind", len(relations))
     for axis, model in zip(axes[0], models, strict=True):
-        for colour, relation in zip(palette, relations, strict=True):
+        for colour, style, relation in zip(palette, cycle(("-", "--", ":")), relations,
+                                           strict=False):
             own = table[(table["model"] == model) & (table["relation"] == relation)]
             blocks = int(own["block"].max())
             axis.fill_between(own["block"], own["permuted_low"], own["permuted_high"], color=colour,
                               alpha=0.15, linewidth=0)
-            axis.plot(own["block"], own["value"], color=colour, linewidth=1, label=relation)
+            axis.plot(own["block"], own["value"], color=colour, linewidth=1.2, label=relation,
+                      linestyle=style)
             for fill, chosen in (("full", own["p"] < 0.05), ("none", own["p"] >= 0.05)):
                 axis.plot(own["block"][chosen], own["value"][chosen], "o", color=colour,
                           markersize=4, fillstyle=fill)
@@ -149,7 +157,7 @@ def pair_correlations(pairs: pd.DataFrame) -> Figure:
     """Correlation of block shares for every two models, by whether they are of one kind; a panel
     per data set.  ``pairs`` as of ``model_pairs``."""
     sets, relations = list(dict.fromkeys(pairs["data"])), list(dict.fromkeys(pairs["relation"]))
-    figure, axes = plt.subplots(1, len(sets), figsize=(4.2 * len(sets), 2.6), squeeze=False,
+    figure, axes = plt.subplots(1, len(sets), figsize=(WIDTH, 2.6), squeeze=False,
                                 sharey=True)
     for axis, data in zip(axes[0], sets, strict=True):
         for number, relation in enumerate(relations):
@@ -160,7 +168,8 @@ def pair_correlations(pairs: pd.DataFrame) -> Figure:
         axis.axhline(0, color="0.25", linewidth=0.8)
         axis.set(title=data, ylim=(-1.05, 1.05))
         axis.set_xticks(np.arange(len(relations)),
-                        [relation.replace(" ", "\n", 1) for relation in relations], fontsize=8)
+                        [relation.replace(" ", "\n", 1) for relation in relations],
+                        fontsize=SMALL)
     axes[0, 0].set_ylabel("correlation of block shares")
     return figure
 
@@ -176,23 +185,25 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
     sets, scopes, kinds = (list(dict.fromkeys(shares[column]))
                            for column in ("data", "scope", "kind"))
     figure, axes = plt.subplots(len(sets), len(scopes),
-                                figsize=(4.6 * len(scopes), 2.6 * len(sets)), squeeze=False,
+                                figsize=(WIDTH, 0.5 + 2 * len(sets)), squeeze=False,
                                 sharey="row")
     for row, data in zip(axes, sets, strict=True):
         for axis, scope in zip(row, scopes, strict=True):
-            for colour, kind in zip(sns.color_palette("colorblind"), kinds, strict=False):
+            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKS, kinds,
+                                          strict=False):
                 own = shares[(shares["data"] == data) & (shares["scope"] == scope)
                              & (shares["kind"] == kind)]
                 for _, rows in own.groupby("model", sort=False):
-                    axis.plot(rows["block"], rows["value"], color=colour, linewidth=1, marker="o",
-                              markersize=2.5,
+                    axis.plot(rows["block"], rows["value"], color=colour, linewidth=1, marker=mark,
+                              markersize=3,
                               linestyle="-" if rows["own"].iloc[0] else "--")
             axis.set(title=f"{data}, {SCOPE_LABELS[scope]}", xlabel="block" if data == sets[-1]
                      else "", xticks=np.arange(1, shares["block"].max() + 1))
-        row[0].set_ylabel("share of knowledge neurons")
+        row[0].set_ylabel("share of\nknowledge neurons")
     # a colour says the kind and a line its scope, which no line of the panels says by itself
-    keys = [Line2D([], [], color=colour, linewidth=3, label=kind) for colour,
-            kind in zip(sns.color_palette("colorblind"), kinds, strict=False)]
+    keys = [Line2D([], [], color=colour, linewidth=3, marker=mark, markersize=7, label=kind)
+            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKS, kinds,
+                                          strict=False)]
     keys += [Line2D([], [], color="0.3", linewidth=1, linestyle=style, label=label) for style,
              label in (("-", "own scope"), ("--", "the other's scope"))]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=SMALL)

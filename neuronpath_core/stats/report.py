@@ -25,6 +25,13 @@ def span_text(values: Sequence[float], digits: int = 3) -> str:
     return f"{min(values):+z.{digits}f} to {max(values):+z.{digits}f}"
 
 
+def percent_span(values: Sequence[float]) -> str:
+    """``31 to 62 %``: the smallest and the largest of several shares; one number where they
+    round to the same."""
+    low, high = (f"{100 * share:.0f}" for share in (min(values), max(values)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
 def verdict(row: Mapping[str, float], expected: int = 1) -> str:
     """Whether an effect shows: its whole interval on the expected side of zero, on the other, or
     across it.

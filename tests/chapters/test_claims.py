@@ -136,17 +136,19 @@ def test_controls():
 
 
 def test_stability():
-    tables = {"rule": of_two_models(ABOVE, ABOVE, same_class=0.25),
-              "view": of_two_models(ABOVE, ACROSS, same_class=0.5)}
+    tables = {"rule": of_two_models(ABOVE, ABOVE, same_class=0.25, paths=0.1),
+              "view": of_two_models(ABOVE, ACROSS, same_class=0.5, paths=0)}
     found = stability_claims.overlap_claims(tables)
     assert list(found.columns) == ["key", "claim", "text", "tally"]
     assert found.values.tolist() == [
-        ["rule", "Paths are stable under the rule of integration",
-         "0.50 to 0.50 of the neurons found again; 0.25 to 0.25 with another image of the class",
-         "2 of 2 agree"],
-        ["view", "Paths are stable under small changes of the image",
-         "0.00 to 0.50 of the neurons found again; 0.50 to 0.50 with another image of the class",
-         "1 of 2 agree, 1 not shown"]]
+        ["rule", "By another rule of integration, an image's path is nearer to its own than to "
+                 "another's of the class",
+         "50 % of the neurons and 10 % of whole paths found again; 25 % of the neurons with another "
+         "image of the class", "2 of 2 agree"],
+        ["view", "After a small change of the image, an image's path is nearer to its own than to "
+                 "another's of the class",
+         "0 to 50 % of the neurons and 0 % of whole paths found again; 50 % of the neurons with "
+         "another image of the class", "1 of 2 agree, 1 not shown"]]
     seeds = pd.concat([
         of_two_models(ABOVE, row, measure=measure, yardstick=0.25, halves=halves)
         for measure, row, halves in (("neuron indices", BELOW, np.nan),

@@ -141,7 +141,7 @@ def test_overlap_summary_by_hand():
     assert list(read.columns) == ["found again", "whole paths", "another image of the class",
                                   "another class", "lead", "accuracy", "verdict"]
     near = found.loc["near"]
-    assert read.loc["same", "found again"] == "1.00 [1.00, 1.00]" and read.loc[
+    assert read.loc["same", "found again"] == "1.00 (all images equal)" and read.loc[
         "near", ["whole paths", "accuracy"]].tolist() == [0.75, 0.26]
     assert read.loc["near",
                     "lead"] == f"{near['lead']:+.2f} [{near['lead_low']:+.2f}, {near['lead_high']:+.2f}]"

@@ -4,6 +4,7 @@ settings; and what those of chapters 1-8 show."""
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -50,6 +51,8 @@ CALLS = {
     "similarity_matrices": lambda: figures.similarity_matrices(small.similarity(), "abcd"),
     "similar_classes": lambda: figures.similar_classes(small.extremes(), small.pictures(),
                                                        ["a", "d"]),
+    "shared_attributes": lambda: figures.shared_attributes(
+        pd.DataFrame({"outline": [0.3], "nothing": [0.1]}, index=["m"]), small.taxed()),
     "pruning_curves": lambda: figures.pruning_curves(small.pruning(), dict.fromkeys(MODELS, 0.9),
                                                      "test accuracy"),
     "cost_curves": lambda: figures.cost_curves(small.cost()),
@@ -303,26 +306,51 @@ def test_large_similarity_matrices_are_not_annotated():
 @pytest.mark.parametrize("classes", ["ad", "abc", "b"])
 def test_similar_classes(classes):
     found = small.similarity()["ViT-B-16"]
-    shown = iter(panels(figures.similar_classes(small.extremes(), small.pictures(), classes)))
-    for name in classes:
+    shown = panels(figures.similar_classes(small.extremes(), small.pictures(), classes))
+    assert [axis.get_ylabel() for axis in shown] == ["class", "most\nsimilar", "least\nsimilar"]
+    for place, name in enumerate(classes):
         own = "abcd".index(name)
         others = sorted((found[own, other], "abcd"[other]) for other in range(4) if other != own)
-        expected = [(name, f"class {name}"),
-                    (others[-1][1], f"most similar:\n{others[-1][1]} ({others[-1][0]:.2f})"),
-                    (others[0][1], f"least similar:\n{others[0][1]} ({others[0][0]:.2f})")]
-        for other, title in expected:
-            axis = next(shown)
-            assert axis.get_title() == title
-            # the image nearest to the class's mean
-            assert (axis.images[0].get_array() == 10 + "abcd".index(other)).all()
-            assert axis.images[0].get_clim() == (0, 255)
-    assert not list(shown)
+        expected = [(name, name), (others[-1][1], f"{others[-1][1]} ({others[-1][0]:.2f})"),
+                    (others[0][1], f"{others[0][1]} ({others[0][0]:.2f})")]
+        for axis, (other, title) in zip(shown, expected, strict=True):
+            assert axis.get_xticklabels()[place].get_text() == title
+            # the image nearest to the class's mean, above its name
+            image = axis.images[place]
+            assert (image.get_array() == 10 + "abcd".index(other)).all()
+            assert image.get_clim() == (0, 255) and sum(image.get_extent()[:2]) / 2 == place
+    assert all(len(axis.images) == len(classes) for axis in shown)
 
 
 def test_similar_classes_in_colour():
     axis, *_ = panels(figures.similar_classes(small.extremes(), small.pictures(3), "a"))
     drawn = axis.images[0].get_array()
     assert np.allclose(drawn if drawn.dtype == np.uint8 else 255 * drawn, 10)
+
+
+def test_large_similarity_matrices_name_groups_once():
+    names = [str(number) for number in range(13)]
+    axis, *_ = panels(figures.similarity_matrices({"m": small.similarity(13)["ViT-B-16"]}, names,
+                                                  groups=["round"] * 6 + ["square"] * 7))
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "round" if place == 2 else "square" if place == 9 else "" for place in range(13)]
+
+
+def test_shared_attributes():
+    means = pd.DataFrame({"outline": [0.3, 0.2], "fill": [0.2, 0.4], "nothing": [0.1, 0.15]},
+                         index=list(MODELS))
+    figure = figures.shared_attributes(means, small.taxed())
+    *pairs, dots = panels(figure)
+    # classes a and b share their outline, a and c their fill, a and d nothing
+    for axis, other in zip(pairs, (1, 2, 3), strict=True):
+        left, right = np.array_split(np.asarray(axis.images[0].get_array()), 2, axis=1)
+        assert (left == 10).all() and (right == 10 + other).all()
+    for line, model in zip(dots.lines, MODELS, strict=True):
+        assert line.get_label() == model and line.get_xdata().tolist() == means.loc[model].tolist()
+        assert np.round(line.get_ydata()).tolist() == [0, 1, 2]
+    assert len({line.get_marker() for line in dots.lines}) == 2
+    with pytest.raises(ValueError, match="no two classes share 'size'; accepted: outline, fill"):
+        figures.shared_attributes(means.rename(columns={"fill": "size"}), small.taxed())
 
 
 def test_pruning_curves():

@@ -9,8 +9,30 @@ import pandas as pd
 from neuronpath_core.chapters.claims import spans
 from neuronpath_core.stats import report
 
-OVERLAPS = {"rule": "under the rule of integration", "precision": "under the precision",
-            "view": "under small changes of the image", "checkpoint": "along the training"}
+OVERLAPS = {"rule": "By another rule of integration", "precision": "In another precision",
+            "view": "After a small change of the image", "checkpoint": "Earlier in training"}
+
+
+def shift_finding(views: pd.DataFrame, condition: str = "shifted by one pixel") -> str:
+    """What one change of the image leaves of its paths, as a sentence, over all data and models.
+
+    ``views``: rows of :func:`~neuronpath_core.chapters.stability.overlap.overlap_summary`.
+    """
+    own = views[views["condition"] == condition]
+    ahead = int((own["verdict"] == "agrees").sum())
+    return (f"{condition.capitalize()}, an image keeps {report.percent_span(own['value'])} of its "
+            f"path's neurons and {report.percent_span(own['paths'])} of whole paths; another image "
+            f"of its class shares {report.percent_span(own['same_class'])} "
+            f"(fewer in {ahead} of {len(own)} comparisons)")
+
+
+def block_finding(blocks: pd.DataFrame) -> str:
+    """How much is found again in the first block and in the last, as a sentence, over all rows of
+    :func:`~neuronpath_core.chapters.stability.overlap.block_overlaps`."""
+    curves = [rows.sort_values("block")["own"].to_numpy()
+              for _, rows in blocks.groupby(["data", "model", "condition"], sort=False)]
+    return (f"Neurons found again: {report.percent_span([curve[0] for curve in curves])} in the "
+            f"first block, {report.percent_span([curve[-1] for curve in curves])} in the last")
 
 
 def overlap_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -19,11 +41,13 @@ def overlap_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ``OVERLAPS``."""
     rows = []
     for key, own in tables.items():
-        again, other = (f"{own[name].min():.2f} to {own[name].max():.2f}"
-                        for name in ("value", "same_class"))
-        rows.append({"key": key, "claim": f"Paths are stable {OVERLAPS[key]}",
-                     "text": f"{again} of the neurons found again; {other} with another image of "
-                             f"the class",
+        again, whole, other = (report.percent_span(own[name])
+                               for name in ("value", "paths", "same_class"))
+        rows.append({"key": key,
+                     "claim": f"{OVERLAPS[key]}, an image's path is nearer to its own than to "
+                              f"another's of the class",
+                     "text": f"{again} of the neurons and {whole} of whole paths found again; "
+                             f"{other} of the neurons with another image of the class",
                      "tally": report.tally(list(own["verdict"]))})
     return pd.DataFrame(rows)
 

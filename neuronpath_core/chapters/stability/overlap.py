@@ -148,6 +148,14 @@ def overlap_summary(table: pd.DataFrame, by: Sequence[str], chance: float,
     return pd.DataFrame(rows)
 
 
+def found_text(row: Mapping[str, float]) -> str:
+    """A share and its interval; in words where every image gives the same, so that the interval has
+    no width."""
+    if row["low"] == row["high"]:
+        return f"{row['value']:.2f} (all images equal)"
+    return report.interval_text(row, signed=False)
+
+
 def overlap_text(summary: pd.DataFrame, by: Sequence[str] = ("data", "model", "condition"),
                  more: Sequence[str] = ()) -> pd.DataFrame:
     """:func:`overlap_summary` for reading, a row each: intervals in brackets behind their values,
@@ -158,7 +166,7 @@ def overlap_text(summary: pd.DataFrame, by: Sequence[str] = ("data", "model", "c
         summary.assign(
             **{
                 "found again": [
-                    report.interval_text(row, signed=False) for row in summary.to_dict("records")
+                    found_text(row) for row in summary.to_dict("records")
                 ],
                 "lead": [report.interval_text(row) for row in leads],
             }
@@ -183,6 +191,17 @@ def overlap_text(summary: pd.DataFrame, by: Sequence[str] = ("data", "model", "c
         ]
         .round(2)
     )
+
+
+def captioned_text(summary: pd.DataFrame, more: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """:func:`overlap_text` with words for headers.
+
+    ``more``: further columns of ``summary``, and the words that head them.
+    """
+    more = dict(more or {})
+    return overlap_text(summary, more=list(more)).rename(
+        columns={**more, "verdict": "agreement"}).rename_axis(
+        index={"condition": "changed"})
 
 
 def block_overlaps(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

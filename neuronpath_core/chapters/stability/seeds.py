@@ -19,6 +19,7 @@ from neuronpath_core.chapters.similarity_in_numbers import class_utilisation
 from neuronpath_core.chapters.stability.overlap import overlaps
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
+from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row, members, normal_row, resampled
 from neuronpath_core.stats.mantel import mantel
 from neuronpath_core.study.study import Study
@@ -195,3 +196,23 @@ def seed_agreement(traits: Mapping[str, Traits], images: ImageSet, permutations:
         tables.append(pd.concat([pd.DataFrame([index]), table],
                                 ignore_index=True).assign(first=one, second=two))
     return pd.concat(tables, ignore_index=True)
+
+
+def agreement_table(seeds: pd.DataFrame) -> pd.DataFrame:
+    """:func:`seed_agreement` with a ``verdict``, over the pairs of models of each measure and data
+    set, with words for headers."""
+    return seeds.groupby(["measure", "data"], sort=False).agg(**{
+        "pairs of models": ("value", "size"), "mean": ("value", "mean"), "least": ("value", "min"),
+        "most": ("value", "max"), "yardstick": ("yardstick", "mean"),
+        "halves between models": ("halves", "mean"),
+        "agreement": ("verdict", lambda verdicts: report.tally(list(verdicts)))})
+
+
+def finding(seeds: pd.DataFrame) -> str:
+    """What models of different seeds share, as a sentence; the rows have a ``verdict``."""
+    shared = seeds[seeds["measure"] != "neuron indices"]
+    means = shared.groupby("measure", sort=False)["value"].mean()
+    agree = int((shared["verdict"] == "agrees").sum())
+    start = ("agree in part" if agree else "are not shown to agree")
+    return (f"Models from other seeds {start}: mean correlation {report.span_text(means, 2)} over "
+            f"{len(means)} measures, beyond chance in {agree} of {len(shared)} comparisons")
