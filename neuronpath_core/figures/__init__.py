@@ -29,16 +29,20 @@ from neuronpath_core.figures.class_paths import (
 from neuronpath_core.figures.cost import benchmark_ratios, cost_curves, integrand_curves
 from neuronpath_core.figures.paper import (
     deviation_boxes,
+    deviation_dots,
+    digits_and_path,
     knowledge_blocks,
     pruning_curves,
+    scaling_blocks,
     table1_intervals,
 )
 
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
-    "factorial_map", "half_curves", "integrand_curves", "knowledge_blocks", "lead_forest",
+    "deviation_dots", "digits_and_path", "factorial_map", "half_curves", "integrand_curves",
+    "knowledge_blocks", "lead_forest",
     "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations", "pruning_criteria",
-    "pruning_curves", "recovery_map", "replica_shares", "similar_classes",
+    "pruning_curves", "recovery_map", "replica_shares", "scaling_blocks", "similar_classes",
     "similarity_matrices", "table1_intervals", "utilisation_maps",
 ]
