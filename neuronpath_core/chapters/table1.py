@@ -111,11 +111,19 @@ def finding(differences: pd.DataFrame, against: Sequence[str]) -> str:
     lie above zero."""
     used, spans = differences[differences["method"].isin(against)], lead_spans(differences, against)
     above = used[used["verdict"] == "agrees"].groupby("column").size()
-    counts = [f"{above.get(metric, 0)} of {(used['column'] == metric).sum()} above 0"
+    counts = [f"{above.get(metric, 0)} of {(used['column'] == metric).sum()} intervals above 0"
               for metric in TABLE1_METRICS]
     return (f"Lead of Neuron Path over its baselines: score {spans['score']} ({counts[0]}), "
             f"accuracy lost by removal {spans['removal']} points ({counts[1]}), gained by "
             f"enhancement {spans['enhancement']} points ({counts[2]})")
+
+
+def typical_image(table: pd.DataFrame, model: str, images: Sequence[int]) -> int:
+    """The position, among ``images``, of the one whose path, when removed, changes the probability
+    of its class by the amount nearest to the model's median."""
+    own = table[(table["model"] == model) & (table["method"] == "neuron_path")].set_index("image")[
+        "removal_probability"]
+    return int(np.abs(own.loc[list(images)].to_numpy() - own.median()).argmin())
 
 
 def path_example(table: pd.DataFrame, model: str, image: int, blocks: int) -> str:

@@ -64,8 +64,9 @@ def scaling_blocks(shares: pd.DataFrame) -> Figure:
     for axis, model in zip(axes[0], models, strict=True):
         for place, way in enumerate(ways):
             rows = shares[(shares["model"] == model) & (shares["scaling"] == way)]
-            whiskers(axis, rows["block"] + 0.3 * (place - (len(ways) - 1) / 2), rows,
-                     fmt=MARKERS[place], markersize=4.5, label=way, ecolor=None)
+            aside = 0.3 * (place - (len(ways) - 1) / 2)
+            whiskers(axis, rows["block"].to_numpy(dtype=float) + aside, rows, fmt=MARKERS[place],
+                     markersize=4.5, label=way, ecolor=None)
         axis.set(title=model, xticks=_block_ticks(rows))
         axis.set_xlabel("block", fontsize=SMALL)
         axis.tick_params(labelsize=SMALL)
@@ -154,7 +155,7 @@ def deviation_dots(summary: pd.DataFrame, statistic: str = "median") -> Figure:
     for axis, operation in zip(axes[0], operations, strict=True):
         _method_dots(axis, own[own["operation"] == operation])
         axis.set_xlabel(f"{operation}: change of the probability", fontsize=SMALL)
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.3g} %"))
+        axis.xaxis.set_major_formatter(FuncFormatter(_percent))
     legend_outside(figure, axes[0, 0])
     return figure
 
@@ -175,6 +176,11 @@ def _method_dots(axis: Axes, rows: pd.DataFrame) -> None:
     axis.locator_params(axis="x", nbins=5)
     axis.tick_params(labelsize=SMALL)
     axis.grid(False, axis="y")
+
+
+def _percent(share: float, _: int | None = None) -> str:
+    """``+1.5 %``, and ``0`` without a sign."""
+    return f"{100 * share:+.3g} %" if share else "0"
 
 
 def _in_lines(title: str) -> str:
@@ -205,7 +211,7 @@ def deviation_boxes(table: pd.DataFrame, operation: str) -> Figure:
     axis.set_xscale("symlog", linthresh=0.01)
     ticks = [value for value in (-1, -0.1, -0.01, 0, 0.01, 0.1, 1, 10, 100)
              if axis.get_xlim()[0] <= value <= axis.get_xlim()[1]]
-    axis.set_xticks(ticks, [f"{100 * value:+g} %" if value else "0" for value in ticks])
+    axis.set_xticks(ticks, [_percent(value) for value in ticks])
     axis.minorticks_off()
     axis.set_ylabel("")
     axis.set_xlabel(f"{operation}: change of the true class's probability", fontsize=SMALL)
