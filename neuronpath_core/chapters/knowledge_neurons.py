@@ -197,14 +197,17 @@ def finding(correlation: Mapping[str, float], first: str, second: str) -> str:
 
 
 def scaling_finding(rows: pd.DataFrame, model: str) -> str:
-    """Which way of scaling puts more of a model's knowledge neurons into the first block, and
-    whether the sign of the correlation depends on it."""
+    """What the way of scaling does to a model's share in the first block and to the correlation,
+    and what the correlation by Eq. 5 says of an inversion."""
     share = rows[rows["number"] == f"{model}: share in block 1"]["value"].tolist()
-    signs = rows[rows["number"] == "correlation of block shares"]["value"].tolist()
-    moved = f"{model}'s share in block 1 is {share[0]:.2f} with its whole block scaled and " \
-            f"{share[1]:.2f} with one neuron scaled"
-    same = "keeps its sign" if signs[0] * signs[1] > 0 else "changes its sign"
-    return f"{moved}; the correlation {same} ({signs[0]:+.2f} and {signs[1]:+.2f})"
+    found = rows[rows["number"] == "correlation of block shares"].to_dict("records")
+    meaning = {"agrees": "inverted", "contradicts": "not inverted",
+               "not shown": "inversion neither shown nor excluded"}[
+        report.verdict(found[1], expected=-1)]
+    return (f"With one neuron scaled instead of its block, {model}'s share in block 1 is "
+            f"{share[1]:.2f} instead of {share[0]:.2f}, and the correlation of block shares "
+            f"{report.interval_text(found[1])} instead of {report.interval_text(found[0])} "
+            f"({meaning})")
 
 
 def scaling_wide(rows: pd.DataFrame) -> pd.DataFrame:

@@ -200,14 +200,17 @@ def test_what_the_way_of_scaling_changes():
     assert found.loc["correlation of block shares"].iloc[1] < -0.8
     np.testing.assert_allclose(found.loc["a: share in block 1"], [1 / 21, 6 / 21], atol=0.06)
     sentence = knowledge_neurons.scaling_finding(rows, "a")
-    assert "the correlation changes its sign" in sentence
-    assert f"{found.loc['a: share in block 1'].iloc[1]:.2f} with one neuron scaled" in sentence
+    shares = found.loc["a: share in block 1"]
+    assert f"block 1 is {shares.iloc[1]:.2f} instead of {shares.iloc[0]:.2f}" in sentence
+    assert sentence.endswith("(inverted)")
     wide = knowledge_neurons.scaling_wide(rows)
     assert list(wide.columns) == list(knowledge_neurons.SCALINGS.values()) and len(wide) == 5
     assert wide.iloc[0, 0].startswith("+") and wide.iloc[0, 1].startswith("-")
     alike = by_scaling({"a": RISING, "b": RISING}, {"a": RISING, "b": RISING})
     rows = knowledge_neurons.scaling_rows(alike, ["a", "b"], {"a": 6, "b": 6})
-    assert "keeps its sign" in knowledge_neurons.scaling_finding(rows, "a")
+    assert knowledge_neurons.scaling_finding(rows, "a").endswith("(not inverted)")
+    rows.loc[(rows["number"] == "correlation of block shares"), "low"] = -0.5
+    assert "neither shown nor excluded" in knowledge_neurons.scaling_finding(rows, "a")
     shares = knowledge_neurons.scaling_shares(alike, 6)
     assert list(shares["scaling"].unique()) == list(knowledge_neurons.SCALINGS.values())
     assert len(shares) == 2 * 2 * 6
