@@ -29,6 +29,21 @@ def shares(blocks=4):
                                        "value": values.ravel()}))
 
 
+def shares_by_scaling():
+    return pd.concat([shares().assign(scaling="block"),
+                      shares().assign(scaling="neuron",
+                                      value=lambda table: table["value"].to_numpy()[::-1])],
+                     ignore_index=True)
+
+
+def medians():
+    rows = [{"model": model, "method": method, "operation": operation, "statistic": statistic}
+            for model in MODELS for method in METHODS for operation in ("removal", "enhancement")
+            for statistic in ("mean", "median")]
+    return with_interval(
+        pd.DataFrame(rows).assign(value=np.random.default_rng(24).normal(size=len(rows))))
+
+
 def curvature():
     """Of the integrands of two models of three blocks, five images."""
     return pd.DataFrame([{"model": model, "image": image, "block": block,

@@ -23,9 +23,14 @@ def search_settings(values: Mapping[str, Any]) -> dict:
 
 
 def knowledge(values: Mapping[str, Any]) -> Work:
-    """Knowledge attributions of all neurons by an integral."""
+    """Knowledge attributions of all neurons by an integral; for a few images those of neurons that
+    are scaled alone too, each of which is as much as a node."""
+    alone, nodes = values.get("alone_images", 0), values.get("alone_steps", 2)
+    few = [(alone, nodes, lambda target: knowledge_passes(target, nodes), 1),
+           (alone, nodes, lambda target: knowledge_passes(target, nodes * target.n_neurons), 0)]
     return Work(drafted=[(values["n_images"], values["steps"],
-                          lambda target: knowledge_passes(target, values["steps"]), 1)])
+                          lambda target: knowledge_passes(target, values["steps"]), 1),
+                         *(few if alone else [])])
 
 
 def interventions(values: Mapping[str, Any]) -> Work:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,14 @@ from tqdm.auto import tqdm
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, drafted_model
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.knowledge import knowledge_attribution
+from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.study.study import Study
 from neuronpath_core.support.memory import images_at_once
 from neuronpath_core.support.text import plain
 from neuronpath_core.target import TargetModel
+
+SCALINGS = {"block": "whole block scaled", "neuron": "one neuron scaled (Eq. 5)"}
 
 
 def knowledge_neurons(
@@ -55,12 +58,12 @@ def knowledge_neurons(
     return pd.concat(tables, ignore_index=True)
 
 
-def _most_knowing(target, draft, pictures, labels, top, quadrature, steps):
+def _most_knowing(target, draft, pictures, labels, top, quadrature, steps, scaling="block"):
     """The places of an image's largest knowledge attributions, and the attributions.  An image
     whose largest ones are too close for the draft is computed again in double precision."""
     lower = target if draft is None else draft
-    found = knowledge_attribution(lower, pictures.to(lower.dtype), labels, quadrature,
-                                  steps).flatten(1).to(pictures.dtype)
+    found = knowledge_attribution(lower, pictures.to(lower.dtype), labels, quadrature, steps,
+                                  scaling).flatten(1).to(pictures.dtype)
     if draft is not None:
         ranked = found.topk(min(top + 1, found.shape[1])).values
         gaps = (ranked[:, :-1] - ranked[:, 1:]) / found.abs().amax(1, keepdim=True)
@@ -69,7 +72,7 @@ def _most_knowing(target, draft, pictures, labels, top, quadrature, steps):
             1))[:, 0]
         if len(rows):
             found[rows] = knowledge_attribution(target, pictures[rows], labels[rows], quadrature,
-                                                steps).flatten(1)
+                                                steps, scaling).flatten(1)
     values, places = found.topk(top)
     return places, values
 
@@ -118,3 +121,98 @@ def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int,
 
     return percentile_row(correlation(everyone),
                           resampled(correlation, [everyone], resamples, seed))
+
+
+def knowledge_by_scaling(study: Study, names: Sequence[str], images: ImageSet, count: int = 10,
+                         top: int = 5, quadrature: str = "gauss-legendre",
+                         steps: int = 2) -> pd.DataFrame:
+    """The same neurons twice: with their whole block scaled from zero, and each alone, as the
+    paper's Eq. 5 is written.
+
+    The second costs as many backward passes a block and node as the block has neurons, so that only
+    ``count`` of the images are used, evenly spread over the given ones.
+
+    Returns:
+        ``model, scaling, image, label, rank, block, neuron, attribution``; blocks count from 1 and
+        ``scaling`` is one of ``SCALINGS``' labels.
+
+    Raises:
+        ValueError: fewer than two images, more than there are, or settings that do not fit.
+    """
+    if not 2 <= count <= len(images):
+        raise ValueError(f"{count} images to scale neurons alone in; accepted: 2 to {len(images)}")
+    spread = images.select(np.linspace(0, len(images) - 1, count).round().astype(int))
+    tables = []
+    for model in study.check_models(list(names)):
+        target, (pictures, labels) = study.target(model), study.batch(spread, model)
+        draft, units = drafted_model(target, study.draft), target.n_neurons
+        for scaling, label in SCALINGS.items():
+            places, values = (each.cpu().numpy() for each in _most_knowing(
+                target, draft, pictures, labels, top, quadrature, steps, scaling))
+            tables.append(pd.DataFrame({
+                "model": model, "scaling": label, "image": np.repeat(spread.ids.numpy(), top),
+                "label": np.repeat(spread.labels.numpy(), top),
+                "rank": np.tile(np.arange(1, top + 1), count),
+                "block": places.ravel() // units + 1, "neuron": places.ravel() % units,
+                "attribution": values.astype(np.float64).ravel()}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def scaling_shares(table: pd.DataFrame, blocks: int, seed: int = 0) -> pd.DataFrame:
+    """:func:`block_shares` of each way of scaling: ``scaling, model, block, value, low, high``."""
+    return pd.concat([block_shares(own, blocks, seed).assign(scaling=way)
+                      for way, own in table.groupby("scaling", sort=False)], ignore_index=True)
+
+
+def scaling_rows(table: pd.DataFrame, models: Sequence[str], blocks: dict[str, int],
+                 seed: int = 0) -> pd.DataFrame:
+    """What the way of scaling changes, in the numbers of this chapter.
+
+    Returns:
+        ``number, scaling, value, low, high``: per way the correlation of the first two models'
+        block shares, and each model's first-block share and mean relative depth.
+    """
+    rows = []
+    for way, own in table.groupby("scaling", sort=False):
+        rows.append({"number": "correlation of block shares", "scaling": way,
+                     **share_correlation(own, *models[:2], max(blocks.values()), seed)})
+        shares, depth = block_shares(own, 1, seed), relative_depth(own, blocks, seed)
+        for name, found in (("share in block 1", shares), ("mean relative depth", depth)):
+            rows += [{"number": f"{row['model']}: {name}", "scaling": way,
+                      **{key: row[key] for key in ("value", "low", "high")}}
+                     for row in found.to_dict("records")]
+    return pd.DataFrame(rows)
+
+
+def finding(correlation: Mapping[str, float], first: str, second: str) -> str:
+    """Whether the distributions of two models' knowledge neurons are inverted, with the correlation
+    of their block shares."""
+    number = f"correlation of block shares {report.interval_text(correlation)}"
+    return {"agrees": f"The knowledge neurons of {first} and {second} lie in opposite blocks: "
+                      f"{number}",
+            "contradicts": f"The knowledge neurons of {first} and {second} lie in much the same "
+                           f"blocks: {number}",
+            "not shown": f"Neither alike nor inverted beyond chance, {first} and {second}: "
+                         f"{number}"}[report.verdict(correlation, expected=-1)]
+
+
+def scaling_finding(rows: pd.DataFrame, model: str) -> str:
+    """What the way of scaling does to a model's share in the first block and to the correlation,
+    and what the correlation by Eq. 5 says of an inversion."""
+    share = rows[rows["number"] == f"{model}: share in block 1"]["value"].tolist()
+    found = rows[rows["number"] == "correlation of block shares"].to_dict("records")
+    meaning = {"agrees": "inverted", "contradicts": "not inverted",
+               "not shown": "inversion neither shown nor excluded"}[
+        report.verdict(found[1], expected=-1)]
+    return (f"With one neuron scaled instead of its block, {model}'s share in block 1 is "
+            f"{share[1]:.2f} instead of {share[0]:.2f}, and the correlation of block shares "
+            f"{report.interval_text(found[1])} instead of {report.interval_text(found[0])} "
+            f"({meaning})")
+
+
+def scaling_wide(rows: pd.DataFrame) -> pd.DataFrame:
+    """:func:`scaling_rows` as text: a row per number, a column per way of scaling."""
+    texts = rows.assign(text=[report.interval_text(row, signed="correlation" in row["number"])
+                              for row in rows.to_dict("records")])
+    return texts.pivot_table(index="number", columns="scaling", values="text", aggfunc="first",
+                             sort=False)

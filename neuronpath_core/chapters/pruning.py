@@ -3,7 +3,7 @@ E)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -195,3 +195,28 @@ def pruning_claims(
     columns = ["key", "model", "claim", "text", "short", "verdict"]
     return pd.DataFrame(rows)[columns].sort_values("key", kind="stable",
                                                    key=lambda keys: keys.map(order))
+
+
+def finding(accuracy: pd.DataFrame, whole: Mapping[str, float], top: int, share: float,
+            measure: str = "Accuracy") -> str:
+    """What is left of a measure with ``top`` path neurons per block kept, and of how much."""
+    own = accuracy[(accuracy["kept"] == "neuron path") & (accuracy["top"] == top)
+                   & (accuracy["share"] == share)]
+    left = ", ".join(f"{row['model']} {100 * row['value']:.1f} % (whole "
+                     f"{100 * whole[row['model']]:.1f} %)" for row in own.to_dict("records"))
+    others = "all others" if share == 1 else f"{share:.0%} of the others"
+    return f"{measure} with {top} path neurons per block kept and {others} zeroed: {left}"
+
+
+def strict_wide(accuracy: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Accuracies at one pruned share as text: rows ``model, kept``, a column per number kept."""
+    own = accuracy[accuracy["share"] == share]
+    wide = own.assign(text=[report.interval_text(row, 3, signed=False)
+                            for row in own.to_dict("records")]).pivot_table(
+        index=["model", "kept"], columns="top", values="text", aggfunc="first", sort=False)
+    return wide.rename(columns=lambda top: f"t = {top}")
+
+
+def claims_table(claims: pd.DataFrame) -> pd.DataFrame:
+    """The claims as the table that ends the chapter."""
+    return report.conclusion(list(claims[["claim", "text", "verdict"]].itertuples(index=False)))

@@ -88,3 +88,49 @@ def table1_summary(differences: pd.DataFrame, against: Sequence[str]) -> pd.Data
                      "text": f"ahead by {report.span_text(own['value'], digits)}{unit}",
                      "tally": report.tally(list(own["verdict"]))})
     return pd.DataFrame(rows)
+
+
+def differences_wide(differences: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """The leads as text, a column per model: rows ``measure, ahead of``."""
+    named = differences.rename(columns={"metric": "measure", "against": "ahead of"})
+    return named.pivot_table(index=["measure", "ahead of"], columns="model", values="text",
+                             aggfunc="first", sort=False)[list(models)]
+
+
+def lead_spans(differences: pd.DataFrame, against: Sequence[str]) -> dict[str, str]:
+    """From where to where Neuron Path is ahead of the given methods: ``score``, ``removal`` and
+    ``enhancement``, accuracies in percentage points."""
+    used = differences[differences["method"].isin(against)]
+    return {name: report.span_text(used[used["column"] == metric]["value"], TABLE1_DIGITS[metric])
+            for name, metric in zip(("score", "removal", "enhancement"), TABLE1_METRICS,
+                                    strict=True)}
+
+
+def finding(differences: pd.DataFrame, against: Sequence[str]) -> str:
+    """From where to where Neuron Path is ahead of the given methods, and how many of the intervals
+    lie above zero."""
+    used, spans = differences[differences["method"].isin(against)], lead_spans(differences, against)
+    above = used[used["verdict"] == "agrees"].groupby("column").size()
+    counts = [f"{above.get(metric, 0)} of {(used['column'] == metric).sum()} intervals above 0"
+              for metric in TABLE1_METRICS]
+    return (f"Lead of Neuron Path over its baselines: score {spans['score']} ({counts[0]}), "
+            f"accuracy lost by removal {spans['removal']} points ({counts[1]}), gained by "
+            f"enhancement {spans['enhancement']} points ({counts[2]})")
+
+
+def typical_image(table: pd.DataFrame, model: str, images: Sequence[int]) -> int:
+    """The position, among ``images``, of the one whose path, when removed, changes the probability
+    of its class by the amount nearest to the model's median."""
+    own = table[(table["model"] == model) & (table["method"] == "neuron_path")].set_index("image")[
+        "removal_probability"]
+    return int(np.abs(own.loc[list(images)].to_numpy() - own.median()).argmin())
+
+
+def path_example(table: pd.DataFrame, model: str, image: int, blocks: int) -> str:
+    """What removing the path of one image does to the probability of its class."""
+    row = table[(table["model"] == model) & (table["method"] == "neuron_path")
+                & (table["image"] == image)].iloc[0]
+    after = row["probability"] * (1 + row["removal_probability"])
+    moved = "falls" if after < row["probability"] else "does not fall"
+    return (f"The probability of the true class {moved} when the path's {blocks} neurons are set "
+            f"to zero: {row['probability']:.3f} before, {after:.3f} after")

@@ -37,8 +37,11 @@ from neuronpath_core.figures.cost import (
 )
 from neuronpath_core.figures.paper import (
     deviation_boxes,
+    deviation_dots,
+    digits_and_path,
     knowledge_blocks,
     pruning_curves,
+    scaling_blocks,
     table1_intervals,
 )
 from neuronpath_core.figures.single_images import image_paths
@@ -46,9 +49,10 @@ from neuronpath_core.figures.single_images import image_paths
 __all__ = [
     "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
-    "factorial_map", "half_curves", "image_paths", "integrand_curves", "knowledge_blocks",
-    "lead_forest", "mask_leak", "overlap_blocks", "overlap_dots", "pair_correlations",
-    "pruning_criteria", "pruning_curves", "recovery_dots", "replica_shares", "rule_agreement",
-    "score_dots", "search_speed", "shared_attributes", "similar_classes", "similarity_matrices",
-    "site_dots", "site_forest", "table1_intervals", "utilisation_maps",
+    "deviation_dots", "digits_and_path", "factorial_map", "half_curves", "image_paths",
+    "integrand_curves", "knowledge_blocks", "lead_forest", "mask_leak", "overlap_blocks",
+    "overlap_dots", "pair_correlations", "pruning_criteria", "pruning_curves", "recovery_dots",
+    "replica_shares", "rule_agreement", "scaling_blocks", "score_dots", "search_speed",
+    "shared_attributes", "similar_classes", "similarity_matrices", "site_dots", "site_forest",
+    "table1_intervals", "utilisation_maps",
 ]

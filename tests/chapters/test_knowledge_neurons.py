@@ -9,6 +9,7 @@ import neuronpath_core as npc
 from neuronpath_core.chapters import knowledge_neurons
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import bootstrap_interval, interval_row
+from tests import twins
 from tests.chapters.tables import NAMES
 
 
@@ -151,3 +152,74 @@ def test_the_interval_of_the_correlation_of_a_table_with_itself_holds_its_value(
                                        resamples=200)
     assert found["value"] == pytest.approx(1)
     assert found["low"] - 1e-12 <= found["value"] <= found["high"] + 1e-12
+
+
+# --- one neuron scaled at a time ---
+
+
+def test_neurons_scaled_alone_are_those_of_equation_5(study, images):
+    table = knowledge_neurons.knowledge_by_scaling(study, NAMES, images, 4, top=3, steps=2)
+    assert list(table["scaling"].unique()) == list(knowledge_neurons.SCALINGS.values())
+    assert len(table) == 2 * 2 * 4 * 3
+    chosen = images.select(np.linspace(0, len(images) - 1, 4).round().astype(int))
+    for name in NAMES:
+        target, (pictures, labels) = study.target(name), study.batch(chosen, name)
+        for scaling, label in knowledge_neurons.SCALINGS.items():
+            own = table[(table["model"] == name) & (table["scaling"] == label)]
+            assert own["image"].tolist() == np.repeat(chosen.ids.numpy(), 3).tolist()
+            for number, (_, rows) in enumerate(own.groupby("image", sort=False)):
+                literal = twins.knowledge_attribution(
+                    target.model, target.scope, pictures[number], int(labels[number]),
+                    *twins.rule("gauss-legendre", 2), scaling).numpy()
+                expected = np.sort(literal.ravel())[::-1][:3]
+                np.testing.assert_allclose(literal[rows["block"] - 1, rows["neuron"]], expected,
+                                           rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("count", [0, 1, 21])
+def test_as_many_images_as_there_are(study, images, count):
+    with pytest.raises(ValueError, match="accepted: 2 to 20"):
+        knowledge_neurons.knowledge_by_scaling(study, ["small"], images, count)
+
+
+def by_scaling(first, second):
+    """A table in which the two ways of scaling find the distributions ``model -> shares``."""
+    return pd.concat([knowledge_table(shares).assign(scaling=way) for way, shares in
+                      zip(knowledge_neurons.SCALINGS.values(), (first, second), strict=True)])
+
+
+def test_what_the_way_of_scaling_changes():
+    table = by_scaling({"a": RISING, "b": RISING}, {"a": RISING[::-1], "b": RISING})
+    rows = knowledge_neurons.scaling_rows(table, ["a", "b"], {"a": 6, "b": 6})
+    assert rows["number"].unique().tolist() == [
+        "correlation of block shares", "a: share in block 1", "b: share in block 1",
+        "a: mean relative depth", "b: mean relative depth"]
+    found = rows.pivot(index="number", columns="scaling", values="value")[
+        list(knowledge_neurons.SCALINGS.values())]
+    assert found.loc["correlation of block shares"].iloc[0] > 0.8
+    assert found.loc["correlation of block shares"].iloc[1] < -0.8
+    np.testing.assert_allclose(found.loc["a: share in block 1"], [1 / 21, 6 / 21], atol=0.06)
+    sentence = knowledge_neurons.scaling_finding(rows, "a")
+    shares = found.loc["a: share in block 1"]
+    assert f"block 1 is {shares.iloc[1]:.2f} instead of {shares.iloc[0]:.2f}" in sentence
+    assert sentence.endswith("(inverted)")
+    wide = knowledge_neurons.scaling_wide(rows)
+    assert list(wide.columns) == list(knowledge_neurons.SCALINGS.values()) and len(wide) == 5
+    assert wide.iloc[0, 0].startswith("+") and wide.iloc[0, 1].startswith("-")
+    alike = by_scaling({"a": RISING, "b": RISING}, {"a": RISING, "b": RISING})
+    rows = knowledge_neurons.scaling_rows(alike, ["a", "b"], {"a": 6, "b": 6})
+    assert knowledge_neurons.scaling_finding(rows, "a").endswith("(not inverted)")
+    rows.loc[(rows["number"] == "correlation of block shares"), "low"] = -0.5
+    assert "neither shown nor excluded" in knowledge_neurons.scaling_finding(rows, "a")
+    shares = knowledge_neurons.scaling_shares(alike, 6)
+    assert list(shares["scaling"].unique()) == list(knowledge_neurons.SCALINGS.values())
+    assert len(shares) == 2 * 2 * 6
+
+
+@pytest.mark.parametrize(("low", "value", "high", "words"), [
+    (0.2, 0.5, 0.7, "lie in much the same blocks: correlation of block shares +0.50"),
+    (-0.7, -0.5, -0.2, "lie in opposite blocks: correlation of block shares -0.50"),
+    (-0.1, 0.5, 0.7, "Neither alike nor inverted")])
+def test_the_finding_goes_by_the_interval(low, value, high, words):
+    found = knowledge_neurons.finding({"low": low, "value": value, "high": high}, "A", "B")
+    assert words in found and "A and B" in found

@@ -42,3 +42,30 @@ def test_deviation_checks_go_by_the_median():
     found = probability_deviation.deviation_checks(table, ["ViT-B-16"], ["activation"])
     # one wild image decides the mean, not this
     assert found["tally"].tolist() == ["1 of 1 agree"] * 2
+
+
+@pytest.mark.parametrize("lead", [1.0, -1.0])
+def test_the_finding_is_the_span_of_the_medians(lead):
+    table = intervention_table(lead)
+    summary = probability_deviation.deviation_summary(table)
+    found = probability_deviation.finding(summary)
+    own = table[table["method"] == "neuron_path"].groupby("model")["removal_probability"].median()
+    span = f"{100 * own.min():+.1f} to {100 * own.max():+.1f} %"
+    assert probability_deviation.median_span(summary, "removal") == span and span in found
+    wide = probability_deviation.summary_wide(summary, ["MAE-B-16"])
+    assert list(wide.columns) == ["MAE-B-16"] and len(wide) == 2 * 2 * 4
+    checks = probability_deviation.deviation_checks(table, ["ViT-B-16"], ["activation"])
+    for lead_span, text in zip(probability_deviation.lead_spans(checks), checks["text"],
+                               strict=True):
+        assert text == f"median lead {lead_span} of the clean probability"
+
+
+@pytest.mark.parametrize(("operation", "shift", "words"), [
+    ("removal", -9.0, "falls for the middle half of Neuron Path's images in 2 of 2 models"),
+    ("removal", 9.0, "falls for the middle half of Neuron Path's images in 0 of 2 models"),
+    ("enhancement", 9.0, "rises for the middle half of Neuron Path's images in 2 of 2 models"),
+    ("enhancement", 0.0, "rises for the middle half of Neuron Path's images in 0 of 2 models")])
+def test_the_boxes_finding_counts_whole_boxes(operation, shift, words):
+    table = intervention_table(0.0)
+    table[f"{operation}_probability"] += shift
+    assert words in probability_deviation.box_finding(table, operation)

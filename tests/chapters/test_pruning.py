@@ -330,3 +330,27 @@ def test_pruning_claims_come_by_claim_and_then_by_model():
                                                        for model in ("n", "m")]
     # each against its own whole model
     assert found["verdict"].tolist()[:4] == ["contradicts", "agrees"] * 2
+
+
+def accuracies():
+    """Accuracy 0.8 of model a and 0.6 of model b, less a tenth for random neurons."""
+    return pd.DataFrame([
+        {"model": model, "kept": kept, "top": top, "share": share, "low": value - 0.1,
+         "value": value - (kept == "random") / 10, "high": value + 0.1}
+        for model, value in (("a", 0.8), ("b", 0.6)) for kept in ("neuron path", "random")
+        for top in (1, 5) for share in (0.5, 1.0)])
+
+
+@pytest.mark.parametrize(("share", "others"), [(1.0, "all others"), (0.5, "50% of the others")])
+def test_the_finding_says_what_is_left_and_of_how_much(share, others):
+    assert pruning.finding(accuracies(), {"a": 0.9, "b": 0.95}, 5, share) == (
+        f"Accuracy with 5 path neurons per block kept and {others} zeroed: a 80.0 % (whole "
+        f"90.0 %), b 60.0 % (whole 95.0 %)")
+    assert pruning.finding(accuracies(), {"a": 0.9, "b": 0.95}, 5, share,
+                           "Probability").startswith("Probability with 5")
+
+
+def test_the_strict_table_has_words_for_headers():
+    wide = pruning.strict_wide(accuracies(), 1.0)
+    assert list(wide.columns) == ["t = 1", "t = 5"] and wide.index.names == ["model", "kept"]
+    assert wide.loc[("b", "random"), "t = 5"] == "0.500 [0.500, 0.700]"

@@ -116,3 +116,42 @@ def test_a_model_that_the_paper_does_not_have():
     wide = table1.with_paper(measured, pd.read_csv(PAPER))
     assert (wide["ours"]["paper"] == "–").all()
     assert wide.loc[("Joint attribution score", "Neuron Path"), ("ViT-B-32", "paper")] == "+0.6610"
+
+
+@pytest.mark.parametrize(("lead", "counts"), [(1.0, "(4 of 4 intervals above 0)"), (-1.0, "(0 of 4 intervals above 0)")])
+def test_the_finding_counts_the_intervals_above_zero(lead, counts):
+    against = ["activation", "influence_pattern"]
+    differences = table1.method_differences(intervention_table(lead), ["ViT-B-16", "MAE-B-16"],
+                                            [*against, "random"])
+    found, spans = table1.finding(differences, against), table1.lead_spans(differences, against)
+    assert found.count(counts) == 3
+    assert list(spans) == ["score", "removal", "enhancement"]
+    assert all(span in found for span in spans.values())
+    own = differences[(differences["column"] == list(TABLE1_METRICS)[1])
+                      & differences["method"].isin(against)]["value"]
+    assert spans["removal"] == f"{own.min():+.1f} to {own.max():+.1f}"
+    wide = table1.differences_wide(differences, ["MAE-B-16", "ViT-B-16"])
+    assert list(wide.columns) == ["MAE-B-16", "ViT-B-16"] and wide.shape == (9, 2)
+    assert wide.index.names == ["measure", "ahead of"]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (-0.5, "falls when the path's 12 neurons are set to zero: 0.800 before, 0.400 after"),
+    (0.1, "does not fall when the path's 12 neurons are set to zero: 0.800 before, 0.880 after")])
+def test_the_example_says_whether_the_probability_falls(change, words):
+    rows = [{"model": "a", "method": method, "image": image, "probability": 0.8,
+             "removal_probability": change if (method, image) == ("neuron_path", 7) else 9.0}
+            for method in ("activation", "neuron_path") for image in (3, 7)]
+    assert words in table1.path_example(pd.DataFrame(rows), "a", 7, 12)
+
+
+def test_the_typical_image_is_the_one_nearest_to_the_median():
+    rows = [{"model": model, "method": method, "image": image, "removal_probability": value}
+            for model in "ab" for method in ("activation", "neuron_path")
+            for image, value in ((4, -0.9), (7, -0.2), (9, -0.1), (12, 0.0))]
+    table = pd.DataFrame(rows)
+    # the median is -0.15, of all four images
+    assert table1.typical_image(table, "a", [12, 4, 7]) == 2
+    table.loc[(table["model"] == "b") | (table["method"] == "activation"),
+              "removal_probability"] = 5.0
+    assert table1.typical_image(table, "a", [4, 12]) == 1

@@ -23,6 +23,7 @@ from neuronpath_core.figures import (
 from neuronpath_core.stats.labels import TABLE1_METRICS, method_labels
 from tests import figure_tables as small
 from tests.figure_tables import METHODS, MODELS, panels, png, whiskers
+from tests.project.test_notebooks_static import svg_faults
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,9 @@ CALLS = {
     "pair_correlations": lambda: figures.pair_correlations(small.pairs_of_models()),
     "knowledge_blocks": lambda: figures.knowledge_blocks(small.shares()),
     "table1_intervals": lambda: figures.table1_intervals(small.measured()),
+    "scaling_blocks": lambda: figures.scaling_blocks(small.shares_by_scaling()),
+    "deviation_dots": lambda: figures.deviation_dots(small.medians()),
+    "digits_and_path": lambda: figures.digits_and_path(small.pictures(), [2, 0, 1], 4, 5),
     "deviation_boxes": lambda: figures.deviation_boxes(small.deviations(), "removal"),
     "class_violins": lambda: figures.class_violins(small.class_paths(), 1, "one",
                                                    dict.fromkeys(MODELS, 6)),
@@ -128,7 +132,7 @@ def test_knowledge_blocks():
 
 
 @pytest.mark.parametrize(("blocks", "ticks"),
-                         [(12, list(range(1, 13))), (24, list(range(1, 25, 2)))])
+                         [(4, [1, 2, 3, 4]), (12, [2, 4, 6, 8, 10, 12]), (24, [4, 8, 12, 16, 20, 24])])
 def test_many_blocks_have_fewer_ticks(blocks, ticks):
     axis, *_ = panels(figures.knowledge_blocks(small.shares(blocks)))
     assert axis.get_xticks().tolist() == ticks and len(axis.patches) == blocks
@@ -163,47 +167,117 @@ def test_paths_of_many_blocks_are_drawn_without_numbers():
     single_images._line(axis, np.arange(24), 30)
     assert not axis.texts and axis.lines[0].get_ydata().tolist() == list(range(24))
     plt.close("all")
+def test_knowledge_blocks_write_out_the_largest_share():
+    table = small.shares()
+    for axis, model in zip(panels(figures.knowledge_blocks(table)), MODELS, strict=True):
+        own = table[table["model"] == model]
+        largest = own.loc[own["value"].idxmax()]
+        assert [text.get_text() for text in axis.texts] == [
+            f"{largest['value']:.0%} in block {largest['block']}"]
+def test_scaling_blocks():
+    table = small.shares_by_scaling()
+    for axis, model in zip(panels(figures.scaling_blocks(table)), MODELS, strict=True):
+        drawn = {container.get_label(): container.lines[0] for container in axis.containers}
+        assert list(drawn) == ["block", "neuron"]
+        for way, line in drawn.items():
+            own = table[(table["model"] == model) & (table["scaling"] == way)]
+            assert line.get_ydata().tolist() == own["value"].tolist()
+            np.testing.assert_allclose(line.get_xdata().astype(float), own["block"], atol=0.2)
+        assert len({line.get_marker() for line in drawn.values()}) == 2
+def assert_dots(axis, table, models):
+    """Every method's marker at its value in the row of each model, with its interval."""
+    drawn = {container.get_label(): container for container in axis.containers}
+    assert list(drawn) == [method_labels()[method] for method in METHODS]
+    for method in METHODS:
+        own = table[table["method"] == method].set_index("model").loc[list(models)]
+        line, _, (bars,) = drawn[method_labels()[method]].lines
+        assert line.get_xdata().tolist() == own["value"].tolist()
+        np.testing.assert_allclose(line.get_ydata(), np.arange(len(models)), atol=0.3)
+        np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()],
+                                   own[["low", "high"]], rtol=0, atol=1e-12)
+    # told apart without colours
+    assert len({container.lines[0].get_marker() for container in drawn.values()}) == len(METHODS)
 
 
 def test_table1_intervals():
     table = small.measured()
-    axes = np.array(panels(figures.table1_intervals(table))).reshape(3, 2)
-    for row, metric in zip(axes, TABLE1_METRICS, strict=True):
-        for axis, model in zip(row, MODELS, strict=True):
-            own = table[(table["metric"] == metric) & (table["model"] == model)]
-            assert [bar.get_height() for bar in axis.patches] == own["value"].tolist()
-            np.testing.assert_allclose(whiskers(axis), own[["low", "high"]], rtol=0, atol=1e-12)
-    assert [axis.get_title() for axis in axes[0]] == list(MODELS)
-    below = [label.get_text().replace("\n", " ") for label in axes[2, 0].get_xticklabels()]
-    assert below == [method_labels()[name] for name in METHODS]
-    colours = {tuple(bar.get_facecolor() for bar in axis.patches) for axis in axes.flat}
-    assert len(colours) == 1 and len(set(*colours)) == 4  # a method has one colour everywhere
+    shown = panels(figures.table1_intervals(table))
+    for axis, (metric, title) in zip(shown, TABLE1_METRICS.items(), strict=True):
+        assert_dots(axis, table[table["metric"] == metric], MODELS)
+        assert axis.get_xlabel().replace("\n", " ").replace(":", "") == title
+    assert [label.get_text() for label in shown[0].get_yticklabels()] == list(MODELS)
+
+
+def test_deviation_dots():
+    table = small.medians()
+    shown = panels(figures.deviation_dots(table))
+    for axis, operation in zip(shown, ("removal", "enhancement"), strict=True):
+        own = table[(table["operation"] == operation) & (table["statistic"] == "median")]
+        assert_dots(axis, own, MODELS)
+        assert axis.get_xlabel() == f"{operation}: change of the probability"
+    assert [label.get_text() for label in shown[0].get_yticklabels()] == list(MODELS)
+
+
+def test_digits_and_path():
+    examples = small.pictures()
+    sheet, one, path = panels(figures.digits_and_path(examples, [2, 0, 1], 4, 5, columns=5))
+    drawn = sheet.images[0].get_array()
+    assert drawn.shape == (3 * 10 - 2, 5 * 10 - 2)
+    for number, picture in enumerate(examples.pixels):
+        top, left = number // 5 * 10, number % 5 * 10
+        assert np.array_equal(drawn[top : top + 8, left : left + 8], picture)
+    assert (drawn[20:, 20:] == 255).all()  # nothing where there is no image
+    assert np.array_equal(one.images[0].get_array(), examples.pixels[5])
+    assert one.get_title() == "one of class b"
+    assert path.lines[0].get_xdata().tolist() == [1, 2, 3]
+    assert path.lines[0].get_ydata().tolist() == [2, 0, 1]
+    assert len(path.collections[0].get_offsets()) == 3 * 4
+
+
+def test_digits_and_path_in_colour():
+    sheet, *_ = panels(figures.digits_and_path(small.pictures(3), [0], 2, 0))
+    assert sheet.images[0].get_array().shape[2] == 3
 
 
 @pytest.mark.parametrize("operation", ["removal", "enhancement"])
 def test_deviation_boxes(operation):
     table = small.deviations()
-    figure = figures.deviation_boxes(table, operation)
-    for axis, model in zip(panels(figure), MODELS, strict=True):
-        boxes = [patch.get_path().vertices[:, 1] for patch in axis.patches]
-        assert len(boxes) == 4
-        means = [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "D"]
-        medians = [line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1
-                   and len(line.get_ydata()) == 2]
-        for number, method in enumerate(METHODS):
-            own = table[(table["model"] == model)
-                        & (table["method"] == method)][f"{operation}_probability"]
-            assert (boxes[number].min(),
-                    boxes[number].max()) == pytest.approx(tuple(np.percentile(own, [25, 75])))
-            assert means[number] == pytest.approx(own.mean())
-            assert any(value == pytest.approx(own.median()) for value in medians)
-            ends = np.percentile(own, [5, 95])
-            reached = [own[own >= ends[0]].min(), own[own <= ends[1]].max()]
-            # the caps of the whiskers
-            assert all(any(value == pytest.approx(end) for value in medians) for end in reached)
-        below = [label.get_text() for label in axis.get_xticklabels()]
-        assert below == ["Activation", "Influence\nPattern", "Neuron\nPath", "Random"]
-    assert figure.axes[0].get_ylabel() == f"{operation}: probability deviation"
+    axis, = panels(figures.deviation_boxes(table, operation))
+    # seaborn draws a method's boxes of all models, method after method, then its legend's handles
+    boxes = [patch.get_path().vertices[:, 0] for patch in axis.patches][:len(MODELS) * len(METHODS)]
+    means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "D"]
+    upright = [line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1
+               and len(line.get_xdata()) == 2]
+    pairs = [(method, model) for method in METHODS for model in MODELS]
+    for (method, model), box, mean in zip(pairs, boxes, means, strict=True):
+        own = table[(table["model"] == model)
+                    & (table["method"] == method)][f"{operation}_probability"]
+        assert (box.min(), box.max()) == pytest.approx(tuple(np.percentile(own, [25, 75])))
+        assert mean == pytest.approx(own.mean())
+        ends = np.percentile(own, [5, 95])
+        for expected in (own.median(), own[own >= ends[0]].min(), own[own <= ends[1]].max()):
+            assert any(value == pytest.approx(expected) for value in upright)
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(MODELS)
+    assert axis.get_xlabel() == f"{operation}: change of the true class's probability"
+    assert axis.get_xscale() == "symlog"
+
+
+FINDING = "A sentence that says what was found, with its number +0.88 [+0.81, +0.92]"
+OF_THE_PAPER = ("knowledge_blocks", "scaling_blocks", "table1_intervals", "deviation_dots",
+                "deviation_boxes", "digits_and_path", "pruning_curves")
+
+
+@pytest.mark.parametrize("name", OF_THE_PAPER)
+def test_the_paper_s_figures_fit_a_page_and_can_be_read_there(name):
+    function = getattr(figures, name)
+    arguments = {"knowledge_blocks": (small.shares(12),),
+                 "scaling_blocks": (small.shares_by_scaling(),),
+                 "table1_intervals": (small.measured(),), "deviation_dots": (small.medians(),),
+                 "deviation_boxes": (small.deviations(), "removal"),
+                 "digits_and_path": (small.pictures(), [2, 0, 1], 4, 5),
+                 "pruning_curves": (small.pruning(), dict.fromkeys(MODELS, 0.9), "accuracy")}[name]
+    figure = function(*arguments, finding=FINDING)
+    assert list(svg_faults(figure._repr_svg_())) == []
 
 
 def modal_neurons(table, model, label):
