@@ -174,6 +174,8 @@ def test_knowledge_blocks_write_out_the_largest_share():
         largest = own.loc[own["value"].idxmax()]
         assert [text.get_text() for text in axis.texts] == [
             f"{largest['value']:.0%} in block {largest['block']}"]
+
+
 def test_scaling_blocks():
     table = small.shares_by_scaling()
     for axis, model in zip(panels(figures.scaling_blocks(table)), MODELS, strict=True):
@@ -184,6 +186,8 @@ def test_scaling_blocks():
             assert line.get_ydata().tolist() == own["value"].tolist()
             np.testing.assert_allclose(line.get_xdata().astype(float), own["block"], atol=0.2)
         assert len({line.get_marker() for line in drawn.values()}) == 2
+
+
 def assert_dots(axis, table, models):
     """Every method's marker at its value in the row of each model, with its interval."""
     drawn = {container.get_label(): container for container in axis.containers}
