@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.variants.refine import exhaustive_paths, refine_paths
     from neuronpath_core.variants.sites import SiteModel
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "METHODS", "Method", "Paths", "SearchSettings", "SiteModel", "Study", "TargetModel",
