@@ -31,7 +31,8 @@ from tests import small_study
 from tests.book_pages import ROOT, built
 
 PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",
-         "book/bibliography", "book/numbers"]
+         "book/bibliography", "book/numbers", "book/use_it", "book/glossary", "book/sources",
+         "book/api/core"]
 pytestmark = pytest.mark.xdist_group("book")  # it is built once
 
 
