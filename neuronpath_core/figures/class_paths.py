@@ -61,7 +61,7 @@ def concentration_curves(table: pd.DataFrame) -> Figure:
         axis.axhline(rows["uniform"].iloc[0], color="0.4", linestyle=":", linewidth=1, label="1/n")
         axis.set(title=model, xlabel="block", ylim=(0, 1),
                  xticks=block_ticks(int(rows["block"].max())))
-    axes[0, 0].set_ylabel("share through modal neuron")
+    axes[0, 0].set_ylabel("share of images")
     legend_outside(figure, axes[0, 0])
     return figure
 
