@@ -246,10 +246,10 @@ def finding(means: pd.DataFrame) -> str:
     """What :func:`pair_means` shows for one kind of path, a row per model, as a sentence: how much
     more alike classes are that share an attribute."""
     axes = [name for name in means if name != "nothing"]
-    parts = [f"{(means[name] / means['nothing']).min():.1f} to "
-             f"{(means[name] / means['nothing']).max():.1f} times for the same {name}"
-             for name in axes]
-    more = sum(bool((means[name] > means["nothing"]).all()) for name in axes)
+    ratios = {name: means[name] / means["nothing"] for name in axes}
+    parts = [f"{ratio.min():.1f} to {ratio.max():.1f} times for the same {name}"
+             for name, ratio in ratios.items()]
+    more = sum(bool((ratio > 1).all()) for ratio in ratios.values())
     start = ("Classes that share an attribute have more similar paths" if more == len(axes)
              else f"In every model, {more} of {len(axes)} shared attributes go with more similar "
                   f"paths")

@@ -61,7 +61,7 @@ def concentration_curves(table: pd.DataFrame) -> Figure:
         axis.axhline(rows["uniform"].iloc[0], color="0.4", linestyle=":", linewidth=1, label="1/n")
         axis.set(title=model, xlabel="block", ylim=(0, 1),
                  xticks=block_ticks(int(rows["block"].max())))
-    axes[0, 0].set_ylabel("share through modal neuron")
+    axes[0, 0].set_ylabel("share of images")
     legend_outside(figure, axes[0, 0])
     return figure
 
@@ -104,8 +104,11 @@ def similarity_matrices(matrices: dict[str, np.ndarray], class_names: Sequence[s
     others = np.concatenate([similarity[~np.eye(len(similarity), dtype=bool)]
                              for similarity in matrices.values()])
     for axis, (model, similarity) in zip(axes.flat, matrices.items(), strict=False):
-        sns.heatmap(similarity, mask=np.eye(len(similarity), dtype=bool), annot=len(similarity)
-                    <= 12, fmt=".2f", annot_kws={"fontsize": LEAST},
+        # without the zero in front ten numbers stand side by side
+        numbers = np.vectorize(lambda value: f"{value:.2f}".replace("0.", ".", 1))(similarity)
+        sns.heatmap(similarity, mask=np.eye(len(similarity), dtype=bool),
+                    annot=numbers if len(similarity) <= 12 else False, fmt="",
+                    annot_kws={"fontsize": LEAST},
                     cmap="viridis", vmin=others.min(), vmax=others.max(), square=True,
                     xticklabels=ticks, yticklabels=ticks, ax=axis, cbar=False)
         axis.grid(False)
