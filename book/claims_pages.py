@@ -158,7 +158,11 @@ def _assigned(source: str) -> Iterator[str]:
 
 def _sections(nb: nbformat.NotebookNode) -> dict[str, tuple[str, str]]:
     """Per variable the anchor and the heading under which it was last set."""
-    found, here = {}, ("", "")
+    # what is set before the first section stands under the title
+    title = next((match for cell in nb.cells if cell.cell_type == "markdown"
+                  for match in [re.search(r"^#\s+(.+?)\s*#*$", cell.source, re.MULTILINE)]
+                  if match), None)
+    found, here = {}, (make_id(title[1]), title[1]) if title else ("", "")
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             for _, heading in HEADING.findall(cell.source):

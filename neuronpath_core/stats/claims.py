@@ -79,7 +79,7 @@ class Claim:
         finding: one of ``FINDINGS``.
         sentence: the claim, without a full stop.
         comparisons: that were made; of none nothing is said, and the claim is not emitted.
-        unit: of the effects, one of :data:`neuronpath_core.stats.grades.UNITS`.
+        unit: of the effects, one of `neuronpath_core.stats.grades.UNITS`.
         control: what could have refuted it.
         rule: how a comparison gets its verdict, a sentence.
         table: the notebook's variable that the effects are from; it finds the claim's section.

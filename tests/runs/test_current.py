@@ -191,7 +191,7 @@ def test_a_line_for_ipython_alone_makes_the_whole_library_count(study, before):
     path = study / "notebooks" / "08_benchmarks.ipynb"
     text = path.read_text()
     try:
-        path.write_text(text.replace('"import pandas as pd\\n"', '"%load_ext something\\n"'))
+        path.write_text(text.replace('"from myst_nb import glue\\n"', '"%load_ext something\\n"'))
         first = hashes(study)
         moved = stale(study, first, "neuronpath_core/runs/dry_run.py", with_constant)
     finally:

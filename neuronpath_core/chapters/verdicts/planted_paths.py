@@ -16,8 +16,7 @@ PLACE = {"data": "planted", "model": "planted networks"}
 
 def made_from(plain: pd.DataFrame, loss: pd.DataFrame, lead: Mapping[str, Mapping[str, float]],
               networks: int) -> list[Claim]:
-    """The tables are those that :func:`~neuronpath_core.chapters.planted_paths.claims
-    .recovery_claims` takes."""
+    """The tables are those that `recovery_claims` of the chapter's own claims takes."""
     rate, loss = (table.rename_axis("decoys").reset_index() for table in (plain, loss))
     for table in (rate, loss):
         table["condition"] = table["decoys"].map(DECOYS)

@@ -281,7 +281,7 @@ def path_explorer_widget(networks: Mapping[str, Network], pictures: Sequence[Pic
 
 def explore_paths(networks: Mapping[str, Network], pictures: Sequence[Picture], key: str,
                   on_page: Sequence[str] | None = None) -> None:
-    """Display the path explorer, in Jupyter of all networks; see :func:`path_explorer_html` for
+    """Display the path explorer, in Jupyter of all networks; see `path_explorer_html` for
     arguments and errors."""
     markup = path_explorer_html(networks, pictures, key, on_page)
     check_explored(networks, pictures)

@@ -47,6 +47,6 @@ def pruning_html(rows: pd.DataFrame, whole: dict[str, float], neurons: int, path
 
 def explore_pruning(rows: pd.DataFrame, whole: dict[str, float], neurons: int, path: str, unit: str,
                     key: str) -> None:
-    """Display the pruning slider; see :func:`pruning_html` for arguments and errors."""
+    """Display the pruning slider; see `pruning_html` for arguments and errors."""
     show("a slider over the number of neurons that are kept",
          pruning_html(rows, whole, neurons, path, unit, key))

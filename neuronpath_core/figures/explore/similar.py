@@ -85,6 +85,6 @@ def _rows(own: ClassSimilarity, nearest: int) -> list[list[Any]]:
 
 
 def explore_similarity(sets: Mapping[str, ClassSimilarity], key: str) -> None:
-    """Display the similarity explorer; see :func:`similarity_html` for arguments and errors."""
+    """Display the similarity explorer; see `similarity_html` for arguments and errors."""
     show(f"an explorer of the similarity of classes in {', '.join(sets)}",
          similarity_html(sets, key))
