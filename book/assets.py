@@ -32,7 +32,7 @@ class Icons:
 
     def __init__(self, html: Path):
         path = html / ICON_SCRIPT
-        self.script = path.read_text("utf-8") if path.is_file() else ""
+        self.script = path.read_text(encoding="utf-8") if path.is_file() else ""
 
     @cache  # noqa: B019  (one object lives as long as a build)
     def drawing(self, name: str) -> str | None:
@@ -119,13 +119,13 @@ def trim_static(html: Path) -> None:
         if not kept or path.name.endswith(UNUSED_SUFFIXES):
             path.unlink()
     for path in static.rglob("*.js"):  # a browser's tools would ask for the maps
-        text = path.read_text("utf-8")
+        text = path.read_text(encoding="utf-8")
         if "sourceMappingURL" in text:
-            path.write_text(re.sub(r"//# sourceMappingURL=\S+", "", text), "utf-8")
+            path.write_text(re.sub(r"//# sourceMappingURL=\S+", "", text), encoding="utf-8")
     for path in static.rglob("*.css"):
-        text = path.read_text("utf-8")
+        text = path.read_text(encoding="utf-8")
         if "sourceMappingURL" in text:
-            path.write_text(re.sub(r"/\*# sourceMappingURL=\S+ \*/", "", text), "utf-8")
+            path.write_text(re.sub(r"/\*# sourceMappingURL=\S+ \*/", "", text), encoding="utf-8")
 
 
 def inks() -> str:
@@ -140,6 +140,6 @@ def inks() -> str:
 def put_inks(html: Path) -> None:
     """Append the inks to the style sheet of the study."""
     sheet = html / "_static" / "study.css"
-    sheet.write_text(sheet.read_text("utf-8") + inks(), "utf-8")
+    sheet.write_text(sheet.read_text(encoding="utf-8") + inks(), encoding="utf-8")
 
 

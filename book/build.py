@@ -128,10 +128,11 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
     fill_in_claims(source)
     executed = {name: page.metadata.get("neuronpath", {}).get("executed", {}).get("date", "")
                 for name, page in pages.items()}
-    configuration = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8")) or {}
+    configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")) or {}
     with_buttons(configuration, where)
-    (source / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False), "utf-8")
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")) or {}
+    (source / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False),
+                                        encoding="utf-8")
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")) or {}
     texts = page_texts(toc, source, pages)
     for name, text in texts.items():
         if name not in executed and drawings.GLUED.search(text):
@@ -142,15 +143,15 @@ def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None
     if pages and toc.get("parts"):
         toc["parts"][-1]["chapters"].append({"file": every_number.PAGE})
         listed = every_number.page(texts, pages)
-        (source / f"{every_number.PAGE}.md").write_text(listed, "utf-8")
+        (source / f"{every_number.PAGE}.md").write_text(listed, encoding="utf-8")
         texts[every_number.PAGE] = listed
-    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), "utf-8")
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     for name, text in texts.items():
         path = source / f"{name}.md"
         if not path.is_file():
             continue
         foot = provenance.of_page(ROOT, text, executed, __version__, where)
-        path.write_text(f"{text.rstrip()}\n\n```{{raw}} html\n{foot}\n```\n", "utf-8")
+        path.write_text(f"{text.rstrip()}\n\n```{{raw}} html\n{foot}\n```\n", encoding="utf-8")
 
 
 def listed_pages(entry: dict | list) -> Iterator[str]:
@@ -171,7 +172,7 @@ def page_texts(toc: dict, source: Path,
             texts[name] = "\n\n".join(cell.source for cell in chapter.cells
                                       if cell.cell_type == "markdown")
         elif path.is_file():
-            texts[name] = path.read_text("utf-8")
+            texts[name] = path.read_text(encoding="utf-8")
     return texts
 
 

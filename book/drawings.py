@@ -65,7 +65,7 @@ def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
     drawings = {}
     for number, image in enumerate(page.select('article img[src$=".svg"]')):
         file = path.parent / image["src"]
-        if not file.is_file() or "--np-ink" not in (text := file.read_text("utf-8")):
+        if not file.is_file() or "--np-ink" not in (text := file.read_text(encoding="utf-8")):
             continue
         place = f"%%np-drawing-{number}%%"
         drawings[place] = inline_svg(text, image.get("alt", ""), f"d{number}-")

@@ -28,7 +28,7 @@ def finish(html: Path, where: Mapping[str, str]) -> None:
         inside = path.relative_to(html)
         if inside.parts[0] in NOT_A_PAGE:
             continue
-        page = BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         assets.trim_page(page)
         mend_roles(page)
         frame_tables(page)
@@ -47,7 +47,7 @@ def finish(html: Path, where: Mapping[str, str]) -> None:
         text = str(page)
         for place, drawing in places.items():
             text = text.replace(place, drawing)
-        path.write_text(text, "utf-8")
+        path.write_text(text, encoding="utf-8")
     assets.trim_static(html)
     assets.put_inks(html)
     excerpts.write(html, texts)

@@ -21,7 +21,7 @@ HEAD = """---
 def manifest() -> str:
     """The file: the paper's title, the authors as the citation file names them, and an output for
     every chapter."""
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     chapters = [{"file": f"notebooks/{path.name}", "comment": chapter_title(path)}
                 for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
     content = {"version": "https://codecheck.org.uk/spec/config/1.0/",
@@ -47,8 +47,8 @@ def write_built(html: Path) -> None:
     lines = [{"file": path.relative_to(html).as_posix(),
               "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(files)]
     text = yaml.safe_dump({"manifest": lines}, sort_keys=False)
-    (html / "manifest.yml").write_text(text, "utf-8")
+    (html / "manifest.yml").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    (ROOT / "codecheck.yml").write_text(manifest(), "utf-8")
+    (ROOT / "codecheck.yml").write_text(manifest(), encoding="utf-8")

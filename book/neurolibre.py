@@ -49,11 +49,11 @@ def lay_out(source: Path, out: Path) -> None:
             shutil.copy(path, out / name)
     (out / "binder").mkdir()
     (out / "binder" / "requirements.txt").write_text(
-        "-c ../constraints.txt\n-e .[book]\n", "utf-8")
-    (out / "binder" / "runtime.txt").write_text("python-3.11\n", "utf-8")
+        "-c ../constraints.txt\n-e .[book]\n", encoding="utf-8")
+    (out / "binder" / "runtime.txt").write_text("python-3.11\n", encoding="utf-8")
     # images come with scikit-learn or are drawn, weights lie in data/: nothing is fetched
     (out / "binder" / "data_requirement.json").write_text(
-        json.dumps({"src": "", "dst": "", "projectName": "neuron-paths"}) + "\n", "utf-8")
+        json.dumps({"src": "", "dst": "", "projectName": "neuron-paths"}) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ UNPRINTED = "details.np-code, .headerlink, .np-download, script, input, button, 
 
 def pages_in_order(html: Path) -> list[str]:
     """The pages of a book as its sidebar lists them, the first page first."""
-    first = BeautifulSoup((html / "book" / "index.html").read_text("utf-8"), "html.parser")
+    first = BeautifulSoup((html / "book" / "index.html").read_text(encoding="utf-8"), "html.parser")
     listed = [link["href"].partition("#")[0] for link in first.select("nav.bd-docs-nav a")]
     names = [(Path("book") / address).as_posix() for address in listed if address]
     tidy = [re.sub(r"^book/\.\./", "", name) for name in names]
@@ -42,7 +42,7 @@ def joined(html: Path, names: list[str]) -> str:
     has equations."""
     head, articles = None, []
     for name in names:
-        page = BeautifulSoup((html / name).read_text("utf-8"), "html.parser")
+        page = BeautifulSoup((html / name).read_text(encoding="utf-8"), "html.parser")
         article = page.select_one("article")
         folder = Path(name).parent
         if head is None or (not head.find(src=re.compile("mathjax"))
@@ -99,12 +99,13 @@ def print_pdf(html: Path, pdf: Path) -> None:
     pdf.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "book.html"
-        whole.write_text(joined(html, pages_in_order(html)), "utf-8")
+        whole.write_text(joined(html, pages_in_order(html)), encoding="utf-8")
         done = subprocess.run(
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
              f"--virtual-time-budget={WAIT}", f"--user-data-dir={folder}/profile",
              f"--print-to-pdf={pdf}", whole.as_uri()],
-            capture_output=True, text=True)
+            capture_output=True, encoding="utf-8",
+                          errors="replace")
     if done.returncode or not pdf.is_file():
         sys.exit(f"{done.stderr[-2000:]}\nbook: Chromium did not print the book")
 

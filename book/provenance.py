@@ -22,7 +22,7 @@ SHOWN_PARAMETERS = ("profile", "models", "model", "n_images", "n", "seed", "devi
 
 def addresses(path: Path) -> dict[str, str]:
     """The project's addresses on the network; those that it does not have are empty."""
-    read = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else None
+    read = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     given = {name: str(value or "").strip() for name, value in (read or {}).items()}
     for name, value in given.items():
         if name not in ADDRESSES:
@@ -38,7 +38,8 @@ def addresses(path: Path) -> dict[str, str]:
 def commit(root: Path) -> str:
     """The commit of a checkout, and whether files differ from it; empty without git."""
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True,
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, encoding="utf-8",
+                              errors="replace",
                               check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 

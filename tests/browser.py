@@ -133,7 +133,7 @@ def accessibility(page, everything: bool = True) -> list[str]:
 
     if not page.evaluate("typeof axe !== 'undefined'"):
         page.evaluate((Path(axe_playwright_python.__file__).parent
-                       / "axe.min.js").read_text("utf-8"))
+                       / "axe.min.js").read_text(encoding="utf-8"))
     options = {"resultTypes": ["violations"]} | (
         {"rules": {"label-content-name-mismatch": {"enabled": True}}} if everything
         else {"runOnly": {"type": "rule", "values": list(DEPENDS)}})

@@ -154,7 +154,7 @@ SMALL_SVG = ('<svg class="np-drawing" role="img" aria-label="a" viewBox="0 0 672
 
 def planted(tmp_path: Path, body: str) -> str:
     path = tmp_path / "page.html"
-    path.write_text(GOOD.format(body), "utf-8")
+    path.write_text(GOOD.format(body), encoding="utf-8")
     return path.as_uri()
 
 
