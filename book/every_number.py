@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from nbformat import NotebookNode
 
 PAGE = "book/numbers"
-GLUED = re.compile(r"\{glue:\w*\}`([^`]+?)::([^`]+?)`")
+# of another chapter by its path, of a chapter's own cells by name alone
+GLUED = re.compile(r"\{glue:\w*\}`(?:([^`]+?)::)?([^`]+?)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*)$", re.MULTILINE)
 NAME = "application/papermill.record/"
 INTRODUCTION = """# Every number
@@ -65,14 +66,17 @@ def plain(value: str) -> str:
     return read if isinstance(read, str) else value
 
 
-def uses(text: str) -> list[tuple[str, str, str]]:
-    """The numbers of a page's text: the heading each stands below, its notebook and its name."""
+def uses(text: str, own: str = "") -> list[tuple[str, str, str]]:
+    """The numbers of a page's text: the heading each stands below, its notebook and its name.
+
+    ``own`` is the chapter whose text it is, if it is one.
+    """
     headings = [(found.start(), found.group(2)) for found in HEADING.finditer(text)]
     found = []
     for glue in GLUED.finditer(text):
         above = [title for start, title in headings if start < glue.start()]
         name = re.sub(r":\w*$", "", glue.group(2)) if ":" in glue.group(2) else glue.group(2)
-        notebook = glue.group(1).rpartition("/")[2].removesuffix(".ipynb")
+        notebook = (glue.group(1) or own).rpartition("/")[2].removesuffix(".ipynb")
         found.append((GLUED.sub("", above[-1]).strip() if above else "", notebook, name))
     return found
 
@@ -93,7 +97,7 @@ def page(texts: Mapping[str, str], notebooks: Mapping[str, NotebookNode]) -> str
     made, parts, total = sources(notebooks), [INTRODUCTION], 0
     for name, text in texts.items():
         rows = []
-        for heading, notebook, glued in uses(text):
+        for heading, notebook, glued in uses(text, name if name.startswith("notebooks/") else ""):
             source = made.get((notebook, glued))
             if source is None:
                 continue  # Sphinx says so and stops
