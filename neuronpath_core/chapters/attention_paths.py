@@ -227,11 +227,12 @@ def removal_answer(rows: pd.DataFrame, first: str, second: str) -> str:
     """On how many models removing ``first`` costs more than removing ``second``, with each model's
     lead and its interval; ``rows``: leads of one pair, of every measure."""
     own = rows[rows["measure"] == "removal"]
-    more = int((own["verdict"] == "agrees").sum())
+    more, less = (int((own["verdict"] == verdict).sum()) for verdict in ("agrees", "contradicts"))
     leads = "; ".join(f"{row['model']} {report.interval_text(row, 3)}"
                       for row in own.to_dict("records"))
-    return (f"Removing {first} costs more than removing {second} on {more} of {len(own)} models "
-            f"(lead, relative to the clean probability: {leads})")
+    return (f"Removing {first} costs more than removing {second} on {more} of {len(own)} models"
+            f"{f', less on {less}' if less else ''} (lead, relative to the clean probability: "
+            f"{leads})")
 
 
 def site_finding(between: pd.DataFrame) -> str:
@@ -270,12 +271,12 @@ def half_finding(difference: pd.DataFrame) -> str:
     """On how many models attention halves cost more than FFN halves, in one sentence."""
     more, less = (int((difference["verdict"] == verdict).sum())
                   for verdict in ("agrees", "contradicts"))
-    if less > more:
-        return f"FFN halves cost more than attention halves on {less} of {len(difference)} models"
-    if not more:
-        return (f"Neither half is shown to cost more than the other on any of {len(difference)} "
-                f"models")
-    return f"Attention halves cost more than FFN halves on {more} of {len(difference)} models"
+    counts = [f"{first} halves cost more than {second} halves on {count} of {len(difference)} "
+              f"models" for count, first, second in sorted(
+                  [(more, "Attention", "FFN"), (less, "FFN", "attention")], key=lambda row: -row[0])
+              if count]
+    return ", ".join(counts) or (f"Neither half is shown to cost more than the other on any of "
+                                 f"{len(difference)} models")
 
 
 def leads_table(leads: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

@@ -82,10 +82,9 @@ def concentration_summary(shares: pd.DataFrame) -> pd.DataFrame:
 def finding(overview: pd.DataFrame) -> str:
     """What :func:`concentration_summary` shows, as a sentence."""
     ratio = overview["share"] / overview["shuffled"]
-    above, blocks = int(overview["above"].sum()), int(overview["blocks"].sum())
-    most = ("" if ratio.min() > 1 and above > blocks / 2
-            else "no more than by chance in at least one model: ")
-    return (f"{most[:1].upper()}{most[1:]}{report.percent_span(overview['share'])} of a class's "
+    short = int((overview["verdict"] != "agrees").sum())
+    start = f"No more than by chance at most blocks of {short} of {len(overview)} models: "
+    return (f"{start if short else ''}{report.percent_span(overview['share'])} of a class's "
             f"images share a block's commonest neuron, {ratio.min():.1f} to {ratio.max():.1f} "
             f"times the share with shuffled labels")
 

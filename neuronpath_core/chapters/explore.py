@@ -79,8 +79,8 @@ def pictures(study: Study, data: str, models: Sequence[str], images: ImageSet,
              methods: Sequence[str], right: int, wrong: int, seed: int = 0) -> list[Picture]:
     """The explorer's pictures of one data set, as :func:`chosen` by the first model, with every
     model's paths by every method."""
-    first = class_probabilities(study.target(models[0]), study.batch(images, models[0])[0])
-    picked = images.select(np.array(chosen(numbers(first), images.labels.numpy(), right, wrong)))
+    first = study.probabilities(models[0], images)
+    picked = images.select(np.array(chosen(first, images.labels.numpy(), right, wrong)))
     views = {model: _views(study, model, picked, methods, seed) for model in models}
     values = study.batch(picked, models[0])[0].cpu()
     names = images.class_names
@@ -158,6 +158,9 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
     paths = study.paths(model, images).neurons
     effects = path_effects(target, batch, labels, paths)
     right = np.flatnonzero(effects["correct"])
+    if not len(right):
+        raise ValueError(f"{model} gets none of {len(images)} images right; accepted: at least one "
+                         f"that it does")
     lost = -effects["removal_probability"][right]
     order = np.argsort(lost, kind="stable")
     place = int(right[order[round(quantile * (len(right) - 1))]])
@@ -167,7 +170,8 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
         batch.device), operation)[0, label]) for operation in ("remove", "enhance")}
     pixels = own.images[0].double().numpy()
     low, high = pixels.min(), pixels.max()
-    seen = np.round(255 * (pixels - low) / (high - low)).astype(np.uint8)
+    # of a picture of one value nothing is to be seen
+    seen = np.round(255 * (pixels - low) / ((high - low) or 1)).astype(np.uint8)
     name = images.class_names[label]
     # of scans the values are ink, shown as ink on paper
     shown = Story(name, 255 - seen[0] if len(seen) == 1
@@ -180,13 +184,13 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
 
 def finding(told: Mapping[str, Told]) -> str:
     """What the figure of the stories shows, as its title; ``told`` by data."""
-    first = next(iter(told.values())).story
+    sizes = {(len(each.story.neurons), each.story.activations.size) for each in told.values()}
+    path = " or ".join(f"{own} of {all_:,} neurons" for own, all_ in sorted(sizes))
     losses = [f"“{each.story.class_name}” {{}}{100 * each.lost:.1f} %{{}}"
               for each in told.values()]
     words = [losses[0].format("loses ", " of its class probability"),
              *(each.format("", "") for each in losses[1:])]
-    return (f"Without its path, {len(first.neurons)} of {first.activations.size:,} neurons, "
-            f"{' and '.join(words)}")
+    return f"Without its path, {path}, {' and '.join(words)}"
 
 
 def answer(told: Mapping[str, Told], quantile: float) -> str:
@@ -196,8 +200,8 @@ def answer(told: Mapping[str, Told], quantile: float) -> str:
                           f"network reads right)" for name, each in told.items())
     lost = " and ".join(f"{100 * each.lost:.1f} %" for each in told.values())
     return (f"At the median, removing the neuron path takes {median} of the true class's "
-            f"probability. The pictures below are among those whose path does most: they lose "
-            f"{lost}, more than {quantile:.0%} of the others.")
+            f"probability. The pictures below lose {lost}, more than {100 * quantile:.0f} % of the "
+            f"others.")
 
 
 def similarity(study: Study, model: str, images: ImageSet) -> ClassSimilarity:

@@ -247,6 +247,11 @@ def finding(means: pd.DataFrame) -> str:
     more alike classes are that share an attribute."""
     axes = [name for name in means if name != "nothing"]
     ratios = {name: means[name] / means["nothing"] for name in axes}
+    if not all(np.isfinite(ratio).all() for ratio in ratios.values()):
+        cosines = " and ".join(f"{means[name].min():.2f} to {means[name].max():.2f} for the same "
+                               f"{name}" for name in axes)
+        return (f"The cosine of two classes' paths is {cosines}; no two share nothing to compare "
+                f"with")
     parts = [f"{ratio.min():.1f} to {ratio.max():.1f} times for the same {name}"
              for name, ratio in ratios.items()]
     more = sum(bool((ratio > 1).all()) for ratio in ratios.values())

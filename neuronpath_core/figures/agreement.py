@@ -13,11 +13,17 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neuronpath_core.figures.style import SMALL, WIDTH, block_ticks, legend_outside, spans, styled
+from neuronpath_core.figures.style import (
+    MARKERS,
+    SMALL,
+    WIDTH,
+    block_ticks,
+    legend_outside,
+    marker,
+    spans,
+    styled,
+)
 from neuronpath_core.stats.labels import SCOPE_LABELS
-
-# so that lines are told apart without their colours
-MARKS = "osD^vP"
 
 
 @styled
@@ -44,8 +50,8 @@ def overlap_dots(summary: pd.DataFrame, models: Sequence[str] = ()) -> Figure:
             positions = own["condition"].map(conditions.index).to_numpy()
             axis.errorbar(own["value"], positions, xerr=spans(own), fmt="D", markersize=3.5,
                           capsize=2, linewidth=1, label="the same image")
-            for column, marker, label in marks:
-                axis.plot(own[column], positions, marker, markersize=4, color="0.35",
+            for column, shape, label in marks:
+                axis.plot(own[column], positions, shape, markersize=4, color="0.35",
                           fillstyle="none", label=label)
             axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1),
                      ylim=(len(conditions) - 0.5, -0.5))
@@ -72,7 +78,7 @@ def overlap_blocks(table: pd.DataFrame) -> Figure:
         for axis, model in zip(row, models, strict=True):
             own = table[(table["data"] == name) & (table["model"] == model)]
             for number, (condition, rows) in enumerate(own.groupby("condition", sort=False)):
-                axis.plot(rows["block"], rows["own"], marker=MARKS[number % len(MARKS)],
+                axis.plot(rows["block"], rows["own"], marker=marker(number),
                           markersize=3.5, linewidth=1,
                           label=condition)
             for column, style, label in (("same_class", "--", "another image of the class"),
@@ -110,7 +116,7 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
             if "permuted_low" in table:
                 axis.barh(positions, own["permuted_high"] - own["permuted_low"],
                           left=own["permuted_low"], height=0.7 / len(kinds), color="0.85", zorder=1)
-            axis.errorbar(own["value"], positions, xerr=spans(own), fmt=MARKS[number % len(MARKS)],
+            axis.errorbar(own["value"], positions, xerr=spans(own), fmt=marker(number),
                           markersize=3.5, capsize=1.5, linewidth=1, color=palette[number],
                           label=kind,
                           zorder=2)
@@ -189,7 +195,7 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
                                 sharey="row")
     for row, data in zip(axes, sets, strict=True):
         for axis, scope in zip(row, scopes, strict=True):
-            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKS, kinds,
+            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKERS, kinds,
                                           strict=False):
                 own = shares[(shares["data"] == data) & (shares["scope"] == scope)
                              & (shares["kind"] == kind)]
@@ -202,7 +208,7 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
         row[0].set_ylabel("share of\nknowledge neurons")
     # a colour says the kind and a line its scope, which no line of the panels says by itself
     keys = [Line2D([], [], color=colour, linewidth=3, marker=mark, markersize=7, label=kind)
-            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKS, kinds,
+            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKERS, kinds,
                                           strict=False)]
     keys += [Line2D([], [], color="0.3", linewidth=1, linestyle=style, label=label) for style,
              label in (("-", "own scope"), ("--", "the other's scope"))]

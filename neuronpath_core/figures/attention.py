@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 
 from neuronpath_core.figures.style import (
     WIDTH,
+    beside,
     block_ticks,
     legend_outside,
+    marker,
     spans,
     styled,
     whiskers,
 )
-
-MARKERS = "osD^vP"
 
 
 def _rows(axis: Axes, table: pd.DataFrame, names: Sequence[str], kinds: Sequence[str],
@@ -30,8 +30,8 @@ def _rows(axis: Axes, table: pd.DataFrame, names: Sequence[str], kinds: Sequence
     for number, each in enumerate(kinds):
         own = table[table[kind] == each]
         heights = np.array([names.index(name) for name in own[place]], dtype=float)
-        axis.errorbar(own["value"], heights + 0.7 * ((number + 0.5) / len(kinds) - 0.5),
-                      xerr=spans(own), fmt=MARKERS[number % len(MARKERS)], markersize=4,
+        axis.errorbar(own["value"], heights + beside(number, len(kinds)),
+                      xerr=spans(own), fmt=marker(number), markersize=4,
                       color=colours[number], elinewidth=1, capsize=2, label=each)
     axis.axvline(0, color="0.25", linewidth=0.8)
     axis.set_yticks(np.arange(len(names)), names)
@@ -92,7 +92,7 @@ def half_curves(summary: pd.DataFrame) -> Figure:
         for number, half in enumerate(halves):
             rows = summary[(summary["model"] == model) & (summary["half"] == half)]
             whiskers(axis, rows["block"] + 0.2 * (number - (len(halves) - 1) / 2), rows,
-                     fmt=f"{MARKERS[number % len(MARKERS)]}-", markersize=4, linewidth=1,
+                     fmt=f"{marker(number)}-", markersize=4, linewidth=1,
                      ecolor=None, label=half)
         axis.axhline(0, color="0.25", linewidth=0.8)
         axis.set(title=model, xlabel="block", xticks=block_ticks(int(summary["block"].max())))

@@ -16,15 +16,15 @@ from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
+    beside,
     legend_outside,
+    marker,
     spans,
     styled,
     whiskers,
 )
 from neuronpath_core.stats.labels import SCOPE_LABELS
 
-# colours alone do not tell lines apart
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # letters of a row's name on one line
 _NAME = 29
 
@@ -34,11 +34,6 @@ def _row_names(axis, names: Sequence[str]) -> None:
     axis.set_yticks(np.arange(len(names)), [textwrap.fill(name, _NAME) for name in names],
                     fontsize=SMALL)
     axis.set_ylim(len(names) - 0.5, -0.5)
-
-
-def _beside(number: int, of: int, width: float = 0.7) -> float:
-    """How far from a row's middle the marks of one of several lines lie."""
-    return width * ((number + 0.5) / of - 0.5)
 
 
 @styled
@@ -55,9 +50,9 @@ def recovery_dots(summary: pd.DataFrame) -> Figure:
     for axis, scope in zip(axes[0], scopes, strict=True):
         for number, decoys in enumerate(settings):
             rows = summary[(summary["scope"] == scope) & (summary["decoys"] == decoys)]
-            heights = [methods.index(method) + _beside(number, len(settings), 0.5)
+            heights = [methods.index(method) + beside(number, len(settings), 0.5)
                        for method in rows["method"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=MARKERS[number],
+            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
                           markersize=5, elinewidth=1, capsize=2, label=f"decoys: {decoys}",
                           markerfacecolor="none" if number == 0 else None)
         axis.set(title=SCOPE_LABELS.get(scope, scope), xlabel="share of planted neurons found",
@@ -120,9 +115,9 @@ def score_dots(table: pd.DataFrame, xlabel: str) -> Figure:
     figure, axis = plt.subplots(figsize=(WIDTH, 1.5 + 0.36 * len(scores)))
     for number, (data, model) in enumerate(cells):
         rows = table[(table["data"] == data) & (table["model"] == model)]
-        axis.plot(rows["value"], [scores.index(score) + _beside(number, len(cells), 0.5)
+        axis.plot(rows["value"], [scores.index(score) + beside(number, len(cells), 0.5)
                                   for score in rows["score"]], linestyle="none",
-                  marker=MARKERS[parts.index(data)], markersize=4.5, alpha=0.8,
+                  marker=marker(parts.index(data)), markersize=4.5, alpha=0.8,
                   color=colours[model], label=f"{model}, {data}")
     for height, value in enumerate(means):
         axis.plot([value, value], [height - 0.36, height + 0.36], color="0.25", linewidth=2,
@@ -152,10 +147,10 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
     measures = list(dict.fromkeys(table["measure"]))
     parts = dict(list(table.groupby("data", sort=False)))
     rows_of = {data: list(dict.fromkeys(own["control"])) for data, own in parts.items()}
-    beside = len(measures) == 1 and len(set(map(tuple, rows_of.values()))) == 1
+    side_by_side = len(measures) == 1 and len(set(map(tuple, rows_of.values()))) == 1
     # a panel of one row is too low for its title
     heights = [max(2, len(controls)) for controls in rows_of.values()]
-    down, across = (1, len(parts)) if beside else (len(parts), len(measures))
+    down, across = (1, len(parts)) if side_by_side else (len(parts), len(measures))
     heights = heights[:down]
     figure, axes = plt.subplots(down, across, figsize=(WIDTH, 1.1 + 0.4 * sum(heights)),
                                 squeeze=False, sharey="row", height_ratios=heights)
@@ -166,12 +161,12 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
         for number, model in enumerate(models):
             rows = own[(own["model"] == model) & (own["measure"] == measure)]
             places = np.array([controls.index(control) for control in rows["control"]])
-            axis.errorbar(rows["value"], places + _beside(number, len(models)), xerr=spans(rows),
-                          fmt=MARKERS[number % len(MARKERS)], markersize=3.5, elinewidth=1,
+            axis.errorbar(rows["value"], places + beside(number, len(models)), xerr=spans(rows),
+                          fmt=marker(number), markersize=3.5, elinewidth=1,
                           capsize=2, label=model)
         axis.axvline(0, color="0.25", linewidth=0.8)
         axis.set_title(f"{data}, {measure}")
-        axis.set_xlabel(xlabel if beside or data == list(parts)[-1] else "", fontsize=SMALL)
+        axis.set_xlabel(xlabel if side_by_side or data == list(parts)[-1] else "", fontsize=SMALL)
         axis.locator_params(axis="x", nbins=5)  # small leads have long labels
         axis.grid(False, axis="y")
         if axis.get_subplotspec().is_first_col():
@@ -199,11 +194,11 @@ def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
         for offset, (data, model) in enumerate(models):
             rows = own[(own["number"] == number) & (own["data"] == data) & (own["model"] == model)]
             size = rows["corrected"].abs().where(rows["corrected"] != 0)  # no share of nothing
-            heights = np.array([defects.index(defect) for defect in rows["defect"]]) + 0.7 * (
-                (offset + 0.5) / len(models) - 0.5)
+            heights = np.array([defects.index(defect) for defect in rows["defect"]]) + beside(
+                    offset, len(models))
             errors = spans(rows) / size.to_numpy()
             axis.errorbar(100 * rows["value"] / size, heights, xerr=100 * errors,
-                          fmt=MARKERS[offset % len(MARKERS)], markersize=3, elinewidth=1,
+                          fmt=marker(offset), markersize=3, elinewidth=1,
                           capsize=2, label=f"{model}, {data}")
         axis.axvline(0, color="0.25", linewidth=0.8)
         xlabel = "published − corrected,\n% of corrected"
@@ -249,8 +244,8 @@ def pruning_criteria(summary: pd.DataFrame, whole: pd.DataFrame, measure: str) -
                 shown = pd.concat([whole.assign(kept=first), mine[mine["top"] == top]])
                 rows = shown[(shown["data"] == data) & (shown["model"] == model)]
                 places = np.array([kept.index(name) for name in rows["kept"]])
-                axis.errorbar(rows["value"], places + _beside(number, len(own)), xerr=spans(rows),
-                              fmt=MARKERS[number % len(MARKERS)], markersize=3.5, elinewidth=0.8,
+                axis.errorbar(rows["value"], places + beside(number, len(own)), xerr=spans(rows),
+                              fmt=marker(number), markersize=3.5, elinewidth=0.8,
                               capsize=0, label=f"{model}, {data}")
             axis.set_title(f"{mask}, {tokens},\n{top} kept", fontsize=SMALL)
             axis.set_xlim(-0.03, 1.03)
@@ -277,7 +272,7 @@ def mask_leak(summary: pd.DataFrame, measures: Sequence[str]) -> Figure:
         for offset, (tokens, rows) in enumerate(mine.groupby("tokens", sort=False)):
             rows = rows.set_index("measure").loc[list(measures)]
             positions = np.arange(len(rows)) + 0.2 * (offset - 0.5)
-            axis.errorbar(rows["value"], positions, xerr=spans(rows), fmt=MARKERS[offset],
+            axis.errorbar(rows["value"], positions, xerr=spans(rows), fmt=marker(offset),
                           markersize=4, capsize=2, label=tokens)
         axis.set(title=f"{model}, {data}", xlabel="share of images", xlim=(-0.02, 1.02))
         axis.tick_params(labelbottom=True)

@@ -10,7 +10,15 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from neuronpath_core.figures.style import LEAST, SMALL, WIDTH, block_ticks, legend_outside, styled
+from neuronpath_core.figures.style import (
+    LEAST,
+    SMALL,
+    WIDTH,
+    block_ticks,
+    legend_outside,
+    marker,
+    styled,
+)
 from neuronpath_core.images.image_set import ImageSet
 
 
@@ -196,7 +204,7 @@ def shared_attributes(means: pd.DataFrame, images: ImageSet) -> Figure:
     for number, (model, values) in enumerate(means.iterrows()):
         # a little apart, so that equal values are seen
         places = np.arange(len(kinds)) + (number - (len(means) - 1) / 2) * 0.12
-        dots.plot(values, places, "osD^vP"[number % 6], markersize=6, label=model)
+        dots.plot(values, places, marker(number), markersize=6, label=model)
     dots.set(ylim=(len(kinds) - 0.5, -0.5), xlim=(0, None),
              xlabel="mean cosine of the two classes' paths")
     dots.set_yticks(range(len(kinds)), [""] * len(kinds))
@@ -206,11 +214,16 @@ def shared_attributes(means: pd.DataFrame, images: ImageSet) -> Figure:
 
 def _example_pair(taxonomy: dict[str, Sequence[str]], kind: str) -> tuple[int, int]:
     """The first two classes that share ``kind`` and nothing else, or, for ``"nothing"``, no
-    attribute."""
+    attribute; where there are none, the first that share it with another one."""
+    mixed = None
     count = len(next(iter(taxonomy.values())))
     for first in range(count):
         for second in range(first + 1, count):
             shared = [axis for axis, values in taxonomy.items() if values[first] == values[second]]
             if shared == ([] if kind == "nothing" else [kind]):
                 return first, second
+            if kind in shared and mixed is None:
+                mixed = first, second
+    if mixed is not None:
+        return mixed
     raise ValueError(f"no two classes share {kind!r}; accepted: {', '.join(taxonomy)}, nothing")

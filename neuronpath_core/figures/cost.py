@@ -13,10 +13,15 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from neuronpath_core.figures.style import WIDTH, block_ticks, legend_outside, spans, styled
-
-# models differ by marker as well as by colour
-MARKERS = "osD^vP"
+from neuronpath_core.figures.style import (
+    WIDTH,
+    beside,
+    block_ticks,
+    legend_outside,
+    marker,
+    spans,
+    styled,
+)
 
 
 def _decimals(axis: Axis) -> None:
@@ -67,7 +72,7 @@ def integrand_curves(table: pd.DataFrame) -> Figure:
     for number, ((model, rows), colour) in enumerate(zip(
             table.groupby("model", sort=False), sns.color_palette("colorblind"), strict=False)):
         quartiles = rows.groupby("block")["curvature"].quantile([0.25, 0.5, 0.75]).unstack()
-        axis.plot(quartiles.index, quartiles[0.5], marker=MARKERS[number % len(MARKERS)],
+        axis.plot(quartiles.index, quartiles[0.5], marker=marker(number),
                   markersize=4, label=model, color=colour)
         axis.fill_between(quartiles.index, quartiles[0.25], quartiles[0.75], color=colour,
                           alpha=0.15, linewidth=0)
@@ -108,8 +113,8 @@ def _dots(axis: Axes, rows: pd.DataFrame, ways: Sequence[str]) -> None:
         own = rows[(rows["profile"] == profile) & (rows["model"] == model)]
         colour = colours[models.index(model)]
         places = np.array([ways.index(way) for way in own["way"]], dtype=float)
-        axis.errorbar(own["value"], places + 0.7 * ((number + 0.5) / len(named) - 0.5),
-                      xerr=spans(own), fmt=MARKERS[models.index(model) % len(MARKERS)],
+        axis.errorbar(own["value"], places + beside(number, len(named)),
+                      xerr=spans(own), fmt=marker(models.index(model)),
                       color=colour, markersize=5, elinewidth=1,
                       markerfacecolor="none" if data.index(profile) else colour,
                       label=f"{profile}, {model}" if len(data) > 1 else model)

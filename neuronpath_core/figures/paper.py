@@ -16,8 +16,10 @@ from matplotlib.ticker import FuncFormatter
 from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
+    beside,
     block_ticks,
     legend_outside,
+    marker,
     method_colours,
     spans,
     styled,
@@ -25,9 +27,6 @@ from neuronpath_core.figures.style import (
 )
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats.labels import TABLE1_METRICS, method_labels
-
-# a method is told apart by its marker too, so that a figure can be read without its colours
-MARKERS = ("s", "^", "o", "D", "v", "P", "X", "*")
 
 
 @styled
@@ -65,7 +64,7 @@ def scaling_blocks(shares: pd.DataFrame) -> Figure:
         for place, way in enumerate(ways):
             rows = shares[(shares["model"] == model) & (shares["scaling"] == way)]
             aside = 0.3 * (place - (len(ways) - 1) / 2)
-            whiskers(axis, rows["block"].to_numpy(dtype=float) + aside, rows, fmt=MARKERS[place],
+            whiskers(axis, rows["block"].to_numpy(dtype=float) + aside, rows, fmt=marker(place),
                      markersize=4.5, label=way, ecolor=None)
         axis.set(title=model, xticks=_block_ticks(rows))
         axis.set_xlabel("block", fontsize=SMALL)
@@ -167,8 +166,8 @@ def _method_dots(axis: Axes, rows: pd.DataFrame) -> None:
     for place, method in enumerate(methods):
         own, label = rows[rows["method"] == method], method_labels()[method]
         at = np.array([models.index(model) for model in own["model"]])
-        axis.errorbar(own["value"], at + 0.6 * ((place + 0.5) / len(methods) - 0.5),
-                      xerr=spans(own), fmt=MARKERS[place % len(MARKERS)], color=colours[label],
+        axis.errorbar(own["value"], at + beside(place, len(methods), 0.6),
+                      xerr=spans(own), fmt=marker(place), color=colours[label],
                       markersize=4.5, elinewidth=1, capsize=2, label=label)
     axis.axvline(0, color="0.25", linewidth=0.8)
     axis.set_yticks(np.arange(len(models)), models)
@@ -239,7 +238,7 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
                                                    & (summary["share"] == share)].groupby(
                     "kept", sort=False)):
                 positions = np.arange(len(own)) + 0.1 * (offset - 1)
-                whiskers(axis, positions, own, fmt=f"{MARKERS[(offset + 2) % 3]}-", markersize=4,
+                whiskers(axis, positions, own, fmt=f"{marker(offset)}-", markersize=4,
                          linewidth=1, label=kept, ecolor=None)
                 axis.set_xticks(np.arange(len(own)), [str(top) for top in own["top"]])
             axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1,

@@ -24,6 +24,7 @@ DPI = 150
 WIDTH = 7.0
 # points; 7.5 are 10 CSS pixels, and less cannot be read
 SMALL, LEAST = 8.5, 7.5
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 # letters of a finding on a line of WIDTH, in bold at its size
 _LETTERS = 82
 
@@ -81,6 +82,18 @@ def method_colours() -> dict[str, tuple]:
     """A colour for each method's title, the same in all figures."""
     return dict(zip(method_labels().values(), sns.color_palette("colorblind", len(method_labels())),
                     strict=True))
+
+
+def marker(number: int) -> str:
+    """The mark of the ``number``-th of several kinds of points, so that they are told apart without
+    colours."""
+    return MARKERS[number % len(MARKERS)]
+
+
+def beside(number: int, of: int, width: float = 0.7) -> float:
+    """How far from the middle of a row the ``number``-th of ``of`` points in it lies; together they
+    take ``width`` of it."""
+    return width * ((number + 0.5) / of - 0.5)
 
 
 def spans(rows: pd.DataFrame) -> np.ndarray:

@@ -55,13 +55,8 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, Check]:
     words; the same for what a profile gives and what is typed."""
     names, profiles = list(profile["models"]), profile_names(root)
     measured, dtypes = devices(root), list(build.DTYPES)
-    count = KINDS_OF_PARAMETERS["repeats"]
     return {
         **{name: (kind.accepts, kind.accepted) for name, kind in KINDS_OF_PARAMETERS.items()},
-        **dict.fromkeys(("alone_steps", "n_pruning", "right", "wrong"), (count.accepts,
-                                                                         count.accepted)),
-        "quantile": (lambda value: isinstance(value, float) and 0 < value < 1,
-                     "a number between 0 and 1"),
         **dict.fromkeys(image_counts(root), _image_counts(root, profile)),
         "profile": _one_of(profiles),
         "profiles": _some_of(profiles),

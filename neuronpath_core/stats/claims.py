@@ -106,25 +106,37 @@ class Claim:
                                  f"{', '.join(accepted)}")
 
 
-def comparisons(table: pd.DataFrame, n: int | str, **columns: str) -> tuple[Comparison, ...]:
+def comparisons(table: pd.DataFrame, n: int | str, constant: Mapping[str, str] | None = None,
+                **columns: str) -> tuple[Comparison, ...]:
     """A comparison per row of a chapter's table.
 
     Args:
         table: with columns ``value`` and ``verdict`` and, where there is an interval, ``low`` and
             ``high``.  A row without an effect (NaN) is left out: it compares nothing.
         n: how many images the intervals are over, or the column that says so.
-        columns: field of :class:`Comparison` -> the column that holds it, or, where no column has
-            that name, the value of all rows.  Defaults: ``data="data"``, ``model="model"``.
+        constant: fields of :class:`Comparison` that are the same in all rows.
+        columns: field of :class:`Comparison` -> the column that holds it.  Defaults: the column of
+            the field's own name for ``data, model, value, low, high, verdict``.
+
+    Raises:
+        ValueError: a column that the table, if it has rows, lacks.
     """
-    columns = {"data": "data", "model": "model", "value": "value", "low": "low", "high": "high",
-               "verdict": "verdict", "n": n} | columns
+    if table.empty:
+        return ()
+    same = {**(constant or {}), **({} if isinstance(n, str) else {"n": n})}
+    named = {name: name for name in ("data", "model", "value", "verdict")} | {
+        name: name for name in ("low", "high") if name in table} | (
+        {"n": n} if isinstance(n, str) else {}) | columns
+    named = {name: column for name, column in named.items() if name not in same}
+    if lacking := sorted(set(named.values()) - set(table)):
+        raise ValueError(f"no column {', '.join(lacking)} to compare by; accepted: "
+                         f"{', '.join(map(str, table))}")
     rows = []
     for row in table.to_dict("records"):
-        fields = {name: row[column] if column in row else column
-                  for name, column in columns.items()}
-        # an interval that the table lacks
+        fields = {"low": None, "high": None, **same,
+                  **{name: row[column] for name, column in named.items()}}
         for end in ("low", "high", "chance"):
-            if isinstance(fields.get(end), str) or pd.isna(fields.get(end)):
+            if pd.isna(fields.get(end)):
                 fields[end] = None
         if pd.notna(fields["value"]):
             rows.append(Comparison(**fields))

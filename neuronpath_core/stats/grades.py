@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import Comparison
 
 # nine in ten: of comparisons as many as here, one that fails by chance leaves a claim standing, and
@@ -113,10 +114,9 @@ class Grade:
     @property
     def tally(self) -> str:
         """``7 of 8 agree, 1 not shown``."""
-        open_ = self.of - self.agree - self.contradict
-        parts = [f"{self.agree} of {self.of} agree"]
-        parts += [f"{self.contradict} contradict"] if self.contradict else []
-        return ", ".join(parts + ([f"{open_} not shown"] if open_ else []))
+        counts = {"agrees": self.agree, "contradicts": self.contradict,
+                  "not shown": self.of - self.agree - self.contradict}
+        return report.tally([name for name, count in counts.items() for _ in range(count)])
 
 
 def _levels(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from numbers import Integral
 
 import pandas as pd
 
@@ -26,13 +27,12 @@ class Table:
     digits: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
-        headers = [*_names(self.frame.index), *_parts(self.frame.columns)]
-        for header in headers:
-            # 447 cells of headers without a word, and names of variables, were once on the pages
-            if not isinstance(header, (str, int)) or isinstance(header, bool) or not str(
-                    header).strip() or "_" in str(header):
-                raise ValueError(f"a table's headers are words, got {header!r}; accepted: text "
-                                 f"without underscores, or whole numbers")
+        # columns may be named after somebody's models, which may be called anything
+        for header in (*_names(self.frame.index), *_parts(self.frame.columns)):
+            if not isinstance(header, (str, Integral)) or isinstance(header, bool) or not str(
+                    header).strip():
+                raise ValueError(f"a table's headers are words, got {header!r}; accepted: text, or "
+                                 f"whole numbers")
         if not self.caption.strip():
             raise ValueError("a table without a caption; accepted: a sentence that says what it "
                              "holds")
@@ -46,7 +46,9 @@ class Table:
     def _shown(self) -> pd.DataFrame:
         """The cells as they are printed, rows' names as columns in front."""
         flat = self.frame.reset_index() if any(_names(self.frame.index)) else self.frame
-        return flat.apply(lambda column: [self._cell(value, column.name) for value in column])
+        cells = [[self._cell(value, name) for value in flat.iloc[:, place]]
+                 for place, name in enumerate(flat.columns)]
+        return pd.DataFrame(dict(enumerate(cells))).set_axis(flat.columns, axis=1)
 
     def _cell(self, value: object, column: Hashable) -> str:
         if isinstance(value, bool) or type(value).__name__ == "bool":
@@ -148,7 +150,7 @@ def table(frame: pd.DataFrame, caption: str, *, folded: bool = True,
         digits: decimals of floats, for all columns or by column; four significant ones by default.
 
     Raises:
-        ValueError: for headers that are no words (an underscore, a truth value, nothing), or
-            without a caption.
+        ValueError: for headers that are no words (a truth value, a fraction, nothing), or without a
+            caption.
     """
     return Table(frame, caption, folded, digits)

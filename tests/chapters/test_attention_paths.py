@@ -222,6 +222,8 @@ def test_the_finding_on_leads_counts_comparisons():
 
 @pytest.mark.parametrize(("verdicts", "expected"), [
     (["agrees", "not shown"], "Attention halves cost more than FFN halves on 1 of 2 models"),
+    (["contradicts", "agrees"], "Attention halves cost more than FFN halves on 1 of 2 models, FFN "
+                                "halves cost more than attention halves on 1 of 2 models"),
     (["contradicts", "contradicts"], "FFN halves cost more than attention halves on 2 of 2 models"),
     (["not shown", "not shown"], "Neither half is shown to cost more than the other on any of 2 "
                                  "models")])

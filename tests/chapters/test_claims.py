@@ -300,7 +300,7 @@ def test_finding_of_controls_says_how_little_or_that_nothing_shows():
     table = pd.concat([of_two_models(ABOVE, ACROSS, measure="removal"),
                        of_two_models(BELOW, ACROSS, measure="enhancement")])
     assert control_claims.finding(table, "removal") == (
-        "Removal of the own path costs more than a control in 1 of 2 comparisons, but little: the "
+        "Removal of the own path costs more than a control in 1 of 2 comparisons: the "
         "median lead is 0.0 to 50.0 % of the probability")
     assert control_claims.finding(table, "enhancement") == (
         "Enhancement of the own path adds more than a control in none of 2 comparisons")
@@ -350,7 +350,7 @@ def test_finding_of_leaks():
             of_two_models(ABOVE, ABOVE, measure="leak", tokens=comparison.EVERYWHERE)]
     assert leaks.finding(pd.concat(rows)).startswith(
         "In 1 of 2 models the mask tells the class: under another class's mask that class is "
-        "predicted for 50 to 50 % of images more")
+        "predicted for 50 % of images more")
     none = of_two_models(BELOW, ACROSS, measure="leak", tokens="class token")
     assert leaks.finding(none) == "The mask is not seen to tell the class in any of 2 models"
     assert leaks.leak_table(none).loc["leak", ("d", "one", "class token")] == (
@@ -362,7 +362,7 @@ def test_smaller_networks_agree_or_do_not():
                             "parameters": 1, "multiply_adds": 1, "bytes": [100, 25],
                             "agree": True})
     assert files.physical_claim(written, 5)[1:] == (
-        "25% to 25% of the whole network's file with 5 neurons per block", "agrees")
+        "25 % of the whole network's file with 5 neurons per block", "agrees")
     assert files.physical_claim(written.assign(agree=[True, False]), 5)[2] == "contradicts"
 
 

@@ -103,7 +103,7 @@ def test_the_words_have_the_measured_numbers(study, images):
     assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, “{own.story.class_name}” loses "
                                      f"{100 * own.lost:.1f} % of its class probability")
     words = explore.answer(told, 0.5)
-    assert f"{100 * own.median:.1f} % (digits, {own.images} pictures" in words and "than 50% of" in words
+    assert f"{100 * own.median:.1f} % (digits, {own.images} pictures" in words and "than 50 % of" in words
 
 
 def test_what_rounding_does_is_measured(study, images):

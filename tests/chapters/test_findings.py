@@ -22,15 +22,17 @@ def test_percent_span(shares, text):
 
 def overview(share, above):
     return pd.DataFrame({"share": share, "shuffled": [0.2, 0.2], "uniform": 0.01, "above": above,
-                         "blocks": 12, "verdict": "agrees"}, index=["a", "b"])
+                         "blocks": 12, "verdict": ["agrees" if each > 6 else "not shown"
+                                                   for each in above]}, index=["a", "b"])
 
 
 def test_class_paths():
     assert class_paths.finding(overview([0.3, 0.5], [12, 11])) == (
         "30 to 50 % of a class's images share a block's commonest neuron, 1.5 to 2.5 times the "
         "share with shuffled labels")
-    for table in (overview([0.1, 0.5], [12, 12]), overview([0.3, 0.5], [1, 2])):
-        assert class_paths.finding(table).startswith("No more than by chance in at least one model")
+    for above, count in (([12, 2], 1), ([1, 2], 2)):
+        assert class_paths.finding(overview([0.3, 0.5], above)).startswith(
+            f"No more than by chance at most blocks of {count} of 2 models: 30 to 50 %")
     shown = class_paths.overview_table(overview([0.3, 0.5], [12, 11]))
     assert shown["blocks above shuffled"].tolist() == ["12 of 12", "11 of 12"]
 
@@ -82,12 +84,13 @@ def test_an_interval_without_width_says_why():
     assert overlap.found_text({"value": 0.5, "low": 0.25, "high": 0.75}) == "0.50 [0.25, 0.75]"
 
 
-@pytest.mark.parametrize(("verdict", "start", "count"), [("agrees", "agree in part", 1),
-                                                         ("not shown", "are not shown to agree", 0)])
-def test_seeds(verdict, start, count):
+@pytest.mark.parametrize(("verdict", "other", "start", "count"), [
+    ("agrees", "not shown", "agree in part", 1), ("agrees", "agrees", "agree", 2),
+    ("not shown", "not shown", "are not shown to agree", 0)])
+def test_seeds(verdict, other, start, count):
     table = pd.DataFrame({"measure": ["neuron indices", "score", "score"], "data": "x",
                           "value": [0.01, 0.2, 0.2], "yardstick": 0.0, "halves": np.nan,
-                          "verdict": ["not shown", verdict, "not shown"]})
+                          "verdict": ["not shown", verdict, other]})
     assert seeds.finding(table) == (
         f"Models from other seeds {start}: mean correlation +0.20 to +0.20 over 1 measures, beyond "
         f"chance in {count} of 2 comparisons")

@@ -13,15 +13,20 @@ import pandas as pd
 import pytest
 
 from neuronpath_core.chapters import verdicts
+from neuronpath_core.chapters.controls.paths import CONTROLS
+from neuronpath_core.chapters.score_or_search import shares
 from neuronpath_core.chapters.verdicts import (
     as_published,
     class_similarity,
     controls,
     mae_against_supervised,
+    planted_paths,
+    probability_deviation,
     pruning,
     pruning_honest,
     score_or_search,
     stability,
+    table1,
 )
 from neuronpath_core.stats.grades import UNITS
 
@@ -64,8 +69,10 @@ def test_a_loss_is_positive_where_the_path_costs_something():
     own = pd.DataFrame([row(-0.03, -0.05, -0.01, measure="removal"),
                         row(-2, -6, 0, measure="removal accuracy"),
                         row(0.1, 0.05, 0.2, measure="score")])
-    lead = pd.DataFrame([row(0.1, 0.0, 0.2, measure=measure, control="random", images=24,
+    lead = pd.DataFrame([row(0.1, 0.0, 0.2, measure=measure, control=control, images=images,
                              verdict="not shown")
+                         for control, images in (("random", 48), ("randomised", 24),
+                                                 ("late_randomised", 12))
                          for measure in ("score", "removal", "enhancement", "removal accuracy",
                                          "enhancement accuracy")])
     sane = pd.DataFrame([row(0.1, 0.0, 0.2, control=control, verdict="agrees")
@@ -83,7 +90,10 @@ def test_a_loss_is_positive_where_the_path_costs_something():
     shared, = [claim for claim in claims if claim.key == "class"]
     assert (shared.comparisons[0].chance, shared.comparisons[0].low) == (0.03, None)
     assert {each.against for claim in claims if claim.key == "removal"
-            for each in claim.comparisons} == {"random neurons"}
+            for each in claim.comparisons} == {CONTROLS[name] for name in (
+                "random", "randomised", "late_randomised")}
+    assert [(claim.key, each.n) for claim in claims if "randomised" in claim.key
+            for each in claim.comparisons] == [("randomised", 24), ("late_randomised", 12)]
     assert all(claim.unit in UNITS for claim in claims)
 
 
@@ -166,9 +176,39 @@ def test_single_neurons_lead_where_their_removal_costs_more():
          "removal": loss + 0.001 * image}
         for score, loss in (("joint", -0.1), ("knowledge", -0.3), ("gradient_activation", -0.05))
         for image in range(20)])
-    found = score_or_search.single_neurons(table)
-    assert list(found["verdict"]) == ["contradicts", "agrees"]
-    assert found["value"].round(6).tolist() == [-0.2, 0.05]
+    stronger = shares.contrasts(table, pairs=shares.STRONGER)
+    nothing = pd.DataFrame({name: [] for name in ("data", "model", "value", "low", "high",
+                                                  "contrast", "factor", "cross", "verdict")})
+    claims = {claim.key: claim for claim in score_or_search.made_from(nothing, stronger, nothing,
+                                                                      nothing, 20)}
+    for score, value, verdict in (("knowledge", -0.2, "contradicts"),
+                                  ("gradient_activation", 0.05, "agrees")):
+        each, = claims[f"single: {score}"].comparisons
+        assert (round(each.value, 6), each.verdict, each.n) == (value, verdict, 20)
+
+
+def test_table_1_and_figure_3_are_judged_against_the_baselines_alone():
+    table = pd.DataFrame([row(0.1, 0.05, 0.2, column="joint_attribution_score", method=method,
+                              against=method, verdict="agrees")
+                          for method in ("activation", "random")]).drop(columns="data")
+    score = table1.made_from(table, ["activation"], "digits", 100)[0]
+    assert [each.against for each in score.comparisons] == ["activation"]
+    effects = pd.DataFrame([{"model": "m", "image": image, "method": method,
+                             "removal_probability": loss + 0.001 * image,
+                             "enhancement_probability": 0.0}
+                            for method, loss in (("neuron_path", -0.2), ("activation", -0.1),
+                                                 ("random", 0.0)) for image in range(20)])
+    removal = probability_deviation.made_from(effects, ["m"], ["activation"], "digits")[0]
+    assert [(each.against, each.verdict) for each in removal.comparisons] == [("Activation",
+                                                                               "agrees")]
+
+
+def test_decoys_that_change_nothing_leave_the_search_as_good():
+    rate = pd.DataFrame({"value": [0.9], "low": [0.8], "high": [1.0]}, index=["none"])
+    loss = pd.DataFrame({"value": [0.0, -0.5, 0.0], "low": [-0.04, -0.6, -0.2],
+                         "high": [0.02, -0.4, 0.1]}, index=["loud", "steep", "all"])
+    decoys = planted_paths.made_from(rate, loss, {}, 24)[1]
+    assert [each.verdict for each in decoys.comparisons] == ["agrees", "contradicts", "not shown"]
 
 
 def test_most_of_a_path_is_more_than_half_of_its_neurons():

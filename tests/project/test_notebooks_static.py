@@ -118,6 +118,9 @@ def check_form(nb: NotebookNode) -> Iterator[str]:
             data = output.get("data", {})
             if 'class="dataframe"' in data.get("text/html", "") and "text/csv" not in data:
                 yield f"cell {i}: a table without a caption; accepted: neuronpath_core.stats.tables"
+            for header in re.findall(r"<th scope=\"col[^>]*>([^<]*_[^<]*)</th>",
+                                     data.get("text/html", "")):
+                yield f"cell {i}: a table's header {header!r}; accepted: words"
             if "image/png" in data:
                 yield from (f"cell {i}: {fault}" for fault in svg_faults(
                     data.get("image/svg+xml", "")))
@@ -277,6 +280,9 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
                   "'## Limits'"),
     "a bare table": (lambda nb: nb.cells[5].outputs[0].data.update(
         {"text/html": '<table class="dataframe">'}), "cell 5: a table without a caption"),
+    "a variable's name as header": (lambda nb: nb.cells[5].outputs[0].data.update(
+        {"text/html": '<th scope="col" colspan="1">own_share</th>'}),
+        "cell 5: a table's header 'own_share'"),
     "no SVG": (lambda nb: nb.cells[4].outputs[0].data.pop("image/svg+xml"),
                "cell 4: a figure without an SVG"),
     "a wide figure": (redrawn('"504pt"', '"600pt"'), "cell 4: a figure 800 pixels wide"),

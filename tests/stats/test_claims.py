@@ -29,7 +29,8 @@ def claim(rows: tuple[Comparison, ...], **fields: str) -> Claim:
 
 
 def test_a_row_is_a_comparison_and_a_row_without_an_effect_is_none():
-    found = comparisons(TABLE, "images", against="control", condition="at all tokens")
+    found = comparisons(TABLE, "images", against="control",
+                        constant={"condition": "at all tokens"})
     assert found == (
         Comparison("digits", "a", 0.031234567, 0.01, 0.05, 48, "agrees", "at all tokens", "random"),
         Comparison("shapes", "a", -0.2, -0.3, -0.1, 24, "contradicts", "at all tokens", "same"))
@@ -37,10 +38,16 @@ def test_a_row_is_a_comparison_and_a_row_without_an_effect_is_none():
 
 def test_an_interval_that_a_table_lacks_is_none_and_a_band_of_chance_is_kept():
     table = TABLE[["model", "verdict"]].assign(share=0.4, band=[0.1, math.nan, 0.3])
-    found = comparisons(table, 7, data="digits", value="share", chance="band")
+    found = comparisons(table, 7, {"data": "digits"}, value="share", chance="band")
     assert [(row.data, row.value, row.low, row.high, row.n, row.chance) for row in found] == [
         ("digits", 0.4, None, None, 7, 0.1), ("digits", 0.4, None, None, 7, None),
         ("digits", 0.4, None, None, 7, 0.3)]
+
+
+@pytest.mark.parametrize("wrong", [{"condition": "conditon"}, {"chance": "band"}])
+def test_a_column_that_is_not_there_is_no_constant(wrong):
+    with pytest.raises(ValueError, match="no column .* to compare by; accepted: .*control"):
+        comparisons(TABLE, "images", **wrong)
 
 
 @pytest.mark.parametrize(("low", "high", "settings", "verdict"), [

@@ -66,7 +66,7 @@ def test_data_are_named_where_conditions_do_not_tell():
 
 def test_a_tally_hides_no_size_and_an_interval_has_its_unit_and_n():
     found = rows("aaan", 0.03) + rows("c", -0.01)
-    assert grade(found, PROBABILITY).tally == "3 of 5 agree, 1 contradict, 1 not shown"
+    assert grade(found, PROBABILITY).tally == "3 of 5 agree, 1 not shown, 1 contradict"
     assert effect(found, PROBABILITY) == "median +3.0\u00a0% of the probability, range " \
                                          "\u22121.0 to +3.0"
     assert effect(rows("a", 0.03), PROBABILITY) == "+3.0\u00a0% of the probability [+2.0, +4.0]"

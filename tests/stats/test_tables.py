@@ -66,11 +66,23 @@ def test_names_with_dollar_signs_are_no_mathematics(frame):
     assert "mathjax_ignore" not in table(frame, "costs").html()
 
 
-@pytest.mark.parametrize("columns", [["removal_accuracy", "b"], [False, True], ["", "b"],
-                                     [None, "b"]])
+@pytest.mark.parametrize("columns", [[False, True], ["", "b"], [None, "b"], [0.5, "b"]])
 def test_headers_are_words(columns):
     with pytest.raises(ValueError, match="headers are words"):
         table(pd.DataFrame([[1, 2]], columns=columns), "x")
+
+
+def test_models_may_be_called_anything():
+    """The control of the rule above: names of somebody's models are columns too."""
+    shown = table(pd.DataFrame([[1, 2]], columns=["vit_small_patch16_224", "a_b"]), "x").html()
+    assert "<th scope=\"col\" colspan=\"1\">vit_small_patch16_224</th>" in shown
+
+
+def test_a_table_without_rows_has_its_headers(frame):
+    empty = table(frame.iloc[:0], "Nothing was compared")
+    page = BeautifulSoup(empty.html(), "html.parser")
+    assert len(page.select("thead th")) == 4 and not page.select("tbody tr")
+    assert "Nothing was compared" in repr(empty) and empty.csv().count("\n") == 1
 
 
 def test_a_caption_is_asked_for(frame):

@@ -57,7 +57,7 @@ def finding(leads: pd.DataFrame, measure: str) -> str:
         return (f"{measure.capitalize()} of the own path {what} more than a control in none of "
                 f"{len(rows)} comparisons")
     return (f"{measure.capitalize()} of the own path {what} more than a control in {ahead} of "
-            f"{len(rows)} comparisons, but little: the median lead is {100 * low:.1f} to "
+            f"{len(rows)} comparisons: the median lead is {100 * low:.1f} to "
             f"{100 * high:.1f} % of the probability")
 
 

@@ -27,6 +27,7 @@ from neuronpath_core.models.pruning import (
     prune_ffn,
     save_pruned,
 )
+from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 
 COSTS = ["neurons", "parameters", "multiply_adds", "bytes"]
@@ -104,7 +105,7 @@ def physical_claim(written: pd.DataFrame, top: int) -> tuple[str, str, str]:
     ``top`` neurons a block is: claim, what was measured, verdict."""
     small = cost_shares(written)["bytes"][written["top"] == top]
     return ("A path can be turned into a smaller network that computes what the masked one does",
-            f"{small.min():.0%} to {small.max():.0%} of the whole network's file with {top} "
+            f"{report.percent_span(small)} of the whole network's file with {top} "
             f"neurons per block", "agrees" if written["agree"].all() else "contradicts")
 
 

@@ -133,8 +133,8 @@ def finding(summary: pd.DataFrame) -> str:
     if told.empty:
         return f"The mask is not seen to tell the class in any of {len(rows)} models"
     return (f"In {len(told)} of {len(rows)} models the mask tells the class: under another class's "
-            f"mask that class is predicted for {100 * told.min():.0f} to {100 * told.max():.0f} % "
-            f"of images more than the others")
+            f"mask that class is predicted for {report.percent_span(told)} of images more than the "
+            f"others")
 
 
 def leak_table(summary: pd.DataFrame) -> pd.DataFrame:

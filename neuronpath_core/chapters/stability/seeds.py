@@ -213,6 +213,7 @@ def finding(seeds: pd.DataFrame) -> str:
     shared = seeds[seeds["measure"] != "neuron indices"]
     means = shared.groupby("measure", sort=False)["value"].mean()
     agree = int((shared["verdict"] == "agrees").sum())
-    start = ("agree in part" if agree else "are not shown to agree")
+    start = ("agree" if agree == len(shared) else "agree in part" if agree
+             else "are not shown to agree")
     return (f"Models from other seeds {start}: mean correlation {report.span_text(means, 2)} over "
             f"{len(means)} measures, beyond chance in {agree} of {len(shared)} comparisons")

@@ -14,7 +14,7 @@ def made_from(overview: pd.DataFrame, data: str, images: int) -> list[Claim]:
     rows["value"] = rows["share"] - rows["shuffled"]
     return [Claim(
         "concentration", "3", "At most blocks, images of one class pass one neuron more often "
-        "than images with shuffled labels do", comparisons(rows, images, data=data), "images",
+        "than images with shuffled labels do", comparisons(rows, images, {"data": data}), "images",
         "class labels shuffled",
         "The share of a class's images that pass their block's most frequent neuron, minus the "
         "same with shuffled labels, averaged over blocks; agrees if in more than half of the "

@@ -16,13 +16,14 @@ def made_from(own: pd.DataFrame, look: pd.DataFrame, data: str, images: int) -> 
         {True: "agrees", False: "not shown"})
     return [
         Claim("class", "3", "Two halves of a class have more similar paths than two classes have",
-              comparisons(with_verdict(own), images, data=data, value="difference"), "cosine",
+              comparisons(with_verdict(own), images, {"data": data}, value="difference"), "cosine",
               "halves of two classes",
               "The difference of two mean cosines of utilisation matrices; agrees if its 95 % "
               "bootstrap interval lies above zero.", "own"),
         Claim("look", "4", "Classes that look alike have similar paths",
-              comparisons(look, images, data=data, value="correlation", chance="permuted_high",
-                          against="the similarity of the classes' mean images"), "correlation",
+              comparisons(look, images,
+                          {"data": data, "against": "the similarity of the classes' mean images"},
+                          value="correlation", chance="permuted_high"), "correlation",
               "classes permuted",
               "The rank correlation over pairs of classes; agrees if it exceeds the 97.5 % "
               "quantile under permutation of the classes.", "look"),

@@ -24,6 +24,9 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
     wide = {measure: lead[lead["measure"] == measure] for measure in lead["measure"].unique()}
     gain = gain[gain["label"].isin(list(LABELS))]
     gain = gain.assign(condition=gain["label"].map(LABELS))
+    # some controls are measured on a part of the images
+    measured = lead[["data", "model", "control", "images"]].drop_duplicates()
+    sane = sane.merge(measured, on=["data", "model", "control"], how="left")
     lost = with_verdict(own.assign(value=-own["value"], low=-own["high"], high=-own["low"]))
     return [
         *(Claim(f"own {measure}", finding, sentence,
@@ -57,7 +60,7 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
               "Accuracy gained over all images; agrees if its 95 % bootstrap interval, over "
               "misclassified and other images each by themselves, lies above zero.", "gain"),
         *(Claim(control, "1", f"Less than half of {part} is left when {blocks} randomised",
-                comparisons(sane[sane["control"] == control], images), "found",
+                comparisons(sane[sane["control"] == control], "images"), "found",
                 "weights permuted within each tensor",
                 "The share of common neurons above chance; agrees if its 95 % bootstrap interval "
                 "lies below one half.", "sane", by="book")

@@ -37,13 +37,13 @@ def made_from(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
             ("scope alone", "Reading one model at other tokens inverts its distribution",
              cells[cells["differ"] == "scope"], "same weights", "book"))),
         Claim("kind", "0", "The kind of a model decides more than its training seed",
-              comparisons(contrast, "n", model=kinds), "correlation",
+              comparisons(contrast, "n", {"model": kinds}), "correlation",
               "kinds exchanged between trained models",
               "The mean correlation within kinds minus between; agrees if its jackknife interval "
               "lies above zero and the permutation test is at most 0.05.", "contrast", by="book",
               **shared),
         Claim("depth", "0", "The knowledge neurons of the two kinds lie at different depths",
-              comparisons(deeper, "n", model=kinds), "depth", "other training seeds",
+              comparisons(deeper, "n", {"model": kinds}), "depth", "other training seeds",
               "The difference of the mean relative depths; agrees if its 95 % jackknife interval "
               "over models excludes zero.", "deeper", by="book", **shared),
     ]

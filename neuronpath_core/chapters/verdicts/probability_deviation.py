@@ -10,11 +10,11 @@ from neuronpath_core.chapters.effects import paired_difference
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 from neuronpath_core.stats.labels import method_label
 
-BASELINES = ("activation", "influence_pattern")
 
-
-def made_from(table: pd.DataFrame, models: Sequence[str], data: str, seed: int = 0) -> list[Claim]:
-    """``table`` is that of :func:`~neuronpath_core.chapters.effects.interventions`."""
+def made_from(table: pd.DataFrame, models: Sequence[str], against: Sequence[str], data: str,
+              seed: int = 0) -> list[Claim]:
+    """``table`` is that of :func:`~neuronpath_core.chapters.effects.interventions`, ``against`` the
+    baselines among its methods."""
     images, claims = table["image"].nunique(), []
     for key, sign, words in (("removal", -1, "falls more when the path is removed"),
                              ("enhancement", 1, "rises more when the path is enhanced")):
@@ -22,11 +22,11 @@ def made_from(table: pd.DataFrame, models: Sequence[str], data: str, seed: int =
         rows = pd.DataFrame([
             {"model": model, "against": method_label(other),
              **paired_difference(ahead, "ahead", model, "neuron_path", other, "median", seed)}
-            for model in models for other in BASELINES])
+            for model in models for other in against])
         claims.append(Claim(
             key, "2", f"The true class's probability {words} than for either baseline",
-            comparisons(with_verdict(rows), images, data=data, against="against"), "probability",
-            "the paper's baselines: Activation and Influence Pattern",
+            comparisons(with_verdict(rows), images, {"data": data}, against="against"),
+            "probability", "the paper's baselines: Activation and Influence Pattern",
             "The median difference on the same images; agrees if its 95 % bootstrap interval lies "
             "above zero.", "summary"))
     return claims

@@ -5,14 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.score_or_search.cells import SCORES
+from neuronpath_core.chapters.score_or_search.shares import STRONGER
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
-from neuronpath_core.stats.intervals import interval_row
 
 RULE = ("The mean difference of the loss under removal on the same images; agrees if its 95 % "
         "bootstrap interval lies above zero.")
-PUBLISHED = ("joint", "progressive")
-# scores of one neuron at a time: every search takes each block's best
-SINGLE = ("knowledge", "gradient_activation")
 # key: (contrast of the chapter, sentence, control)
 CONTRASTS = {
     "conditioning": ("conditioning on the path so far",
@@ -26,44 +23,28 @@ CONTRASTS = {
                      "The search finds paths that do more than the best of random paths",
                      "the best of some random paths by the same score"),
     "effect": ("attribution instead of the effect itself",
-               "The score finds paths that do as much as a search by the effect itself",
+               "The score finds paths that do more than a search by the effect itself",
                "ablation effect, same search"),
 }
 
 
-def single_neurons(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """How much more the published search's paths remove than those of scores of single neurons:
-    ``data, model, against, value, low, high, verdict``.
-
-    ``table`` is that of :func:`~neuronpath_core.chapters.score_or_search.cells.factorial`.
-    """
-    rows = []
-    for (data, model), own in table.groupby(["data", "model"], sort=False):
-        cells = {key: group.set_index("image")["removal"]
-                 for key, group in own.groupby(["score", "search"])}
-        for score in SINGLE:
-            lead = cells[score, "progressive"] - cells[PUBLISHED]
-            rows.append({"data": data, "model": model, "against": SCORES[score],
-                         **interval_row(lead.to_numpy(), seed=seed)})
-    return with_verdict(pd.DataFrame(rows))
-
-
-def made_from(table: pd.DataFrame, differences: pd.DataFrame, others: pd.DataFrame,
-              identity: pd.DataFrame, seed: int = 0) -> list[Claim]:
+def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, others: pd.DataFrame,
+              identity: pd.DataFrame, images: int) -> list[Claim]:
     """``differences``, ``others`` (without the weakest score) and ``identity`` are the tables of
-    :func:`~neuronpath_core.chapters.score_or_search.claims.score_claims`; ``table`` see
-    :func:`single_neurons`."""
-    images = table.groupby(["data", "model"])["image"].nunique().max()
-    singles = single_neurons(table, seed)
+    :func:`~neuronpath_core.chapters.score_or_search.claims.score_claims`; ``stronger`` is that of
+    :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` of the pairs ``STRONGER``;
+    ``images`` of a model."""
+    singles = with_verdict(stronger.assign(value=-stronger["value"], low=-stronger["high"],
+                                           high=-stronger["low"]))
     score = with_verdict(others[others["factor"] == "score"], threshold=0.5)
     cross = identity.assign(value=identity["cross"])
     return [
-        *(Claim(f"single: {name}", "1", f"The path does more than {SCORES[name]} of single "
-                f"neurons", comparisons(singles[singles["against"] == SCORES[name]], images,
-                                        against="against"),
-                "probability", "the best neuron of every block by itself", RULE, "differences",
+        *(Claim(f"single: {score}", "1", f"The path does more than {SCORES[score]} of single "
+                f"neurons", comparisons(singles[singles["contrast"] == contrast].assign(
+                    against=SCORES[score]), images, against="against"),
+                "probability", "the best neuron of every block by itself", RULE, "stronger",
                 by="book")
-          for name in SINGLE),
+          for contrast, ((score, _), _) in STRONGER.items()),
         *(Claim(key, "1", sentence,
                 comparisons(differences[differences["contrast"] == contrast], images),
                 "probability", control, RULE, "differences", by="book")

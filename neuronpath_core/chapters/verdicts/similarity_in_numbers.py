@@ -27,17 +27,18 @@ def made_from(own: pd.DataFrame, control: pd.DataFrame, baselines: pd.DataFrame,
     blind = control.drop_duplicates(["relation", "value"])  # models of one size share the paths
     return [
         *(Claim(name, "4", SENTENCES.get(name, f"Classes of the same {name} have similar paths"),
-                comparisons(rows, images, data=data, chance="permuted_high", against="relation"),
+                comparisons(rows, images, {"data": data}, chance="permuted_high",
+                            against="relation"),
                 "correlation", "classes permuted", MANTEL, "table")
           for name, rows in own.groupby("relation", sort=False)),
         Claim("random", "4", "Random paths show no such similarity (a control)",
               comparisons(blind.assign(verdict=blind["verdict"].map(
                   {"agrees": "contradicts", "not shown": "agrees", "contradicts": "contradicts"})),
-                  images, data=data, chance="permuted_high", against="relation"),
+                  images, {"data": data}, chance="permuted_high", against="relation"),
               "found correlation", "classes permuted",
               "Agrees if the permutation test finds nothing.", "control", by="book"),
         *(Claim(f"lead: {against}", "4", f"Neuron paths show more of it than paths by {against}",
-                comparisons(rows, images, data=data, against="relation"), "correlation",
+                comparisons(rows, images, {"data": data}, against="relation"), "correlation",
                 "same images",
                 "The difference of two correlations; agrees if its 95 % bootstrap interval over "
                 "images lies above zero.", "leads", by="book")

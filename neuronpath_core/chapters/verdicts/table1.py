@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from neuronpath_core.stats.claims import Claim, comparisons
@@ -18,10 +20,13 @@ SENTENCES = {
 }
 
 
-def made_from(differences: pd.DataFrame, data: str, images: int) -> list[Claim]:
-    """``differences`` is that of :func:`~neuronpath_core.chapters.table1.method_differences`."""
+def made_from(differences: pd.DataFrame, against: Sequence[str], data: str,
+              images: int) -> list[Claim]:
+    """``differences`` is that of :func:`~neuronpath_core.chapters.table1.method_differences`, of
+    which the claims are about the methods ``against`` alone."""
+    differences = differences[differences["method"].isin(against)]
     return [Claim(key, "1", sentence,
-                  comparisons(differences[differences["column"] == column], images, data=data,
+                  comparisons(differences[differences["column"] == column], images, {"data": data},
                               against="against"),
                   unit, "the paper's baselines: Activation and Influence Pattern", RULE,
                   "differences")
