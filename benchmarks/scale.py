@@ -77,7 +77,7 @@ def timed(engine: str, profile: str, model: str, count: int, size: int,
 
 @click.command()
 @click.option("--profile", default="digits", show_default=True)
-@click.option("--model", default="ViT-B-16", show_default=True)
+@click.option("--model", default="tiny-B-16", show_default=True)
 @click.option("--images", default=160, show_default=True, type=click.IntRange(10))
 @click.option("--part", "size", default=10, show_default=True, type=click.IntRange(1),
               help="Images in a part.")

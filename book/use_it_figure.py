@@ -2,7 +2,7 @@
 
     python book/use_it_figure.py [FILE]
 
-Three digits of three classes and their paths in ViT-B-16, by the same call as on the page.
+Three digits of three classes and their paths in tiny-B-16, by the same call as on the page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import neuronpath_core as npc
 from neuronpath_core import figures
 
 FILE = Path(__file__).resolve().parent / "_static" / "image_paths.svg"
-MODEL, CLASSES = "ViT-B-16", [0, 3, 8]
+MODEL, CLASSES = "tiny-B-16", [0, 3, 8]
 
 
 def draw(file: Path) -> None:

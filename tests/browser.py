@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,8 @@ FIRST_PAGE, ANY_PAGE, STATIC = 1_000_000, 1_500_000, 4_000_000  # bytes
 TEXTS = (".html", ".css", ".js", ".svg")
 LEAST_TEXT = 10  # pixels
 SEVERE = ("serious", "critical")
-# what can differ with theme and width; everything else is looked at once
-DEPENDS = ("color-contrast", "scrollable-region-focusable", "link-in-text-block")
+# what can differ with the theme, and with the width; everything else is looked at once
+OF_THEME, OF_WIDTH = ("color-contrast", "link-in-text-block"), ("scrollable-region-focusable",)
 PAPER = 688  # pixels: the width that A4 leaves between margins of 14 mm
 
 SMALL_TEXT = """least => [...document.querySelectorAll("svg.np-drawing text")].map(text => {
@@ -121,13 +121,12 @@ def visit(browser, address: str, theme: str = "light", width: int = 1280) -> Ite
         context.close()
 
 
-def accessibility(page, everything: bool = True) -> list[str]:
+def accessibility(page, rules: Sequence[str] = ()) -> list[str]:
     """What axe-core finds serious or critical on a page, a line for each rule and element.
 
     Args:
         page: an open page.
-        everything: all rules, those on names of controls too, or those that depend on theme and
-            width alone.
+        rules: these alone; all of them, those on names of controls too, where none is named.
     """
     import axe_playwright_python
 
@@ -135,8 +134,8 @@ def accessibility(page, everything: bool = True) -> list[str]:
         page.evaluate((Path(axe_playwright_python.__file__).parent
                        / "axe.min.js").read_text(encoding="utf-8"))
     options = {"resultTypes": ["violations"]} | (
-        {"rules": {"label-content-name-mismatch": {"enabled": True}}} if everything
-        else {"runOnly": {"type": "rule", "values": list(DEPENDS)}})
+        {"runOnly": {"type": "rule", "values": list(rules)}} if rules
+        else {"rules": {"label-content-name-mismatch": {"enabled": True}}})
     found = page.evaluate("options => axe.run(document, options)", options)
     return [f"{violation['impact']} {violation['id']}: {node['html'][:160]} "
             f"({' '.join((node['failureSummary'] or '').split())[:200]})"

@@ -14,7 +14,7 @@ from neuronpath_core.stats.labels import TABLE1_METRICS
 from neuronpath_core.target import TargetModel
 from tests import helpers
 
-MODELS = ("ViT-B-16", "MAE-B-16")
+MODELS = ("tiny-B-16", "tiny-MAE-B-16")
 METHODS = ("activation", "influence_pattern", "neuron_path", "random")
 
 
@@ -98,7 +98,7 @@ def similarity(classes=4):
 
 
 def extremes():
-    return class_similarity.extremes(similarity()["ViT-B-16"], "abcd")
+    return class_similarity.extremes(similarity()["tiny-B-16"], "abcd")
 
 
 def pictures(*channels):
@@ -150,7 +150,7 @@ def leads_of_controls():
 
 
 def shares_of_replicas():
-    rows = [{"data": data, "kind": kind, "scope": scope, "own": (kind == "ViT-B-16")
+    rows = [{"data": data, "kind": kind, "scope": scope, "own": (kind == "tiny-B-16")
              == (scope == "cls"), "model": f"{kind} seed {seed}", "block": block}
             for data in ("first", "second") for kind in MODELS for scope in ("cls", "patch")
             for seed in (1, 2, 3) for block in range(1, 6)]

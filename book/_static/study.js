@@ -2,7 +2,7 @@
 (() => {
   const boxes = ".np-scroll, .np-figure, div.cell_output, div.highlight pre, div.math, mjx-container";
   const reach = () => document.querySelectorAll(boxes).forEach(box => {
-    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   });
   // equations have their width once they are set

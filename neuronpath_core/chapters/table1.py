@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,15 +28,18 @@ def table1(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def with_paper(measured: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+def with_paper(measured: pd.DataFrame, paper: pd.DataFrame,
+               stand_for: Mapping[str, str]) -> pd.DataFrame:
     """Measured numbers with their intervals beside the paper's, as text: rows metric and method,
-    two columns a model."""
+    two columns a model; ``stand_for``: model -> the model of the paper that it stands for."""
     text = measured.copy()
     digits = text["metric"].map(TABLE1_DIGITS)
     text["here"] = [report.interval_text(row, places) for row,
                     places in zip(text.to_dict("records"), digits, strict=True)]
     published = paper.melt(["metric", "method"], var_name="model", value_name="paper")
-    merged = text.merge(published, how="left", on=["metric", "method", "model"])
+    text["of"] = text["model"].map(stand_for)
+    merged = text.merge(published.rename(columns={"model": "of"}), how="left",
+                        on=["metric", "method", "of"])
     merged["paper"] = ["–" if np.isnan(value) else f"{value:+.4f}"
                        if metric == "joint_attribution_score" else f"{value:+.2f}"
                        for value, metric in zip(merged["paper"], merged["metric"], strict=True)]

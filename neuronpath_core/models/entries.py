@@ -150,6 +150,7 @@ class ModelEntry(Entry):
     bytes: whole(1, 10**13) = None
     data_config: Preprocessing | None = None
     training: Training = None
+    stands_for: Name = None
     scope: one_of("auto", "cls", "patch") = None
     sites: Name = None
 

@@ -149,8 +149,8 @@ def model_entries(profile: Mapping) -> dict[str, dict]:
     training.
 
     A replica differs in the seed of its training, a checkpoint is the same training stopped after
-    an epoch.  Their weights lie beside those of the model: ``"ViT-B-16 seed 11"`` in
-    ``vit_b_16.seed-11.safetensors``, ``"ViT-B-32 epoch 40"`` in ``vit_b_32.epoch-40.safetensors``.
+    an epoch.  Their weights lie beside those of the model: ``"tiny-B-16 seed 11"`` in
+    ``vit_b_16.seed-11.safetensors``, ``"tiny-B-32 epoch 40"`` in ``vit_b_32.epoch-40.safetensors``.
 
     Raises:
         ValueError: replicas or checkpoints that do not name a model and a list of whole numbers.

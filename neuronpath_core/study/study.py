@@ -113,6 +113,12 @@ class Study:
         """The profile's models, without their variants."""
         return list(self.settings["models"])
 
+    @property
+    def stand_for(self) -> dict[str, str]:
+        """Model -> the model of the paper that it stands for: itself, unless its entry names
+        another."""
+        return {name: entry.get("stands_for", name) for name, entry in self.entries.items()}
+
     @cached_property
     def entries(self) -> dict[str, dict]:
         """Every model and variant with what it is built from."""

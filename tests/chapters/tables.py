@@ -14,7 +14,7 @@ COLUMNS = {"score": 0.2, "removal_accuracy": -0.3, "enhancement_accuracy": 0.3,
            "enhancement_probability": 0.4}
 
 
-def intervention_table(lead, images=80, models=("ViT-B-16", "MAE-B-16"), seed=0):
+def intervention_table(lead, images=80, models=("tiny-B-16", "tiny-MAE-B-16"), seed=0):
     """Deviations in which Neuron Path is ahead of the others by ``lead`` times the planted effects;
     images differ more."""
     rng, tables = np.random.default_rng(seed), []

@@ -19,7 +19,7 @@ from tests import helpers, small_study, twins
 
 SPREAD = {"minimum": 2.0, "median": 3.0, "maximum": 5.0}
 MEASURED = {
-    "search": [{"model": "ViT-B-16", "blocks": 12, "way": way, "images": 4, "seconds": SPREAD,
+    "search": [{"model": "tiny-B-16", "blocks": 12, "way": way, "images": 4, "seconds": SPREAD,
                 "ratio": SPREAD, "neurons": 0.5, "paths": 0.25,
                 "agreement_images": 10, "identical": True if way.startswith("exact") else None}
                for way in ("published", "exact, 20 left nodes", "default")],
@@ -30,19 +30,19 @@ MEASURED = {
     "architectures": [{"model": "ViT-B/16", "published_seconds_per_node": 2.0,
                        "exact_seconds_per_node": 0.5, "exact_ratio": 4.0, "default_seconds": 1.0,
                        "default_ratio": 40.0, "frozen_20_seconds": 1.0, "frozen_20_ratio": 20.0}],
-    "precision": [{"model": "ViT-B-16", "dtype": dtype, "neurons": 1.0, "paths": paths,
+    "precision": [{"model": "tiny-B-16", "dtype": dtype, "neurons": 1.0, "paths": paths,
                    "score": 1e-7}
                   for dtype, paths in (("float32", 0.975), ("bfloat16", 0.5))],
-    "captum": [{"model": "ViT-B-16", "captum": SPREAD, "library": SPREAD, "ratio": SPREAD,
+    "captum": [{"model": "tiny-B-16", "captum": SPREAD, "library": SPREAD, "ratio": SPREAD,
                 "largest_difference": 2e-9}],
 }
-CONVERGED = [{"profile": profile, "images": 48, "model": "ViT-B-16", "way": way, "evaluations": 2.0,
+CONVERGED = [{"profile": profile, "images": 48, "model": "tiny-B-16", "way": way, "evaluations": 2.0,
               "neurons": neurons, "paths": paths}
              for profile, paths in (("digits", 0.75), ("shapes", 0.5)) for way,
              neurons in (("published rule", 0.9), ("default", 0.987))]
 CONDENSED = [{"profile": "digits", "images": 48, "model": model, "way": "8 of 20",
               "evaluations": 8.0, "neurons": 1.0, "paths": paths}
-             for model, paths in (("ViT-B-16", 0.98), ("MAE-B-16", 1.0))]
+             for model, paths in (("tiny-B-16", 0.98), ("tiny-MAE-B-16", 1.0))]
 
 
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "avg-registers"])
@@ -184,11 +184,11 @@ def test_tables_of_what_was_measured(tmp_path):
     with pytest.raises(ValueError, match="'tpu'; accepted: cpu"):
         speed.read(tmp_path, "tpu")
     table = speed.search_table(measured)
-    exact = table.loc[("ViT-B-16", "same 20 steps")]
+    exact = table.loc[("tiny-B-16", "same 20 steps")]
     assert exact.to_dict() == {"ms per image": "3000.0 [2000.0, 5000.0]",
                                "times as fast": "3.0 [2.0, 5.0]", "images at a time": 4,
                                "same paths": "yes"}
-    assert table.loc[("ViT-B-16", "published procedure"), "times as fast"] == "1"
+    assert table.loc[("tiny-B-16", "published procedure"), "times as fast"] == "1"
     assert table.index.get_level_values("method")[2] == "default, float64"
     growth = speed.growth_table(measured).loc[("tokens T", 2)]
     assert growth.to_dict() == {"published, ms": 3000.0, "here, ms": 3000.0,
@@ -197,11 +197,11 @@ def test_tables_of_what_was_measured(tmp_path):
     real = speed.architecture_table(measured)["ViT-B/16"]
     assert (real["published, s"], real["same steps, s"],
             real["frozen context, times as fast"]) == ("40.0", "10.0", "20")
-    assert speed.precision_table(measured).loc[("ViT-B-16", "bfloat16"),
+    assert speed.precision_table(measured).loc[("tiny-B-16", "bfloat16"),
                                               "same whole paths"] == "50.0 %"
-    assert speed.captum_table(measured).loc["ViT-B-16", "largest difference"] == "2e-09"
+    assert speed.captum_table(measured).loc["tiny-B-16", "largest difference"] == "2e-09"
     numbers = speed.numbers(measured)
-    assert numbers["exact ViT-B-16"] == numbers["default ViT-B-16"] == "3.0"
+    assert numbers["exact tiny-B-16"] == numbers["default tiny-B-16"] == "3.0"
     assert (numbers["exact ViT-B/16"], numbers["frozen ViT-B/16"],
             numbers["float32 paths"]) == ("4.0", "20", "97.5 %")
     axes = figures.benchmark_ratios(speed.growth(measured)).axes
@@ -211,7 +211,7 @@ def test_tables_of_what_was_measured(tmp_path):
 
 
 def test_tables_of_agreement():
-    assert speed.agreement_table(CONVERGED).loc[("shapes", "ViT-B-16", 48)].to_dict() == {
+    assert speed.agreement_table(CONVERGED).loc[("shapes", "tiny-B-16", 48)].to_dict() == {
         "published rule": "90.0 / 50.0", "default": "98.7 / 50.0"}
     assert speed.agreement_table(CONDENSED)["8 evaluations"].to_list() == ["100.0 / 98.0",
                                                                      "100.0 / 100.0"]
@@ -246,7 +246,7 @@ def test_the_finding_on_agreement_follows_the_numbers(default, expected):
 
 def timed(identical=True, drafted=False):
     rows = [{**MEASURED["search"][1], "identical": identical},
-            {**MEASURED["search"][1], "model": "ViT-L-32",
+            {**MEASURED["search"][1], "model": "tiny-L-32",
              "ratio": {name: 2 * value for name, value in SPREAD.items()}}, MEASURED["search"][2]]
     if drafted:
         ratio = {name: 1.5 * value for name, value in SPREAD.items()}
@@ -301,4 +301,4 @@ def test_speeds_are_drawn_at_their_medians():
     assert axis.get_xscale() == "log"
     drawn = {container.get_label(): container.lines[0].get_xdata().tolist()
              for container in axis.containers}
-    assert drawn == {"ViT-B-16": [3.0, 3.0], "ViT-L-32": [6.0]}
+    assert drawn == {"tiny-B-16": [3.0, 3.0], "tiny-L-32": [6.0]}

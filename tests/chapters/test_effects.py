@@ -77,7 +77,7 @@ def test_paired_difference_by_hand():
 
 def test_pairing_finds_what_lies_under_the_differences_between_images():
     table = intervention_table(1.0)
-    means = table[table["model"] == "ViT-B-16"].groupby("method")["score"]
+    means = table[table["model"] == "tiny-B-16"].groupby("method")["score"]
     assert means.std().min() > 4 * abs(means.mean()["neuron_path"] - means.mean()["random"])
-    assert report.verdict(effects.paired_difference(table, "score", "ViT-B-16", "neuron_path",
+    assert report.verdict(effects.paired_difference(table, "score", "tiny-B-16", "neuron_path",
                                                      "random")) == "agrees"

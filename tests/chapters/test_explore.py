@@ -57,8 +57,8 @@ def images(study):
 
 
 def test_pictures_have_the_librarys_numbers(study, images):
-    found = explore.pictures(study, "digits", ["ViT-B-32"], images, ["activation", "random"], 2, 1)
-    target = study.target("ViT-B-32")
+    found = explore.pictures(study, "digits", ["tiny-B-32"], images, ["activation", "random"], 2, 1)
+    target = study.target("tiny-B-32")
     assert len(found) == 3 and [each.name.endswith("right") for each in found] == [True, True, False]
     for picture in found:
         view, = picture.views.values()
@@ -78,15 +78,15 @@ def test_pictures_have_the_librarys_numbers(study, images):
 
 
 def test_the_story_is_that_of_the_wanted_rank(study, images):
-    target, (batch, labels) = study.target("ViT-B-32"), study.batch(images, "ViT-B-32")
-    neurons = study.paths("ViT-B-32", images).neurons
+    target, (batch, labels) = study.target("tiny-B-32"), study.batch(images, "tiny-B-32")
+    neurons = study.paths("tiny-B-32", images).neurons
     rows = torch.arange(len(labels))
     clean = class_probabilities(target, batch)
     removed = edited_probabilities(target, batch, neurons, "remove")
     hit = clean.argmax(1) == labels
     lost = ((clean - removed)[rows, labels] / clean[rows, labels])[hit].numpy()
     for quantile, expected in ((0, lost.min()), (1, lost.max())):
-        told = explore.story(study, "ViT-B-32", images, quantile)
+        told = explore.story(study, "tiny-B-32", images, quantile)
         assert told.lost == pytest.approx(expected, abs=1e-9)
         assert told.median == pytest.approx(np.median(lost), abs=1e-9)
         assert told.images == len(lost)
@@ -94,11 +94,11 @@ def test_the_story_is_that_of_the_wanted_rank(study, images):
         assert (own.clean - own.removed) / own.clean == pytest.approx(expected, abs=1e-9)
         assert own.pixels.shape == (16, 16) and own.patch == 4
     with pytest.raises(ValueError, match="quantile must lie in 0..1"):
-        explore.story(study, "ViT-B-32", images, 2)
+        explore.story(study, "tiny-B-32", images, 2)
 
 
 def test_the_words_have_the_measured_numbers(study, images):
-    told = {"digits": explore.story(study, "ViT-B-32", images, 0.5)}
+    told = {"digits": explore.story(study, "tiny-B-32", images, 0.5)}
     own = told["digits"]
     assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, “{own.story.class_name}” loses "
                                      f"{100 * own.lost:.1f} % of its class probability")
@@ -107,14 +107,14 @@ def test_the_words_have_the_measured_numbers(study, images):
 
 
 def test_what_rounding_does_is_measured(study, images):
-    found = explore.rounding(study, "ViT-B-32", images)
+    found = explore.rounding(study, "tiny-B-32", images)
     assert 0 < found["mean"] < found["largest"] < 0.02
     assert found["accuracy"] == pytest.approx(found["rounded accuracy"], abs=0.02)
     assert found["images"] == 60
 
 
 def test_classes_have_their_similarity_and_a_typical_picture(study, images):
-    found = explore.similarity(study, "ViT-B-32", images)
+    found = explore.similarity(study, "tiny-B-32", images)
     assert found.classes == images.class_names and found.each == 6
     np.testing.assert_allclose(np.diag(found.similarity), 1)
     for label, picture in enumerate(found.typical):

@@ -17,7 +17,7 @@ STORE = {"images": 50_000, "blocks": 12, "top": 50, "part_size": 40,
          "part_seconds": {"minimum": 0.001, "median": 0.002, "maximum": 0.1},
          "part_share": 0.00123, "whole_share": 0.002, "merge_seconds": 3.0, "read_seconds": SPREAD,
          "table_bytes": 45_800_000}
-SCALE = {"images": 160, "model": "ViT-B-16", "workers": 2,
+SCALE = {"images": 160, "model": "tiny-B-16", "workers": 2,
          "seconds": {"local": SPREAD, "ray": SPREAD},
          "startup_seconds": {"local": SPREAD, "ray": SPREAD},
          "ratio": {"minimum": 1.6, "median": 1.75, "maximum": 1.9}, "identical": True}

@@ -25,7 +25,7 @@ def test_deviation_summary():
     (1.0, "4 of 4 agree"), (-1.0, "0 of 4 agree, 4 contradict"),
     (0.0, "0 of 4 agree, 4 not shown")])
 def test_deviation_checks(lead, phrase):
-    found = probability_deviation.deviation_checks(intervention_table(lead), ["ViT-B-16", "MAE-B-16"],
+    found = probability_deviation.deviation_checks(intervention_table(lead), ["tiny-B-16", "tiny-MAE-B-16"],
                                       ["activation", "influence_pattern"])
     assert found["tally"].tolist() == [phrase] * 2
     for text, effect in zip(found["text"], (0.3, 0.4), strict=True):
@@ -39,7 +39,7 @@ def test_deviation_checks_go_by_the_median():
     table = intervention_table(1.0)
     wild = (table["method"] == "neuron_path") & (table["image"] == 0)
     table.loc[wild, ["removal_probability", "enhancement_probability"]] = [1e6, -1e6]
-    found = probability_deviation.deviation_checks(table, ["ViT-B-16"], ["activation"])
+    found = probability_deviation.deviation_checks(table, ["tiny-B-16"], ["activation"])
     # one wild image decides the mean, not this
     assert found["tally"].tolist() == ["1 of 1 agree"] * 2
 
@@ -52,9 +52,9 @@ def test_the_finding_is_the_span_of_the_medians(lead):
     own = table[table["method"] == "neuron_path"].groupby("model")["removal_probability"].median()
     span = f"{100 * own.min():+.1f} to {100 * own.max():+.1f} %"
     assert probability_deviation.median_span(summary, "removal") == span and span in found
-    wide = probability_deviation.summary_wide(summary, ["MAE-B-16"])
-    assert list(wide.columns) == ["MAE-B-16"] and len(wide) == 2 * 2 * 4
-    checks = probability_deviation.deviation_checks(table, ["ViT-B-16"], ["activation"])
+    wide = probability_deviation.summary_wide(summary, ["tiny-MAE-B-16"])
+    assert list(wide.columns) == ["tiny-MAE-B-16"] and len(wide) == 2 * 2 * 4
+    checks = probability_deviation.deviation_checks(table, ["tiny-B-16"], ["activation"])
     for lead_span, text in zip(probability_deviation.lead_spans(checks), checks["text"],
                                strict=True):
         assert text == f"median lead {lead_span} of the clean probability"

@@ -19,8 +19,8 @@ def test_table1_by_hand():
     found = table1.table1(table)
     assert list(found.columns) == ["metric", "method", "model", "value", "low", "high"]
     assert len(found) == 3 * 4 * 2 and not found.duplicated(["metric", "method", "model"]).any()
-    own = table[(table["model"] == "MAE-B-16") & (table["method"] == "random")]
-    rows = found[(found["model"] == "MAE-B-16") & (found["method"] == "random")].set_index(
+    own = table[(table["model"] == "tiny-MAE-B-16") & (table["method"] == "random")]
+    rows = found[(found["model"] == "tiny-MAE-B-16") & (found["method"] == "random")].set_index(
         "metric")["value"]
     assert rows["joint_attribution_score"] == pytest.approx(own["score"].mean(), abs=1e-12)
     assert rows["removal_accuracy_deviation_percent"] == pytest.approx(
@@ -33,7 +33,7 @@ def test_table1_by_hand():
 @pytest.mark.parametrize(("lead", "verdict", "phrase"), [
     (1.0, "agrees", "4 of 4 agree"), (-1.0, "contradicts", "0 of 4 agree, 4 contradict")])
 def test_planted_leads_and_reversals(lead, verdict, phrase):
-    models, others = ["ViT-B-16", "MAE-B-16"], ["activation", "influence_pattern", "random"]
+    models, others = ["tiny-B-16", "tiny-MAE-B-16"], ["activation", "influence_pattern", "random"]
     found = table1.method_differences(intervention_table(lead), models, others)
     assert len(found) == 3 * 3 * 2 and set(found["verdict"]) == {verdict}
     for metric, effect in zip(TABLE1_METRICS, (0.2, 30, 30), strict=True):
@@ -52,7 +52,7 @@ def test_planted_nulls_are_not_shown():
     verdicts = []
     for seed in range(5):
         table = intervention_table(0.0, seed=seed)
-        found = table1.method_differences(table, ["ViT-B-16", "MAE-B-16"],
+        found = table1.method_differences(table, ["tiny-B-16", "tiny-MAE-B-16"],
                                             ["activation", "random"])
         verdicts += found["verdict"].tolist()
     assert verdicts.count("not shown") >= 0.85 * len(verdicts)
@@ -81,16 +81,20 @@ def test_table1_summary_by_hand():
                                        "2 of 2 agree"]
 
 
+STAND_FOR = {"tiny-B-16": "ViT-B-16", "tiny-B-32": "ViT-B-32", "tiny-L-32": "ViT-L-32",
+             "tiny-MAE-B-16": "MAE-B-16"}
+
+
 def test_the_papers_numbers_stand_beside_their_own_model():
     # in another order than the file's
-    paper, models = pd.read_csv(PAPER), ["MAE-B-16", "ViT-B-16", "ViT-L-32"]
+    paper, models = pd.read_csv(PAPER), ["tiny-MAE-B-16", "tiny-B-16", "tiny-L-32"]
     rows = [{"metric": metric, "method": method, "model": model, "value": number, "low": -1.0,
              "high": 2.25}
             for number, (model, method, metric) in enumerate((model, method, metric)
                                                              for model in models
                                                              for method in METHODS
                                                              for metric in TABLE1_METRICS)]
-    wide = table1.with_paper(pd.DataFrame(rows), paper)
+    wide = table1.with_paper(pd.DataFrame(rows), paper, STAND_FOR)
     assert wide.shape == (12, 6)
     assert list(wide.columns) == [(model, column) for model in models
                                   for column in ("here", "paper")]
@@ -100,28 +104,28 @@ def test_the_papers_numbers_stand_beside_their_own_model():
         score = row["metric"] == "joint_attribution_score"
         assert cell["here"] == report.interval_text(row, TABLE1_DIGITS[row["metric"]])
         published = paper[(paper["metric"] == row["metric"])
-                          & (paper["method"] == row["method"])][row["model"]]
+                          & (paper["method"] == row["method"])][STAND_FOR[row["model"]]]
         expected = "–" if published.empty else f"{published.item():+.4f}" if score else f"{published.item():+.2f}"
         assert cell["paper"] == expected
-    assert wide.loc[("Joint attribution score", "Neuron Path"), ("MAE-B-16", "paper")] == "+0.0095"
+    assert wide.loc[("Joint attribution score", "Neuron Path"), ("tiny-MAE-B-16", "paper")] == "+0.0095"
     assert wide.loc[("Removal accuracy deviation (points)", "Activation"),
-                    ("ViT-B-16", "paper")] == "+0.07"
+                    ("tiny-B-16", "paper")] == "+0.07"
     assert wide.loc[("Enhancement accuracy deviation (points)", "Neuron Path"),
-                    ("ViT-L-32", "paper")] == "+5.02"
-    assert wide.loc[("Joint attribution score", "Random"), ("ViT-L-32", "paper")] == "–"
+                    ("tiny-L-32", "paper")] == "+5.02"
+    assert wide.loc[("Joint attribution score", "Random"), ("tiny-L-32", "paper")] == "–"
 
 
 def test_a_model_that_the_paper_does_not_have():
-    measured = table1.table1(intervention_table(1.0, models=("ours", "ViT-B-32")))
-    wide = table1.with_paper(measured, pd.read_csv(PAPER))
+    measured = table1.table1(intervention_table(1.0, models=("ours", "tiny-B-32")))
+    wide = table1.with_paper(measured, pd.read_csv(PAPER), STAND_FOR | {"ours": "ours"})
     assert (wide["ours"]["paper"] == "–").all()
-    assert wide.loc[("Joint attribution score", "Neuron Path"), ("ViT-B-32", "paper")] == "+0.6610"
+    assert wide.loc[("Joint attribution score", "Neuron Path"), ("tiny-B-32", "paper")] == "+0.6610"
 
 
 @pytest.mark.parametrize(("lead", "counts"), [(1.0, "(4 of 4 intervals above 0)"), (-1.0, "(0 of 4 intervals above 0)")])
 def test_the_finding_counts_the_intervals_above_zero(lead, counts):
     against = ["activation", "influence_pattern"]
-    differences = table1.method_differences(intervention_table(lead), ["ViT-B-16", "MAE-B-16"],
+    differences = table1.method_differences(intervention_table(lead), ["tiny-B-16", "tiny-MAE-B-16"],
                                             [*against, "random"])
     found, spans = table1.finding(differences, against), table1.lead_spans(differences, against)
     assert found.count(counts) == 3
@@ -130,8 +134,8 @@ def test_the_finding_counts_the_intervals_above_zero(lead, counts):
     own = differences[(differences["column"] == list(TABLE1_METRICS)[1])
                       & differences["method"].isin(against)]["value"]
     assert spans["removal"] == f"{own.min():+.1f} to {own.max():+.1f}"
-    wide = table1.differences_wide(differences, ["MAE-B-16", "ViT-B-16"])
-    assert list(wide.columns) == ["MAE-B-16", "ViT-B-16"] and wide.shape == (9, 2)
+    wide = table1.differences_wide(differences, ["tiny-MAE-B-16", "tiny-B-16"])
+    assert list(wide.columns) == ["tiny-MAE-B-16", "tiny-B-16"] and wide.shape == (9, 2)
     assert wide.index.names == ["measure", "ahead of"]
 
 

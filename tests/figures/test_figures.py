@@ -377,13 +377,13 @@ def test_similarity_matrices_have_one_scale(models):
 
 def test_large_similarity_matrices_are_not_annotated():
     names = [str(number) for number in range(13)]
-    assert not panels(figures.similarity_matrices({"m": small.similarity(13)["ViT-B-16"]},
+    assert not panels(figures.similarity_matrices({"m": small.similarity(13)["tiny-B-16"]},
                                                   names))[0].texts
 
 
 @pytest.mark.parametrize("classes", ["ad", "abc", "b"])
 def test_similar_classes(classes):
-    found = small.similarity()["ViT-B-16"]
+    found = small.similarity()["tiny-B-16"]
     shown = panels(figures.similar_classes(small.extremes(), small.pictures(), classes))
     assert [axis.get_ylabel() for axis in shown] == ["class", "most\nsimilar", "least\nsimilar"]
     for place, name in enumerate(classes):
@@ -408,7 +408,7 @@ def test_similar_classes_in_colour():
 
 def test_large_similarity_matrices_name_groups_once():
     names = [str(number) for number in range(13)]
-    axis, *_ = panels(figures.similarity_matrices({"m": small.similarity(13)["ViT-B-16"]}, names,
+    axis, *_ = panels(figures.similarity_matrices({"m": small.similarity(13)["tiny-B-16"]}, names,
                                                   groups=["round"] * 6 + ["square"] * 7))
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         "round" if place == 2 else "square" if place == 9 else "" for place in range(13)]
@@ -432,7 +432,7 @@ def test_shared_attributes():
 
 
 def test_pruning_curves():
-    table, whole = small.pruning(), {"ViT-B-16": 0.9, "MAE-B-16": 0.7}
+    table, whole = small.pruning(), {"tiny-B-16": 0.9, "tiny-MAE-B-16": 0.7}
     axes = np.array(panels(figures.pruning_curves(table, whole, "test accuracy"))).reshape(2, 2)
     for row, model in zip(axes, MODELS, strict=True):
         for axis, share in zip(row, (0.5, 1.0), strict=True):

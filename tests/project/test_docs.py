@@ -300,13 +300,14 @@ def test_every_module_is_on_one_page_of_the_interface():
 
 
 def test_the_toys_are_those_of_the_record():
-    table = rows(text("glossary"), "| the paper's model |")
+    table = rows(text("glossary"), "| toy |")
     assert len(table) == 4
     profiles = [yaml.safe_load((ROOT / "profiles" / f"{name}.yml").read_text())
                 for name in ("digits", "shapes")]
-    for paper, *toys in table:
-        name = re.match(r"\*\*(.+?)\*\*", paper).group(1)
+    for name, paper, *toys in table:
+        name, stands_for = name.strip("*"), paper.partition(":")[0].replace("/", "-")
         for folder, profile, cell in zip(("digits", "shapes"), profiles, toys, strict=True):
+            assert profile["models"][name]["stands_for"] == stands_for
             record = json.loads((ROOT / "data/weights" / folder / "weights.json").read_text())
             entry = next(each for each in record.values() if each["model"] == name)
             assert cell.endswith(f"{entry['parameters']:,} parameters; "

@@ -31,9 +31,9 @@ from neuronpath_core.study.store.parquet import table_bytes, table_from_bytes
 from neuronpath_core.study.store.parts import PARTS, StoreWarning
 from neuronpath_core.support.files import check_writable
 
-SETTINGS = {"model": "ViT-B-16", "arguments": {"steps": 20, "top": None, "quadrature": "left"},
+SETTINGS = {"model": "tiny-B-16", "arguments": {"steps": 20, "top": None, "quadrature": "left"},
             "images": "0f"}
-OTHERS = {"model": "ViT-B-16", "arguments": {"steps": 21, "top": None, "quadrature": "left"},
+OTHERS = {"model": "tiny-B-16", "arguments": {"steps": 21, "top": None, "quadrature": "left"},
           "images": "0f"}
 
 

@@ -31,7 +31,7 @@ from tests.helpers import refused
 ROOT = Path(__file__).parents[2]
 WEIGHTS = {name: json.loads((ROOT / "data" / "weights" / name / "weights.json").read_text())
            for name in ("digits", "shapes")}
-MODELS = ["ViT-B-16", "ViT-B-32", "ViT-L-32", "MAE-B-16"]
+MODELS = ["tiny-B-16", "tiny-B-32", "tiny-L-32", "tiny-MAE-B-16"]
 
 
 @pytest.fixture(scope="module")
@@ -251,9 +251,9 @@ def shipped(digits):
 
 @pytest.mark.parametrize("profile", ["digits", "shapes"])
 @pytest.mark.parametrize(("name", "patch", "width", "blocks", "heads", "scope"), [
-    ("ViT-B-16", 2, 36, 12, 3, "cls"), ("ViT-B-32", 4, 36, 12, 3, "cls"),
-    ("ViT-L-32", 4, 48, 24, 4, "cls"),
-    ("MAE-B-16", 2, 36, 12, 3, "patch")])
+    ("tiny-B-16", 2, 36, 12, 3, "cls"), ("tiny-B-32", 4, 36, 12, 3, "cls"),
+    ("tiny-L-32", 4, 48, 24, 4, "cls"),
+    ("tiny-MAE-B-16", 2, 36, 12, 3, "patch")])
 def test_shipped_models(shipped, profile, name, patch, width, blocks, heads, scope):
     study = shipped[profile]
     assert study.model_names == MODELS
@@ -304,7 +304,7 @@ def test_shipped_variants(shipped, profile):
             assert sorted(stages) == stages
             assert stages[0][1] < own["held_out_accuracy"]
     assert len({record["sha256"] for record in stored.values()}) == len(stored)
-    assert study.variants("ViT-B-16") and study.variants("MAE-B-16") and study.variants("ViT-B-32")
+    assert study.variants("tiny-B-16") and study.variants("tiny-MAE-B-16") and study.variants("tiny-B-32")
 
 
 @pytest.mark.parametrize("profile", ["digits", "shapes"])

@@ -17,7 +17,7 @@ from neuronpath_core.study.study import Study
 from neuronpath_core.support.files import path_component, relative_path
 from tests import helpers, small_study
 
-GOOD = ["one", "ViT-B-16", "ViT-B-32 seed 11", "vit_tiny.augreg_in21k_ft_in1k", "ünï (2) #1 100%",
+GOOD = ["one", "tiny-B-16", "tiny-B-32 seed 11", "vit_tiny.augreg_in21k_ft_in1k", "ünï (2) #1 100%",
         "a" * 150, "..a", "a..b", ".hidden", "console", "com10", "-x", "~x", "$HOME", "{x}"]
 BAD = ["", ".", "..", "../../../evil", "/etc/evil", "a/b", "a/", "a\\b", "..\\..\\evil", "C:evil",
        "C:\\evil", "\\\\host\\share", "a\0b", "a\nb", "a\x1bb", "a\x7f", "a\x85b", "a\u2028b",
