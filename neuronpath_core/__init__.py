@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.models.zero_shot import zero_shot
     from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
     from neuronpath_core.quadrature import quadrature_rule
+    from neuronpath_core.replacement import REPLACEMENTS, replacement_values
     from neuronpath_core.scores import METHODS, Method, register
     from neuronpath_core.settings import SearchSettings
     from neuronpath_core.study.study import Study
@@ -22,10 +23,10 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
 __version__ = "1.0.0"
 
 __all__ = [
-    "METHODS", "Method", "Paths", "SearchSettings", "SiteModel", "Study", "TargetModel",
-    "complete_attribution", "edit", "exhaustive_paths", "find_paths", "find_paths_by_top",
-    "joint_attribution_score", "knowledge_attribution", "quadrature_rule", "read_activations",
-    "refine_paths", "register", "zero_shot",
+    "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings", "SiteModel", "Study",
+    "TargetModel", "complete_attribution", "edit", "exhaustive_paths", "find_paths",
+    "find_paths_by_top", "joint_attribution_score", "knowledge_attribution", "quadrature_rule",
+    "read_activations", "refine_paths", "register", "replacement_values", "zero_shot",
 ]
 
 # module -> its public names
@@ -36,6 +37,7 @@ PLACES = {
     "models.zero_shot": ("zero_shot",),
     "paths": ("Paths", "find_paths", "find_paths_by_top"),
     "quadrature": ("quadrature_rule",),
+    "replacement": ("REPLACEMENTS", "replacement_values"),
     "scores": ("METHODS", "Method", "register"),
     "settings": ("SearchSettings",),
     "study.study": ("Study",),

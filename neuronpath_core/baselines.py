@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from neuronpath_core.forward import by_layer, check_baseline, of_images
 from neuronpath_core.gradients import activation_gradients, forward_mode
 from neuronpath_core.hooks import hooked, read_activations
 from neuronpath_core.quadrature import integrated, node_parts
@@ -135,12 +136,26 @@ def _eq9_chunk(target, images, nodes, weights, top):
 
 def gradient_activation(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, "batch"]
+    labels: Int64[Tensor, "batch"],
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Float[Tensor, "batch layer neuron"]:
     r"""Gradient times activation, :math:`\bar w^l_i\, \partial F_x/\partial w^l_i` at the clean
-    image; for scope ``"patch"`` summed over the patch tokens."""
+    image; for scope ``"patch"`` summed over the patch tokens.
+
+    With a baseline b, ``(image or 1, layer, token or 1, neuron)``, it is
+    :math:`(\bar w^l_i - b^l_i)\, \partial F_x/\partial w^l_i`, to first order what the label's
+    probability loses where the neuron is set to b (attribution patching; Nanda, 2023).
+
+    Raises:
+        ValueError: a baseline that does not fit.
+    """
+    baseline = check_baseline(target, baseline, len(images))
+
     def attribution(chosen: Tensor) -> Tensor:
         gradients, values = _activation_slopes(target, images[chosen], labels[chosen])
+        if baseline is not None:
+            values = [value - base for value, base in zip(
+                values, by_layer(target, of_images(baseline, chosen)), strict=True)]
         return target.stacked([layer.by_unit(gradient * value).sum(1) for layer, gradient, value
                                in zip(target.layers, gradients, values, strict=True)])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.factors import check_factors, edit_factor
+from neuronpath_core.factors import check_factors, check_values, edit_factor
 from neuronpath_core.model_state import HOOKS, is_compiled
 
 if TYPE_CHECKING:
@@ -103,14 +103,14 @@ def without_edits(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def reading(target: TargetModel) -> Iterator[dict[int, Tensor]]:
-    """A dictionary that fills with every block's scope activations, ``(batch, token, neuron)``, as
-    a forward runs."""
+def reading(target: TargetModel, everywhere: bool = False) -> Iterator[dict[int, Tensor]]:
+    """A dictionary that fills with every block's scope activations, ``(batch, token, neuron)``, or
+    with those of every token (``everywhere``), as a forward runs."""
     store: dict[int, Tensor] = {}
 
     def keep(block):
         def function(value):
-            store[block] = value[:, target.tokens]
+            store[block] = value if everywhere else value[:, target.tokens]
         return function
 
     with hooked(target, {block: keep(block) for block in range(target.n_blocks)}):
@@ -173,41 +173,81 @@ def read_activations(target: TargetModel,
         raise ValueError(f"a TargetModel is needed, got {type(target).__name__}; accepted: "
                          "npc.TargetModel(model)")
     target.check_images(images)
-    with torch.no_grad(), reading(target) as store:
+    read = neurons_read(target, images)
+    return target.stacked([layer.sizes(value)
+                           for layer, value in zip(target.layers, read, strict=True)])
+
+
+def neurons_read(target: TargetModel, images: Float[Tensor, "batch channel height width"],
+                 everywhere: bool = False) -> list[Float[Tensor, "batch token neuron"]]:
+    """By layer the value of every neuron, also of those that are members of one unit, at the scope
+    or at every token (``everywhere``); the images are not checked.
+
+    Raises:
+        ValueError: a model that runs without some of its layers.
+    """
+    with torch.no_grad(), reading(target, everywhere) as store:
         target(images)
     if silent := [str(block) for block in range(target.n_blocks) if block not in store]:
         raise ValueError(f"the model ran without its layers {', '.join(silent)}, so that they have "
                          "no activations; accepted: a model that calls every block's mlp.fc2")
-    return target.stacked([target.layers[block].sizes(store[block])
-                           for block in range(target.n_blocks)])
+    return [store[block] for block in range(target.n_blocks)]
 
 
 @contextmanager
 def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"],
-           everywhere: bool = False) -> Iterator[None]:
-    """Multiply each neuron's *current* value at the scope, or at every token (``everywhere``), by
-    its factor; a batch of one holds for every image.
+           everywhere: bool = False,
+           values: Float[Tensor, "image layer token neuron"] | None = None) -> Iterator[None]:
+    r"""Move each neuron's *current* value w at the scope, or at every token (``everywhere``),
+    between its replacement v and itself,
+
+    .. math:: w \leftarrow v + f\,(w - v) ,
+
+    by its factor f: 0 replaces, 1 leaves, 2 doubles the distance. Without ``values`` v is zero and
+    w is multiplied by f; values of zero give the same numbers. A batch of one, of factors or of
+    values, holds for every image.
+
+    Args:
+        target: the model; its forward passes inside the context are edited.
+        factors: ``(batch or 1, layer, neuron)``, of a layer of heads or halves one a unit.
+        everywhere: edit every token of the model, not those of the scope alone.
+        values: ``(image or 1, layer, token, neuron)`` with the tokens that are edited, or one token
+            for all of them; of a layer of heads or halves one a member. Gradients flow to them.
 
     Raises:
-        ValueError: factors of another shape, or (on the forward) for another number of images.
+        ValueError: factors or values of another shape, or (on the forward) for another number of
+            images or tokens.
     """
     check_factors(factors)
     if factors.ndim != 3 or factors.shape[1:] != (target.n_blocks, target.n_neurons):
         raise ValueError(f"factors must have shape (batch, {target.n_blocks}, "
                          f"{target.n_neurons}), got {tuple(factors.shape)}")
     every = factors.to(device=target.device, dtype=target.dtype)
+    values = None if values is None else check_values(target, values)
 
     def scale(block):
         layer = target.layers[block]
         factors = every[:, block, :layer.units].repeat_interleave(layer.width, -1)[:, None]
+        held = None if values is None else values[:, block, :, :layer.units * layer.width]
+
+        def moved(value):
+            if held is None:
+                return value * factors
+            if len(held) not in (1, len(value)) or held.shape[1] not in (1, value.shape[1]):
+                raise ValueError(f"the replacement values are for {len(held)} images of "
+                                 f"{held.shape[1]} tokens, the edit is of {len(value)} images at "
+                                 f"{value.shape[1]} tokens; accepted: equal numbers, or one")
+            # not held + factors * (value - held): so a factor of one leaves the very value, and
+            # held values of zero multiply it, with no rounding of their own
+            return value * factors + held * (1 - factors)
 
         def function(value):
             if len(factors) not in (1, len(value)):
                 raise ValueError(f"the edit is for {len(factors)} images, the batch has "
                                  f"{len(value)}; accepted: equal numbers, or an edit for one")
             if everywhere:
-                return value * factors
-            return _replace_scope(target, value, value[:, target.tokens] * factors)
+                return moved(value)
+            return _replace_scope(target, value, moved(value[:, target.tokens]))
         return function
 
     with hooked(target, {block: scale(block) for block in range(target.n_blocks)}):
@@ -216,27 +256,32 @@ def scaled(target: TargetModel, factors: Float[Tensor, "batch layer neuron"],
 
 @contextmanager
 def edit(target: TargetModel, neurons: Int64[Tensor, "batch layer"],
-         operation: str | float = "remove") -> Iterator[TargetModel]:
+         operation: str | float = "remove",
+         values: Float[Tensor, "image layer token neuron"] | None = None) -> Iterator[TargetModel]:
     r"""Edit each image's path: :math:`w^l_{p_l} \leftarrow c\, w^l_{p_l}` at the scope, block by
     block (Sec. 4.2).
 
     The *current* value is multiplied: a later block's neuron is scaled after it has felt the
-    earlier edits.
+    earlier edits. With replacement values v the neuron moves between v and its current value
+    instead, :math:`w^l_{p_l} \leftarrow v^l_{p_l} + c\,(w^l_{p_l} - v^l_{p_l})`: removing it sets
+    it to v, and zero is the published choice of v.
 
     Args:
         target: the model; its forward passes inside the context are edited.
         neurons: int64 ``(batch, layer)`` or ``(batch, layer, rank)``; a batch of one holds for
             every image.
         operation: ``"remove"`` (c = 0), ``"enhance"`` (c = 2), or c itself.
+        values: v, ``(image or 1, layer, scope token or 1, neuron)``, such as one draw of
+            :func:`~neuronpath_core.replacement.replacement_values`; ``None`` is zero.
 
     Raises:
-        ValueError: unknown operation, indices out of range, or a forward of another number of
-            images.
+        ValueError: unknown operation, indices out of range, values of another shape, or a forward
+            of another number of images or tokens.
     """
     target.check_weights()
     ranked = target.check_neurons(neurons)
     factors = torch.ones(len(ranked), target.n_blocks, target.n_neurons, dtype=target.dtype,
                          device=target.device)
     factors.scatter_(2, ranked, edit_factor(operation))
-    with scaled(target, factors):
+    with scaled(target, factors, values=values):
         yield target

@@ -1,4 +1,5 @@
-"""Edited forward passes: paths removed or enhanced, and everything but chosen neurons pruned."""
+"""Edited forward passes: paths removed, replaced or enhanced, and everything but chosen neurons
+pruned."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.examined import check_target
-from neuronpath_core.factors import edit_factor
+from neuronpath_core.factors import check_values, edit_factor
 from neuronpath_core.hooks import scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
@@ -39,10 +40,26 @@ def class_probabilities(target: TargetModel,
 @torch.no_grad()
 def scaled_probabilities(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
-    factors: Float[Tensor, "batch layer neuron"], everywhere: bool = False
+    factors: Float[Tensor, "batch layer neuron"], everywhere: bool = False,
+    values: Float[Tensor, "image layer token neuron"] | None = None
 ) -> Float[Tensor, "batch class"]:
-    """Softmax probabilities with each image's neurons multiplied by its own factors, at the scope
-    or at every token (``everywhere``)."""
+    r"""Softmax probabilities with each image's neurons multiplied by its own factors, at the scope
+    or at every token (``everywhere``).
+
+    With replacement values v an activation w becomes :math:`v + f\,(w - v)`: a factor f of 0
+    replaces it, 1 leaves it, 2 doubles its distance from v.
+
+    Args:
+        target: the model.
+        images: a batch.
+        factors: f, one set an image; of heads and halves one a unit.
+        everywhere: edit every token of the model, not those of the scope alone.
+        values: v, ``(image or 1, layer, token, neuron)`` with the tokens that are edited, or one
+            token for all of them; ``None`` is zero.
+
+    Raises:
+        ValueError: images, factors or values that do not fit the model or one another.
+    """
     check_target(target)
     target.check_images(images)
     if not isinstance(factors, Tensor) or factors.ndim != 3:
@@ -52,13 +69,21 @@ def scaled_probabilities(
     if len(factors) != len(images):
         raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; "
                          f"accepted: one set of factors an image")
+    if values is not None:
+        values = check_values(target, values, len(images))
 
     def probabilities(chosen: Tensor) -> Tensor:
-        with scaled(target, factors[chosen], everywhere):
+        with scaled(target, factors[chosen], everywhere, values_of(values, chosen)):
             return target(images[chosen]).softmax(-1)
 
     return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
                                probabilities))
+
+
+def values_of(values: Float[Tensor, "image layer token neuron"] | None,
+              chosen: Int64[Tensor, "row"]) -> Float[Tensor, "row layer token neuron"] | None:
+    """Replacement values of some of a batch's images; those for one image hold for all."""
+    return values if values is None or len(values) == 1 else values[chosen]
 
 
 def drafted_probabilities(
@@ -66,6 +91,7 @@ def drafted_probabilities(
     images: Float[Tensor, "batch channel height width"],
     factors: Float[Tensor, "batch layer neuron"],
     everywhere: bool = False,
+    values: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Float[Tensor, "batch class"]:
     """:func:`scaled_probabilities` by a model in lower precision, and by the model itself where the
     two most probable classes are too close to tell apart.
@@ -74,17 +100,21 @@ def drafted_probabilities(
 
     Args:
         draft: the model in another precision; ``None`` leaves everything to the model itself.
+        images, factors, everywhere, values: as of :func:`scaled_probabilities`.
     """
     if draft is None:
-        return scaled_probabilities(target, images, factors, everywhere)
-    found = scaled_probabilities(draft, images.to(draft.dtype), factors,
-                                 everywhere).to(images.dtype)
+        return scaled_probabilities(target, images, factors, everywhere, values)
+    if values is not None:
+        values = check_values(target, values, len(images))
+    found = scaled_probabilities(draft, images.to(draft.dtype), factors, everywhere,
+                                 values).to(images.dtype)
     first, second = found.topk(2).values.log().unbind(1) if found.shape[1] > 1 else (found[:, 0],
                                                                                      -found[:, 0])
     # a comparison with NaN is false, so images that overflowed are included
     rows = torch.nonzero(~(first - second >= LOGIT_MARGIN))[:, 0]
     if len(rows):
-        found[rows] = scaled_probabilities(target, images[rows], factors[rows], everywhere)
+        found[rows] = scaled_probabilities(target, images[rows], factors[rows], everywhere,
+                                           values_of(values, rows))
     return found
 
 
@@ -93,18 +123,21 @@ def edited_probabilities(
     images: Float[Tensor, "batch channel height width"],
     neurons: Int64[Tensor, "batch layer"],
     operation: str | float,
+    values: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Float[Tensor, "batch class"]:
     r"""Softmax probabilities :math:`\tilde P` with each image's own path edited (Sec. 4.2, App.
-    C.4).
+    C.4), as :func:`~neuronpath_core.hooks.edit` does it.
 
     Args:
         target: the model.
         images: a batch.
         neurons: its paths, int64 ``(batch, layer)`` or ``(batch, layer, rank)``.
         operation: ``"remove"``, ``"enhance"`` or a factor.
+        values: what a removed neuron is set to, ``(image or 1, layer, scope token or 1, neuron)``;
+            ``None`` is zero, as published.
 
     Raises:
-        ValueError: images or paths that do not fit the model or one another, or an unknown
+        ValueError: images, paths or values that do not fit the model or one another, or an unknown
             operation.
     """
     check_target(target)
@@ -112,7 +145,7 @@ def edited_probabilities(
     ranked, factor = target.check_neurons(neurons, len(images)), edit_factor(operation)
     factors = torch.ones(len(images), target.n_blocks, target.n_neurons, dtype=images.dtype,
                          device=images.device)
-    return scaled_probabilities(target, images, factors.scatter_(2, ranked, factor))
+    return scaled_probabilities(target, images, factors.scatter_(2, ranked, factor), values=values)
 
 
 def class_neurons(neurons: Int64[Tensor, "image layer rank"], top: int,
@@ -170,9 +203,15 @@ def pruning_mask(kept: list[list[int]], n_neurons: int, share: float,
 
 
 @contextmanager
-def pruned(target: TargetModel, survives: np.ndarray,
-           everywhere: bool = False) -> Iterator[TargetModel]:
+def pruned(target: TargetModel, survives: np.ndarray, everywhere: bool = False,
+           values: Float[Tensor, "image layer token neuron"] | None = None) -> Iterator[
+               TargetModel]:
     """Zero for every image, at the scope or at every token (``everywhere``), the neurons that do
-    not survive; ``survives`` is bool ``(layer, neuron)``."""
-    with scaled(target, torch.from_numpy(survives[None]).to(target.dtype), everywhere):
+    not survive, or set them to ``values``; ``survives`` is bool ``(layer, neuron)``.
+
+    Raises:
+        ValueError: ``survives`` or ``values`` of another shape, or (on the forward) values for
+            another number of images or tokens.
+    """
+    with scaled(target, torch.from_numpy(survives[None]).to(target.dtype), everywhere, values):
         yield target

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.examined import check_target
-from neuronpath_core.forward import CleanPass, stream_gradient
+from neuronpath_core.forward import CleanPass, check_baseline, of_images, stream_gradient
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.quadrature import Quadrature, integrated, node_parts, placed_rule
 from neuronpath_core.support.memory import images_at_once, in_chunks
@@ -26,6 +26,7 @@ def knowledge_attribution(
     quadrature: Quadrature = "right",
     steps: int = 20,
     scaling: Literal["block", "neuron"] = "block",
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Float[Tensor, "batch layer neuron"]:
     r"""Integrated gradients of single neurons (Appendix B, Eqs. 5-6; Dai et al., 2022).
 
@@ -41,19 +42,23 @@ def knowledge_attribution(
         scaling: ``"block"`` scales all neurons of the block together, which is usual practice and
             costs one backward a block and node; ``"neuron"`` scales each alone, as Eq. 5 is
             written, and costs n of them.
+        baseline: b, ``(image or 1, layer, token or 1, neuron)`` of the scope's tokens: the neurons
+            run along :math:`b + \alpha (\bar w - b)`, and the factor is :math:`\bar w^l_i - b^l_i`;
+            ``None`` for zero, as published.
 
     Returns:
         ``(batch, layer, neuron)``; for scope ``"patch"`` summed over the patch tokens.  Of layers
         of different sizes (mixed paths) the smaller ones end in zeros.
 
     Raises:
-        ValueError: images, labels, rule, steps or scaling that do not fit.
+        ValueError: images, labels, rule, steps, scaling or a baseline that do not fit.
     """
     check_target(target)
     target.check_batch(images, labels)
     images = images.detach()
     if not is_one_of(scaling, ("block", "neuron")):
         raise ValueError(f"unknown scaling {shown(scaling)}; accepted: block, neuron")
+    baseline = check_baseline(target, baseline, len(images))
     alphas, weights = placed_rule(target, quadrature, steps)
     with activation_gradients(target):
         return torch.cat(
@@ -62,16 +67,17 @@ def knowledge_attribution(
                 len(images),
                 lambda: images_at_once(target, len(alphas)),
                 lambda chosen: _knowledge(
-                    target, images[chosen], labels[chosen], alphas, weights, scaling
+                    target, images[chosen], labels[chosen], alphas, weights, scaling,
+                    of_images(baseline, chosen)
                 ),
                 side_by_side=True,
             )
         )
 
 
-def _knowledge(target, images, labels, alphas, weights, scaling):
-    clean, batch, attributions = CleanPass.of(target, images), len(images), []
-    for block, value in enumerate(clean.activations):
+def _knowledge(target, images, labels, alphas, weights, scaling, baseline):
+    clean, batch, attributions = CleanPass.of(target, images, baseline), len(images), []
+    for block, value in enumerate(clean.heights):
         vectors = target.value_vectors(block)
 
         def slopes(written, block=block, vectors=vectors):

@@ -14,20 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
-    from neuronpath_core.settings import SearchSettings
-    from neuronpath_core.target import TargetModel
-
-Scores = Callable[["TargetModel", Tensor, Tensor, "SearchSettings"],
-                  "Float[Tensor, 'batch layer neuron']"]
-Choice = Callable[["TargetModel", Tensor, Tensor, "SearchSettings", int],
-                  "Int64[Tensor, 'batch layer rank']"]
+# with the keyword baseline besides, where a method takes one
+Scores = Callable[..., "Float[Tensor, 'batch layer neuron']"]
+Choice = Callable[..., "Int64[Tensor, 'batch layer rank']"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,10 @@ class Method:
         single_neurons: whether it ranks single neurons only, not heads or halves.
         searched: whether an engine searches for it by an integral along paths.
         with_search: whether such a search is made on the way.
+        with_baseline: whether it compares with any values of the neurons, not with zero alone:
+            ``rank`` or ``choose`` takes the keyword ``baseline``, checked values
+            ``(image or 1, layer, token or 1, neuron)`` or ``None`` for zero. Other methods given
+            one are refused by name.
     """
 
     key: str
@@ -60,6 +58,7 @@ class Method:
     single_neurons: bool = False
     searched: bool = False
     with_search: bool = False
+    with_baseline: bool = False
 
 
 METHODS: dict[str, Method] = {}

@@ -13,9 +13,16 @@ from torch import Tensor
 from neuronpath_core import search
 from neuronpath_core.examined import check_target
 from neuronpath_core.fast import engine as fast_engine
-from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, doubtful, drafted_model
+from neuronpath_core.fast.drafts import (
+    ATTRIBUTION_ROUNDING_UNITS,
+    doubtful,
+    drafted_model,
+    magnified,
+)
+from neuronpath_core.forward import check_baseline, of_images
 from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.jas import joint_attribution_score
+from neuronpath_core.methods import Method
 from neuronpath_core.ranking import layer_tops
 from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
@@ -24,11 +31,14 @@ from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
     from jaxtyping import Bool, Float, Int64
 
 # An engine finds the paths of methods that search: (target, images, labels, complete settings,
-# numbers of neurons per block) to one FoundPaths for each number.
-Engine = Callable[[TargetModel, Tensor, Tensor, SearchSettings, Sequence[int]], list[FoundPaths]]
+# numbers of neurons per block, baseline or None) to one FoundPaths for each number.
+Engine = Callable[[TargetModel, Tensor, Tensor, SearchSettings, Sequence[int], Tensor | None],
+                  list[FoundPaths]]
 ENGINES: dict[str, Engine] = {"fast": fast_engine.search, "plain": search.search}
 
 
@@ -55,6 +65,54 @@ class Paths:
     def __len__(self) -> int:
         return len(self.neurons)
 
+    def to_frame(
+        self, target: TargetModel | None = None,
+        images: Float[Tensor, "batch channel height width"] | None = None,
+        labels: Int64[Tensor, "batch"] | None = None, *, ids: Sequence[int | str] | None = None,
+    ) -> pd.DataFrame:
+        """The paths as a table, one row for each image, block and rank: ``image, block, rank,
+        neuron, score``, with the model and the batch also ``activation`` and ``attribution``.
+
+        Arguments and errors are those of :func:`~neuronpath_core.graphs.path_frame`.
+        """
+        from neuronpath_core.graphs import path_frame
+
+        return path_frame(self.neurons, self.score, target, images, labels, ids)
+
+    def to_graph(
+        self, image: int = 0, *, edges: pd.DataFrame | None = None,
+        target: TargetModel | None = None,
+        images: Float[Tensor, "batch channel height width"] | None = None,
+        labels: Int64[Tensor, "batch"] | None = None,
+    ) -> nx.DiGraph:
+        """One image's path as a graph of nodes ``(block, neuron)``; see
+        :func:`~neuronpath_core.graphs.path_graph`, also for files of it
+        :func:`~neuronpath_core.graphs.write_graph`.
+
+        Args:
+            image: position in the batch.
+            edges: a table of which neurons are joined; ``None`` joins those of consecutive blocks.
+            target, images, labels: the model and the batch that was searched, of which this one
+                image is run for ``activation`` and ``attribution``; all three or none.
+
+        Raises:
+            ValueError: a position outside the batch, and what the two functions refuse.
+        """
+        from neuronpath_core.graphs import path_frame, path_graph
+
+        if not isinstance(image, int) or isinstance(image, bool) or not 0 <= image < len(self):
+            raise ValueError(f"image must be a position in 0..{len(self) - 1}, got {shown(image)}")
+        for name, value in (("images", images), ("labels", labels)):
+            if isinstance(value, Tensor) and value.ndim and len(value) != len(self):
+                raise ValueError(f"{name} are {len(value)} for {len(self)} paths; accepted: one "
+                                 "for each")
+        images, labels = (value[image:image + 1] if isinstance(value, Tensor) and value.ndim
+                          else value for value in (images, labels))
+        frame = path_frame(self.neurons[image:image + 1], self.score[image:image + 1], target,
+                           images, labels, [image])
+        said = {} if labels is None else {"label": int(labels)}
+        return path_graph(frame, edges, **said)
+
 
 def find_paths(
     target: TargetModel,
@@ -65,6 +123,7 @@ def find_paths(
     settings: str | SearchSettings | Mapping[str, Any] = "default",
     engine: str = "fast",
     memory_budget: int | str | None = None,
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
     **overrides: Any,
 ) -> Paths:
     """The most influential neuron of every block, for every image.
@@ -90,6 +149,11 @@ def find_paths(
         memory_budget: bytes, or a text like ``"6GB"``, that splits images, nodes and candidates;
             the paths do not depend on it. ``None`` chooses by the device. If memory runs out,
             halves go on, with one warning.
+        baseline: b, with which the neurons are compared, ``(image or 1, layer, token or 1,
+            neuron)`` of the scope's tokens, such as one draw of
+            :func:`~neuronpath_core.replacement.replacement_values`: integrals run from b to the
+            clean values, removal sets to b, and the score is that of the same b. ``None`` for zero,
+            as published. For methods that say ``with_baseline``.
         overrides: single settings by name: ``search``, ``context``, ``quadrature``,
             ``steps``, ``nodes``, ``exact_steps``, ``draft``, ``top``, ``width``, ``seed``.
 
@@ -105,14 +169,16 @@ def find_paths(
     check_target(target)
     target.check_batch(images, labels)
     complete = SearchSettings.of(settings, **overrides).complete(target)
-    return _found(target, images, labels, [complete], engine, memory_budget)[0]
+    baseline = check_baseline(target, baseline, len(images))
+    return _found(target, images, labels, [complete], engine, memory_budget, baseline)[0]
 
 
 def find_paths_by_top(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
     labels: Int64[Tensor, "batch"], tops: Sequence[int | None], *,
     settings: str | SearchSettings | Mapping[str, Any] = "default", engine: str = "fast",
-    memory_budget: int | str | None = None, **overrides: Any,
+    memory_budget: int | str | None = None,
+    baseline: Float[Tensor, "image layer token neuron"] | None = None, **overrides: Any,
 ) -> list[Paths]:
     """:func:`find_paths` for several numbers of neurons per block.
 
@@ -120,7 +186,7 @@ def find_paths_by_top(
 
     Args:
         tops: values of ``top``.
-        settings, engine, memory_budget, overrides: of :func:`find_paths`.
+        settings, engine, memory_budget, baseline, overrides: of :func:`find_paths`.
 
     Returns:
         one for each of ``tops``, in order.
@@ -132,28 +198,35 @@ def find_paths_by_top(
                          "a list such as [1, 5]")
     wanted = SearchSettings.of(settings, **overrides)
     complete = [wanted.but(top=top).complete(target) for top in tops]
-    return _found(target, images, labels, complete, engine, memory_budget) if complete else []
+    baseline = check_baseline(target, baseline, len(images))
+    return _found(target, images, labels, complete, engine, memory_budget,
+                  baseline) if complete else []
 
 
 def _found(target: TargetModel, images: Tensor, labels: Tensor, every: list[SearchSettings],
-           engine: str, memory_budget: int | str | None) -> list[Paths]:
+           engine: str, memory_budget: int | str | None, baseline: Tensor | None) -> list[Paths]:
     """Paths by settings that differ in their number of neurons per block alone."""
     if not is_one_of(engine, ENGINES):
         raise ValueError(f"unknown engine {shown(engine)}; accepted: {', '.join(ENGINES)}")
     images, settings, counts = images.detach(), every[0], [each.count for each in every]
+    if baseline is not None and not METHODS[settings.method].with_baseline:
+        accepted = ", ".join(key for key, method in METHODS.items() if method.with_baseline)
+        raise ValueError(f"method {shown(settings.method)} compares with no baseline; accepted: "
+                         f"baseline None, or a method of {accepted}")
     with memory_limit(target, memory_budget):
         if METHODS[settings.method].searched:
-            found = _searched(target, images, labels, settings, counts, engine)
+            found = _searched(target, images, labels, settings, counts, engine, baseline)
             _say_what_is_flat(found[0].flat)
             if settings.method == "complete":  # it was searched by another attribution
-                found = [_scored(target, images, labels, settings, each.neurons, each.steps)
-                         for each in found]
+                found = [_scored(target, images, labels, settings, each.neurons, each.steps,
+                                 baseline) for each in found]
         elif engine != "fast":
             raise ValueError(f"engine {shown(engine)} is for methods that search, got "
                              f"{shown(settings.method)}; accepted: method 'neuron_path', or engine "
                              "'fast'")
         else:
-            found = [_chosen(target, images, labels, settings, count) for count in counts]
+            found = [_chosen(target, images, labels, settings, count, baseline)
+                     for count in counts]
     return [Paths(each.neurons if settings.top is not None else each.neurons[..., 0], each.score,
                   each.steps, settings)
             for settings, each in zip(every, found, strict=True)]
@@ -173,7 +246,7 @@ def _say_what_is_flat(flat: Bool[Tensor, "batch choice"]) -> None:
 
 
 def _searched(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
-              counts: list[int], engine: str) -> list[FoundPaths]:
+              counts: list[int], engine: str, baseline: Tensor | None) -> list[FoundPaths]:
     """By the engine that was asked for; of a model that is not its blocks put together, by the
     plain one, which calls it."""
     if target.differs is not None and engine == "fast":
@@ -181,23 +254,29 @@ def _searched(target: TargetModel, images: Tensor, labels: Tensor, settings: Sea
         warnings.warn(f"the model as it is called is not its blocks put together: {target.differs};"
                       " engine 'plain' searches it, which calls it and takes many times as long",
                       RuntimeWarning, stacklevel=4)
-    return ENGINES[engine](target, images, labels, settings, counts)
+    return ENGINES[engine](target, images, labels, settings, counts, baseline)
 
 
 def _chosen(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
-            count: int) -> FoundPaths:
+            count: int, baseline: Tensor | None) -> FoundPaths:
     """By a method that does not search, with the joint attribution score of what it finds."""
     method = METHODS[settings.method]
     if method.choose is not None:
-        neurons = method.choose(target, images, labels, settings, count)
+        neurons = method.choose(target, images, labels, settings, count,
+                                **_compared(method, baseline))
     else:
-        neurons = _ranked(target, images, labels, settings, count)
+        neurons = _ranked(target, images, labels, settings, count, baseline)
     taken = torch.full((len(images),), settings.last_rule, device=target.device)
-    return _scored(target, images, labels, settings, neurons, taken)
+    return _scored(target, images, labels, settings, neurons, taken, baseline)
+
+
+def _compared(method: Method, baseline: Tensor | None) -> dict[str, Tensor | None]:
+    """The keyword of a method that takes a baseline."""
+    return {"baseline": baseline} if method.with_baseline else {}
 
 
 def _ranked(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
-            count: int) -> Int64[Tensor, "batch layer rank"]:
+            count: int, baseline: Tensor | None) -> Int64[Tensor, "batch layer rank"]:
     """The best neurons of every block by a score of single neurons.
 
     An integral is drafted, and computed again for images where that chose narrowly.
@@ -205,24 +284,34 @@ def _ranked(target: TargetModel, images: Tensor, labels: Tensor, settings: Searc
     method = METHODS[settings.method]
     drafted = drafted_model(target, settings.draft) if method.drafted else None
     if drafted is None:
-        neurons, gaps = layer_tops(target, method.rank(target, images, labels, settings), count)
+        scores = method.rank(target, images, labels, settings, **_compared(method, baseline))
+        neurons, gaps = layer_tops(target, scores, count)
         _say_what_is_flat(gaps == -torch.inf)
         return neurons
-    scores = method.rank(drafted, images.to(drafted.dtype), labels, settings)
+    scores = method.rank(drafted, images.to(drafted.dtype), labels, settings,
+                         **_compared(method, _in_dtype(baseline, drafted)))
     neurons, gaps = layer_tops(drafted, scores, count)
-    rows = torch.nonzero(doubtful(gaps, drafted, ATTRIBUTION_ROUNDING_UNITS).any(1))[:, 0]
+    units = magnified(drafted, images, baseline, ATTRIBUTION_ROUNDING_UNITS)
+    rows = torch.nonzero(doubtful(gaps, drafted, units).any(1))[:, 0]
     if len(rows):
-        scores = method.rank(target, images[rows], labels[rows], settings)
+        scores = method.rank(target, images[rows], labels[rows], settings,
+                             **_compared(method, of_images(baseline, rows)))
         neurons[rows], again = layer_tops(target, scores, count)
         gaps[rows] = again.to(gaps.dtype)
     _say_what_is_flat(gaps == -torch.inf)
     return neurons
 
 
+def _in_dtype(baseline: Tensor | None, model: TargetModel) -> Tensor | None:
+    """A baseline in the precision of a model."""
+    return None if baseline is None else baseline.to(model.dtype)
+
+
 def _scored(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
-            neurons: Tensor, steps: Tensor) -> FoundPaths:
+            neurons: Tensor, steps: Tensor, baseline: Tensor | None) -> FoundPaths:
     """Neurons with their joint attribution score in full context."""
     model = drafted_model(target, settings.draft) or target
     score = joint_attribution_score(model, images.to(model.dtype), labels, neurons,
-                                    settings.quadrature, settings.one_rule, settings.nodes)
+                                    settings.quadrature, settings.one_rule, settings.nodes,
+                                    _in_dtype(baseline, model))
     return FoundPaths(neurons, score.to(wide(target)), steps)

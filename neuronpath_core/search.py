@@ -18,6 +18,9 @@ and the largest score is chosen. The gradients are taken at :math:`\alpha_k` tim
 :math:`\bar w` of the candidate and the path; all other neurons of these blocks are clamped clean,
 later blocks run natively. Algorithm 1 scales one candidate at a time; the relaxation scales all
 neurons of the block together, which costs n times less and is another function.
+
+With a baseline b in place of zero the neurons run along :math:`b + \alpha_k (\bar w - b)`, and
+:math:`\bar w - b` takes the place of :math:`\bar w` in the second bracket.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neuronpath_core.forward import by_layer, of_images
 from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.hooks import clamped, reading
@@ -47,6 +51,7 @@ Rule = tuple[Tensor, Tensor]  # nodes and weights
 def search_path(
     target: TargetModel, image: Float[Tensor, "1 channel height width"], label: Int64[Tensor, "1"],
     rule_at: Callable[[int], Rule], top: int = 1, search: str = "joint",
+    baseline: Float[Tensor, "1 layer token neuron"] | None = None,
 ) -> tuple[Int64[Tensor, "layer rank"], Float[Tensor, ""], Bool[Tensor, "layer"]]:
     """One image's path, its Joint Attribution Score, and in which layers all scores were the same.
 
@@ -56,8 +61,9 @@ def search_path(
         rule_at: the quadrature rule at a block; that of the final score at the number of blocks.
         top: neurons per block, best first; all of them are scaled in later blocks.
         search: ``"joint"`` or ``"literal"``.
+        baseline: the image's, checked; ``None`` for zero.
     """
-    path, gaps = [], []
+    path, gaps, base = [], [], by_layer(target, baseline)
     with torch.no_grad(), reading(target) as clean:
         target(image)
     for index, layer in enumerate(target.layers):
@@ -65,48 +71,64 @@ def search_path(
         # each row of candidates is scaled together: all at once, or one after the other
         rows = units[None] if search == "joint" else units[:, None]
         rule = rule_at(index)
-        scores = [_scores(target, image, label, clean, [*path, row], rule) for row in rows]
+        scores = [_scores(target, image, label, clean, base, [*path, row], rule) for row in rows]
         chosen, gap = chosen_neurons(torch.cat(scores), top)
         path.append(chosen)
         gaps.append(gap)
-    score = _path_score(target, image, label, clean, path, rule_at(len(path)))
+    score = _path_score(target, image, label, clean, base, path, rule_at(len(path)))
     return torch.stack(path), score, torch.stack(gaps) == -torch.inf
 
 
-def _path_score(target, image, label, clean, path, rule) -> Float[Tensor, ""]:
-    own, along, height, below = _parts(target, image, label, clean, path, rule)
+def _path_score(target, image, label, clean, base, path, rule) -> Float[Tensor, ""]:
+    own, along, height, below = _parts(target, image, label, clean, base, path, rule)
     return ((own.sum(-1) + along) * (height.sum(-1) + below)).mean()
 
 
 def path_scores(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
-    labels: Int64[Tensor, "batch"], neurons: Int64[Tensor, "batch layer rank"], rule: Rule
+    labels: Int64[Tensor, "batch"], neurons: Int64[Tensor, "batch layer rank"], rule: Rule,
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Float[Tensor, "batch"]:
     """The Joint Attribution Score of given paths, one image at a time on the model itself; what
     :func:`~neuronpath_core.jas.joint_attribution_score` takes where a model is not its blocks put
     together."""
     scores = []
-    for image, label, path in zip(images.split(1), labels.split(1), neurons, strict=True):
+    for row, path in enumerate(neurons):
+        image, label, base = _one(target, images, labels, baseline, row)
         with torch.no_grad(), reading(target) as clean:
             target(image)
-        scores.append(_path_score(target, image, label, clean, list(path), rule))
+        scores.append(_path_score(target, image, label, clean, by_layer(target, base), list(path),
+                                  rule))
     return torch.stack(scores)
 
 
-def _scores(target, image, label, clean, path, rule) -> Float[Tensor, "unit"]:
+def _one(target, images, labels, baseline, row) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One image of a batch, with its label and baseline."""
+    place = torch.tensor([row], device=target.device)
+    return images[place], labels[place], of_images(baseline, place)
+
+
+def _scores(target, image, label, clean, base, path, rule) -> Float[Tensor, "unit"]:
     """The scores of the last block's units, summed over the scope's tokens."""
-    own, along, height, below = _parts(target, image, label, clean, path, rule)
+    own, along, height, below = _parts(target, image, label, clean, base, path, rule)
     return ((own + along[:, None]) * (height + below[:, None])).sum(0)
 
 
-def _parts(target, image, label, clean, path, rule) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Integrated gradients and clean values of the last block's units ``(token, unit)``, and the
-    same of all blocks before it, summed ``(token,)``."""
+def _parts(target, image, label, clean, base,
+           path, rule) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Integrated gradients and heights, clean values less the baseline, of the last block's units
+    ``(token, unit)``, and the same of all blocks before it, summed ``(token,)``."""
     nodes, weights = rule
-    held, leaves = {}, []
+    held, leaves, own = {}, [], []
     for index, units in enumerate(path):
         members = target.layers[index].members(units)
-        leaves.append((nodes[:, None, None] * clean[index][..., members]).requires_grad_())
+        own.append(clean[index][..., members])
+        moved = nodes[:, None, None] * own[-1]
+        if base is not None:
+            start = base[index][..., members]
+            own[-1] = own[-1] - start
+            moved = start + nodes[:, None, None] * own[-1]
+        leaves.append(moved.requires_grad_())
         held[index] = clean[index].repeat(len(nodes), 1, 1).index_copy(2, members, leaves[-1])
     with activation_gradients(target), clamped(target, held):
         logits = target(image.expand(len(nodes), -1, -1, -1))
@@ -117,10 +139,8 @@ def _parts(target, image, label, clean, path, rule) -> tuple[Tensor, Tensor, Ten
                              "detach() its stream")
         gradients = torch.autograd.grad(chance.sum(), leaves)
     slopes, heights = [], []
-    for index, (units, gradient) in enumerate(zip(path, gradients, strict=True)):
-        layer = target.layers[index]
-        value = clean[index][0][:, layer.members(units)]
-        slope, height = layer.as_units(integrated(gradient[None], weights)[0], value)
+    for layer, value, gradient in zip(target.layers, own, gradients, strict=False):
+        slope, height = layer.as_units(integrated(gradient[None], weights)[0], value[0])
         slopes.append(slope)
         heights.append(height)
     none = torch.zeros_like(slopes[-1][:, 0])
@@ -129,9 +149,15 @@ def _parts(target, image, label, clean, path, rule) -> tuple[Tensor, Tensor, Ten
 
 
 def search(target: TargetModel, images: Float[Tensor, "batch channel height width"],
-           labels: Int64[Tensor, "batch"], settings: SearchSettings,
-           counts: Sequence[int]) -> list[FoundPaths]:
+           labels: Int64[Tensor, "batch"], settings: SearchSettings, counts: Sequence[int],
+           baseline: Float[Tensor, "image layer token neuron"] | None = None) -> list[FoundPaths]:
     """Paths of a batch with several numbers of neurons per block, one image after the other.
+
+    Args:
+        target, images, labels: a checked batch.
+        settings: complete.
+        counts: numbers of neurons per block.
+        baseline: of the batch, checked; ``None`` for zero.
 
     Raises:
         ValueError: settings that this page does not know, by name.
@@ -153,8 +179,10 @@ def search(target: TargetModel, images: Float[Tensor, "batch channel height widt
 
     found = []
     for count in counts:
-        each = [search_path(target, images[row:row + 1], labels[row:row + 1], rule_at, count,
-                            settings.search) for row in range(len(images))]
+        each = []
+        for row in range(len(images)):
+            image, label, base = _one(target, images, labels, baseline, row)
+            each.append(search_path(target, image, label, rule_at, count, settings.search, base))
         neurons, scores, flat = (torch.stack(values) for values in zip(*each, strict=True))
         found.append(FoundPaths(neurons, scores.to(wide(target)),
                                 torch.full_like(labels, steps[-1]), flat))

@@ -14,6 +14,7 @@ from neuronpath_core.quadrature import Quadrature, check_quadrature
 from neuronpath_core.scores import METHODS
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
+from neuronpath_core.variants.conditional_gradient import DEFAULT_PASSES, MOST_PASSES
 
 Search = Literal["joint", "literal", "beam"]
 SEARCHES = ("joint", "literal", "beam")
@@ -29,6 +30,7 @@ STEPS_BY_BLOCK = {"full": [12, 6, 4, 2], "frozen": [8, 4], "mixed": [8, 4]}
 EXACT_BY_BLOCK = [6, 4, 2, 1]
 # More nodes change no path of 200 images of the hardest of the trained models.
 CONVERGED_BY_BLOCK = [32, 16, 8, 4]
+RECOMMENDED = "conditional_gradient"  # what the method "recommended" stands for
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "published": {"method": "neuron_path", "search": "joint", "context": "full",
@@ -54,9 +56,11 @@ class SearchSettings:
     Attributes:
         method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by
             Joint Attribution Score; ``"complete"``, the same search by complete attribution;
-            ``"ablation"``, search by effect; per block the largest ``"knowledge"`` attribution,
-            ``"gradient_activation"`` or ``"conductance"``; ``"activation"``,
-            ``"influence_pattern"`` (as published), ``"influence_pattern_eq9"``, ``"random"``;
+            ``"conditional_gradient"``, the largest effect of removal by few gradients of edited
+            models, which ``"recommended"`` stands for; ``"ablation"``, search by effect; per block
+            the largest ``"knowledge"`` attribution, ``"gradient_activation"`` or
+            ``"conductance"``; ``"activation"``, ``"influence_pattern"`` (as published),
+            ``"influence_pattern_eq9"``, ``"random"``;
             ``"matched_random"``, random neurons of about the activation of the ``"neuron_path"``.
         search: for methods that search: ``"joint"``, the published relaxation; ``"literal"``,
             Algorithm 1, n times dearer; ``"beam"``, several partial paths at once, for a score at
@@ -85,6 +89,8 @@ class SearchSettings:
         top: neurons per block, best first, all of them scaled together; ``None`` for one.
         width: partial paths that ``"beam"`` keeps.
         seed: of ``"random"`` and ``"matched_random"``.
+        budget: of ``"conditional_gradient"``: how many gradients of the whole model an image may
+            take, 1 at least. ``None`` for 3.
     """
 
     method: str = "neuron_path"
@@ -98,6 +104,7 @@ class SearchSettings:
     top: int | None = None
     width: int = DEFAULT_WIDTH
     seed: int = 0
+    budget: int | None = None
 
     @classmethod
     def of(cls, settings: str | SearchSettings | Mapping[str, Any] = "default",
@@ -123,6 +130,8 @@ class SearchSettings:
         if unknown := set(wanted) - set(known):
             raise ValueError(f"unknown settings {', '.join(sorted(map(str, unknown)))}; accepted: "
                              f"{', '.join(known)}")
+        if wanted.get("method") == "recommended":
+            wanted["method"] = RECOMMENDED
         return cls(**wanted)
 
     def but(self, **changed: Any) -> SearchSettings:
@@ -146,7 +155,16 @@ class SearchSettings:
                              f"None, {', '.join(DRAFTS)}")
         exact = EXACT_BY_BLOCK if self.exact_steps is None else self.exact_steps
         draft = self.draft if target.dtype == torch.float64 else None
-        whole = self.but(context=context, draft=draft, steps=_steps(self, target, context),
+        if self.method == RECOMMENDED:
+            budget = DEFAULT_PASSES if self.budget is None else self.budget
+            check_count("budget", budget, 1, MOST_PASSES)
+        elif self.budget is None:
+            budget = None
+        else:
+            raise ValueError(f"budget is for methods 'recommended' and {RECOMMENDED!r}, got "
+                             f"{shown(self.budget)} for {self.method!r}; accepted: None")
+        whole = self.but(context=context, budget=budget, draft=draft,
+                         steps=_steps(self, target, context),
                          exact_steps=by_block(target, "exact_steps", exact))
         check_count("width", self.width, 1, max(target.n_neurons, DEFAULT_WIDTH))
         check_count("seed", self.seed, 0)

@@ -53,12 +53,14 @@ class PartialPaths:
     """Some images and partial paths for them, with the prefixes of all terms of the integral.
 
     Attributes:
-        total: ``(batch, scope token)``, the sum of the path neurons' clean activations.
+        total: ``(batch, scope token)``, the sum of the path neurons' heights, their clean
+            activations less the baseline.
     """
 
     def __init__(self, target: TargetModel, images: Tensor, labels: Tensor,
-                 integral: Sequence[Integrand], hypotheses: int = 1):
-        self.target, clean = target, CleanPass.of(target, images)
+                 integral: Sequence[Integrand], hypotheses: int = 1,
+                 baseline: Tensor | None = None):
+        self.target, clean = target, CleanPass.of(target, images, baseline)
         self.clean, self.carried = clean, []
         self.total = torch.zeros_like(clean.activations[0][..., 0])
         for term in integral:
@@ -105,8 +107,8 @@ class PartialPaths:
         slopes, along = (sum(values)
                          for values in zip(*(prefix.joint_slopes(block, vectors)
                                              for prefix in self.prefixes(block)), strict=True))
-        layer, clean = self.target.layers[block], self.clean.activations[block]
-        return self._combined(*layer.as_units(slopes, clean), along[..., None])
+        layer, height = self.target.layers[block], self.clean.heights[block]
+        return self._combined(*layer.as_units(slopes, height), along[..., None])
 
     def literal_scores(self, block: int) -> Tensor:
         """``(batch, neuron)``: Algorithm 1, each candidate scaled alone, as many at once as the
@@ -119,20 +121,20 @@ class PartialPaths:
             slopes, along = (sum(values)
                              for values in zip(*(prefix.literal_slopes(block, vectors, candidates)
                                                  for prefix in prefixes), strict=True))
-            single, active = self.target.layers[block].single, self.clean.activations[block]
-            clean = active[..., candidates] if single else torch.ones_like(slopes)
-            scores.append(self._combined(slopes, clean, along))
+            single, heights = self.target.layers[block].single, self.clean.heights[block]
+            height = heights[..., candidates] if single else torch.ones_like(slopes)
+            scores.append(self._combined(slopes, height, along))
         return torch.cat(scores, 1)
 
-    def _combined(self, slopes: Tensor, clean: Tensor, along: Tensor) -> Tensor:
+    def _combined(self, slopes: Tensor, height: Tensor, along: Tensor) -> Tensor:
         """``(batch, neuron)`` scores from integrated gradients of the candidates and along the
         path, per scope token."""
-        return ((slopes + along) * (clean + self.total[..., None])).sum(1)
+        return ((slopes + along) * (height + self.total[..., None])).sum(1)
 
     def write(self, block: int, neurons: Int64[Tensor, "batch rank"]) -> None:
         """Put neurons of a block on the paths."""
         members = self.target.layers[block].members(neurons)
-        own = select_neurons(self.clean.activations[block], members)
+        own = select_neurons(self.clean.heights[block], members)
         vectors = self.target.value_vectors(block)[members]
         single = self.target.layers[block].single
         self.total = self.total + (own.sum(-1) if single else float(neurons.shape[1]))
@@ -152,11 +154,11 @@ class PartialPaths:
 
 
 class CompletePartialPaths(PartialPaths):
-    """The same without cross terms: each neuron's gradient is multiplied by its own clean value, so
-    that movement along the path is counted in multiples of the clean values."""
+    """The same without cross terms: each neuron's gradient is multiplied by its own height, so that
+    movement along the path is counted in multiples of the heights."""
 
-    def _combined(self, slopes: Tensor, clean: Tensor, along: Tensor) -> Tensor:
-        return (slopes * clean + along).sum(1)
+    def _combined(self, slopes: Tensor, height: Tensor, along: Tensor) -> Tensor:
+        return (slopes * height + along).sum(1)
 
     def _unit(self, own: Tensor, vectors: Tensor) -> Tensor:
         return (own @ vectors)[:, None]

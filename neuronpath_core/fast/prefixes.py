@@ -64,8 +64,8 @@ class Prefix:
     def joint_slopes(self, block: int, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """The joint relaxation, all neurons of the block scaled together: integrated gradients of
         its neurons ``(batch, scope token, neuron)`` and along the path ``(batch, scope token)``."""
-        clean = self.context.clean.activations[block]
-        stream = self.stream.detach() + self._padded(self.fade * (clean @ vectors)[:, None])
+        height = self.context.clean.heights[block]
+        stream = self.stream.detach() + self._padded(self.fade * (height @ vectors)[:, None])
         gradient = self._gradient(stream, block + 1)
         scoped = gradient[:, self.context.tokens].unflatten(0, (self.batch, self.steps))
         along = integrated(self.path_gradient(gradient), self.weights)
@@ -76,11 +76,11 @@ class Prefix:
                        candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Algorithm 1: each candidate scaled alone; integrated gradients of it and along the path,
         both ``(batch, scope token, candidate)``."""
-        target, clean = self.context.target, self.context.clean.activations[block]
+        target, height = self.context.target, self.context.clean.heights[block]
         width = target.layers[block].width
         members = target.layers[block].members(candidates)
         # (batch, scope token, candidate, embed)
-        written = (clean[..., members, None] * vectors[members]).unflatten(2, (-1, width)).sum(3)
+        written = (height[..., members, None] * vectors[members]).unflatten(2, (-1, width)).sum(3)
         stream = self.stream.detach().unflatten(0,
                                                 (self.batch, 1,
                                                  self.steps)).repeat(1, len(candidates), 1, 1, 1)

@@ -15,7 +15,10 @@ one backward per earlier block.  The same numbers come from far less work:
 * *value vectors*: the stream after a block is affine in the scope's neurons, so a block's n
   gradients are one product of ``fc2`` with the gradient of the stream, and choosing a neuron moves
   the stream by a multiple of its column (so it is for the neurons of an attention half and
-  ``proj``: a *block* is here any layer of a path, see :mod:`neuronpath_core.variants.sites`);
+  ``proj``: a *block* is here any layer of a path, see :mod:`neuronpath_core.variants.sites`).
+  With a baseline b the copies run along
+  :math:`b + \alpha (\bar w - b) = \bar w + (\alpha - 1)(\bar w - b)`, so that the stream moves by
+  :math:`(\alpha - 1)(\bar w - b)` value vectors: nothing else changes;
 * *last block* for the class token alone, where the model classifies from it.
 
 The integral may be a sum of several: of nodes that do not fit into memory together, and of
@@ -37,6 +40,7 @@ from torch import Tensor
 
 from neuronpath_core.fast.found import Found
 from neuronpath_core.fast.partial_paths import CompletePartialPaths, Integrand, PartialPaths
+from neuronpath_core.forward import of_images
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.ranking import chosen_neurons, score_gap, top_neurons
 from neuronpath_core.support.memory import copies_at_once, in_chunks
@@ -60,6 +64,7 @@ def search_paths(
     search: Search = "joint",
     width: int = 4,
     attribution: Attribution = "joint",
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Found:
     r"""Neuron paths by layer-progressive search, and their Joint Attribution Score.
 
@@ -91,11 +96,14 @@ def search_paths(
             terms, :math:`\sum_l \bar w^l_{p_l} \int \partial F / \partial w^l_{p_l}`; with all
             neurons of a block scaled together (``"joint"`` search) these rank by
             :math:`\bar w^l_i \sum_k q_k\, \partial F/\partial w^l_i` alone.
+        baseline: b of the batch, checked; :math:`\bar w - b` takes the place of :math:`\bar w` in
+            all these factors. ``None`` for zero.
     """
     if search != "beam":
-        return search_by_top(target, images, labels, integral, [top], search, attribution)[0]
-    return Found.joined(_by_chunk(target, images, labels, integral, attribution, lambda chunk,
-                                  _: _beam(chunk, width), width * width))
+        return search_by_top(target, images, labels, integral, [top], search, attribution,
+                             baseline)[0]
+    return Found.joined(_by_chunk(target, images, labels, integral, attribution, baseline,
+                                  lambda chunk, _: _beam(chunk, width), width * width))
 
 
 def search_by_top(
@@ -103,6 +111,7 @@ def search_by_top(
     labels: Int64[Tensor, "batch"], integral: Sequence[Integrand],
     tops: Sequence[int], search: Literal["joint", "literal"] = "joint",
     attribution: Attribution = "joint",
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> list[Found]:
     """:func:`search_paths` for several numbers of neurons per block, the same to the last bit; the
     first block's scores are computed once.
@@ -115,8 +124,8 @@ def search_by_top(
     Returns:
         one for each of ``tops``, in order.
     """
-    parts = _by_chunk(target, images, labels, integral, attribution, lambda chunk,
-                      _: _greedy(chunk, tops, search))
+    parts = _by_chunk(target, images, labels, integral, attribution, baseline,
+                      lambda chunk, _: _greedy(chunk, tops, search))
     return [Found.joined(part) for part in zip(*parts, strict=True)]
 
 
@@ -125,6 +134,7 @@ def confirm_paths(
     labels: Int64[Tensor, "batch"], integral: Sequence[Integrand],
     draft: Found, doubtful: Bool[Tensor, "batch layer"],
     search: Literal["joint", "literal"] = "joint", attribution: Attribution = "joint",
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Found:
     """What :func:`search_paths` finds, given what it found in lower precision and at which blocks
     that cannot be relied on.
@@ -139,11 +149,12 @@ def confirm_paths(
     """
     def confirmed(chunk: PartialPaths, chosen: Tensor) -> Found:
         return _confirmed(chunk, draft.take(chosen), doubtful[chosen], search)
-    return Found.joined(_by_chunk(target, images, labels, integral, attribution, confirmed))
+    return Found.joined(_by_chunk(target, images, labels, integral, attribution, baseline,
+                                  confirmed))
 
 
 def _by_chunk(target: TargetModel, images: Tensor, labels: Tensor, integral: Sequence[Integrand],
-              attribution: Attribution,
+              attribution: Attribution, baseline: Tensor | None,
               compute: Callable[[PartialPaths, Tensor], Searched],
               hypotheses: int = 1) -> list[Searched]:
     """``compute(chunk, indices)`` of as many images at a time as memory holds, each of so many
@@ -155,7 +166,8 @@ def _by_chunk(target: TargetModel, images: Tensor, labels: Tensor, integral: Seq
 
     def of_chunk(chosen: Tensor) -> Searched:
         kind = PartialPaths if attribution == "joint" else CompletePartialPaths
-        return compute(kind(target, images[chosen], labels[chosen], integral, hypotheses), chosen)
+        return compute(kind(target, images[chosen], labels[chosen], integral, hypotheses,
+                            of_images(baseline, chosen)), chosen)
 
     with activation_gradients(target):
         return in_chunks(target, len(images), size, of_chunk, side_by_side=True)

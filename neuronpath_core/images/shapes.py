@@ -3,7 +3,7 @@ class is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
@@ -63,6 +64,14 @@ FILLS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 CLASS_NAMES = tuple(f"{fill} {outline}" for outline in OUTLINES for fill in FILLS)
 TAXONOMY = {"outline": tuple(outline for outline in OUTLINES for _ in FILLS),
             "fill": tuple(fill for _ in OUTLINES for fill in FILLS)}
+# what of a scene can be changed alone -> the values that it can have
+ATTRIBUTES: dict[str, tuple[str | None, ...]] = {
+    "object": (None,),
+    "outline": tuple(OUTLINES),
+    "fill": tuple(FILLS),
+    "colour": tuple(COLOURS),
+    "background": tuple(f"{kind} {tone}" for kind in BACKGROUNDS for tone in TONES),
+}
 
 _STEPS = (np.arange(SIZE * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
 _Y, _X = np.meshgrid(_STEPS, _STEPS, indexing="ij")
@@ -79,12 +88,18 @@ class Scene:
             these the band along the edge, which is always painted; ``fill``: the others, where the
             pattern shows; ``colour``: the painted pixels, which carry the object's colour.
         caption: colour, fill, outline and background in words.
+        attributes: ``outline``, ``fill``, ``colour`` and ``background``, each as in ``ATTRIBUTES``;
+            of a scene without an object ``background`` alone.
+        painted: float64 ``(32, 32)``, the share of each pixel that the object's paint covers, from
+            0 to 1; in between along the edges.
     """
 
     pixels: UInt8[np.ndarray, "height width 3"]
     label: int
     masks: dict[str, Bool[np.ndarray, "height width"]]
     caption: str
+    attributes: dict[str, str]
+    painted: Float[np.ndarray, "height width"]
 
 
 def _covered(distance: np.ndarray) -> Float[np.ndarray, "height width"]:
@@ -111,7 +126,22 @@ def _paint(image: np.ndarray, share: np.ndarray, colour: np.ndarray, contrast: f
     return image + share[..., None] * (level + contrast * (colour - level) - image)
 
 
-def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Scene:
+def _check_change(change: Mapping[str, str | None]) -> None:
+    if not isinstance(change, Mapping):
+        raise ValueError(f"change cannot be {shown(change)}; accepted: a mapping from "
+                         f"{', '.join(ATTRIBUTES)} to what it becomes")
+    for name, value in change.items():
+        if not is_one_of(name, ATTRIBUTES):
+            raise ValueError(f"unknown attribute {shown(name)} of a scene; accepted: "
+                             f"{', '.join(ATTRIBUTES)}")
+        if not any(value is each or isinstance(value, str) and value == each
+                   for each in ATTRIBUTES[name]):
+            raise ValueError(f"{name} cannot become {shown(value)}; accepted: "
+                             f"{', '.join(map(str, ATTRIBUTES[name]))}")
+
+
+def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5,
+           change: Mapping[str, str | None] | None = None) -> Scene:
     """One scene of class ``index % 24``, from ``numpy.random.default_rng([seed, part, index])``:
     the same whatever else is rendered.
 
@@ -122,15 +152,22 @@ def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Sce
     lies behind it with probability d, and the noise of the pixels has the standard deviation 0.12 d
     of their range.
 
+    ``change`` gives attributes other values than those drawn; the random numbers and all that is
+    made of them stay.  Where the background changes, what is painted on it keeps its colour, which
+    loss of contrast has drawn towards the tone that was there before.  Without the object its
+    place shows the background and what lies on it; the label is still that of the index.
+
     Args:
         part: ``"train"`` or ``"held_out"``, which have no scene in common.
         index: number of the scene in its part.
         seed: of the whole data set.
         difficulty: from 0 to 1; the draws do not depend on it.
+        change: names of ``ATTRIBUTES`` with the values that they get, such as
+            ``{"colour": "red"}`` or ``{"object": None}``.
 
     Raises:
-        ValueError: an unknown part, an index or a seed that is no whole number of at least 0, or a
-            difficulty outside the range.
+        ValueError: an unknown part, attribute or value, an index or a seed that is no whole number
+            of at least 0, or a difficulty outside the range.
     """
     if part not in PARTS:
         raise ValueError(f"unknown part {part!r}; accepted: {', '.join(PARTS)}")
@@ -140,18 +177,25 @@ def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Sce
     if isinstance(difficulty, bool) or not isinstance(difficulty,
                                                       (int, float)) or not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty cannot be {difficulty!r}; accepted: a number from 0 to 1")
+    if change is not None:
+        _check_change(change)
     rng, label = np.random.default_rng([seed, PARTS.index(part), index]), index % len(CLASS_NAMES)
-    outline, fill = TAXONOMY["outline"][label], TAXONOMY["fill"][label]
     own, scatter = rng.random(20), rng.random((6, 6))
     grain, noise = rng.random((SIZE // 2, SIZE // 2)), rng.standard_normal((SIZE, SIZE, 3))
     names = list(COLOURS)
-    colour = names[int(own[0] * len(names))]
     tone = list(TONES)[int(own[1] * len(TONES))]
-    kind = BACKGROUNDS[int(own[2] * len(BACKGROUNDS))]
+    attributes = {
+        "outline": TAXONOMY["outline"][label], "fill": TAXONOMY["fill"][label],
+        "colour": names[int(own[0] * len(names))],
+        "background": f"{BACKGROUNDS[int(own[2] * len(BACKGROUNDS))]} {tone}", **(change or {}),
+    }
+    outline, fill, colour = (attributes[name] for name in ("outline", "fill", "colour"))
+    kind, _, ground = attributes["background"].partition(" ")
+    # the tone towards which paint is faded is the one that was drawn, whatever lies there now
     level = TONES[tone] + 0.08 * (own[3] - 0.5)
     contrast = 1 - 0.7 * difficulty * own[4]
 
-    image = _background(kind, level, own[5:10], grain, difficulty)
+    image = _background(kind, TONES[ground] + 0.08 * (own[3] - 0.5), own[5:10], grain, difficulty)
     for present, shade, x, y, turn, size in scatter:
         if present < difficulty:
             along = np.cos(2 * np.pi * turn) * (_X - SIZE * x) + np.sin(2 * np.pi * turn) * (
@@ -171,6 +215,8 @@ def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Sce
     x, y = cosine * x + sine * y, cosine * y - sine * x
     edge = radius * OUTLINES[outline](x / radius, y / radius)
     pattern = np.minimum(FILLS[fill](x + STRIPE * own[14], y + STRIPE * own[15]), -BAND - edge)
+    if "object" in attributes:  # there is none
+        edge = np.full_like(edge, np.inf)
     whole, painted = _covered(edge), _covered(np.maximum(edge, pattern))
     image = _paint(image, painted, np.array(COLOURS[colour]) + 0.1 * (own[16:19] - 0.5), contrast,
                    level)
@@ -178,10 +224,14 @@ def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5) -> Sce
 
     inside = whole > 0.5
     band = inside & (_covered(np.maximum(edge, -BAND - edge)) > 0.5)
-    article = "an" if colour[0] in "aeiou" else "a"
-    return Scene(pixels, label, {"object": inside, "outline": band, "fill": inside & ~band,
-                                 "colour": painted > 0.5},
-                 f"{article} {colour} {fill} {outline} on a {kind} {tone} background")
+    masks = {"object": inside, "outline": band, "fill": inside & ~band, "colour": painted > 0.5}
+    there = f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {fill} {outline}"
+    if "object" in attributes:
+        there, attributes = "no object", {"background": attributes["background"]}
+    else:
+        label = CLASS_NAMES.index(f"{fill} {outline}")
+    return Scene(pixels, label, masks, f"{there} on a {kind} {ground} background", attributes,
+                 painted)
 
 
 def load_shapes(part: str, count: int, seed: int = 0, difficulty: float = 0.5) -> ImageSet:
@@ -207,12 +257,23 @@ def load_shapes(part: str, count: int, seed: int = 0, difficulty: float = 0.5) -
     if isinstance(count, bool) or not isinstance(count, int) or count < len(CLASS_NAMES):
         raise ValueError(f"the number of scenes cannot be {count!r}; accepted: a whole number "
                          f"from {len(CLASS_NAMES)} (one of each class)")
-    scenes = [render(part, index, seed, difficulty) for index in range(count)]
+    return scene_set([render(part, index, seed, difficulty) for index in range(count)],
+                     range(count))
+
+
+def scene_set(scenes: Sequence[Scene], ids: Iterable[int]) -> ImageSet:
+    """Scenes as :func:`load_shapes` gives them: pixels of float64 in ``[-1, 1]``, with labels,
+    taxonomy, masks and captions.
+
+    Args:
+        scenes: at least one.
+        ids: the number of each scene in its part.
+    """
     pixels = np.stack([scene.pixels for scene in scenes])
     return ImageSet(
         images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().double() / 127.5 - 1,
         labels=torch.tensor([scene.label for scene in scenes]),
-        ids=torch.arange(count),
+        ids=torch.tensor(list(ids)),
         class_names=CLASS_NAMES,
         pixels=pixels,
         taxonomy=TAXONOMY,

@@ -20,12 +20,13 @@ def _rule(target, settings) -> tuple[Tensor, Tensor]:
     return placed_rule(target, settings.quadrature, settings.one_rule)
 
 
-def _knowledge(target, images, labels, settings):
-    return knowledge_attribution(target, images, labels, settings.quadrature, settings.one_rule)
+def _knowledge(target, images, labels, settings, baseline=None):
+    return knowledge_attribution(target, images, labels, settings.quadrature, settings.one_rule,
+                                 baseline=baseline)
 
 
-def _gradient_activation(target, images, labels, _settings):
-    return baselines.gradient_activation(target, images, labels)
+def _gradient_activation(target, images, labels, _settings, baseline=None):
+    return baselines.gradient_activation(target, images, labels, baseline)
 
 
 def _conductance(target, images, labels, settings):
@@ -41,9 +42,10 @@ def _eq9(target, images, labels, settings, count):
     return baselines.influence_pattern_eq9_paths(target, images, labels, *rule, count)
 
 
-def _ablation(target, images, labels, _settings, count):
+def _ablation(target, images, labels, _settings, count, baseline=None):
     proposals = min(max(count, ABLATION_PROPOSALS), target.fewest_neurons)
-    return ablation_paths(target, images, labels, count, proposals=proposals)[0]
+    return ablation_paths(target, images, labels, count, proposals=proposals,
+                          baseline=baseline)[0]
 
 
 def _activation(target, images, _labels, _settings, count):
@@ -54,8 +56,10 @@ def _random(target, images, _labels, settings, count):
     return random_paths.random_paths(target, images, count, settings.seed)
 
 
-def _matched_random(target, images, labels, settings, count):
-    found, = engine.search(target, images, labels, settings.but(method="neuron_path"), [count])
+def _matched_random(target, images, labels, settings, count, baseline=None):
+    # matched to the path that the search finds with the same baseline
+    found, = engine.search(target, images, labels, settings.but(method="neuron_path"), [count],
+                           baseline)
     return random_paths.matched_random_paths(target, images, found.neurons, settings.seed)
 
 
@@ -72,12 +76,13 @@ def _at_every_node(*kinds: str):
 
 
 for method in (
-    Method("neuron_path", "Neuron Path", searched=True, with_search=True),
-    Method("complete", "Complete", searched=True, with_search=True),
-    Method("ablation", "Ablation", choose=_ablation),
-    Method("knowledge", "Integrated Gradients", rank=_knowledge, drafted=True),
+    Method("neuron_path", "Neuron Path", searched=True, with_search=True, with_baseline=True),
+    Method("complete", "Complete", searched=True, with_search=True, with_baseline=True),
+    Method("ablation", "Ablation", choose=_ablation, with_baseline=True),
+    Method("knowledge", "Integrated Gradients", rank=_knowledge, drafted=True,
+           with_baseline=True),
     Method("gradient_activation", "Gradient × Activation", rank=_gradient_activation,
-           passes=lambda target, _settings: {"gradient": target.n_blocks}),
+           passes=lambda target, _settings: {"gradient": target.n_blocks}, with_baseline=True),
     Method("conductance", "Conductance", rank=_conductance, drafted=True,
            passes=_at_every_node("gradient", "tangent")),
     Method("activation", "Activation", choose=_activation, passes=_blocks),
@@ -87,6 +92,6 @@ for method in (
            passes=_at_every_node("tangent"), single_neurons=True),
     Method("random", "Random", choose=_random),
     Method("matched_random", "Matched Random", choose=_matched_random, passes=_blocks,
-           with_search=True),
+           with_search=True, with_baseline=True),
 ):
     register(method)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from neuronpath_core.forward import CleanPass, stream_gradient, through
+from neuronpath_core.forward import (
+    CleanPass,
+    check_baseline,
+    of_images,
+    stream_gradient,
+    through,
+)
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.ranking import select_neurons, top_neurons
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
@@ -31,6 +37,7 @@ def ablation_paths(
     proposals: int = 12,
     width: int = 2,
     clamp: bool = False,
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> tuple[Int64[Tensor, "batch layer rank"], Float[Tensor, "batch"]]:
     r"""Paths by the effect of their removal, block by block.
 
@@ -47,6 +54,11 @@ def ablation_paths(
     estimate :math:`w^l_i\, \partial F / \partial w^l_i`; with ``proposals`` equal to n nothing is
     estimated.
 
+    With a baseline b neurons are set to b instead of zero: what they write is lessened by
+    :math:`(w^l_i - b^l_i)` value vectors, where :math:`w^l_i` is the value that the neuron has
+    after the earlier edits, and the estimate is :math:`(w^l_i - b^l_i)\, \partial F / \partial
+    w^l_i`.
+
     Args:
         target: the model.
         images, labels: a batch; classes may mix.
@@ -59,16 +71,19 @@ def ablation_paths(
         width: partial paths that ``"beam"`` keeps, 1..n.
         clamp: hold the other scope neurons of the blocks up to the one searched at their clean
             values.
+        baseline: b, ``(image or 1, layer, token or 1, neuron)`` of the scope's tokens; ``None`` for
+            zero.
 
     Returns:
         int64 ``(batch, layer, top)``, and ``(batch,)``: the effect of the last block's best neuron
         together with the path before it (of ``"independent"`` that of this neuron alone).
 
     Raises:
-        ValueError: images or labels that do not fit, an unknown search, or numbers outside their
-            range.
+        ValueError: images, labels or a baseline that do not fit, an unknown search, or numbers
+            outside their range.
     """
     target.check_batch(images, labels)
+    baseline = check_baseline(target, baseline, len(images))
     if not is_one_of(search, ABLATION_SEARCHES):
         raise ValueError(f"unknown search {shown(search)}; accepted: "
                          f"{', '.join(ABLATION_SEARCHES)}")
@@ -85,14 +100,15 @@ def ablation_paths(
         parts = in_chunks(target, len(images),
                           lambda: images_at_once(target, width if search == "beam" else 1),
                           lambda chosen: _chunk(target, images[chosen], labels[chosen], top, search,
-                                                proposals, width, clamp), side_by_side=True)
+                                                proposals, width, clamp,
+                                                of_images(baseline, chosen)), side_by_side=True)
     neurons, effects = zip(*parts, strict=True)
     return torch.cat(neurons), torch.cat(effects)
 
 
-def _chunk(target, images, labels, top, search, proposals, width, clamp):
+def _chunk(target, images, labels, top, search, proposals, width, clamp, baseline):
     batch, device, held = len(images), target.device, 1
-    clean = CleanPass.of(target, images)
+    clean = CleanPass.of(target, images, baseline)
     stream, paths = clean.streams[0], torch.empty(batch, 0, top, dtype=torch.int64, device=device)
     with torch.no_grad():
         whole = target.probability(clean.streams[-1], labels)
@@ -104,7 +120,10 @@ def _chunk(target, images, labels, top, search, proposals, width, clamp):
                 stream = target.run(stream, block, block + 1, {block: active})
             else:
                 stream, active = through(target, stream, block)
-        found, effects = _effects(target, stream, active, labels[rows], whole[rows], block,
+            # natively running neurons differ from clean ones, and so does what removal takes
+            lost = active if clean.baseline is None else active - of_images(clean.baseline[block],
+                                                                            rows)
+        found, effects = _effects(target, stream, lost, labels[rows], whole[rows], block,
                                   proposals)
         effects = effects.reshape(batch, -1)
         if search == "beam":
@@ -116,33 +135,33 @@ def _chunk(target, images, labels, top, search, proposals, width, clamp):
             rows, chosen = torch.arange(batch, device=device), found.gather(1, kept)
         paths, stream = torch.cat([paths[rows], chosen[:, None]], 1), stream[rows]
         if search != "independent":
-            stream = _without(target, stream, active[rows], chosen, block)
+            stream = _without(target, stream, lost[rows], chosen, block)
     best = torch.arange(batch, device=device) * held
     return paths[best], effects.gather(1, kept[:, :1])[:, 0]
 
 
-def _without(target, stream, active, neurons, block):
-    """The stream after a block, less what these neurons ``(row, rank)`` of it write at the scope.
-    """
+def _without(target, stream, lost, neurons, block):
+    """The stream after a block, less what these neurons ``(row, rank)`` of it write at the scope,
+    of which ``lost`` is taken away: all of their activations, or what these exceed b by."""
     stream = stream.clone()
     members = target.layers[block].members(neurons)
-    written = select_neurons(active, members) @ target.value_vectors(block)[members]
+    written = select_neurons(lost, members) @ target.value_vectors(block)[members]
     stream[:, target.tokens] -= written
     return stream
 
 
-def _effects(target, stream, active, labels, whole, block, proposals):
+def _effects(target, stream, lost, labels, whole, block, proposals):
     """The proposals ``(partial path, proposal)``, best first by their estimates, and their effects.
     """
     size = copies_at_once(target)
     gradient = torch.cat([stream_gradient(target, *piece, block + 1)[:, target.tokens]
                           for piece in zip(stream.split(size), labels.split(size), strict=True)])
-    slopes = active * (gradient @ target.value_vectors(block).T)
+    slopes = lost * (gradient @ target.value_vectors(block).T)
     found = top_neurons(target.layers[block].by_unit(slopes).sum(1), proposals)
     edited = []
     with torch.no_grad():
         for index in range(found.shape[1]):
-            pieces = zip(_without(target, stream, active, found[:, [index]], block).split(size),
+            pieces = zip(_without(target, stream, lost, found[:, [index]], block).split(size),
                          labels.split(size), strict=True)
             edited.append(
                 torch.cat([target.probability(target.run(piece, block + 1, target.n_blocks,

@@ -1,5 +1,7 @@
 """Where neurons live: what is read, held and multiplied, and that nothing else is touched."""
 
+import threading
+
 import pytest
 import torch
 
@@ -302,6 +304,240 @@ def test_gradients_flow_through_an_edit():
                                         atol=1e-6, fast_mode=True)
 
 
+# --- replacing ---
+
+
+def some_values(target, images=2, tokens=None, seed=3):
+    """Normal values ``(image, layer, token, neuron)`` of the scope's tokens."""
+    tokens = len(range(target.n_tokens)[target.tokens]) if tokens is None else tokens
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(images, target.n_blocks, tokens, 16, generator=generator,
+                       dtype=torch.float64)
+
+
+def replaced_logits(model, where, image, factors, values):
+    """Logits of one image; a plain hook of each block's ``fc2`` turns w of the tokens ``where``
+    into v + f (w - v), neuron by neuron."""
+    def hook(factor, value):
+        def enter(_module, inputs):
+            current = inputs[0].clone()
+            for place, token in enumerate(where):
+                for neuron in range(16):
+                    v = value[place if len(value) > 1 else 0, neuron]
+                    current[0, token, neuron] = v + factor[neuron] * (current[0, token, neuron] - v)
+            return (current,)
+        return enter
+
+    handles = [block.mlp.fc2.register_forward_pre_hook(hook(factor, value))
+               for block, factor, value in zip(model.blocks, factors, values, strict=True)]
+    try:
+        with torch.no_grad():
+            return model(image[None])[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("tokens", ["each", "one"])
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg", "avg-registers",
+                                  "patch-of-class-token"])
+def test_values_replace_as_a_hook_written_by_hand(name, everywhere, tokens):
+    """Every neuron has a factor of its own, and values at its tokens or one for all of them."""
+    target, images, _ = helpers.network(name, 83)
+    where = list(range(target.n_tokens)) if everywhere else twins.positions(target.model,
+                                                                            target.scope)
+    values = some_values(target, tokens=len(where) if tokens == "each" else 1)
+    factors = 2 * torch.rand(2, target.n_blocks, 16, dtype=torch.float64,
+                             generator=torch.Generator().manual_seed(2))
+    factors[:, :, :3], factors[:, :, 3:6] = 0.0, 1.0
+    with torch.no_grad(), core.scaled(target, factors, everywhere, values):
+        found = target(images)
+    for index, logits in enumerate(found):
+        torch.testing.assert_close(logits, replaced_logits(target.model, where, images[index],
+                                                           factors[index], values[index]), rtol=0,
+                                   atol=1e-11)
+
+
+@pytest.mark.parametrize("operation", ["remove", "enhance", 1.0, 0.3, -1.7])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_values_of_zero_are_none_bit_for_bit(name, operation):
+    target, images, _ = helpers.network(name, 83)
+    path, values = some_path(target.model, 2), 0 * some_values(target)
+    with torch.no_grad():
+        with npc.edit(target, path, operation):
+            expected = target(images)
+        for zero in (values, values[:1], values[:, :, :1], -values):
+            with npc.edit(target, path, operation, zero):
+                assert torch.equal(target(images), expected)
+        with npc.edit(target, path, operation, values + 0.5):  # the control
+            assert (operation == 1.0) == torch.equal(target(images), expected)
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_without_values_the_numbers_are_those_of_a_product(scope):
+    """What an edit computed before there were replacement values, to the last bit: the scope's
+    activations times their factors, joined with the other tokens."""
+    model = helpers.small_vit(83)
+    target, (images, _) = npc.TargetModel(model, scope=scope), helpers.small_batch(2, 84)
+    factors = torch.rand(2, 3, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    where = slice(0, 1) if scope == "cls" else slice(1, None)
+
+    def hook(number):
+        def enter(_module, inputs):
+            value = inputs[0]
+            return (torch.cat([value[:, :where.start], value[:, where] * factors[:, number, None],
+                               value[:, 1:][:, :4 * (scope == "cls")]], 1),)
+        return enter
+
+    handles = [block.mlp.fc2.register_forward_pre_hook(hook(number))
+               for number, block in enumerate(model.blocks)]
+    with torch.no_grad():
+        expected = model(images)
+        for handle in handles:
+            handle.remove()
+        with core.scaled(target, factors):
+            assert torch.equal(target(images), expected)
+
+
+def test_values_touch_the_path_at_the_scope_alone():
+    model = helpers.without_attention(helpers.small_vit(83))
+    images, _ = helpers.small_batch(2, 84)
+    for scope in ("cls", "patch"):
+        target, path, where = npc.TargetModel(model, scope=scope), some_path(model, 2), \
+            twins.positions(model, scope)
+        rest = [token for token in range(5) if token not in where]
+        values, clean = some_values(target), clean_values(model, images)
+        with npc.edit(target, path, "remove", values):
+            edited = clean_values(model, images)
+        for block in range(3):
+            assert torch.equal(edited[block][:, rest], clean[block][:, rest])
+            index = path[:, block, None, None].expand(-1, len(where), 1)
+            assert torch.equal(edited[block][:, where].gather(2, index),
+                               values[:, block].gather(2, index))
+        for image in range(2):
+            others = torch.arange(16) != path[image, 0]
+            assert torch.equal(edited[0][image, where][:, others],
+                               clean[0][image, where][:, others])
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_nested_edits_move_to_the_same_values_in_turn(scope):
+    """v + b (v + a (w - v) - v) = v + ab (w - v); a removal outside of another's values wins."""
+    target = npc.TargetModel(helpers.small_vit(83), scope=scope)
+    images, _ = helpers.small_batch(2, 84)
+    path, values, others = some_path(target.model, 2), *(some_values(target, seed=seed)
+                                                         for seed in (3, 4))
+    with torch.no_grad():
+        with npc.edit(target, path, 3.0, values):
+            expected = target(images)
+        with npc.edit(target, path, 2.0, values), npc.edit(target, path, 1.5, values):
+            torch.testing.assert_close(target(images), expected, rtol=0, atol=1e-12)
+        with npc.edit(target, path, "remove", others):
+            last = target(images)
+        with npc.edit(target, path, 2.0, values), npc.edit(target, path, "remove", others):
+            torch.testing.assert_close(target(images), last, rtol=0, atol=1e-12)
+            with core.unedited():
+                assert torch.equal(target(images), target.model(images))
+        assert (last - expected).abs().max() > 1e-3
+
+
+def test_values_act_in_the_thread_that_set_them_alone():
+    target = npc.TargetModel(helpers.small_vit(83))
+    images, _ = helpers.small_batch(2, 84)
+    clean, found = target(images).detach(), []
+    with npc.edit(target, some_path(target.model, 2), "remove", some_values(target)):
+        other = threading.Thread(target=lambda: found.append(target(images).detach()))
+        other.start()
+        other.join()
+        assert (target(images) - clean).abs().max() > 1e-3
+    assert torch.equal(found[0], clean)
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_gradients_flow_to_values(scope):
+    target = npc.TargetModel(helpers.small_vit(83), scope=scope)
+    images, _ = helpers.small_batch(1, 84)
+    values, path = some_values(target, 1).requires_grad_(), some_path(target.model, 1)
+
+    def logits(values):
+        with npc.edit(target, path, 0.5, values):
+            return target(images)[0, :2]
+
+    assert torch.autograd.gradcheck(logits, values, eps=1e-6, atol=1e-6, fast_mode=True)
+    gradient, = torch.autograd.grad(logits(values).sum(), values)
+    index = path[:, :, None, None].expand(-1, -1, gradient.shape[2], 1)
+    # after the last block nothing of a patch reaches the class token
+    assert gradient.gather(3, index)[:, :2].abs().min() > 0
+    assert not gradient.scatter(3, index, 0.0).any()  # of no other neuron
+
+
+def test_values_in_another_precision_are_taken_in_the_models():
+    target = npc.TargetModel(helpers.small_vit(83))
+    images, _ = helpers.small_batch(2, 84)
+    path, values = some_path(target.model, 2), some_values(target).float()
+    with torch.no_grad():
+        with npc.edit(target, path, "remove", values.double()):
+            expected = target(images)
+        with npc.edit(target, path, "remove", values):
+            assert torch.equal(target(images), expected)
+
+
+@pytest.mark.parametrize(("made", "words"), [
+    (lambda values: values[0], "values must have shape (image or 1, 3, token or 1, 16)"),
+    (lambda values: values[None], "one draw of npc.replacement_values"),
+    (lambda values: values[:, :2], "values must have shape"),
+    (lambda values: values[..., :15], "values must have shape"),
+    (lambda values: values[:0], "values must have shape"),
+    (lambda values: values.long(), "floating-point numbers, got torch.int64"),
+    (lambda values: values.tolist(), "floating-point numbers, got 'list'"),
+    (lambda values: "mean", "floating-point numbers, got 'str'"),
+    (lambda values: values.to_sparse(), "of layout torch.sparse_coo"),
+    (lambda values: values.to("meta"), "on the meta device"),
+    (lambda values: values * float("nan"), "values hold NaN"),
+    (lambda values: values / 0, "values hold NaN or infinite"),
+])
+def test_values_that_are_none(made, words):
+    target = npc.TargetModel(helpers.small_vit(83))
+    values, before = some_values(target), helpers.Snapshot(target.model)
+
+    def entered():
+        with npc.edit(target, some_path(target.model, 2), "remove", made(values)):
+            pass
+
+    helpers.refused(entered, words)
+    before.check()
+
+
+def test_values_too_large_for_a_draft():
+    target = npc.TargetModel(helpers.small_vit(83))
+    values = 1e39 + 0 * some_values(target)
+
+    def entered(model):
+        with npc.edit(model, some_path(target.model, 2), "remove", values):
+            pass
+
+    entered(target)  # which double precision holds
+    helpers.refused(lambda: entered(target.in_dtype(torch.float32)), "in torch.float32")
+
+
+@pytest.mark.parametrize(("scope", "everywhere", "images", "tokens"), [
+    ("cls", False, 2, 5), ("cls", False, 3, 1), ("patch", False, 2, 5), ("patch", False, 3, 4),
+    ("cls", True, 2, 4), ("patch", True, 2, 4)])
+def test_values_for_other_images_or_tokens_are_told_on_the_forward(scope, everywhere, images,
+                                                                   tokens):
+    target = npc.TargetModel(helpers.small_vit(83), scope=scope)
+    before, pictures = helpers.Snapshot(target.model), helpers.small_batch(2, 84)[0]
+
+    def run():
+        with core.scaled(target, torch.zeros(1, 3, 16), everywhere,
+                         some_values(target, images, tokens)):
+            target(pictures)
+
+    helpers.refused(run, f"for {images} images of {tokens} tokens", "the edit is of 2 images at")
+    before.check()
+
+
 # --- hooks ---
 
 
@@ -311,13 +547,16 @@ def contexts(target, images):
     return {
         "edit": lambda: npc.edit(target, some_path(target.model, 2), "remove"),
         "scaled": lambda: core.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64)),
+        "replaced": lambda: core.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64),
+                                        values=some_values(target)),
         "clamped": lambda: core.clamped(target, held),
         "reading": lambda: core.reading(target),
         "activation_gradients": lambda: gradients.activation_gradients(target),
     }
 
 
-@pytest.mark.parametrize("name", ["edit", "scaled", "clamped", "reading", "activation_gradients"])
+@pytest.mark.parametrize("name", ["edit", "scaled", "replaced", "clamped", "reading",
+                                  "activation_gradients"])
 def test_contexts_leave_nothing_behind_even_after_an_error(name):
     model = helpers.small_vit(83)
     list(model.parameters())[3].requires_grad_(False)
@@ -339,7 +578,7 @@ def test_contexts_leave_nothing_behind_even_after_an_error(name):
     with pytest.raises(ZeroDivisionError):
         interrupted()
     before.check()
-    if name in ("edit", "scaled"):  # the forward itself fails
+    if name in ("edit", "scaled", "replaced"):  # the forward itself fails
         with pytest.raises(ValueError, match="2 images"), context():
             target(images[:1].expand(3, -1, -1, -1))
         before.check()

@@ -175,6 +175,155 @@ def test_nothing_is_left_behind_even_after_an_error():
         before.check()
 
 
+# --- replaced by other values than zero ---
+
+
+def some_values(target, images=4, everywhere=False, seed=6):
+    tokens = target.n_tokens if everywhere else len(range(target.n_tokens)[target.tokens])
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(images, target.n_blocks, tokens, 16, generator=generator,
+                       dtype=torch.float64)
+
+
+def replaced_logits(target, image, gone, factor, values):
+    """Logits of one image by plain hooks, in which the neurons ``gone``, a list per block, move
+    between their replacements ``(block, token, neuron)`` and their current values."""
+    where, handles = twins.positions(target.model, target.scope), []
+    for block, neurons, value in zip(target.model.blocks, gone, values, strict=True):
+        def enter(_module, inputs, neurons=neurons, value=value):
+            current = inputs[0].clone()
+            for place, token in enumerate(where):
+                v, w = value[place, neurons], current[0, token, neurons]
+                current[0, token, neurons] = v + factor * (w - v)
+            return (current,)
+        handles.append(block.mlp.fc2.register_forward_pre_hook(enter))
+    try:
+        with torch.no_grad():
+            return target.model(image[None])[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize(("operation", "factor"), [("remove", 0.0), ("enhance", 2.0), (-0.5, -0.5)])
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_replaced_paths_are_those_of_a_forward_written_by_hand(name, operation, factor, rank):
+    target, images, _, path = setting(name, rank=rank)
+    values = some_values(target)
+    found = core.edited_probabilities(target, images, path, operation, values)
+    for image, neurons, value, probability in zip(images, path.reshape(4, target.n_blocks, -1),
+                                                  values, found, strict=True):
+        expected = replaced_logits(target, image, neurons.tolist(), factor, value).softmax(-1)
+        torch.testing.assert_close(probability, expected, rtol=0, atol=1e-12)
+    assert (found - core.edited_probabilities(target, images, path, operation)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("name", ["cls", "avg", "avg-registers"])
+def test_values_of_zero_change_no_bit(name, everywhere):
+    target, images, _, _ = setting(name)
+    factors = 2 * torch.rand(4, target.n_blocks, 16, dtype=torch.float64,
+                             generator=torch.Generator().manual_seed(8))
+    expected = core.scaled_probabilities(target, images, factors, everywhere)
+    values = 0 * some_values(target, everywhere=everywhere)
+    assert torch.equal(core.scaled_probabilities(target, images, factors, everywhere, values),
+                       expected)
+    found = core.scaled_probabilities(target, images, factors, everywhere, values + 0.1)
+    assert (found - expected).abs().max() > 1e-3  # the control
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_values_go_with_their_images(name, everywhere, count, monkeypatch):
+    """In chunks as one by one, and values for one image hold for all."""
+    target, images, _, _ = setting(name)
+    values = some_values(target, everywhere=everywhere)
+    factors = 2 * torch.rand(4, target.n_blocks, 16, dtype=torch.float64,
+                             generator=torch.Generator().manual_seed(9))
+    alone = [core.scaled_probabilities(target, *(each[row:row + 1] for each in (images, factors)),
+                                       everywhere, values[row:row + 1]) for row in range(4)]
+    one = core.scaled_probabilities(target, images, factors, everywhere,
+                                    values[:1].expand(4, -1, -1, -1))
+    in_parts(monkeypatch, count)
+    found = core.scaled_probabilities(target, images, factors, everywhere, values)
+    torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-13)
+    torch.testing.assert_close(core.scaled_probabilities(target, images, factors, everywhere,
+                                                         values[:1]), one, rtol=0, atol=1e-13)
+    exchanged = core.scaled_probabilities(target, images, factors, everywhere, values.roll(1, 0))
+    assert (exchanged - found).abs().max() > 1e-3  # the control
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_drafted_probabilities_replace_too(per_image):
+    """Two classes 1e-9 apart, some of whose images the model itself is asked about."""
+    target, images, _, _ = setting(batch=64)
+    with torch.no_grad():
+        head = target.model.head
+        head.weight[1], head.bias[1] = head.weight[0] * (1 + 1e-9), head.bias[0]
+    factors = (torch.rand(64, target.n_blocks, 16,
+                          generator=torch.Generator().manual_seed(5)) > 0.5).to(images)
+    values = some_values(target, 64 if per_image else 1)
+    expected = core.scaled_probabilities(target, images, factors, False, values)
+    found = core.drafted_probabilities(target, target.in_dtype(torch.float32), images, factors,
+                                       False, values)
+    assert torch.equal(found.argmax(1), expected.argmax(1))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    assert torch.equal(core.drafted_probabilities(target, None, images, factors, False, values),
+                       expected)
+    zeroed = core.drafted_probabilities(target, target.in_dtype(torch.float32), images, factors)
+    assert (zeroed - found).abs().max() > 1e-3  # the control
+
+
+@pytest.mark.parametrize("name", helpers.NETWORKS)
+def test_pruned_neurons_are_set_to_their_values(name):
+    target, images, _, _ = setting(name, batch=2)
+    survives = core.pruning_mask([[3]] * target.n_blocks, 16, 0.6, np.random.default_rng(3))
+    values = some_values(target, 1)
+    with torch.no_grad():
+        with core.pruned(target, survives, values=values):
+            found = target(images)
+        with core.pruned(target, survives):
+            zeroed = target(images)
+        with core.pruned(target, survives, values=0 * values):
+            assert torch.equal(target(images), zeroed)
+        with core.pruned(target, np.ones_like(survives), values=values):
+            assert torch.equal(target(images), target.model(images))
+    gone = [np.flatnonzero(~row).tolist() for row in survives]
+    for image, logits in zip(images, found, strict=True):
+        torch.testing.assert_close(logits, replaced_logits(target, image, gone, 0.0, values[0]),
+                                   rtol=0, atol=1e-12)
+    assert (found - zeroed).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_threads_replace_the_same(name):
+    target, images, _, path = setting(name, batch=6)
+    values = some_values(target, 6)
+    alone = core.edited_probabilities(target, images, path, "remove", values)
+    with helpers.threads(3):
+        together = core.edited_probabilities(target, images, path, "remove", values)
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-13)
+
+
+def test_values_that_do_not_fit():
+    target, images, _, path = setting()
+    before, values = helpers.Snapshot(target.model), some_values(target)
+    for wrong, words in ((values[:3], "values are for 3 images, the batch has 4"),
+                         (values[:, :2], "values must have shape"),
+                         (values[None], "one draw"), (7, "floating-point numbers"),
+                         (values.expand(-1, -1, 5, -1), "of 5 tokens")):
+        helpers.refused(lambda wrong=wrong: core.edited_probabilities(target, images, path,
+                                                                      "remove", wrong), words)
+        factors = torch.ones(4, 3, 16)
+        draft = target.in_dtype(torch.float32)
+        helpers.refused(lambda wrong=wrong, factors=factors, draft=draft:
+                        core.drafted_probabilities(target, draft, images, factors, False, wrong),
+                        words)
+        before.check()
+
+
 # --- the neurons that a class's paths share ---
 
 

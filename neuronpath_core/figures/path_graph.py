@@ -1,0 +1,118 @@
+"""One path as a graph: what reaches each of its neurons from those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from neuronpath_core.circuits.edges import edge_table
+from neuronpath_core.figures.style import SMALL, WIDTH, block_ticks, styled
+
+# what each effect of circuits.edges is called, and its unit where that is not an activation
+EFFECT_LABELS = {
+    "total": "whole effect, to first order", "residual": "along the token's own residual stream",
+    "attention": "by a token's attention to itself", "others": "by way of other tokens",
+    "exact": "exact effect", "exact_probability": "exact effect on the label's probability",
+    "composition": "weights alone"}
+UNITS = {"exact_probability": "probability", "composition": "cosine"}
+MOST_NAMED = 14  # blocks whose neurons' numbers fit beside one another
+WIDEST = 6.0  # points
+THINNEST = 0.01  # of the widest; less is too thin to be seen
+
+
+@styled
+def edge_arcs(edges: pd.DataFrame, image: int = 0,
+              effects: Sequence[str] = ("exact_probability",)) -> Figure:
+    """One image's path: blocks as columns, an arc from each neuron to every later one, as wide as
+    its effect; above the line where it is positive, below where it is negative.
+
+    Effects of one unit have one scale in all panels; the widest is in the panel's title.  Arcs of
+    less than a hundredth of it are not drawn.
+
+    Args:
+        edges: as of :func:`~neuronpath_core.circuits.edges.path_edges`.
+        image: which, by the table's own numbers.
+        effects: the columns, one panel each.
+
+    Raises:
+        ValueError: effects that are unknown or were not computed, an image without edges, none at
+            all, or several neurons a block.
+    """
+    if isinstance(effects, str) or not effects:
+        raise ValueError(f"effects must be a list of columns, got {effects!r}; accepted: "
+                         f"{', '.join(EFFECT_LABELS)}")
+    tables = [edge_table(edges, effect, image) for effect in effects]
+    path = _neurons(tables[0])
+    largest: dict[str, float] = {}
+    for effect, table in zip(effects, tables, strict=True):
+        unit = UNITS.get(effect, "activation")
+        largest[unit] = max(largest.get(unit, 0.0), table["effect"].abs().max())
+    figure, axes = plt.subplots(len(effects), 1, figsize=(WIDTH, 0.8 + 1.5 * len(effects)),
+                                squeeze=False, sharex=True, sharey=True)
+    for axis, effect, table in zip(axes[:, 0], effects, tables, strict=True):
+        _arcs(axis, table, largest[UNITS.get(effect, "activation")], len(path))
+        axis.set_title(f"{EFFECT_LABELS[effect]} (widest: {table['effect'].abs().max():.2g})",
+                       fontsize=SMALL)
+    ticks = list(path) if len(path) <= MOST_NAMED else block_ticks(max(path))
+    named = len(path) <= MOST_NAMED
+    axes[-1, 0].set_xticks(ticks, [f"{block}\n{path[block]}" if named else str(block)
+                                   for block in ticks], fontsize=SMALL)
+    axes[-1, 0].set_xlabel("block, and below it the path's neuron" if named else "block",
+                           fontsize=SMALL)
+    signs = [Line2D([], [], color=colour, linewidth=WIDEST / 2, label=label)
+             for colour, label in zip(_colours(), ("positive: above", "negative: below"),
+                                      strict=True)]
+    figure.legend(handles=signs, loc="outside lower center", ncols=2, fontsize=SMALL)
+    return figure
+
+
+def _neurons(table: pd.DataFrame) -> dict[int, int]:
+    """The path's neuron of each block, in the blocks' order.
+
+    Raises:
+        ValueError: a block has several.
+    """
+    ends = pd.concat([table[[f"{end}_block", f"{end}_neuron"]].set_axis(["block", "neuron"], axis=1)
+                      for end in ("source", "target")]).drop_duplicates().sort_values("block")
+    if (several := ends["block"].duplicated()).any():
+        block = ends["block"][several].iloc[0]
+        raise ValueError(f"block {block} has several neurons, which cannot be drawn as one path; "
+                         "accepted: edges of path_edges without partners")
+    return dict(zip(ends["block"].tolist(), ends["neuron"].tolist(), strict=True))
+
+
+def _colours() -> list[tuple]:
+    palette = sns.color_palette("colorblind")
+    return [palette[0], palette[3]]
+
+
+def _arcs(axis: Axes, table: pd.DataFrame, largest: float, blocks: int) -> None:
+    axis.axhline(0, color="0.75", linewidth=1, zorder=1)
+    # thin arcs lie on top of wide ones
+    order = np.argsort(-table["effect"].abs().to_numpy(), kind="stable")
+    for row in table.iloc[order].itertuples():
+        if abs(row.effect) <= THINNEST * largest:
+            continue
+        above = row.effect > 0
+        height = (1 if above else -1) * (row.target_block - row.source_block) / blocks
+        # at the middle of such a curve it is three quarters as high as its handles
+        curve = Path([(row.source_block, 0), (row.source_block, 4 / 3 * height),
+                      (row.target_block, 4 / 3 * height), (row.target_block, 0)],
+                     [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+        axis.add_patch(PathPatch(curve, facecolor="none", edgecolor=_colours()[not above],
+                                 linewidth=WIDEST * abs(row.effect) / largest, alpha=0.6,
+                                 capstyle="butt", zorder=2))
+    places = sorted({*table["source_block"], *table["target_block"]})
+    axis.plot(places, np.zeros(len(places)), "o", color="0.25", markersize=4, zorder=3)
+    axis.set(xlim=(places[0] - 0.5, places[-1] + 0.5), ylim=(-1.05, 1.05), yticks=[])
+    axis.grid(False)
+    sns.despine(ax=axis, left=True, bottom=True)

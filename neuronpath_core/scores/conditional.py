@@ -1,0 +1,26 @@
+"""The path with the largest effect of removal for a number of passes, as an entry of the registry.
+"""
+
+from __future__ import annotations
+
+from neuronpath_core.methods import Method, register
+from neuronpath_core.variants.conditional_gradient import (
+    DEFAULT_PASSES,
+    conditional_gradient_paths,
+)
+
+
+def _conditional_gradient(target, images, labels, settings, count, baseline=None):
+    return conditional_gradient_paths(target, images, labels, count,
+                                      settings.budget or DEFAULT_PASSES, baseline=baseline)[0]
+
+
+def _passes(target, settings) -> dict[str, float]:
+    gradients = settings.budget or DEFAULT_PASSES
+    # the last path is held against the others by a forward alone
+    return {"gradient": gradients * target.n_blocks,
+            "forward": target.n_blocks if gradients > 1 else 0}
+
+
+register(Method("conditional_gradient", "Conditional Gradient", choose=_conditional_gradient,
+                passes=_passes, with_baseline=True))
