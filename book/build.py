@@ -15,7 +15,7 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -23,8 +23,17 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from book import claims_pages, data_files, drawings, every_number, manifest, provenance  # noqa: E402
+from book import (  # noqa: E402
+    chapters,
+    claims_pages,
+    data_files,
+    drawings,
+    every_number,
+    manifest,
+    provenance,
+)
 from book.finish import finish  # noqa: E402
+from neuronpath_core.runs.choice import not_run, notebook_names  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = "files"  # what is copied beside the finished pages
@@ -42,16 +51,16 @@ OTHER = ("This chapter lacks something with profile {profile}: {reason}. The pag
 def given(folder: Path) -> Iterator[tuple[str, Path, list[str]]]:
     """Every chapter's name, executed notebook and words for its foot, of a folder whose notebooks
     are shown as they are."""
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        if not (folder / path.name).is_file():
-            refuse(path.stem, folder)
-        yield path.stem, folder / path.name, []
+    for name in notebook_names(ROOT):
+        executed = folder / f"{name}.ipynb"
+        if not executed.is_file():
+            refuse(name, folder)
+        yield name, executed, []
 
 
 def checked(profile: str) -> Iterator[tuple[str, Path, list[str]]]:
     """The same of what was executed with a profile, and of stored outputs, both only if they are
     made from what there is now."""
-    from neuronpath_core.runs.choice import not_run, notebook_names
     from neuronpath_core.runs.notebooks import plan
     from neuronpath_core.study.profiles import load_profile, results_folder
 
@@ -96,12 +105,12 @@ def with_foot(name: str, executed: Path, words: list[str], source: Path,
 def fold(page: nbformat.NotebookNode) -> None:
     """Fold the code of every cell, those that glue the text's numbers too, and carry its
     identifier to the page."""
+    glueing = {cell.id for _, cell, _ in chapters.glued(page)}
     for cell in page.cells:
         if cell.cell_type != "code":
             continue
         tags = [tag for tag in cell.metadata.get("tags", []) if tag != "hide-input"]
-        if "remove-cell" in tags and any(
-                "scrapbook" in output.get("metadata", {}) for output in cell.outputs):
+        if "remove-cell" in tags and cell.id in glueing:
             tags = [tag for tag in tags if tag != "remove-cell"] + ["numbers"]
             cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {
                 "code_prompt_show": "Show code of the numbers in the text",
@@ -112,46 +121,57 @@ def fold(page: nbformat.NotebookNode) -> None:
         cell.metadata["tags"] = [*tags, "hide-input", f"cell-{cell.id}"]
 
 
-def stage(chapters: Iterator[tuple[str, Path, list[str]]], source: Path) -> None:
-    """Lay out the book's sources afresh, with the given chapters."""
+def stage(shown: Iterator[tuple[str, Path, list[str]]], source: Path,
+          where: dict[str, str]) -> None:
+    """Lay out the book's sources afresh, with the given chapters and the project's addresses."""
     from neuronpath_core import __version__
 
-    where = provenance.addresses(ROOT / "book" / "addresses.yml")
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "book", source / "book", ignore=shutil.ignore_patterns(
         "*.py", "__pycache__", "addresses.yml", "README.md"))
     pages = {name: with_foot(name, executed, words, source, where)
-             for name, executed, words in chapters}
+             for name, executed, words in shown}
     for name, page in pages.items():
         nbformat.write(page, source / "notebooks" / f"{name}.ipynb")
-    fill_in_claims(source)
+    claimed = fill_in_claims(source, pages)
     executed = {name: page.metadata.get("neuronpath", {}).get("executed", {}).get("date", "")
                 for name, page in pages.items()}
-    configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")) or {}
+    configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     with_buttons(configuration, where)
     (source / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False),
                                         encoding="utf-8")
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")) or {}
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     texts = page_texts(toc, source, pages)
+    made_by = {name: sources_of(name, text, claimed.get(name, ()), pages)
+               for name, text in texts.items()}
     for name, text in texts.items():
         if name not in executed and drawings.GLUED.search(text):
             try:
                 texts[name] = drawings.glued(text, pages)
             except ValueError as error:
                 sys.exit(f"book: {name}: {error}")
-    if pages and toc.get("parts"):
+    if toc.get("parts"):
         toc["parts"][-1]["chapters"].append({"file": every_number.PAGE})
-        listed = every_number.page(texts, pages)
-        (source / f"{every_number.PAGE}.md").write_text(listed, encoding="utf-8")
-        texts[every_number.PAGE] = listed
+        made_by[every_number.PAGE] = set().union(*made_by.values())
+        texts[every_number.PAGE] = every_number.page(texts, pages, claimed)
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     for name, text in texts.items():
-        path = source / f"{name}.md"
-        if not path.is_file():
+        if name.removeprefix("notebooks/") in pages:
             continue
-        foot = provenance.of_page(ROOT, text, executed, __version__, where)
-        path.write_text(f"{text.rstrip()}\n\n```{{raw}} html\n{foot}\n```\n", encoding="utf-8")
+        days = {chapter: executed[chapter] for chapter in made_by[name]}
+        foot = provenance.of_page(ROOT, days, __version__, where)
+        (source / f"{name}.md").write_text(
+            f"{text.rstrip()}\n\n```{{raw}} html\n{foot}\n```\n", encoding="utf-8")
+
+
+def sources_of(page: str, text: str, claimed: Sequence[claims_pages.Shown],
+               pages: Mapping[str, nbformat.NotebookNode]) -> set[str]:
+    """The chapters whose numbers, figures and claims a page shows."""
+    numbers = {name.partition(":")[0] for each in claimed for name in each.found.names}
+    named = ({notebook for _, notebook, _ in every_number.uses(text, page)}
+             | {chapter for chapter, _ in drawings.GLUED.findall(text)})
+    return {name for name in pages if name in named or name.partition("_")[0] in numbers}
 
 
 def listed_pages(entry: dict | list) -> Iterator[str]:
@@ -163,15 +183,14 @@ def listed_pages(entry: dict | list) -> Iterator[str]:
 
 
 def page_texts(toc: dict, source: Path,
-               chapters: dict[str, nbformat.NotebookNode]) -> dict[str, str]:
+               pages: dict[str, nbformat.NotebookNode]) -> dict[str, str]:
     """What is written on every page of the book, without code and outputs."""
     texts = {}
     for name in listed_pages(toc):
-        chapter, path = chapters.get(name.removeprefix("notebooks/")), source / f"{name}.md"
-        if chapter is not None:
-            texts[name] = "\n\n".join(cell.source for cell in chapter.cells
-                                      if cell.cell_type == "markdown")
-        elif path.is_file():
+        page, path = pages.get(name.removeprefix("notebooks/")), source / f"{name}.md"
+        if page is not None:
+            texts[name] = chapters.written(page)
+        elif path.is_file():  # Sphinx says which is not there
             texts[name] = path.read_text(encoding="utf-8")
     return texts
 
@@ -192,15 +211,17 @@ def with_buttons(configuration: dict, where: dict[str, str]) -> None:
         sphinx.setdefault("html_theme_options", {})["icon_links"] = icons
 
 
-def fill_in_claims(source: Path) -> None:
-    """The pages' rows, cards and numbers that are made from the chapters' claims."""
+def fill_in_claims(source: Path, pages: dict[str, nbformat.NotebookNode]
+                   ) -> dict[str, list[claims_pages.Shown]]:
+    """Fill in the pages' rows, cards and numbers that are made from the chapters' claims, and
+    return by page what they show."""
     try:
-        claims_pages.write(source)
+        return claims_pages.write(source, pages)
     except claims_pages.Refused as error:
         sys.exit(f"book: {error}")
 
 
-def build(source: Path, html: Path) -> None:
+def build(source: Path, html: Path, where: dict[str, str]) -> None:
     """Sphinx, with every warning an error; earlier pages stay until the new ones are whole."""
     from neuronpath_core.figures.explore.page import take_out_networks
 
@@ -214,7 +235,7 @@ def build(source: Path, html: Path) -> None:
     if (source / FILES).is_dir():
         shutil.copytree(source / FILES, pages, dirs_exist_ok=True)
     take_out_networks(pages)
-    finish(pages, provenance.addresses(ROOT / "book" / "addresses.yml"))
+    finish(pages, where)
     manifest.write_built(pages)
     shutil.rmtree(html, ignore_errors=True)
     shutil.move(pages, html)
@@ -231,10 +252,13 @@ def main() -> None:
                         help="where the book is built (default: _build/<profile>)")
     arguments = parser.parse_args()
     out = (arguments.out or ROOT / "_build" / arguments.profile).resolve()
-    chapters = given(arguments.notebooks.resolve()) if arguments.notebooks else checked(
-        arguments.profile)
-    stage(chapters, out / "source")
-    build(out / "source", out / "html")
+    try:
+        where = provenance.addresses(ROOT / "book" / "addresses.yml")
+    except ValueError as error:
+        sys.exit(f"book: {error}")
+    stage(given(arguments.notebooks.resolve()) if arguments.notebooks
+          else checked(arguments.profile), out / "source", where)
+    build(out / "source", out / "html", where)
     print(f"the book is at {out / 'html' / 'index.html'}")
 
 

@@ -1,14 +1,18 @@
 """The claims of all chapters, as the pages of findings show them.
 
 Every chapter ends with a cell that emits its claims (:mod:`neuronpath_core.stats.claims`).  From
-the notebooks that a book is built from, :func:`write` takes them all and fills in
+the notebooks that a book is built from, :func:`write` takes them all, fills in
 
 * ``% claims: rows``, ``% claims: cards``, ``% claims: table`` and ``% claims: rules``: the rows of
   page one, the cards of ``cards.yml``, the table of every claim, and how the words are chosen;
 * ``{claim}`11:removal agree` ``: a number in a sentence, by chapter, claim and one of ``FIELDS``;
 
-and writes ``_static/verdicts.csv``, every comparison.  A page that names a claim that no notebook
-emits stops the build, as does a card.
+writes ``_static/verdicts.csv``, every comparison, and returns what each page shows.  A page that
+names a claim that no notebook emits stops the build, as does a card.
+
+    python -m book.claims_pages
+
+prints every claim of the stored notebooks with its grade.
 """
 
 from __future__ import annotations
@@ -16,15 +20,16 @@ from __future__ import annotations
 import ast
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import nbformat
 from docutils.nodes import make_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from nbformat import NotebookNode
 
+from book import chapters
 from neuronpath_core.stats.claims import BY, FINDINGS, MIME, Claim, Comparison, from_json
 from neuronpath_core.stats.grades import (
     FEW,
@@ -41,7 +46,6 @@ from neuronpath_core.support.yaml_file import read_yaml
 
 MARKER = re.compile(r"^% claims: (\w+)[ \t]*$", re.MULTILINE)
 NUMBER = re.compile(r"\{claim\}`([^`]+)`")
-HEADING = re.compile(r"^(#{2,3})\s+(.+?)\s*#*$", re.MULTILINE)
 CSV_NAME = "verdicts.csv"
 
 
@@ -56,10 +60,13 @@ class Evidence:
     Args:
         claims: of which the first gives its sentence, control and rule.
         places: the address and the title of each claim's section, from a page in ``book/``.
+        names: of each claim its chapter and key, ``11:removal``, and a condition if it is under one
+            alone, ``11:removal @ at all tokens``.
     """
 
     claims: tuple[Claim, ...]
     places: tuple[tuple[str, str], ...]
+    names: tuple[str, ...]
 
     @property
     def claim(self) -> Claim:
@@ -123,13 +130,15 @@ class Evidence:
             conditions = dict.fromkeys(row.condition for row in self.rows)
             raise Refused(f"claim {self.claim.key!r} has no condition {condition!r}; accepted: "
                           f"{', '.join(map(repr, conditions))}")
-        return Evidence(tuple(kept), self.places)
+        return Evidence(tuple(kept), self.places,
+                        tuple(f"{name} @ {condition}" for name in self.names))
 
     def __add__(self, other: Evidence) -> Evidence:
         if (self.claim.unit, self.claim.of) != (other.claim.unit, other.claim.of):
             raise Refused(f"claims {self.claim.key!r} and {other.claim.key!r} are in "
                           f"{self.claim.unit} and {other.claim.unit}; accepted: claims of one unit")
-        return Evidence(self.claims + other.claims, self.places + other.places)
+        return Evidence(self.claims + other.claims, self.places + other.places,
+                        self.names + other.names)
 
 
 # what a sentence can say of a claim
@@ -156,46 +165,39 @@ def _assigned(source: str) -> Iterator[str]:
                     yield part.id
 
 
-def _sections(nb: nbformat.NotebookNode) -> dict[str, tuple[str, str]]:
+def _sections(nb: NotebookNode) -> dict[str, tuple[str, str]]:
     """Per variable the anchor and the heading under which it was last set."""
-    # what is set before the first section stands under the title
-    title = next((match for cell in nb.cells if cell.cell_type == "markdown"
-                  for match in [re.search(r"^#\s+(.+?)\s*#*$", cell.source, re.MULTILINE)]
-                  if match), None)
-    found, here = {}, (make_id(title[1]), title[1]) if title else ("", "")
+    found, here = {}, ("", "")
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            for _, heading in HEADING.findall(cell.source):
+            for heading in chapters.HEADING.findall(cell.source):
                 here = (make_id(heading), heading)
         elif cell.cell_type == "code" and "remove-cell" not in cell.metadata.get("tags", []):
             found |= dict.fromkeys(_assigned(cell.source), here)
     return found
 
 
-def collect(folder: Path) -> dict[str, Evidence]:
-    """The claims of all notebooks of a folder by chapter and key (``"11:removal"``), in the order
-    of the chapters.
+def collect(notebooks: Mapping[str, NotebookNode]) -> dict[str, Evidence]:
+    """The claims of all notebooks by chapter and key (``"11:removal"``), in the order of the
+    notebooks.
 
     Raises:
         Refused: two outputs of claims in a notebook.
     """
     claims = {}
-    for path in sorted(folder.glob("[0-9]*.ipynb")):
-        nb = nbformat.read(path, 4)
+    for stem, nb in notebooks.items():
         outputs = [output.data[MIME] for cell in nb.cells if cell.cell_type == "code"
                    for output in cell.outputs if MIME in output.get("data", {})]
         if len(outputs) > 1:
-            raise Refused(f"{path.name} emits claims {len(outputs)} times; accepted: once")
-        title = re.search(r"^#\s+(.+?)\s*#*$", nb.cells[0].source, re.MULTILINE) if nb.cells \
-            else None
+            raise Refused(f"{stem}.ipynb emits claims {len(outputs)} times; accepted: once")
         sections = _sections(nb) if outputs else {}
         for claim in from_json(outputs[0]) if outputs else ():
-            anchor, heading = sections.get(claim.table, ("", ""))
-            chapter = path.stem.partition("_")[0]
-            place = (f"../notebooks/{path.stem}.html" + (f"#{anchor}" if anchor else ""),
-                     f"Chapter {int(chapter)}: "
-                     + (heading or (title[1] if title else path.stem)))
-            claims[f"{chapter}:{claim.key}"] = Evidence((claim,), (place,))
+            anchor, heading = sections.get(claim.table, ("", chapters.title(chapters.written(nb))))
+            chapter = stem.partition("_")[0]
+            place = (f"../notebooks/{stem}.html" + (f"#{anchor}" if anchor else ""),
+                     f"Chapter {int(chapter)}: {heading}")
+            name = f"{chapter}:{claim.key}"
+            claims[name] = Evidence((claim,), (place,), (name,))
     return claims
 
 
@@ -215,37 +217,74 @@ def _named(claims: dict[str, Evidence], names: Sequence[str], where: str) -> Evi
     return found
 
 
-def in_sentences(text: str, claims: dict[str, Evidence], where: str) -> str:
-    """The text with every ``{claim}`` replaced by what it names."""
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows of claims in one place.
+
+    Args:
+        value: as the page writes it.
+        name: of what it is made from, as a page would ask for it.
+        found: the evidence itself.
+        heading: that it stands under.
+    """
+
+    value: str
+    name: str
+    found: Evidence
+    heading: str = ""
+
+
+def in_sentences(text: str, claims: dict[str, Evidence], where: str) -> tuple[str, list[Shown]]:
+    """The text with every ``{claim}`` replaced by what it names, and what was put in."""
+    shown = []
+
     def said(match: re.Match) -> str:
         names, _, field = match[1].rpartition(" ")
         if field not in FIELDS:
             raise Refused(f"{where}: {match[0]} asks for {field!r}; accepted: {', '.join(FIELDS)}")
-        return FIELDS[field](_named(claims, names.split(" + "), where))
+        found = _named(claims, names.split(" + "), where)
+        shown.append(Shown(FIELDS[field](found), match[1], found,
+                           chapters.heading_above(text, match.start())))
+        return shown[-1].value
 
-    return NUMBER.sub(said, text)
+    return NUMBER.sub(said, text), shown
 
 
 @dataclass(frozen=True)
 class Card:
-    """A claim of page one and of the findings, its evidence, and what stands beside it."""
+    """A claim of page one and of the findings, its evidence, and what stands beside it.
+
+    Args:
+        key, title: of the card.
+        plain: what it says in sentences.
+        numbers: that stand in these.
+        found: the evidence.
+        beside: other evidence, each graded for itself.
+    """
 
     key: str
     title: str
-    by: str
     plain: str
+    numbers: tuple[Shown, ...]
     found: Evidence
     beside: tuple[Evidence, ...]
+
+    @property
+    def by(self) -> str:
+        """Who makes the claim, in words."""
+        return BY[self.found.claim.by]
 
 
 def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
     """The cards of ``cards.yml``, with their evidence."""
-    return [Card(entry["key"], entry["title"], BY[entry["by"]],
-                 in_sentences(entry["plain"], claims, f"card {entry['key']}"),
-                 _named(claims, entry["claims"], f"card {entry['key']}"),
-                 tuple(_named(claims, names if isinstance(names, list) else [names],
-                              f"card {entry['key']}") for names in entry.get("beside", ())))
-            for entry in read_yaml(path)]
+    made = []
+    for entry in read_yaml(path):
+        where = f"card {entry['key']}"
+        plain, numbers = in_sentences(entry["plain"], claims, where)
+        made.append(Card(entry["key"], entry["title"], plain, tuple(numbers),
+                         _named(claims, entry["claims"], where),
+                         tuple(_named(claims, [name], where) for name in entry.get("beside", ()))))
+    return made
 
 
 def write_csv(claims: dict[str, Evidence], path: Path) -> None:
@@ -278,28 +317,44 @@ def small_sizes() -> dict[str, dict[str, list[str]]]:
     return sizes
 
 
-def blocks(claims: dict[str, Evidence], folder: Path) -> dict[str, str]:
-    """What each marker stands for, as HTML within MyST; ``folder`` has cards and templates."""
-    templates = Environment(loader=FileSystemLoader(folder / "templates"), autoescape=True,
+def blocks(claims: dict[str, Evidence], told: list[Card],
+           folder: Path) -> dict[str, tuple[str, list[Shown]]]:
+    """What each marker stands for, as HTML within MyST by the templates of a folder, and what it
+    shows of claims."""
+    templates = Environment(loader=FileSystemLoader(folder), autoescape=True,
                             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     templates.filters["anchor"] = lambda name: make_id(f"claim {name}")
     groups = {title: [(name, found) for name, found in claims.items()
                       if found.claim.finding == key] for key, title in FINDINGS.items()}
-    told = {"cards": cards(folder / "cards.yml", claims), "claims": claims,
-            "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
-            "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
-            "csv": f"../_static/{CSV_NAME}",
-            "comparisons": sum(len(found.rows) for found in claims.values())}
-    return {name: "````{raw} html\n" + templates.get_template(f"{name}.html").render(told).strip()
-            + "\n````" for name in ("rows", "cards", "table", "rules")}
+    values = {"cards": told, "claims": claims,
+              "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
+              "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
+              "csv": f"../_static/{CSV_NAME}",
+              "comparisons": sum(len(found.rows) for found in claims.values())}
+    shown = {"rows": [_whole(card.found.short, card.found) for card in told],
+             "cards": [each for card in told
+                       for each in (_whole(card.found.effect, card.found), *card.numbers,
+                                    *(_whole(beside.effect, beside) for beside in card.beside))],
+             "table": [_whole(found.effect, found) for found in claims.values()], "rules": []}
+    return {name: (f"````{{raw}} html\n"
+                   f"{templates.get_template(f'{name}.html').render(values).strip()}\n````", of)
+            for name, of in shown.items()}
 
 
-def write(source: Path) -> None:
+def _whole(value: str, found: Evidence) -> Shown:
+    """What is said of evidence as a whole."""
+    return Shown(value, " + ".join(found.names), found)
+
+
+def write(source: Path, notebooks: Mapping[str, NotebookNode]) -> dict[str, list[Shown]]:
     """Fill in the pages of a staged book, and write the CSV beside them.
 
     Args:
-        source: of the book: ``book/`` with the pages, ``cards.yml`` and ``templates/``, and
-            ``notebooks/``.
+        source: of the book: ``book/`` with the pages, ``cards.yml`` and ``templates/``.
+        notebooks: the chapters by name.
+
+    Returns:
+        What each page shows of claims, by its name.
 
     Raises:
         Refused: a page or a card names what no notebook emits.
@@ -308,20 +363,25 @@ def write(source: Path) -> None:
              for path in sorted((source / "book").rglob("*.md")) if path.name != "README.md"}
     pages = [path for path, text in texts.items() if MARKER.search(text) or NUMBER.search(text)]
     if not pages:
-        return
-    claims = collect(source / "notebooks")
+        return {}
+    claims = collect(notebooks)
     if not claims:
-        raise Refused(f"{pages[0].name} shows claims, but no notebook in "
-                      f"{source / 'notebooks'} emits any; run 'neuronpath run' first")
-    shown = blocks(claims, source / "book")
+        raise Refused(f"{pages[0].name} shows claims, but none of {len(notebooks)} notebooks emits "
+                      f"any; run 'neuronpath run' first")
+    made = blocks(claims, cards(source / "book" / "cards.yml", claims),
+                  source / "book" / "templates")
+    shown = {}
     for path in pages:
-        text = texts[path]
-        for name in MARKER.findall(text):
-            if name not in shown:
-                raise Refused(f"{path.name}: '% claims: {name}'; accepted: {', '.join(shown)}")
-        text = MARKER.sub(lambda match: shown[match[1]], text)
-        path.write_text(in_sentences(text, claims, path.name), encoding="utf-8")
+        text, numbers = in_sentences(texts[path], claims, path.name)
+        for marker in MARKER.finditer(text):
+            if marker[1] not in made:
+                raise Refused(f"{path.name}: '% claims: {marker[1]}'; accepted: {', '.join(made)}")
+            heading = chapters.heading_above(text, marker.start())
+            numbers += [replace(each, heading=heading) for each in made[marker[1]][1]]
+        path.write_text(MARKER.sub(lambda match: made[match[1]][0], text), encoding="utf-8")
+        shown[path.relative_to(source).with_suffix("").as_posix()] = numbers
     write_csv(claims, source / "book" / "_static" / CSV_NAME)
+    return shown
 
 
 def as_text(claims: dict[str, Evidence]) -> str:
@@ -331,6 +391,4 @@ def as_text(claims: dict[str, Evidence]) -> str:
 
 
 if __name__ == "__main__":
-    import sys
-
-    print(as_text(collect(Path(sys.argv[1]))))
+    print(as_text(collect(chapters.read(Path(__file__).resolve().parents[1]))))

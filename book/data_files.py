@@ -16,7 +16,7 @@ OPENING = re.compile(r'<(details|figure)\b[^>]*\bnp-table\b[^>]*>(?:\s*<summary\
                      re.DOTALL)
 ROWS = re.compile(r'<span class="np-rows">.*?</span>', re.DOTALL)  # a summary counts them
 NAMED = re.compile(r'\bdata-csv="([\w-]+)"')
-SAID = re.compile(r"<(caption|figcaption|summary)\b[^>]*>(.*?)</\1>", re.DOTALL)
+SAID = re.compile(r"<(figcaption|summary)\b[^>]*>(.*?)</\1>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,15 @@ class DataFile:
 
 
 def caption(table: str) -> str:
-    """The caption of a table's HTML without its tags, or what folds it up."""
-    said = {tag: " ".join(escaping.unescape(re.sub(r"<[^>]+>", " ", text)).split())
-            for tag, text in SAID.findall(ROWS.sub("", table))}
-    return said.get("caption") or said.get("figcaption") or said.get("summary") or "Table"
+    """The caption of a table's HTML without its tags."""
+    said = SAID.search(ROWS.sub("", table)).group(2)
+    return " ".join(escaping.unescape(re.sub(r"<[^>]+>", " ", said)).split())
 
 
 def slug(table: str, taken: set[str]) -> str:
-    """The name of a table's file: the one that it brings, or the first words of its caption; a
-    number behind it where another table of the chapter has it."""
-    brought = NAMED.search(table)
-    words = re.findall(r"[a-z0-9]+", caption(table).lower())[:8]
-    name = base = brought.group(1) if brought else "-".join(words) or "table"
+    """The name of a table's file: the one that it brings, a number behind it where another table
+    of the chapter has it."""
+    name = base = NAMED.search(table).group(1)
     number = 2
     while name in taken:
         name, number = f"{base}-{number}", number + 1
@@ -65,14 +62,14 @@ def take_tables(page: NotebookNode, name: str) -> list[DataFile]:
     for cell in page.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if "text/csv" not in data or "text/html" not in data:
+            if "text/csv" not in data:
                 continue
             table, title = data["text/html"], caption(data["text/html"])
             file = DataFile(f"{name}/{slug(table, taken)}.csv", title, data.pop("text/csv"))
             link = (f'<a class="np-download" href="{file.address}" download '
                     f'aria-label="CSV: {escaping.escape(title)}">CSV</a>')
-            linked = OPENING.sub(lambda found, link=link: found.group(0) + link, table, count=1)
-            data["text/html"] = linked if linked != table else table + link
+            data["text/html"] = OPENING.sub(lambda found, link=link: found.group(0) + link, table,
+                                            count=1)
             files.append(file)
     return files
 

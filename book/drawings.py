@@ -10,14 +10,19 @@ import base64
 import hashlib
 import html as escaping
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from bs4 import BeautifulSoup, Tag
+from nbformat import NotebookNode
+
+from book import chapters
 
 PIXELS_PER_POINT = 96 / 72
 DATA = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,([A-Za-z0-9+/=\s]+)")
 SVG = "image/svg+xml"
 GLUED = re.compile(r"^% figure: (\S+) (\S+)$", re.MULTILINE)
+CLIP = re.compile(r"\bp[0-9a-f]{10}\b")  # Matplotlib names clipping paths anew in each drawing
 SMALL = 2_000  # bytes: below, an image in the page costs less than a request
 
 
@@ -102,7 +107,7 @@ def shown_lazily(page: BeautifulSoup) -> None:
         image["loading"] = image.get("loading", "lazy")
 
 
-def glued(text: str, chapters: dict[str, dict]) -> str:
+def glued(text: str, notebooks: Mapping[str, NotebookNode]) -> str:
     """A page's text with the figures that it asks for, ``% figure: CHAPTER KEY`` on a line of its
     own, as SVG.
 
@@ -111,11 +116,11 @@ def glued(text: str, chapters: dict[str, dict]) -> str:
     """
     def drawing(found: re.Match) -> str:
         chapter, key = found.groups()
-        cells = chapters.get(chapter, {}).get("cells", [])
-        for output in (each for cell in cells for each in cell.get("outputs", [])):
-            svg = output.get("data", {}).get(f"application/papermill.record/{SVG}")
-            if svg and output["metadata"].get("scrapbook", {}).get("name") == key:
-                drawn = inline_svg("".join(svg), described(cells, svg), f"{key}-")
+        page = notebooks.get(chapter)
+        for name, _, output in chapters.glued(page) if page else ():
+            svg = output.data.get(f"{chapters.RECORD}{SVG}")
+            if svg and name == key:
+                drawn = inline_svg(svg, described(page, svg), f"{key}-")
                 return (f'```{{raw}} html\n<figure class="np-figure" tabindex="0" role="group" '
                         f'aria-label="Figure">{drawn}</figure>\n```')
         raise ValueError(f"no figure {key!r} in chapter {chapter!r}; accepted: a figure that the "
@@ -124,9 +129,11 @@ def glued(text: str, chapters: dict[str, dict]) -> str:
     return GLUED.sub(drawing, text)
 
 
-def described(cells: list[dict], svg: str) -> str:
+def described(page: NotebookNode, svg: str) -> str:
     """The description of a figure, of the cell that shows it."""
-    for cell in cells:
-        if any(output.get("data", {}).get(SVG) == svg for output in cell.get("outputs", [])):
+    drawn = CLIP.sub("", svg)
+    for cell in page.cells:
+        if any(CLIP.sub("", output.get("data", {}).get(SVG, "")) == drawn
+               for output in cell.get("outputs", [])):
             return cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
     return ""

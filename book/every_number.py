@@ -5,21 +5,25 @@ from __future__ import annotations
 import ast
 import html as escaping
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
+from book import chapters
+from book.claims_pages import Shown
+
 PAGE = "book/numbers"
 # of another chapter by its path, of a chapter's own cells by name alone
 GLUED = re.compile(r"\{glue:\w*\}`(?:([^`]+?)::)?([^`]+?)`")
-HEADING = re.compile(r"^(#{1,6})\s+(.*)$", re.MULTILINE)
-NAME = "application/papermill.record/"
+MADE = ("Number", "Section", "Name", "Made by")
+CLAIMED = ("Number", "Section", "Claim", "Measured in")
 INTRODUCTION = """# Every number
 
 Each number in the text of this book is read from the stored output of a notebook cell when the
 pages are built; a name that no cell has stops the build. Here is every one, with the page that
-shows it and the cell that made it. Numbers in tables and figures stand beside their own cells.
+shows it and the cell that made it. What verdicts say is made from the claims of chapters, and leads
+to the section that measured it. Numbers in tables and figures stand beside their own cells.
 """
 
 
@@ -28,13 +32,11 @@ class Source:
     """The cell that made a number.
 
     Attributes:
-        notebook: the name of its chapter.
         cell: its identifier.
         count: its execution count.
         value: the text that it made.
     """
 
-    notebook: str
     cell: str
     count: int | None
     value: str
@@ -43,17 +45,11 @@ class Source:
 def sources(notebooks: Mapping[str, NotebookNode]) -> dict[tuple[str, str], Source]:
     """Every glued value by notebook and name."""
     found = {}
-    for name, page in notebooks.items():
-        for cell in page.cells:
-            for output in cell.get("outputs", []):
-                glued = output.get("metadata", {}).get("scrapbook", {}).get("name")
-                if glued is None:
-                    continue
-                data = output.get("data", {})
-                value = next((text for kind, text in data.items()
-                              if kind in ("text/plain", NAME + "text/plain")), "")
-                found[name, glued] = Source(name, cell.id, cell.get("execution_count"),
-                                            plain(value))
+    for notebook, page in notebooks.items():
+        for name, cell, output in chapters.glued(page):
+            value = next((text for kind, text in output.get("data", {}).items()
+                          if kind in ("text/plain", f"{chapters.RECORD}text/plain")), "")
+            found[notebook, name] = Source(cell.id, cell.get("execution_count"), plain(value))
     return found
 
 
@@ -66,59 +62,82 @@ def plain(value: str) -> str:
     return read if isinstance(read, str) else value
 
 
-def uses(text: str, own: str = "") -> list[tuple[str, str, str]]:
-    """The numbers of a page's text: the heading each stands below, its notebook and its name.
-
-    ``own`` is the chapter whose text it is, if it is one.
-    """
-    headings = [(found.start(), found.group(2)) for found in HEADING.finditer(text)]
+def uses(text: str, page: str) -> list[tuple[str, str, str]]:
+    """The numbers of a page's text: the heading each stands below, its notebook and its name."""
     found = []
     for glue in GLUED.finditer(text):
-        above = [title for start, title in headings if start < glue.start()]
-        name = re.sub(r":\w*$", "", glue.group(2)) if ":" in glue.group(2) else glue.group(2)
-        notebook = (glue.group(1) or own).rpartition("/")[2].removesuffix(".ipynb")
-        found.append((GLUED.sub("", above[-1]).strip() if above else "", notebook, name))
+        heading = GLUED.sub("", chapters.heading_above(text, glue.start())).strip()
+        notebook = (glue.group(1) or page).rpartition("/")[2].removesuffix(".ipynb")
+        found.append((heading, notebook, re.sub(r":\w*$", "", glue.group(2))))
     return found
 
 
-def title(text: str) -> str:
-    """The first heading of a page."""
-    found = HEADING.search(text)
-    return GLUED.sub("", found.group(2)).strip() if found else ""
+def made_rows(used: Sequence[tuple[str, str, str]],
+              made: Mapping[tuple[str, str], Source]) -> list[str]:
+    """A row for every number that cells made, with all sections that show it."""
+    sections: dict[tuple[str, str], list[str]] = {}
+    for heading, *key in used:
+        if tuple(key) in made:  # of another, Sphinx says so and stops
+            sections.setdefault(tuple(key), []).append(heading)
+    rows = []
+    for (notebook, name), headings in sections.items():
+        source = made[notebook, name]
+        link = (f'<a href="../notebooks/{notebook}.html#cell-{source.cell}">chapter '
+                f"{notebook[:2]}, cell {source.count}</a>")
+        rows.append(row(source.value, headings, name, link))
+    return rows
 
 
-def page(texts: Mapping[str, str], notebooks: Mapping[str, NotebookNode]) -> str:
-    """The page in MyST: a table for every page with numbers.
+def claimed_rows(shown: Sequence[Shown]) -> list[str]:
+    """A row for everything that verdicts say, with all sections that show it."""
+    sections: dict[tuple[str, str], list[Shown]] = {}
+    for each in shown:
+        sections.setdefault((each.value, each.name), []).append(each)
+    rows = []
+    for (value, name), same in sections.items():
+        links = "; ".join(f'<a href="{address}">{escaping.escape(place)}</a>'
+                          for address, place in same[0].found.sources)
+        rows.append(row(value, [each.heading for each in same], name, links))
+    return rows
+
+
+def row(value: str, headings: Sequence[str], name: str, links: str) -> str:
+    said = "; ".join(unmarked(heading) for heading in dict.fromkeys(headings))
+    return (f"<tr><td>{escaping.escape(value)}</td><td>{escaping.escape(said)}</td>"
+            f"<td><code>{escaping.escape(name)}</code></td><td>{links}</td></tr>")
+
+
+def table(rows: Sequence[str], headers: Sequence[str], kind: str, label: str) -> str:
+    """Rows as a table in a box that scrolls; nothing for none."""
+    head = "".join(f'<th scope="col">{words}</th>' for words in headers)
+    return (f'<div class="np-scroll" tabindex="0" role="region" aria-label="'
+            f'{escaping.escape(label)}"><table class="dataframe {kind}"><thead><tr>{head}</tr>'
+            f"</thead>\n<tbody>" + "\n".join(rows) + "</tbody></table></div>\n") if rows else ""
+
+
+def page(texts: Mapping[str, str], notebooks: Mapping[str, NotebookNode],
+         claimed: Mapping[str, Sequence[Shown]]) -> str:
+    """The page in MyST: for every page with numbers, a table of those that cells made and one of
+    what verdicts say.
 
     Args:
         texts: the text of every page by its name, in the order of the book.
         notebooks: the chapters by name.
+        claimed: what pages show of claims, by the page's name.
     """
-    made, parts, total = sources(notebooks), [INTRODUCTION], 0
+    made, parts, total = sources(notebooks), [], 0
     for name, text in texts.items():
-        rows = []
-        for heading, notebook, glued in uses(text, name if name.startswith("notebooks/") else ""):
-            source = made.get((notebook, glued))
-            if source is None:
-                continue  # Sphinx says so and stops
-            address = f"../notebooks/{notebook}.html#cell-{source.cell}"
-            rows.append(f"<tr><td>{escaping.escape(source.value)}</td>"
-                        f"<td>{escaping.escape(unmarked(heading))}</td>"
-                        f"<td><code>{escaping.escape(glued)}</code></td>"
-                        f'<td><a href="{address}">chapter {notebook[:2]}, cell '
-                        f"{source.count}</a></td></tr>")
-        if rows:
-            total += len(rows)
-            of = unmarked(title(text))
-            head = "".join(f'<th scope="col">{words}</th>' for words in (
-                "Number", "Section", "Name", "Made by"))
+        own = made_rows(uses(text, name), made)
+        verdicts = claimed_rows(claimed.get(name, ()))
+        if own or verdicts:
+            total += len(own) + len(verdicts)
+            of = unmarked(GLUED.sub("", chapters.title(text)).strip())
             parts.append(
                 f'## {of}\n\n```{{raw}} html\n<p><a href="../{name}.html">Open the page</a></p>\n'
-                f'<div class="np-scroll" tabindex="0" role="region" aria-label="Numbers of the '
-                f'page {escaping.escape(of)}"><table class="dataframe np-numbers">'
-                f"<thead><tr>{head}</tr></thead>\n<tbody>" + "\n".join(rows)
-                + "</tbody></table></div>\n```\n")
-    return "\n".join([parts[0], f"There are {total} of them.\n", *parts[1:]])
+                + table(own, MADE, "np-numbers", f"Numbers of the page {of}")
+                + table(verdicts, CLAIMED, "np-claimed", f"Verdicts of the page {of}")
+                + "```\n")
+    return "\n".join([INTRODUCTION, f"There are {total} of them.\n", *parts])
 
 
 def unmarked(text: str) -> str:

@@ -58,9 +58,8 @@ def mend_roles(page: BeautifulSoup) -> None:
     for node in page.select("summary[aria-label], .search-button-field[aria-label]"):
         del node["aria-label"]  # it has a text, which is its name
     for summary in page.select("nav summary"):
-        link = summary.find_parent("li").find("a") if summary.find_parent("li") else None
-        if link is not None and not summary.get_text(strip=True):
-            summary["aria-label"] = f"Pages below {link.get_text(strip=True)}"
+        link = summary.find_parent("li").find("a")
+        summary["aria-label"] = f"Pages below {link.get_text(strip=True)}"
     for listed in page.select('.citation-list[role="list"]'):
         for anchor in listed.find_all("a", recursive=False):
             entry = anchor.find_next_sibling("div", class_="citation")
@@ -86,8 +85,6 @@ def frame_tables(page: BeautifulSoup) -> None:
     keyboard too."""
     for number, table in enumerate(page.select("article table"), 1):
         if table.find_parent(class_="np-scroll") or table.find_parent("table"):
-            continue
-        if table.find_parent(class_="field-list") or "np-plain" in table.get("class", []):
             continue
         said = table.find("caption")
         heading = table.find_previous(["h1", "h2", "h3", "h4"])
@@ -147,7 +144,6 @@ def describe(page: BeautifulSoup, inside: Path, where: Mapping[str, str]) -> Non
     head = page.head
     if head is None:
         return
-    if not head.find("meta", attrs={"name": "description"}):
-        head.append(page.new_tag("meta", attrs={"name": "description", "content": words}))
+    head.append(page.new_tag("meta", attrs={"name": "description", "content": words}))
     for name, content in named.items():
         head.append(page.new_tag("meta", attrs={"property": name, "content": content}))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import nbformat
 import yaml
 
-from book.every_number import title
+from book import chapters
+from book.claims_pages import CSV_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """---
@@ -19,15 +19,18 @@ HEAD = """---
 
 
 def manifest() -> str:
-    """The file: the paper's title, the authors as the citation file names them, and an output for
-    every chapter."""
+    """The file: the paper's title, the authors as the citation file names them, an output for
+    every chapter, and the verdicts."""
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    chapters = [{"file": f"notebooks/{path.name}", "comment": chapter_title(path)}
-                for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+    outputs = [{"file": f"notebooks/{name}.ipynb",
+                "comment": chapters.title(chapters.written(page))}
+               for name, page in chapters.read(ROOT).items()]
+    outputs.append({"file": f"_build/digits/html/_static/{CSV_NAME}",
+                    "comment": "Every comparison behind the verdicts, as make book writes it"})
     content = {"version": "https://codecheck.org.uk/spec/config/1.0/",
                "paper": {"title": citation["title"],
                          "authors": [{"name": name_of(author)} for author in citation["authors"]]},
-               "manifest": chapters}
+               "manifest": outputs}
     return HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -35,15 +38,10 @@ def name_of(author: dict[str, str]) -> str:
     return author.get("name") or f"{author['given-names']} {author['family-names']}"
 
 
-def chapter_title(path: Path) -> str:
-    """The first heading of a notebook."""
-    return title(next(cell.source for cell in nbformat.read(path, 4).cells
-                      if cell.cell_type == "markdown"))
-
-
 def write_built(html: Path) -> None:
     """List the tables and figures of a built book with their hashes, beside its pages."""
-    files = [*html.glob("notebooks/*/*.csv"), *html.glob("_images/*")]
+    files = [*html.glob("notebooks/*/*.csv"), *html.glob(f"_static/{CSV_NAME}"),
+             *html.glob("_images/*")]
     lines = [{"file": path.relative_to(html).as_posix(),
               "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(files)]
     text = yaml.safe_dump({"manifest": lines}, sort_keys=False)

@@ -3,7 +3,8 @@
     python book/neurolibre.py --source _build/digits/source --out _build/neurolibre
 
 NeuroLibre builds a repository with ``binder/`` (packages and data) and ``content/`` (pages,
-notebooks, ``_config.yml``, ``_toc.yml``) on 2 cores with 7.5 GB within 8 hours.
+notebooks, ``_config.yml``, ``_toc.yml``) on 2 cores with 7.5 GB within 8 hours, and executes every
+notebook as it does so.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import sys
 from pathlib import Path
 
 import nbformat
+import yaml
+
+from neuronpath_core.runs.choice import notebook_names
 
 ROOT = Path(__file__).resolve().parents[1]
 HOURS, CORES, GIGABYTES = 8, 2, 7.5
+FILES = "files"  # of the sources: what the build copies beside the finished pages
 NEEDED = ("neuronpath_core", "profiles", "data", "benchmarks", "pyproject.toml", "constraints.txt",
           "README.md", "LICENSE")
 
 
-def seconds(notebooks: Path) -> dict[str, int]:
+def seconds(source: Path) -> dict[str, int]:
     """What every chapter took when it was executed, on the machine that its page names."""
-    return {path.stem: nbformat.read(path, 4).metadata["neuronpath"]["executed"]["seconds"]
-            for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
+    return {name: nbformat.read(source / "notebooks" / f"{name}.ipynb",
+                                4).metadata["neuronpath"]["executed"]["seconds"]
+            for name in notebook_names(source)}
 
 
 def check_limits(took: dict[str, int]) -> None:
@@ -36,11 +42,23 @@ def check_limits(took: dict[str, int]) -> None:
                          f"on {CORES} cores with {GIGABYTES} GB")
 
 
+def executing(configuration: dict) -> dict:
+    """The book's configuration, but every notebook is executed, however long a cell takes, and the
+    tables' files are put beside the pages by Sphinx."""
+    sphinx = configuration["sphinx"]
+    return configuration | {
+        "execute": configuration["execute"] | {"execute_notebooks": "force", "timeout": -1},
+        "sphinx": sphinx | {"config": sphinx["config"] | {"html_extra_path": [FILES]}}}
+
+
 def lay_out(source: Path, out: Path) -> None:
     """Write the layout: pages as they were staged for the book, and what they are computed with."""
-    check_limits(seconds(source / "notebooks"))
+    check_limits(seconds(source))
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(source, out / "content", ignore=shutil.ignore_patterns("_build", "files"))
+    shutil.copytree(source, out / "content", ignore=shutil.ignore_patterns("_build"))
+    path = out / "content" / "_config.yml"
+    path.write_text(yaml.safe_dump(executing(yaml.safe_load(path.read_text(encoding="utf-8"))),
+                                   sort_keys=False), encoding="utf-8")
     for name in NEEDED:
         path = ROOT / name
         if path.is_dir():

@@ -104,8 +104,7 @@ def print_pdf(html: Path, pdf: Path) -> None:
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
              f"--virtual-time-budget={WAIT}", f"--user-data-dir={folder}/profile",
              f"--print-to-pdf={pdf}", whole.as_uri()],
-            capture_output=True, encoding="utf-8",
-                          errors="replace")
+            capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode or not pdf.is_file():
         sys.exit(f"{done.stderr[-2000:]}\nbook: Chromium did not print the book")
 

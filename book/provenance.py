@@ -11,19 +11,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from nbformat import NotebookNode
 
 from book.data_files import DataFile, sha256
+from neuronpath_core.support.yaml_file import read_yaml
 
 ADDRESSES = ("site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi")
-SHOWN_PARAMETERS = ("profile", "models", "model", "n_images", "n", "seed", "device", "dtype")
+SHOWN_PARAMETERS = ("profile", "profiles", "models", "model", "n_images", "seed", "device", "dtype")
 
 
 def addresses(path: Path) -> dict[str, str]:
-    """The project's addresses on the network; those that it does not have are empty."""
-    read = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    given = {name: str(value or "").strip() for name, value in (read or {}).items()}
+    """The project's addresses on the network; those that it does not have are empty.
+
+    Raises:
+        ValueError: what is no mapping of ``ADDRESSES`` to addresses, in a line that says what is.
+    """
+    try:
+        read = read_yaml(path) or {}
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    if not isinstance(read, dict):
+        raise ValueError(f"{path.name} is no mapping; accepted: lines of a name, a colon and an "
+                         f"address, of {', '.join(ADDRESSES)}")
+    given = {name: str(value or "").strip() for name, value in read.items()}
     for name, value in given.items():
         if name not in ADDRESSES:
             raise ValueError(f"{path.name} has the address {name!r}; accepted: "
@@ -39,8 +49,7 @@ def commit(root: Path) -> str:
     """The commit of a checkout, and whether files differ from it; empty without git."""
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, encoding="utf-8",
-                              errors="replace",
-                              check=False)
+                              errors="replace", check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
@@ -65,8 +74,8 @@ def parameters(page: NotebookNode) -> dict[str, Any]:
     return found
 
 
-def code(text: str, shown: str = "") -> str:
-    return f"<code>{escaping.escape(shown or text)}</code>"
+def code(text: str) -> str:
+    return f"<code>{escaping.escape(text)}</code>"
 
 
 def with_commit(root: Path, where: dict[str, str]) -> list[str]:
@@ -113,16 +122,22 @@ def escaped(words: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaping.escape(words, quote=False))
 
 
-def of_page(root: Path, text: str, executed: dict[str, str], version: str,
-            where: dict[str, str]) -> str:
+def of_page(root: Path, executed: dict[str, str], version: str, where: dict[str, str]) -> str:
     """The foot of a page that is no chapter, as HTML: which chapters its numbers are from, the
-    days these were executed on, the version of the library and the commit."""
-    chapters = sorted(set(re.findall(r"notebooks/([\w-]+)\.ipynb::", text)) & set(executed))
+    days these were executed on, the version of the library and the commit.
+
+    Args:
+        root: of the study.
+        executed: the day of each chapter that the page shows a number of; empty where none is
+            known.
+        version: of the library.
+        where: the project's addresses.
+    """
     said = [f"neuronpath_core {escaping.escape(version)}."]
-    days = sorted({executed[name] for name in chapters} - {""})
-    if chapters:
-        numbers = ", ".join(name[:2] for name in chapters)
-        said.insert(0, f"Numbers of chapter{'s' * (len(chapters) > 1)} {numbers}" + (
+    days = sorted(set(executed.values()) - {""})
+    if executed:
+        numbers = ", ".join(sorted(name[:2] for name in executed))
+        said.insert(0, f"Numbers of chapter{'s' * (len(executed) > 1)} {numbers}" + (
             f", executed {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "")
             if days else "") + ".")
     return ('<p class="np-provenance">' + "\n".join([*said, *with_commit(root, where)])

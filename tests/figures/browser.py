@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tests import browser
 
 
 @contextmanager
 def headless() -> Iterator:
-    """A headless Chromium of this machine, driven by playwright."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so that no "
-                              "page was opened in a browser")
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"no browser ({', '.join(NAMES)}), so that no page was opened in one")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    """The tests' Chromium, driven by playwright."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so that no "
+                        "page was opened in a browser")
+    if browser.executable() is None:
+        pytest.skip(f"no browser ({', '.join(browser.NAMES)}), so that no page was opened in one")
+    with browser.opened() as found:
+        yield found

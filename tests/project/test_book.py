@@ -4,13 +4,12 @@ network."""
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from urllib.parse import unquote, urlparse
 
 import nbformat
@@ -19,20 +18,30 @@ import yaml
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book import data_files, every_number, manifest, neurolibre
+from book import build, chapters, data_files, every_number, manifest, neurolibre
 from book.finish import mend_roles
-from book.provenance import addresses, escaped, of_chapter
+from book.provenance import (
+    ADDRESSES,
+    SHOWN_PARAMETERS,
+    addresses,
+    escaped,
+    of_chapter,
+    parameters,
+)
 from neuronpath_core.runs import current
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run, plan
 from neuronpath_core.runs.outputs import store_outputs
+from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
 from neuronpath_core.study.profiles import results_folder
+from notebooks import conftest
 from tests import small_study
 from tests.book_pages import ROOT, built
 
 PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",
          "book/bibliography", "book/numbers", "book/use_it", "book/glossary", "book/sources",
          "book/api/core"]
+NOWHERE = dict.fromkeys(ADDRESSES, "")
 pytestmark = pytest.mark.xdist_group("book")  # it is built once
 
 
@@ -115,11 +124,10 @@ def test_class_picker_is_whole_without_scripts(pages):
 def test_buttons_are_those_with_an_address(html, tmp_path):
     """None as long as there is none; each that is given, in one file; what is no address, refused.
     """
-    build = loaded(ROOT / "book" / "build.py")
-    none = addresses(ROOT / "book" / "addresses.yml")
-    assert set(none) == {"site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi"}
+    assert set(addresses(ROOT / "book" / "addresses.yml")) == set(ADDRESSES) == {
+        "site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi"}
     configuration = {"html": {}}
-    build.with_buttons(configuration, dict.fromkeys(none, ""))
+    build.with_buttons(configuration, NOWHERE)
     assert configuration == {"html": {}}
     file = tmp_path / "addresses.yml"
     file.write_text("repository: https://example.org/a/b\nbinder: https://example.org\n"
@@ -131,10 +139,24 @@ def test_buttons_are_those_with_an_address(html, tmp_path):
     icons = configuration["sphinx"]["config"]["html_theme_options"]["icon_links"]
     assert [icon["url"] for icon in icons] == ["https://doi.org/1"]
     for text, said in (("homepage: https://example.org", "accepted: site, repository"),
-                       ("repository: example.org", "accepted: an address")):
+                       ("repository: example.org", "accepted: an address"),
+                       ("- https://example.org", "addresses.yml is no mapping; accepted: lines"),
+                       ("site: a: b", "addresses.yml: it is not YAML: .*; accepted: YAML")):
         file.write_text(text)
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=said) as refused:
             addresses(file)
+        assert "\n" not in str(refused.value)
+    file.write_text("")
+    assert addresses(file) == NOWHERE
+
+
+def test_wrong_addresses_end_a_build_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "addresses.yml").write_text("homepage: https://example.org\n")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["build.py", "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="^book: addresses.yml has .*; accepted: site, repository"):
+        build.main()
 
 
 def test_tables_bring_their_data_to_the_page(tmp_path):
@@ -153,7 +175,7 @@ def test_tables_bring_their_data_to_the_page(tmp_path):
         assert "text/csv" not in cell.outputs[0].data
     data_files.write_files(files, tmp_path)
     assert (tmp_path / files[0].address).read_text() == files[0].text
-    foot = of_chapter(ROOT, "02_table1", nb, files, [], dict.fromkeys(("repository",), ""))
+    foot = of_chapter(ROOT, "02_table1", nb, files, [], NOWHERE)
     assert foot.count(".csv") == 2 and data_files.sha256(files) in foot
     assert "neuronpath run 02" in foot and "02_table1.ipynb" in foot
     changed = [*files[:1], dataclasses.replace(files[1], text=files[1].text + "c,3\n")]
@@ -161,13 +183,20 @@ def test_tables_bring_their_data_to_the_page(tmp_path):
 
 
 def test_every_number_is_listed_with_the_cell_that_made_it(html, pages):
-    """As often as pages glue them, and each link leads to a cell that glues that name."""
-    names = [name for name in PAGES if name != every_number.PAGE]
-    glued = [found for name in names + [f"notebooks/{each}" for each in notebook_names(ROOT)]
-             for found in every_number.uses(written(name), name)]
+    """Once for each page that shows it, and each link leads to a cell that glues that name, or to
+    a section of the chapter that makes the claim."""
+    names = [path.relative_to(ROOT).with_suffix("").as_posix()
+             for path in (ROOT / "book").rglob("*.md") if path.name != "README.md"]
+    glued = {(name, *found[1:])
+             for name in names + [f"notebooks/{each}" for each in notebook_names(ROOT)]
+             for found in every_number.uses(written(name), name)}
     rows = pages["book/numbers"].select("table.np-numbers tbody tr")
-    assert len(rows) == len(glued) > 100
-    assert f"There are {len(rows)} of them" in pages["book/numbers"].get_text()
+    claims = pages["book/numbers"].select("table.np-claimed tbody tr")
+    assert len(rows) == len(glued) > 100 and len(claims) > 100
+    assert f"There are {len(rows) + len(claims)} of them" in pages["book/numbers"].get_text()
+    for link in (link for row in claims for link in row.select("a")):
+        path, _, place = link["href"].partition("#")
+        assert pages[path.removeprefix("../").removesuffix(".html")].find(id=place), link
     for row in rows:
         value, _, name, cell = row.find_all("td")
         path, _, place = cell.a["href"].partition("#")
@@ -175,10 +204,91 @@ def test_every_number_is_listed_with_the_cell_that_made_it(html, pages):
         assert value.get_text() and "glue" in code.get_text(), name.get_text()
 
 
+def chapter(name: str, number: int, *cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A chapter with a title, executed on a day of its own."""
+    return new_notebook(cells=[new_markdown_cell(f"# {name}"), *cells], metadata={"neuronpath": {
+        "executed": current.record("0" * 64, 7.0) | {"date": f"2026-01-{number:02}"}}})
+
+
+def gluing(name: str, kind: str, value: str) -> nbformat.NotebookNode:
+    return new_code_cell(f"glue({name!r})", metadata={"tags": ["remove-cell"]}, outputs=[new_output(
+        "display_data", {f"{chapters.RECORD}{kind}": value},
+        metadata={"scrapbook": {"name": name}})])
+
+
+@pytest.fixture
+def little(tmp_path, monkeypatch) -> Path:
+    """The staged sources of a book of three pages: one shows a number of chapter 07 twice, a claim
+    of 11 and a figure of 18, one shows nothing of the chapter 12 that it names, and one lists all
+    numbers."""
+    root = tmp_path / "study"
+    shutil.copytree(ROOT / "book" / "templates", root / "book" / "templates")
+    (root / "book" / "cards.yml").write_text("[]\n")
+    (root / "book" / "index.md").write_text(
+        "# First\n\nIt is {glue:text}`../notebooks/07_cost.ipynb::gap:s`.\n\n## Again\n\n"
+        "{glue:text}`../notebooks/07_cost.ipynb::gap:s`, in {claim}`11:removal agree`.\n\n"
+        "% figure: 18_explore hero\n")
+    (root / "book" / "other.md").write_text(
+        "# Other\n\n{doc}`../notebooks/12_as` has `notebooks/12_as.ipynb::nothing`.\n")
+    (root / "_config.yml").write_text("{}\n")
+    (root / "_toc.yml").write_text("root: book/index\nparts:\n- chapters:\n  - file: book/other\n"
+                                   "  - file: notebooks/07_cost\n")
+    claim = Claim("removal", "2", "It does", (Comparison("digits", "a", 0.1, 0.0, 0.2, 9, "agrees"),),
+                  "probability", "others", "Agrees if so.", "lead")
+    told = new_output("display_data", {MIME: as_json([claim]), "text/plain": ""})
+    # clipping paths have other names in each drawing
+    drawn = '<svg width="9" height="9"><title>It falls.</title><g clip-path="url(#p0{})"/></svg>'
+    shown = new_code_cell("hero", metadata={"mystnb": {"image": {"alt": "Two rows."}}}, outputs=[
+        new_output("display_data", {"image/svg+xml": drawn.format(9 * "a")})])
+    made = {"07_cost": [gluing("gap", "text/plain", "'3 %'"),
+                        new_markdown_cell("Here it is {glue:text}`gap:s`.")],
+            "11_controls": [new_markdown_cell("## Own path"), new_code_cell("lead = 1"),
+                            new_code_cell("emit(lead)", outputs=[told])],
+            "12_as": [gluing("nothing", "text/plain", "'4 %'")],
+            "18_explore": [shown, gluing("hero", "image/svg+xml", drawn.format(9 * "b"))]}
+    (root / "notebooks").mkdir()
+    for name, cells in made.items():
+        nbformat.write(chapter(name, int(name[:2]), *cells), root / "notebooks" / f"{name}.ipynb")
+    monkeypatch.setattr(build, "ROOT", root)
+    build.stage(build.given(root / "notebooks"), tmp_path / "source", NOWHERE)
+    return tmp_path / "source"
+
+
+def test_a_foot_names_the_chapters_whose_numbers_the_page_shows(little):
+    feet = {name: re.search(r'"np-provenance">(.*)', (little / f"book/{name}.md").read_text())[1]
+            for name in ("index", "other", "numbers")}
+    assert feet["index"] == feet["numbers"] == (
+        "Numbers of chapters 07, 11, 18, executed 2026-01-07 to 2026-01-18.")
+    assert feet["other"].startswith("neuronpath_core ")
+
+
+def test_a_figure_of_another_page_is_described_as_by_the_cell_that_shows_it(little):
+    assert 'aria-label="Two rows. It falls."' in (little / "book" / "index.md").read_text()
+
+
+def test_a_number_is_listed_once_for_a_page_and_so_is_what_a_claim_says(little):
+    listed = BeautifulSoup((little / "book" / "numbers.md").read_text(), "html.parser")
+    rows = [[cell.get_text() for cell in row.select("td")] for row in listed.select("tbody tr")]
+    assert rows == [["3 %", "First; Again", "gap", "chapter 07, cell None"],
+                    ["1 of 1", "Again", "11:removal agree", "Chapter 11: Own path"],
+                    ["3 %", "07_cost", "gap", "chapter 07, cell None"]]
+    assert [link["href"] for link in listed.select("td a")][1] == (
+        "../notebooks/11_controls.html#own-path")
+    assert "There are 3 of them." in listed.get_text()
+
+
+def test_a_foot_shows_parameters_that_chapters_have():
+    nb = new_notebook(cells=[new_code_cell("profiles = ['digits', 'shapes']\nn_images = 3\nx = 1",
+                                           metadata={"tags": ["parameters"]})])
+    foot = of_chapter(ROOT, "11_controls", nb, [], [], NOWHERE)
+    assert "profiles = [&#x27;digits&#x27;, &#x27;shapes&#x27;]</code>, <code>n_images = 3</code>." in foot
+    known = {name for page in chapters.read(ROOT).values() for name in parameters(page)}
+    assert set(SHOWN_PARAMETERS) <= known
+
+
 def written(name: str) -> str:
     if name.startswith("notebooks/"):
-        nb = nbformat.read(ROOT / f"{name}.ipynb", 4)
-        return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+        return chapters.written(nbformat.read(ROOT / f"{name}.ipynb", 4))
     return (ROOT / f"{name}.md").read_text()
 
 
@@ -208,6 +318,13 @@ def test_the_manifest_for_a_codecheck_is_the_study(html):
     assert (ROOT / "codecheck.yml").read_text() == manifest.manifest()
     listed = yaml.safe_load((html / "manifest.yml").read_text())["manifest"]
     assert len(listed) > 10 and all((html / each["file"]).is_file() for each in listed)
+    assert "_static/verdicts.csv" in {each["file"] for each in listed}
+
+
+def test_the_manifest_lists_the_verdicts():
+    listed = [each["file"] for each in yaml.safe_load(manifest.manifest())["manifest"]]
+    assert listed[:-1] == [f"notebooks/{name}.ipynb" for name in notebook_names(ROOT)]
+    assert listed[-1] == "_build/digits/html/_static/verdicts.csv"
 
 
 def test_neurolibre_layout_and_limits(html, tmp_path):
@@ -216,9 +333,32 @@ def test_neurolibre_layout_and_limits(html, tmp_path):
              for path in (tmp_path / "out").glob("*/*")}
     assert {"binder/requirements.txt", "binder/data_requirement.json", "content/_config.yml",
             "content/_toc.yml", "content/notebooks"} <= names
+    assert (tmp_path / "out/content/files/notebooks/02_table1").is_dir()
     neurolibre.check_limits({"01": 8 * 3600})
     with pytest.raises(ValueError, match="accepted: at most 8 h"):
         neurolibre.check_limits({"01": 8 * 3600, "02": 9})
+
+
+def test_neurolibre_executes_every_notebook_and_has_the_tables(tmp_path, monkeypatch):
+    """Its configuration is the book's, which Sphinx accepts, but for execution and for the folder
+    that is put beside the pages, where the pages' links look for their tables."""
+    source = tmp_path / "source"
+    for name in ("notebooks", "files/notebooks/02_table1"):
+        (source / name).mkdir(parents=True)
+    shutil.copy(ROOT / "_config.yml", source)
+    (source / "files/notebooks/02_table1/effects.csv").write_text("a,b\n1,2\n")
+    nb = new_notebook(metadata={"neuronpath": {"executed": {"seconds": 70}}})
+    nbformat.write(nb, source / "notebooks" / "02_table1.ipynb")
+    monkeypatch.setattr(neurolibre, "NEEDED", ("LICENSE",))
+    neurolibre.lay_out(source, tmp_path / "out")
+    content = tmp_path / "out" / "content"
+    written = yaml.safe_load((content / "_config.yml").read_text())
+    assert written["execute"] == {"execute_notebooks": "force", "stderr_output": "warn",
+                                  "timeout": -1}
+    beside, = written["sphinx"]["config"].pop("html_extra_path")
+    assert (content / beside / "notebooks/02_table1/effects.csv").read_text() == "a,b\n1,2\n"
+    book = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert written | {"execute": 0} == book | {"execute": 0}
 
 
 def test_no_dead_widget(pages):
@@ -252,12 +392,17 @@ def test_a_wrong_number_name_stops_the_build(tmp_path, number, stops):
     assert ("corelation" in said) == stops and said.count("WARNING") == stops, said[-3000:]
 
 
-def loaded(path: Path) -> ModuleType:
-    """A file that is no module of a package, as one."""
-    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_style_sheets_have_no_rule_for_what_no_page_has():
+    style = "".join(file.read_text() for file in (ROOT / "book/_static").glob("*.css"))
+    named = set(re.findall(r"\.(np-[\w-]+|tag_[\w-]+)", style))
+    grades = {"np-yes", "np-partly", "np-no"}  # np-{{ found.grade.word | lower }}
+    assert grades < named and len(named) > 30
+    files = [file for folder, pattern in (("book", "*.py"), ("book", "*.md"), ("notebooks", "*.ipynb"),
+                                          ("book/templates", "*.html"), ("neuronpath_core", "**/*.py"))
+             for file in (ROOT / folder).glob(pattern)]
+    used = set(re.findall(r"[\w-]+", "".join(file.read_text(encoding="utf-8") for file in files)))
+    assert {name.removeprefix("tag_") for name in named - grades} <= used
+    assert "span.np-rows" in style  # a table of that class has rows of its own
 
 
 @pytest.fixture
@@ -267,7 +412,7 @@ def study(tmp_path, monkeypatch) -> Path:
     root = small_study.make_study(tmp_path)
     (root / "book").mkdir()
     for name in ("_config.yml", "_toc.yml"):
-        (root / name).write_text("")
+        (root / name).write_text("{}\n")
     return root
 
 
@@ -281,7 +426,6 @@ def execute(root: Path, run: Run, seconds: float = 7.0) -> None:
 
 
 def test_every_page_says_at_its_foot_when_and_on_what_it_was_executed(study, monkeypatch):
-    build = loaded(ROOT / "book" / "build.py")
     monkeypatch.setattr(build, "ROOT", study)
     folder = results_folder(study, "digits")
     runs = plan(study, "digits", [], {}, folder)
@@ -289,23 +433,22 @@ def test_every_page_says_at_its_foot_when_and_on_what_it_was_executed(study, mon
         execute(study, run)
     store_outputs(study, runs[1])
     runs[1].output.unlink()  # it is stored alone
-    build.stage(build.checked("digits"), study / "source")
+    build.stage(build.checked("digits"), study / "source", NOWHERE)
     feet = {run.notebook: nbformat.read(study / "source" / "notebooks" / f"{run.notebook}.ipynb",
                                         4).cells[-1].source for run in runs}
     for name, foot in feet.items():
         assert "Executed on 20" in foot and "in 7 s: " in foot and escaped(build.CHECKED) in foot
         assert (escaped(build.STORED) in foot) == (name == "02_list")
     # an output of another state is not shown, whichever of the two it is
-    parameters = "n_images = 101\nmodels = ['one', 'two']\nseed = 0"
+    changed = "n_images = 101\nmodels = ['one', 'two']\nseed = 0"
     for name, source in (("03_device", ('device = "cpu"\ndtype = "float64"', "print(dtype)")),
-                         ("02_list", (parameters, "print(n_images, models, seed)"))):
+                         ("02_list", (changed, "print(n_images, models, seed)"))):
         small_study.write_notebook(study, name, *source)
         with pytest.raises(SystemExit, match=f"{name} has not been executed as it is now"):
-            build.stage(build.checked("digits"), study / "source")
+            build.stage(build.checked("digits"), study / "source", NOWHERE)
 
 
 def test_a_chapter_that_a_profile_lacks_something_for_is_that_of_the_default(study, monkeypatch):
-    build = loaded(ROOT / "book" / "build.py")
     monkeypatch.setattr(build, "ROOT", study)
     small_study.write_profile(study, {**small_study.PROFILE, "not_run": {"02_list": "a list"}},
                               "other")
@@ -318,7 +461,6 @@ def test_a_chapter_that_a_profile_lacks_something_for_is_that_of_the_default(stu
 
 
 def test_only_chapters_whose_stored_outputs_are_current_are_not_compared(monkeypatch):
-    conftest = loaded(ROOT / "notebooks" / "conftest.py")
     monkeypatch.setattr(conftest, "stored_notebooks", lambda root: ["08_benchmarks"])
 
     def ignored(name: str, every: bool) -> bool:

@@ -4,11 +4,8 @@ and that the stored notebooks and the pages say the same."""
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -16,25 +13,17 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from book import chapters
+from book import claims_pages as pages
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
 from neuronpath_core.stats.grades import UNITS
 from neuronpath_core.support.yaml_file import read_yaml
+from tests.figures.browser import headless
 
 ROOT = Path(__file__).resolve().parents[2]
-GLUE = "application/papermill.record/text/plain"
-
-
-def loaded():
-    """``book/claims_pages.py``, which is no module of a package."""
-    spec = importlib.util.spec_from_file_location("claims_pages", ROOT / "book/claims_pages.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pages = loaded()
+GLUE = f"{chapters.RECORD}text/plain"
 
 
 def claim(key: str, values: list[tuple[float, str, str]], **fields: str) -> Claim:
@@ -51,9 +40,9 @@ CLAIMS = [claim("removal", [(0.031, "agrees", "now"), (0.002, "agrees", "now"),
           claim("score", [(0.5, "agrees", "")], unit="score", table="own", by="book"),
           claim("single: knowledge", [(-0.1, "contradicts", "")])]
 CARDS = """\
-- {key: one, title: "Does it?", by: paper, claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
+- {key: one, title: "Does it?", claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
    beside: ["11:score", "11:removal @ later"]}
-- {key: two, title: "Does it score?", by: book, claims: ["11:score"], plain: "Yes."}
+- {key: two, title: "Does it score?", claims: ["11:score"], plain: "Yes."}
 """
 PAGE = """\
 # A page
@@ -93,8 +82,13 @@ def staged(folder: Path, page: str = PAGE, cards: str = CARDS, claims: list[Clai
     return folder
 
 
+def filled_in(source: Path) -> dict[str, list[pages.Shown]]:
+    """What the pages show of claims, once they are filled in."""
+    return pages.write(source, chapters.read(source))
+
+
 def test_a_page_is_filled_in(tmp_path):
-    pages.write(staged(tmp_path))
+    filled_in(staged(tmp_path))
     text = (tmp_path / "book" / "index.md").read_text()
     assert "In 2 of 3, 1 of 1; \u221220.0 to 3.1\u00a0% of the probability;\n\u221210.0\u00a0% of " \
            "the probability; 2 of 4 agree, 2 contradict." in text
@@ -122,8 +116,30 @@ def test_a_page_is_filled_in(tmp_path):
     assert "tiny below 5.0\u00a0% of the probability" in html.find(class_="np-rules").get_text()
 
 
+def test_what_a_page_shows_of_claims_is_told(tmp_path):
+    """Numbers in sentences, on cards and in tables, each with its value, its claims, its heading
+    and the section that it leads to."""
+    page = PAGE.replace("% claims: rows", "## The rows\n\n% claims: rows")
+    shown, = filled_in(staged(tmp_path, page=page)).values()
+    assert [(each.value, each.name, each.heading) for each in shown][:3] == [
+        ("2 of 3", "11:removal agree", "A page"),
+        ("1 of 1", "11:removal @ later contradict", "A page"),
+        ("\u221220.0 to 3.1\u00a0% of the probability", "11:removal span", "A page")]
+    names = [each.name for each in shown]
+    assert names[5:] == [
+        "11:removal", "11:score",  # rows
+        "11:removal", "11:removal n", "11:score", "11:removal @ later", "11:score",  # cards
+        "11:removal", "11:score", "11:single: knowledge"]  # table
+    assert {each.heading for each in shown[5:]} == {"The rows"}
+    text = (tmp_path / "book" / "index.md").read_text()
+    for each in shown:
+        assert each.value in text or each.value.replace("<", "&lt;") in text, each.name
+        assert all(address.startswith("../notebooks/11_controls.html#")
+                   for address, _ in each.found.sources)
+
+
 def test_every_comparison_is_in_the_csv(tmp_path):
-    pages.write(staged(tmp_path))
+    filled_in(staged(tmp_path))
     with (tmp_path / "book" / "_static" / "verdicts.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5
@@ -140,30 +156,32 @@ def test_every_comparison_is_in_the_csv(tmp_path):
     ({"page": "{claim}`11:removal @ never agree`\n"}, "accepted: 'now', 'later'"),
     ({"page": "{claim}`11:removal + 11:score agree`\n"}, "claims of one unit"),
     ({"page": "% claims: row\n"}, "accepted: rows, cards, table, rules"),
-    ({"cards": "[{key: one, title: Q, by: paper, claims: ['11:no'], plain: P}]\n"},
+    ({"cards": "[{key: one, title: Q, claims: ['11:no'], plain: P}]\n"},
      "card one names the claim '11:no'"),
-    ({"cards": "[{key: one, title: Q, by: paper, claims: [], plain: P}]\n"}, "at least one"),
-    ({"claims": []}, "no notebook in"), ({"times": 2}, "emits claims 2 times")])
+    ({"cards": "[{key: one, title: Q, claims: [], plain: P}]\n"}, "at least one"),
+    ({"claims": []}, "none of 1 notebooks emits any"), ({"times": 2}, "emits claims 2 times")])
 def test_what_stops_a_build(tmp_path, change, said):
     with pytest.raises(pages.Refused, match=re.escape(said)):
-        pages.write(staged(tmp_path, **change))
+        filled_in(staged(tmp_path, **change))
 
 
 def test_a_book_without_claims_on_its_pages_needs_none(tmp_path):
     source = staged(tmp_path, page="# A page\n", claims=[], cards="[]\n")
-    pages.write(source)
+    assert filled_in(source) == {}
     assert not (source / "book" / "_static").exists()
 
 
 @pytest.fixture(scope="module")
 def stored() -> dict:
-    return pages.collect(ROOT / "notebooks")
+    return pages.collect(chapters.read(ROOT))
 
 
 def test_ten_cards_of_which_eight_are_the_papers(stored):
     cards = pages.cards(ROOT / "book" / "cards.yml", stored)
     assert len(cards) == len({card.key for card in cards}) == 10
     assert [card.by for card in cards].count("claimed by the paper") == 8
+    for card in cards:  # whose claims are one's alone
+        assert len({claim.by for claim in card.found.claims}) == 1, card.key
     assert all(card.found.claim.by == "paper" for card in cards[:8])
 
 
@@ -210,19 +228,15 @@ ALONE = {"agrees": "1 of 1 agree", "not shown": "0 of 1 agree, 1 not shown",
 
 def test_tallies_are_those_that_the_chapters_give(stored):
     """In the words of a chapter, in which what is not shown stands before what contradicts."""
-    compared = 0
+    glued = {(notebook[:2], name): output.data[GLUE].strip("'")
+             for notebook, page in chapters.read(ROOT).items()
+             for name, _, output in chapters.glued(page)}
     for name, key in TALLIES.items():
         key_of, _, condition = name.partition(" @ ")
         found = stored[key_of].under(condition) if condition else stored[key_of]
-        notebook, = (ROOT / "notebooks").glob(f"{name[:2]}_*.ipynb")
-        glued = {output.metadata["scrapbook"]["name"]: output.data[GLUE].strip("'")
-                 for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"
-                 for output in cell.outputs if GLUE in output.get("data", {})}
-        if key in glued:
-            told = ALONE.get(glued[key], glued[key])
-            assert sorted(told.split(", ")) == sorted(found.grade.tally.split(", ")), name
-            compared += 1
-    assert compared >= 10
+        told = glued[name[:2], key]
+        told = ALONE.get(told, told)
+        assert sorted(told.split(", ")) == sorted(found.grade.tally.split(", ")), name
 
 
 def test_every_chapter_that_has_verdicts_ends_with_them(stored):
@@ -232,28 +246,26 @@ def test_every_chapter_that_has_verdicts_ends_with_them(stored):
     assert len(chapters) == 15
 
 
+@pytest.mark.browser
 def test_the_table_is_filtered_in_a_browser(tmp_path):
     """With a verdict chosen and a word typed, what does not match is hidden; without script the
     whole table is there."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which(
-        "google-chrome")
-    if not browser:
-        pytest.skip("NO BROWSER: the filter of the verdicts was not tried; accepted: chromium")
-    pages.write(staged(tmp_path, page="% claims: table\n"))
+    filled_in(staged(tmp_path, page="% claims: table\n"))
     html = (tmp_path / "book" / "index.md").read_text().replace("````{raw} html", "").replace(
         "````", "")
-    act = ("<script>const form = document.querySelector('.np-filter'); form.word.value = 'No';"
-           "form.words.value = 'KNOWLEDGE claim';"
-           "form.dispatchEvent(new Event('input', {bubbles: true}));</script>")
-    shown = {}
-    for name, more in (("all", ""), ("filtered", act)):
-        (tmp_path / f"{name}.html").write_text(f"<!doctype html><meta charset=utf-8>{html}{more}")
-        dom = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-                              f"--user-data-dir={tmp_path / 'profile'}",
-                              (tmp_path / f"{name}.html").as_uri()], check=True, timeout=120,
-                             capture_output=True, text=True).stdout
-        table = BeautifulSoup(dom, "html.parser").find(class_="np-all")
-        shown[name] = [row["id"] for row in table.select("tr[data-word]")
-                       if not row.has_attr("hidden")]
-    assert len(shown["all"]) == 3 and shown["filtered"] == ["claim-11-single-knowledge"]
-    assert "hidden" in BeautifulSoup(html, "html.parser").find(class_="np-filter").attrs
+
+    def shown(page) -> list[str]:
+        return [row.get_attribute("id") for row in page.locator(".np-all tr[data-word]").all()
+                if row.is_visible()]
+
+    with headless() as browser:
+        without = browser.new_context(java_script_enabled=False).new_page()
+        without.set_content(f"<!doctype html><meta charset=utf-8>{html}")
+        assert len(shown(without)) == 3 and not without.locator(".np-filter").is_visible()
+        page = browser.new_page()
+        page.set_content(f"<!doctype html><meta charset=utf-8>{html}")
+        assert len(shown(page)) == 3
+        page.locator("select[name=word]").select_option("No")
+        page.get_by_label("Search").fill("KNOWLEDGE claim")
+        assert shown(page) == ["claim-11-single-knowledge"]
+        assert page.locator("output").inner_text() == "1 of 3 claims shown"

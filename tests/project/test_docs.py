@@ -3,7 +3,6 @@ lists, their tables those of the records."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shlex
@@ -11,9 +10,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
-import nbformat
 import numpy as np
 import pytest
 import timm
@@ -23,21 +20,17 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
 import neuronpath_core as npc
+from book import api_pages, chapters, provenance, use_it_figure
+from book import check_sources as check
 from neuronpath_core.chapters.as_published.catalogue import DEFECTS
+from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.cli import cli as command
+from neuronpath_core.study.profiles import load_profile
 from tests import rehearsal
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 ADDRESS = re.compile(r"(?:https?|ftp)://[^\s)\"'<>\]}`]+")
-
-
-def script(name: str) -> ModuleType:
-    """A script of the book as a module."""
-    spec = importlib.util.spec_from_file_location(f"book_{name}", BOOK / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def text(name: str) -> str:
@@ -65,23 +58,17 @@ def rows(page: str, begin: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def check() -> ModuleType:
-    return script("check_sources")
-
-
-@pytest.fixture(scope="module")
-def sources(check) -> dict:
+def sources() -> dict:
     return check.load()
 
 
-def allowed(check, sources) -> set[str]:
+def allowed(sources) -> set[str]:
     """Every address that a page may link to."""
     code = sources["code"]
     known = {work["address"] for work in sources["works"].values()}
     known |= {check.link(sources, place) for place in check.places(sources)}
     known.add(f"{code['repository']}/tree/{code['commit']}")
-    buttons = BOOK / "addresses.yml"  # of this project itself
-    return known | set(ADDRESS.findall(buttons.read_text() if buttons.is_file() else ""))
+    return known | set(provenance.addresses(BOOK / "addresses.yml").values())
 
 
 def strangers(written: str, known: set[str]) -> set[str]:
@@ -89,22 +76,20 @@ def strangers(written: str, known: set[str]) -> set[str]:
     return {address.rstrip(".,;") for address in ADDRESS.findall(written)} - known
 
 
-def test_pages_link_to_nothing_that_is_not_in_the_list_of_sources(check, sources):
-    known = allowed(check, sources)
+def test_pages_link_to_nothing_that_is_not_in_the_list_of_sources(sources):
+    known = allowed(sources)
     for page in sorted(BOOK.rglob("*.md")):
         assert not strangers(page.read_text(encoding="utf-8"), known), (
             f"{page.relative_to(ROOT)} links to an address that book/sources.yml lacks")
-    for file in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        for cell in nbformat.read(file, 4).cells:
-            if cell.cell_type == "markdown":
-                assert not strangers(cell.source, known), f"{file.name}: add it to book/sources.yml"
+    for name, page in chapters.read(ROOT).items():
+        assert not strangers(chapters.written(page), known), f"{name}: add it to book/sources.yml"
     # the control: another line of the same file is another address
     place = next(check.places(sources))
     wrong = check.link(sources, {**place, "lines": "1"})
     assert strangers(f"see [there]({wrong}).", known) == {wrong}
 
 
-def test_every_source_is_on_the_page_of_sources(check, sources):
+def test_every_source_is_on_the_page_of_sources(sources):
     page = text("sources")
     for work in sources["works"].values():
         assert work["address"] in page or work["address"] in text("reproduce"), work["title"]
@@ -127,7 +112,7 @@ def test_the_defects_of_the_page_are_those_that_the_chapter_measures(sources):
         assert page.count(f"(defect-{number})=") == 1
 
 
-def test_a_place_that_is_not_as_it_was_read_is_noticed(check, tmp_path):
+def test_a_place_that_is_not_as_it_was_read_is_noticed(tmp_path):
     (tmp_path / "a.py").write_text("one\n  two  \nthree\n")
     place = {"file": "a.py", "lines": "2-3", "shows": "it",
              "sha256": check.digest("x\ntwo\n\tthree", "2-3")}
@@ -178,10 +163,9 @@ def test_the_ten_lines_make_a_picture_of_paths(mine, monkeypatch):
 
 
 def test_the_figure_on_the_page_is_what_is_drawn_today(tmp_path):
-    figure = script("use_it_figure")
-    figure.draw(tmp_path / "again.svg")
+    use_it_figure.draw(tmp_path / "again.svg")
     stored, again = (re.findall(r"<text[^>]*>([^<]*)</text>", file.read_text())
-                     for file in (figure.FILE, tmp_path / "again.svg"))
+                     for file in (use_it_figure.FILE, tmp_path / "again.svg"))
     assert stored == again and len(stored) > 60
     assert {"path kept", "path removed", "path doubled"} <= set(stored)
 
@@ -286,14 +270,13 @@ def test_find_paths_comes_first():
 
 
 def test_every_module_is_on_one_page_of_the_interface():
-    pages = script("api_pages")
-    wanted = pages.pages()
+    wanted = api_pages.pages()
     there = {file.name: file.read_text(encoding="utf-8") for file in (BOOK / "api").glob("*.md")}
     assert there == wanted, "python book/api_pages.py writes the pages again"
     listed = re.findall(r"automodule:: ([\w.]+)", "".join(there.values()))
     assert len(listed) == len(set(listed)) > 100
     toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
-    assert all(f"book/api/{room}\n" in toc for room in pages.ROOMS)
+    assert all(f"book/api/{room}\n" in toc for room in api_pages.ROOMS)
 
 
 # --- glossary, method, reproduce, limits ---
@@ -337,10 +320,10 @@ def test_the_example_by_hand_adds_up():
 
 
 def test_reproduce_says_what_chapters_take_and_what_the_command_reads():
-    page, seconds = text("reproduce"), 0
+    page, seconds, notebooks = text("reproduce"), 0, chapters.read(ROOT)
     for chapter, *_, about in rows(page, "| chapter |"):
         name = re.search(r"notebooks/(\w+)", chapter).group(1)
-        record = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).metadata["neuronpath"]
+        record = notebooks[name].metadata["neuronpath"]
         assert about == f"{record['seconds']} s" and chapter.startswith(name[:2]), name
         seconds += record["seconds"]
     assert f"adds up to {seconds // 60} minutes" in page
@@ -352,6 +335,29 @@ def test_reproduce_says_what_chapters_take_and_what_the_command_reads():
     options = {option for each in (command.commands["run"], command.commands["paths"])
                for parameter in each.params for option in parameter.opts}
     assert {option for option in listed.values() if option != "–"} <= options
+
+
+def test_reproduce_counts_the_chapters_that_the_papers_profile_lacks_something_for():
+    lacking = not_run(ROOT, load_profile("imagenet", ROOT))
+    said = re.search(r"(\w+) chapters need what these data and models lack", text("reproduce"))[1]
+    assert ["Three", "Four", "Five", "Six"].index(said) + 3 == len(lacking)
+
+
+def test_reproduce_names_every_command_of_make():
+    """But those of who works on the project, which `make help` lists."""
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    for target in set(targets.split()) - {"lint", "notebooks", "clean", "help"}:
+        assert re.search(rf"\bmake {target}\b", text("reproduce")), target
+
+
+def test_a_new_profile_is_written_down_with_every_option_that_it_requires():
+    required = {parameter.opts[0] for parameter in command.commands["new-profile"].params
+                if parameter.required and parameter.opts[0].startswith("--")}
+    written = [line for page in [*BOOK.rglob("*.md"), ROOT / "README.md"] for line
+               in re.findall(r"neuronpath new-profile \w[^`\n]*", page.read_text(encoding="utf-8"))]
+    assert required == {"--model"} and len(written) >= 3
+    for line in written:
+        assert required <= set(line.split()), line
 
 
 def test_every_limit_says_what_would_lift_it():
