@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronpath_core.support.owners import SOCKET_PATH, own_folder
+from neuronpath_core.support.owners import SOCKET_PATH, leftovers, own_folder
 from tests import helpers, small_study
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,8 @@ def root(tmp_path):
 
 
 def left_behind():
-    return {path for place in ("/tmp", "/var/tmp") for path in Path(place).glob("np-*")}
+    """Folders of processes that have ended; those of other tests' commands are in use."""
+    return {path for place in ("/tmp", "/var/tmp") for path in leftovers(place)}
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
