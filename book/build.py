@@ -12,6 +12,7 @@ finished pages are in ``_build/<profile>/html``.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,7 @@ LINKS = (("issues", "Report a mistake", "fa-solid fa-circle-exclamation"),
 CHECKED = ("Code, weights, parameters and versions of packages are those of this checkout, which "
            "was checked by their hash when the page was built.")
 STORED = "The page shows stored outputs; `make book ALL=1` executes it again."
+MINUS = re.compile(r"(?<![\w.,)\]])-(?=\d)")
 OTHER = ("This chapter lacks something with profile {profile}: {reason}. The page shows stored "
          "outputs of the default profile.")
 
@@ -94,6 +96,7 @@ def with_foot(name: str, executed: Path, words: list[str], source: Path,
     page = with_outputs(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4),
                         nbformat.read(executed, 4))
     fold(page)
+    typeset(page)
     files = data_files.take_tables(page, name)
     data_files.write_files(files, source / FILES / "notebooks")
     foot = provenance.of_chapter(ROOT, name, page, files, words, where)
@@ -119,6 +122,14 @@ def fold(page: nbformat.NotebookNode) -> None:
             cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {
                 "code_prompt_show": "Show parameters", "code_prompt_hide": "Hide parameters"}
         cell.metadata["tags"] = [*tags, "hide-input", f"cell-{cell.id}"]
+
+
+def typeset(page: nbformat.NotebookNode) -> None:
+    """Minus signs, as typeset, in the numbers that a chapter glues into sentences."""
+    kind = f"{chapters.RECORD}text/plain"
+    for _, _, output in chapters.glued(page):
+        if kind in output.data:
+            output.data[kind] = MINUS.sub("\u2212", output.data[kind])
 
 
 def stage(shown: Iterator[tuple[str, Path, list[str]]], source: Path,

@@ -101,7 +101,7 @@ class Evidence:
 
     @property
     def counted(self) -> str:
-        return counted(self.rows, self.claim.of)
+        return counted(self.rows, self.claim.of, self.claim.statistic)
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -112,6 +112,33 @@ class Evidence:
         values = [each([row.value for row in self.rows]) for each in of]
         text = self.unit.text(*values) if len(values) == 1 else self.unit.span(*values)
         return text.replace("+", "")
+
+    @property
+    def signed(self) -> str:
+        """From where to where effects go, with the signs that tell more from less."""
+        values = [row.value for row in self.rows]
+        return self.unit.span(min(values), max(values))
+
+    @property
+    def interval(self) -> str:
+        """The effect with its interval where there is one comparison, else from where to where
+        effects go."""
+        return self.unit.interval(self.rows[0]) if len(self.rows) == 1 else self.signed
+
+    @property
+    def reach(self) -> str:
+        """How far intervals go down from their effects, at the median: what a lead must exceed to
+        be shown."""
+        below = [row.value - row.low for row in self.rows if row.low is not None]
+        if not below:
+            raise Refused(f"claim {self.claim.key!r} has no intervals; accepted: one that has")
+        return self.unit.text(median(below)).replace("+", "")
+
+    @property
+    def condition(self) -> str:
+        """Under which all of it was measured, if it was asked for by its condition."""
+        asked = {name.partition(" @ ")[2] for name in self.names}
+        return asked.pop() if len(asked) == 1 else ""
 
     @property
     def control(self) -> str:
@@ -134,9 +161,11 @@ class Evidence:
                         tuple(f"{name} @ {condition}" for name in self.names))
 
     def __add__(self, other: Evidence) -> Evidence:
-        if (self.claim.unit, self.claim.of) != (other.claim.unit, other.claim.of):
+        kinds = [(claim.unit, claim.of, claim.statistic) for claim in (self.claim, other.claim)]
+        if kinds[0] != kinds[1]:
             raise Refused(f"claims {self.claim.key!r} and {other.claim.key!r} are in "
-                          f"{self.claim.unit} and {other.claim.unit}; accepted: claims of one unit")
+                          f"{' and '.join(' '.join(kind).strip() for kind in kinds)}; accepted: "
+                          f"claims of one unit and statistic")
         return Evidence(self.claims + other.claims, self.places + other.places,
                         self.names + other.names)
 
@@ -151,6 +180,10 @@ FIELDS: dict[str, Callable[[Evidence], str]] = {
     "smallest": lambda found: found.said(min),
     "largest": lambda found: found.said(max),
     "span": lambda found: found.said(min, max),
+    "signed": lambda found: found.signed,
+    "interval": lambda found: found.interval,
+    "reach": lambda found: found.reach,
+    "tests": lambda found: str(len(found.rows)),
     "n": lambda found: found.counted,
 }
 

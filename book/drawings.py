@@ -26,13 +26,25 @@ CLIP = re.compile(r"\bp[0-9a-f]{10}\b")  # Matplotlib names clipping paths anew 
 SMALL = 2_000  # bytes: below, an image in the page costs less than a request
 
 
+def finding(text: str) -> str:
+    """The finding in a figure's file; empty if it has none."""
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL)
+    return escaping.unescape(title.group(1)).strip() if title else ""
+
+
+def finding_line(text: str) -> str:
+    """The finding above a figure, shown on narrow screens alone, where the figure's own line is
+    scrolled; whoever listens has it from the figure's name."""
+    said = finding(text)
+    return f'<p class="np-finding" aria-hidden="true">{escaping.escape(said)}</p>' if said else ""
+
+
 def inline_svg(text: str, alt: str, prefix: str) -> str:
     """An SVG file as an element of a page: named by ``alt`` and its title, its size in pixels, ids
     that the page has once."""
     text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", "", text,
                   flags=re.DOTALL)
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL)
-    finding = escaping.unescape(title.group(1)).strip() if title else ""
+    told = finding(text)
     text = re.sub(r"<title[^>]*>.*?</title>", "", text, flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
 
@@ -47,8 +59,8 @@ def inline_svg(text: str, alt: str, prefix: str) -> str:
         raise ValueError("a figure's file has no <svg>; accepted: SVG as Matplotlib writes it")
     attributes = dict(re.findall(r'([\w:-]+)="([^"]*)"', opening.group(0)))
     said = alt.strip()
-    if finding and finding.rstrip(".") not in said:
-        said = f"{said.rstrip('.')}. {finding}" if said else finding
+    if told and told.rstrip(".") not in said:
+        said = f"{said.rstrip('.')}. {told}" if said else told
     width, height = (pixels(attributes.get(side)) for side in ("width", "height"))
     box = attributes.get("viewBox") or f"0 0 {width:g} {height:g}"
     new = (f'<svg class="np-drawing" role="img" aria-label="{escaping.escape(said)}" '
@@ -77,6 +89,8 @@ def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
         box = frame(page)
         box.string = place
         image.replace_with(box)
+        if line := finding_line(text):
+            box.insert_before(BeautifulSoup(line, "html.parser"))
     return drawings
 
 
@@ -121,7 +135,8 @@ def glued(text: str, notebooks: Mapping[str, NotebookNode]) -> str:
             svg = output.data.get(f"{chapters.RECORD}{SVG}")
             if svg and name == key:
                 drawn = inline_svg(svg, described(page, svg), f"{key}-")
-                return (f'```{{raw}} html\n<figure class="np-figure" tabindex="0" role="group" '
+                return (f'```{{raw}} html\n{finding_line(svg)}'
+                        f'<figure class="np-figure" tabindex="0" role="group" '
                         f'aria-label="Figure">{drawn}</figure>\n```')
         raise ValueError(f"no figure {key!r} in chapter {chapter!r}; accepted: a figure that the "
                          f"chapter glues under this name")

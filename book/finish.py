@@ -32,6 +32,7 @@ def finish(html: Path, where: Mapping[str, str]) -> None:
         assets.trim_page(page)
         mend_roles(page)
         frame_tables(page)
+        break_names(page)
         fold_code(page)
         frame_pictures(page)
         name_cells(page)
@@ -93,6 +94,14 @@ def frame_tables(page: BeautifulSoup) -> None:
         box = page.new_tag("div", attrs={"class": "np-scroll", "tabindex": "0", "role": "region",
                                          "aria-label": f"Table {number}: {words}".rstrip(": ")})
         table.wrap(box)
+
+
+def break_names(page: BeautifulSoup) -> None:
+    """Let long names of files break behind a slash or an underscore, and nowhere else."""
+    for code in page.select("article table code"):
+        for text in code.find_all(string=re.compile(r"[/_]\w")):
+            parts = re.split(r"(?<=[/_])(?=\w)", text)
+            text.replace_with(*[each for part in parts for each in (page.new_tag("wbr"), part)][1:])
 
 
 def fold_code(page: BeautifulSoup) -> None:

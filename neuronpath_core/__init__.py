@@ -6,6 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
+    from neuronpath_core.circuits.certified import certify
+    from neuronpath_core.circuits.circuit_tests import circuit_tests
+    from neuronpath_core.circuits.edges import path_edges
+    from neuronpath_core.circuits.faithfulness import faithfulness
+    from neuronpath_core.graphs import class_graph, read_graph, write_graph
     from neuronpath_core.hooks import edit, read_activations
     from neuronpath_core.jas import complete_attribution, joint_attribution_score
     from neuronpath_core.knowledge import knowledge_attribution
@@ -14,9 +19,11 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.quadrature import quadrature_rule
     from neuronpath_core.replacement import REPLACEMENTS, replacement_values
     from neuronpath_core.scores import METHODS, Method, register
+    from neuronpath_core.scores.exact import exact_effects
     from neuronpath_core.settings import SearchSettings
     from neuronpath_core.study.study import Study
     from neuronpath_core.target import TargetModel
+    from neuronpath_core.variants.conditional_gradient import conditional_gradient_paths
     from neuronpath_core.variants.refine import exhaustive_paths, refine_paths
     from neuronpath_core.variants.sites import SiteModel
 
@@ -24,13 +31,20 @@ __version__ = "1.0.0"
 
 __all__ = [
     "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings", "SiteModel", "Study",
-    "TargetModel", "complete_attribution", "edit", "exhaustive_paths", "find_paths",
-    "find_paths_by_top", "joint_attribution_score", "knowledge_attribution", "quadrature_rule",
-    "read_activations", "refine_paths", "register", "replacement_values", "zero_shot",
+    "TargetModel", "certify", "circuit_tests", "class_graph", "complete_attribution",
+    "conditional_gradient_paths", "edit", "exact_effects", "exhaustive_paths", "faithfulness",
+    "find_paths", "find_paths_by_top", "joint_attribution_score", "knowledge_attribution",
+    "path_edges", "quadrature_rule", "read_activations", "read_graph", "refine_paths", "register",
+    "replacement_values", "write_graph", "zero_shot",
 ]
 
 # module -> its public names
 PLACES = {
+    "circuits.certified": ("certify",),
+    "circuits.circuit_tests": ("circuit_tests",),
+    "circuits.edges": ("path_edges",),
+    "circuits.faithfulness": ("faithfulness",),
+    "graphs": ("class_graph", "read_graph", "write_graph"),
     "hooks": ("edit", "read_activations"),
     "jas": ("complete_attribution", "joint_attribution_score"),
     "knowledge": ("knowledge_attribution",),
@@ -39,9 +53,11 @@ PLACES = {
     "quadrature": ("quadrature_rule",),
     "replacement": ("REPLACEMENTS", "replacement_values"),
     "scores": ("METHODS", "Method", "register"),
+    "scores.exact": ("exact_effects",),
     "settings": ("SearchSettings",),
     "study.study": ("Study",),
     "target": ("TargetModel",),
+    "variants.conditional_gradient": ("conditional_gradient_paths",),
     "variants.refine": ("exhaustive_paths", "refine_paths"),
     "variants.sites": ("SiteModel",),
 }

@@ -44,8 +44,8 @@ class Method:
         searched: whether an engine searches for it by an integral along paths.
         with_search: whether such a search is made on the way.
         with_baseline: whether it compares with any values of the neurons, not with zero alone:
-            ``rank`` or ``choose`` takes the keyword ``baseline``, checked values
-            ``(image or 1, layer, token or 1, neuron)`` or ``None`` for zero. Other methods given
+            ``rank`` or ``choose`` takes the keyword ``baseline``, by default ``None`` for zero, and
+            is given checked values ``(image or 1, layer, token or 1, neuron)``. Other methods given
             one are refused by name.
     """
 

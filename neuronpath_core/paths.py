@@ -22,7 +22,6 @@ from neuronpath_core.fast.drafts import (
 from neuronpath_core.forward import check_baseline, of_images
 from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.jas import joint_attribution_score
-from neuronpath_core.methods import Method
 from neuronpath_core.ranking import layer_tops
 from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
@@ -263,16 +262,16 @@ def _chosen(target: TargetModel, images: Tensor, labels: Tensor, settings: Searc
     method = METHODS[settings.method]
     if method.choose is not None:
         neurons = method.choose(target, images, labels, settings, count,
-                                **_compared(method, baseline))
+                                **_compared(baseline))
     else:
         neurons = _ranked(target, images, labels, settings, count, baseline)
     taken = torch.full((len(images),), settings.last_rule, device=target.device)
     return _scored(target, images, labels, settings, neurons, taken, baseline)
 
 
-def _compared(method: Method, baseline: Tensor | None) -> dict[str, Tensor | None]:
-    """The keyword of a method that takes a baseline."""
-    return {"baseline": baseline} if method.with_baseline else {}
+def _compared(baseline: Tensor | None) -> dict[str, Tensor]:
+    """The keyword of a method that is given a baseline."""
+    return {} if baseline is None else {"baseline": baseline}
 
 
 def _ranked(target: TargetModel, images: Tensor, labels: Tensor, settings: SearchSettings,
@@ -284,18 +283,18 @@ def _ranked(target: TargetModel, images: Tensor, labels: Tensor, settings: Searc
     method = METHODS[settings.method]
     drafted = drafted_model(target, settings.draft) if method.drafted else None
     if drafted is None:
-        scores = method.rank(target, images, labels, settings, **_compared(method, baseline))
+        scores = method.rank(target, images, labels, settings, **_compared(baseline))
         neurons, gaps = layer_tops(target, scores, count)
         _say_what_is_flat(gaps == -torch.inf)
         return neurons
     scores = method.rank(drafted, images.to(drafted.dtype), labels, settings,
-                         **_compared(method, _in_dtype(baseline, drafted)))
+                         **_compared(_in_dtype(baseline, drafted)))
     neurons, gaps = layer_tops(drafted, scores, count)
     units = magnified(drafted, images, baseline, ATTRIBUTION_ROUNDING_UNITS)
     rows = torch.nonzero(doubtful(gaps, drafted, units).any(1))[:, 0]
     if len(rows):
         scores = method.rank(target, images[rows], labels[rows], settings,
-                             **_compared(method, of_images(baseline, rows)))
+                             **_compared(of_images(baseline, rows)))
         neurons[rows], again = layer_tops(target, scores, count)
         gaps[rows] = again.to(gaps.dtype)
     _say_what_is_flat(gaps == -torch.inf)

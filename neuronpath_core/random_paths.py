@@ -21,37 +21,37 @@ if TYPE_CHECKING:
 
 def matched_random_paths(
     target: TargetModel, images: Float[Tensor, "batch channel height width"],
-    neurons: Int64[Tensor, "batch layer"], seed: int = 0
+    neurons: Int64[Tensor, "batch layer"], seed: int = 0,
+    by: Float[Tensor, "batch layer neuron"] | None = None
 ) -> Int64[Tensor, "batch layer rank"]:
-    """Random neurons with about the same activation as given ones.
+    """Random neurons with about the same activation as given ones, or about as much of something
+    else.
 
     Each is drawn from those neurons of its block whose clean activation, summed over the scope's
     tokens, ranks within n/20 places (at least two) of the given neuron's. Neurons of the path are
     drawn only when the block has no others left.
 
-    An image's draw depends on the seed and on its pixels alone.
+    An image's draw depends on the seed, on what is matched and on its pixels alone.
+
+    Args:
+        target: the model.
+        images: a batch.
+        neurons: its paths, int64 ``(batch, layer)`` or ``(batch, layer, rank)``.
+        seed: of the draws.
+        by: what is matched in place of the activation, ``(batch, layer, neuron)``, such as how far
+            a replacement moves each neuron.
 
     Raises:
-        ValueError: neurons that do not fit.
+        ValueError: neurons that do not fit, or values to match of another shape.
     """
     ranked = target.check_neurons(neurons, len(images))
     top = ranked.shape[2]
-    order = (
-        layer_tops(
-            target,
-            torch.cat(
-                in_chunks(
-                    target,
-                    len(images),
-                    lambda: images_at_once(target, 1),
-                    lambda chosen: read_activations(target, images[chosen]).sum(2),
-                )
-            ),
-            target.n_neurons,
-        )[0]
-        .cpu()
-        .numpy()
-    )
+    if by is None:
+        by = torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                 lambda chosen: read_activations(target, images[chosen]).sum(2)))
+    elif tuple(by.shape) != (wanted := (len(images), target.n_blocks, target.n_neurons)):
+        raise ValueError(f"values to match by have shape {tuple(by.shape)}; accepted: {wanted}")
+    order = layer_tops(target, by, target.n_neurons)[0].cpu().numpy()
     paths = np.empty(tuple(ranked.shape), dtype=np.int64)
     for row, (image, own) in enumerate(zip(images.detach().to("cpu", torch.float64),
                                            ranked.cpu().numpy(), strict=True)):

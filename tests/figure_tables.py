@@ -52,6 +52,30 @@ def curvature():
                          for block in (1, 2, 3)])
 
 
+def edge_table(blocks=4):
+    """Edges of every two blocks of one image, of both signs."""
+    pairs = [(source, later) for later in range(2, blocks + 1) for source in range(1, later)]
+    values = np.random.default_rng(31).normal(size=len(pairs))
+    return pd.DataFrame([{"image": 0, "source_block": source, "source_neuron": 10 + source,
+                          "target_block": later, "target_neuron": 10 + later}
+                         for source, later in pairs]).assign(exact_probability=values)
+
+
+def edge_share_tables():
+    """Of planted networks and trained models, paths and controls, and leads over the controls."""
+    rng = np.random.default_rng(32)
+
+    def rows(names, series):
+        cells = [{"name": name, "series": each} for name in names for each in series]
+        return with_interval(pd.DataFrame(cells).assign(value=rng.uniform(0, 0.9, len(cells))),
+                             0.05)
+
+    trained, controls = ["a, digits", "b, digits"], ["a neuron as active", "another block's"]
+    return (pd.concat([rows(["chain", "side by side"], ["planted, cls", "planted, patch"]),
+                       rows(["trained models"], trained)], ignore_index=True),
+            rows(["the path's own", *controls], trained), rows(controls, trained))
+
+
 def measured():
     rows = [{"metric": metric, "method": method, "model": model}
             for model in MODELS for method in METHODS for metric in TABLE1_METRICS]
@@ -312,3 +336,58 @@ def halves() -> pd.DataFrame:
              "high": 0.15 * block}
             for model in MODELS for half in ("attention", "ffn") for block in (1, 2, 3)]
     return pd.DataFrame(rows)
+
+
+def shares_of_classes():
+    """By three measures; the last has no interval."""
+    rows = [{"data": data, "model": model, "measure": measure}
+            for data in ("first", "second") for model in MODELS
+            for measure in ("by count", "certified", "dealt")]
+    table = pd.DataFrame(rows).assign(value=np.linspace(0.2, 0.6, len(rows)))
+    width = np.where(table["measure"] == "dealt", 0, 0.1)
+    return table.assign(low=table["value"] - width, high=table["value"] + 2 * width)
+
+
+def cells_of_classes():
+    """Of three classes and two, in four blocks: certified for 1 to 3 edits, by count alone, or neither."""
+    certified = {"first": [[1, 2, 3, -1], [0, -1, -1, 1], [2, 2, -1, 3]], "second": [[-1] * 4, [1, 1, 1, 0]]}
+    counted = {"first": [[4, 5, 6, 1], [2, 0, -1, 3], [4, 4, 2, 9]], "second": [[-1, 0, 1, 7], [3, 3, 3, 2]]}
+    return pd.DataFrame([{"data": data, "class": f"class {place}", "block": block, "neuron": 10 * place + block,
+                          "certified": value, "counted": counted[data][place][block - 1]}
+                         for data, rows in certified.items() for place, own in enumerate(rows)
+                         for block, value in enumerate(own, 1)])
+
+
+def losses_by_replacement() -> pd.DataFrame:
+    """What removal of two methods' paths costs under two replacements, of two models of two data
+    sets."""
+    cells = [(data, model) for data in ("one", "two") for model in MODELS]
+    return with_interval(pd.DataFrame([
+        {"data": data, "model": model, "kind": kind, "path": path,
+         "value": 10.0 * place + number}
+        for number, (data, model) in enumerate(cells) for kind in ("set to zero", "set to the mean")
+        for place, path in enumerate(("Neuron Path", "random"))]))
+
+
+def shares_of_methods():
+    """Of two models under three conditions: one method at two budgets, two others, and one without
+    a pass."""
+    costs = {"one": 1.0, "three": 3.4, "search": 100.0, "ranking": 5.0, "chance": 0.0}
+    reached = {"one": 0.9, "three": 0.98, "search": 0.8, "ranking": 0.6, "chance": -0.02}
+    return pd.DataFrame([
+        {"condition": condition, "data": "one", "model": model, "method": method,
+         "passes": costs[method] * (1 + number), "value": reached[method] - 0.01 * number}
+        for condition in ("zero", "mean", "other") for number, model in enumerate(MODELS)
+        for method in costs])
+
+
+def curves_of_rankings():
+    """Of two rankings and a path, kept and removed, of two models."""
+    rows = [{"data": "one", "model": model, "ranking": ranking, "side": side, "share": share,
+             "value": (share / 100) ** power if side == "keep" else 1 - (share / 100) ** power}
+            for model in MODELS for ranking, power in (("by a score", 0.3), ("matched", 2.0))
+            for side in ("keep", "remove") for share in (100.0, 0.1, 10.0)]
+    paths = [{"data": "one", "model": model, "ranking": "path", "side": side, "share": 0.7,
+              "value": value} for model in MODELS for side, value in (("keep", 0.3),
+                                                                      ("remove", 0.6))]
+    return with_interval(pd.DataFrame(rows)), with_interval(pd.DataFrame(paths))

@@ -8,6 +8,7 @@ from typing import Any
 
 from neuronpath_core.cost.passes import Passes, knowledge_passes
 from neuronpath_core.cost.work import Work
+from neuronpath_core.scores.exact import exact_passes
 from neuronpath_core.target import TargetModel
 
 
@@ -23,14 +24,14 @@ def search_settings(values: Mapping[str, Any]) -> dict:
 
 
 def knowledge(values: Mapping[str, Any]) -> Work:
-    """Knowledge attributions of all neurons by an integral; for a few images those of neurons that
-    are scaled alone too, each of which is as much as a node."""
-    alone, nodes = values.get("alone_images", 0), values.get("alone_steps", 2)
-    few = [(alone, nodes, lambda target: knowledge_passes(target, nodes), 1),
-           (alone, nodes, lambda target: knowledge_passes(target, nodes * target.n_neurons), 0)]
-    return Work(drafted=[(values["n_images"], values["steps"],
-                          lambda target: knowledge_passes(target, values["steps"]), 1),
-                         *(few if alone else [])])
+    """Knowledge attributions of all neurons by an integral; for a few images what the removal of
+    each neuron alone does, too."""
+    alone, steps = values.get("alone_images", 0), values["steps"]
+    counts = [values["n_images"], *([alone] if alone else [])]
+    return Work(drafted=[(count, steps, lambda target: knowledge_passes(target, steps), 1)
+                         for count in counts],
+                passes=[(alone, 1, lambda target: Passes(**exact_passes(target)), 1)]
+                if alone else [])
 
 
 def interventions(values: Mapping[str, Any]) -> Work:

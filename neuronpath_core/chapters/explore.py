@@ -200,8 +200,8 @@ def answer(told: Mapping[str, Told], quantile: float) -> str:
                           f"network reads right)" for name, each in told.items())
     lost = " and ".join(f"{100 * each.lost:.1f} %" for each in told.values())
     return (f"At the median, removing the neuron path takes {median} of the true class's "
-            f"probability. The pictures below lose {lost}, more than {100 * quantile:.0f} % of the "
-            f"others.")
+            f"probability. The pictures of the figure lose {lost}, more than "
+            f"{100 * quantile:.0f} % of the others.")
 
 
 def similarity(study: Study, model: str, images: ImageSet) -> ClassSimilarity:

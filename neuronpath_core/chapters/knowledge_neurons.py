@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from neuronpath_core.fast.drafts import ATTRIBUTION_ROUNDING_UNITS, drafted_model
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.knowledge import knowledge_attribution
+from neuronpath_core.scores.exact import exact_effects
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.study.study import Study
@@ -19,6 +21,11 @@ from neuronpath_core.support.memory import images_at_once
 from neuronpath_core.support.text import plain
 from neuronpath_core.target import TargetModel
 
+# the first block holds most of the neurons in both models, and so decides Pearson's correlation
+CORRELATIONS = {"correlation of block shares": {},
+                "correlation without block 1": {"skip": 1},
+                "rank correlation": {"ranks": True},
+                "rank correlation without block 1": {"ranks": True, "skip": 1}}
 SCALINGS = {"block": "whole block scaled", "neuron": "one neuron scaled (Eq. 5)"}
 
 
@@ -58,12 +65,12 @@ def knowledge_neurons(
     return pd.concat(tables, ignore_index=True)
 
 
-def _most_knowing(target, draft, pictures, labels, top, quadrature, steps, scaling="block"):
+def _most_knowing(target, draft, pictures, labels, top, quadrature, steps):
     """The places of an image's largest knowledge attributions, and the attributions.  An image
     whose largest ones are too close for the draft is computed again in double precision."""
     lower = target if draft is None else draft
-    found = knowledge_attribution(lower, pictures.to(lower.dtype), labels, quadrature, steps,
-                                  scaling).flatten(1).to(pictures.dtype)
+    found = knowledge_attribution(lower, pictures.to(lower.dtype), labels, quadrature,
+                                  steps).flatten(1).to(pictures.dtype)
     if draft is not None:
         ranked = found.topk(min(top + 1, found.shape[1])).values
         gaps = (ranked[:, :-1] - ranked[:, 1:]) / found.abs().amax(1, keepdim=True)
@@ -72,7 +79,7 @@ def _most_knowing(target, draft, pictures, labels, top, quadrature, steps, scali
             1))[:, 0]
         if len(rows):
             found[rows] = knowledge_attribution(target, pictures[rows], labels[rows], quadrature,
-                                                steps, scaling).flatten(1)
+                                                steps).flatten(1)
     values, places = found.topk(top)
     return places, values
 
@@ -101,9 +108,10 @@ def relative_depth(table: pd.DataFrame, blocks: dict[str, int], seed: int = 0) -
 
 
 def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int, seed: int = 0,
-                      resamples: int = 2000) -> dict[str, float]:
-    """Pearson correlation of two models' block shares, with a bootstrap interval over images:
-    ``value, low, high``.
+                      resamples: int = 2000, ranks: bool = False,
+                      skip: int = 0) -> dict[str, float]:
+    """Correlation of two models' block shares, with a bootstrap interval over images: ``value, low,
+    high``; Pearson's, or Spearman's of ``ranks``, without the first ``skip`` blocks.
 
     It is near 1 if the distributions are alike and negative if blocks that are frequent in one are
     rare in the other.  An image is resampled in both models together.
@@ -117,7 +125,8 @@ def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int,
     everyone = np.arange(len(counts[0]))
 
     def correlation(chosen: np.ndarray) -> float:
-        return np.corrcoef(counts[0][chosen].mean(0), counts[1][chosen].mean(0))[0, 1]
+        pair = [each[chosen].mean(0)[skip:] for each in counts]
+        return np.corrcoef(*(map(rankdata, pair) if ranks else pair))[0, 1]
 
     return percentile_row(correlation(everyone),
                           resampled(correlation, [everyone], resamples, seed))
@@ -125,12 +134,18 @@ def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int,
 
 def knowledge_by_scaling(study: Study, names: Sequence[str], images: ImageSet, count: int = 10,
                          top: int = 5, quadrature: str = "gauss-legendre",
-                         steps: int = 2) -> pd.DataFrame:
-    """The same neurons twice: with their whole block scaled from zero, and each alone, as the
-    paper's Eq. 5 is written.
+                         steps: int = 4) -> pd.DataFrame:
+    r"""The same neurons twice: with their whole block scaled from zero by a rule, and each alone,
+    as the paper's Eq. 5 is written.
 
-    The second costs as many backward passes a block and node as the block has neurons, so that only
-    ``count`` of the images are used, evenly spread over the given ones.
+    A neuron that is scaled alone runs along a straight line, on which its integral is known:
+
+    .. math:: \bar w^l_i \int_0^1 \frac{\partial F_x(\alpha \bar w^l_i)}{\partial w^l_i}\, d\alpha
+        = F_x(\text{clean}) - F_x(w^l_i = 0) .
+
+    That takes a forward pass for each neuron instead of a backward one for each neuron and node;
+    it is dear all the same, so that only ``count`` of the images are used, evenly spread over the
+    given ones.
 
     Returns:
         ``model, scaling, image, label, rank, block, neuron, attribution``; blocks count from 1 and
@@ -146,9 +161,11 @@ def knowledge_by_scaling(study: Study, names: Sequence[str], images: ImageSet, c
     for model in study.check_models(list(names)):
         target, (pictures, labels) = study.target(model), study.batch(spread, model)
         draft, units = drafted_model(target, study.draft), target.n_neurons
+        alone = exact_effects(target, pictures, labels).flatten(1).topk(top)
+        found = {"block": _most_knowing(target, draft, pictures, labels, top, quadrature, steps),
+                 "neuron": (alone.indices, alone.values)}
         for scaling, label in SCALINGS.items():
-            places, values = (each.cpu().numpy() for each in _most_knowing(
-                target, draft, pictures, labels, top, quadrature, steps, scaling))
+            places, values = (each.cpu().numpy() for each in found[scaling])
             tables.append(pd.DataFrame({
                 "model": model, "scaling": label, "image": np.repeat(spread.ids.numpy(), top),
                 "label": np.repeat(spread.labels.numpy(), top),
@@ -170,12 +187,13 @@ def scaling_rows(table: pd.DataFrame, models: Sequence[str], blocks: dict[str, i
 
     Returns:
         ``number, scaling, value, low, high``: per way the correlation of the first two models'
-        block shares, and each model's first-block share and mean relative depth.
+        block shares, the same without the first block and of ranks, and each model's first-block share and mean relative depth.
     """
     rows = []
     for way, own in table.groupby("scaling", sort=False):
-        rows.append({"number": "correlation of block shares", "scaling": way,
-                     **share_correlation(own, *models[:2], max(blocks.values()), seed)})
+        rows += [{"number": number, "scaling": way,
+                  **share_correlation(own, *models[:2], max(blocks.values()), seed, **kind)}
+                 for number, kind in CORRELATIONS.items()]
         shares, depth = block_shares(own, 1, seed), relative_depth(own, blocks, seed)
         for name, found in (("share in block 1", shares), ("mean relative depth", depth)):
             rows += [{"number": f"{row['model']}: {name}", "scaling": way,

@@ -39,9 +39,10 @@ def deviation_checks(table: pd.DataFrame, models: Sequence[str], against: Sequen
         found = [paired_difference(table.assign(ahead=sign * table[column]), "ahead", model,
                                    "neuron_path", other, "median", seed)
                  for model in models for other in against]
-        values = [row["value"] for row in found]
+        values = [100 * row["value"] for row in found]
         rows.append({"claim": claim,
-                     "text": f"median lead {report.span_text(values)} of the clean probability",
+                     "text": f"median lead {report.span_text(values, 1)} % of the clean "
+                             f"probability",
                      "tally": report.tally([report.verdict(row) for row in found])})
     return pd.DataFrame(rows)
 
@@ -80,7 +81,7 @@ def box_finding(table: pd.DataFrame, operation: str) -> str:
 
 
 def lead_spans(checks: pd.DataFrame) -> list[str]:
-    """The leads of :func:`deviation_checks` alone: ``+0.004 to +0.040``, for removal and
+    """The leads of :func:`deviation_checks` alone: ``+0.4 to +4.0 %``, for removal and
     enhancement."""
     return [text.removeprefix("median lead ").removesuffix(" of the clean probability")
             for text in checks["text"]]

@@ -148,6 +148,13 @@ def pruning_lead(grid: pd.DataFrame, model: str, top: int, share: float, other: 
     return interval_row((wide["neuron path"] - wide[other]).to_numpy(), seed=seed)
 
 
+def _percent(row: Mapping[str, float], unit: str = "") -> str:
+    """A share with its interval in per cent, ``88.8 % [81.2, 95.0]``, or, with its sign, a
+    difference of two in ``unit``."""
+    ends = {name: 100 * row[name] for name in ("value", "low", "high")}
+    return report.interval_text(ends, 1, unit or "%", signed=bool(unit))
+
+
 def pruning_claims(
     grid: pd.DataFrame, accuracy: pd.DataFrame, whole: dict[str, float], models: Sequence[str],
     top: int, half: float, margin: float = 0.05,
@@ -170,7 +177,7 @@ def pruning_claims(
         for key, share, words in (("robust", half, f"{half:.0%} of the others"),
                                   ("sparse", everything, "all others")):
             row = cell(share).loc[top]
-            short = f"{report.interval_text(row, 3, signed=False)} against {whole[model]:.3f}"
+            short = f"{_percent(row)} against {100 * whole[model]:.1f} %"
             above = {"low": row["low"] - whole[model] + margin, "high": row["high"] - whole[model]
                      + margin}
             rows.append({"key": key, "model": model, "text": f"{model}: accuracy {short}",
@@ -178,7 +185,8 @@ def pruning_claims(
                          "claim": f"Accuracy stays (within {100 * margin:.0f} points) when {top} "
                                   f"neurons per block are kept and {words} zeroed"})
         strict = cell(everything)["value"]
-        short = f"best at t = {strict.idxmax()} ({strict.max():.3f}; t = {top}: {strict[top]:.3f})"
+        short = (f"best at t = {strict.idxmax()} ({100 * strict.max():.1f} %; t = {top}: "
+                 f"{100 * strict[top]:.1f} %)")
         rows.append({"key": "peak", "model": model,
                      "claim": f"Keeping {top} neurons per block is best, more is worse",
                      "text": f"{model}: {short}",
@@ -186,7 +194,7 @@ def pruning_claims(
                      else "not shown"})
         for other in ("random", "activation"):
             lead = pruning_lead(grid, model, top, everything, other, seed=seed)
-            short = report.interval_text(lead, 3)
+            short = _percent(lead, "points")
             rows.append({"key": other, "model": model,
                          "claim": f"The path's neurons matter more than {other} ones",
                          "text": f"{model}: accuracy lead {short} with all others zeroed",
@@ -211,8 +219,7 @@ def finding(accuracy: pd.DataFrame, whole: Mapping[str, float], top: int, share:
 def strict_wide(accuracy: pd.DataFrame, share: float) -> pd.DataFrame:
     """Accuracies at one pruned share as text: rows ``model, kept``, a column per number kept."""
     own = accuracy[accuracy["share"] == share]
-    wide = own.assign(text=[report.interval_text(row, 3, signed=False)
-                            for row in own.to_dict("records")]).pivot_table(
+    wide = own.assign(text=[_percent(row) for row in own.to_dict("records")]).pivot_table(
         index=["model", "kept"], columns="top", values="text", aggfunc="first", sort=False)
     return wide.rename(columns=lambda top: f"t = {top}")
 

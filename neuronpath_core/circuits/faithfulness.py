@@ -33,7 +33,7 @@ from neuronpath_core.found_paths import wide
 from neuronpath_core.hooks import read_activations, scaled
 from neuronpath_core.random_paths import _generator
 from neuronpath_core.support.memory import images_at_once, in_chunks
-from neuronpath_core.support.text import shown
+from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ SHARES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 # are left out. Single precision moves a masked logit difference by up to 3e-5 (see
 # interventions.LOGIT_MARGIN), and so f by less than 0.01.
 SMALLEST_GAIN = 1e-2
+SIDES = ("keep", "remove")
 # a share times a count may fall short of a whole number by rounding
 COUNT_ROUNDING = 1e-9
 # neighbours in activation among which a matched ranking deals out the scores, as a share of n
@@ -255,7 +256,7 @@ def faithfulness(
     labels: Int64[Tensor, "image"], scores: Float[Tensor, "image layer neuron"],
     shares: Sequence[float] = SHARES,
     values: Float[Tensor, "*draw image layer token neuron"] | None = None,
-    smallest: float = SMALLEST_GAIN,
+    smallest: float = SMALLEST_GAIN, sides: Sequence[str] = SIDES,
 ) -> dict[str, Faithfulness]:
     r"""The curves of keeping and of removing the best share of all neurons, by every measure.
 
@@ -274,18 +275,23 @@ def faithfulness(
         values: what replaces a neuron, see :meth:`MaskedModel.of`; measures are averaged over
             draws.
         smallest: logits, or units of probability; see :class:`Faithfulness`.
+        sides: ``"keep"``, ``"remove"`` or both; of the side that is left out everything is NaN,
+            and costs nothing.
 
     Returns:
         by measure, on the host and in double precision.
 
     Raises:
-        ValueError: images, labels, scores, shares or values that do not fit.
+        ValueError: images, labels, scores, shares, values or sides that do not fit.
     """
     shares = _checked_shares(shares)
+    if isinstance(sides, str) or not sides or any(not is_one_of(side, SIDES) for side in sides):
+        raise ValueError(f"unknown sides {shown(sides)}; accepted: one or more of "
+                         f"{', '.join(SIDES)}")
     model = MaskedModel.of(target, images, labels, values)
     order = ranking(target, scores, len(images))
     counts = tuple(math.floor(share / 100 * order.shape[1] + COUNT_ROUNDING) for share in shares)
-    return _curves(model, order, shares, counts, _checked_smallest(smallest))
+    return _curves(model, order, shares, counts, _checked_smallest(smallest), sides)
 
 
 def path_faithfulness(
@@ -317,7 +323,7 @@ def path_faithfulness(
                    _checked_smallest(smallest))
 
 
-def _curves(model, order, shares, counts, smallest) -> dict[str, Faithfulness]:
+def _curves(model, order, shares, counts, smallest, sides=SIDES) -> dict[str, Faithfulness]:
     total, known = order.shape[1], {}
 
     def measured(count: int, keep: bool) -> dict[str, np.ndarray]:
@@ -330,10 +336,10 @@ def _curves(model, order, shares, counts, smallest) -> dict[str, Faithfulness]:
         return known[place]
 
     full, empty = measured(total, True), measured(0, True)
-    curves = {}
+    curves, nothing = {}, np.full((len(model.images), len(counts)), np.nan)
     for name in MEASURES:
-        kept, removed = (np.stack([measured(count, keep)[name] for count in counts], 1)
-                         for keep in (True, False))
+        kept, removed = (np.stack([measured(count, side == "keep")[name] for count in counts], 1)
+                         if side in sides else nothing for side in SIDES)
         curves[name] = Faithfulness(name, shares, counts, full[name], empty[name], kept, removed,
                                     smallest)
     return curves

@@ -10,6 +10,7 @@ from neuronpath_core.figures.agreement import (
     replica_shares,
 )
 from neuronpath_core.figures.attention import half_curves, site_dots, site_forest
+from neuronpath_core.figures.certified import certified_map, certified_shares
 from neuronpath_core.figures.checks import (
     decoy_curves,
     defect_effects,
@@ -35,6 +36,8 @@ from neuronpath_core.figures.cost import (
     rule_agreement,
     search_speed,
 )
+from neuronpath_core.figures.faithfulness import faithfulness_curves
+from neuronpath_core.figures.methods import method_front
 from neuronpath_core.figures.paper import (
     deviation_boxes,
     deviation_dots,
@@ -44,15 +47,22 @@ from neuronpath_core.figures.paper import (
     scaling_blocks,
     table1_intervals,
 )
+from neuronpath_core.figures.path_graph import edge_arcs, edge_shares
+from neuronpath_core.figures.replacement import replacement_dots
 from neuronpath_core.figures.single_images import image_paths
 
 __all__ = [
-    "benchmark_ratios", "block_correlations", "class_violins", "concentration_curves",
+    "benchmark_ratios", "block_correlations", "certified_map", "certified_shares",
+    "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
-    "deviation_dots", "digits_and_path", "factorial_map", "half_curves", "image_paths",
-    "integrand_curves", "knowledge_blocks", "lead_forest", "mask_leak", "overlap_blocks",
+    "deviation_dots", "digits_and_path", "edge_arcs", "edge_shares", "factorial_map",
+    "faithfulness_curves", "half_curves",
+    "image_paths",
+    "integrand_curves", "knowledge_blocks", "lead_forest", "mask_leak", "method_front",
+    "overlap_blocks",
     "overlap_dots", "pair_correlations", "pruning_criteria", "pruning_curves", "recovery_dots",
-    "replica_shares", "rule_agreement", "scaling_blocks", "score_dots", "search_speed",
+    "replacement_dots", "replica_shares", "rule_agreement", "scaling_blocks", "score_dots",
+    "search_speed",
     "shared_attributes", "similar_classes", "similarity_matrices", "site_dots", "site_forest",
     "table1_intervals", "utilisation_maps",
 ]

@@ -1,7 +1,9 @@
-"""One path as a graph: what reaches each of its neurons from those before it."""
+"""One path as a graph: what reaches each of its neurons from those before it; and how much that is
+beside neurons of which it is known (chapter 22)."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -15,7 +17,15 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from neuronpath_core.circuits.edges import edge_table
-from neuronpath_core.figures.style import SMALL, WIDTH, block_ticks, styled
+from neuronpath_core.figures.style import (
+    SMALL,
+    WIDTH,
+    beside,
+    block_ticks,
+    marker,
+    spans,
+    styled,
+)
 
 # what each effect of circuits.edges is called, and its unit where that is not an activation
 EFFECT_LABELS = {
@@ -116,3 +126,57 @@ def _arcs(axis: Axes, table: pd.DataFrame, largest: float, blocks: int) -> None:
     axis.set(xlim=(places[0] - 0.5, places[-1] + 0.5), ylim=(-1.05, 1.05), yticks=[])
     axis.grid(False)
     sns.despine(ax=axis, left=True, bottom=True)
+
+
+@styled
+def edge_shares(truth: pd.DataFrame, shares: pd.DataFrame, leads: pd.DataFrame) -> Figure:
+    """How much of a neuron another one makes up, with 95 % intervals: above, networks in which it
+    is known beside trained models; below, the trained models' paths beside their controls, and how
+    far they are ahead of these. A colour and a shape per series.
+
+    Tables: ``name`` (of a row), ``series, value, low, high``; values are shares.
+    """
+    names = [list(dict.fromkeys(table["name"])) for table in (truth, shares, leads)]
+    series = list(dict.fromkeys(pd.concat([truth, shares, leads])["series"]))
+    figure, axes = plt.subplot_mosaic(
+        [["truth", "truth"], ["shares", "leads"]], height_ratios=[len(names[0]), len(names[1])],
+        figsize=(WIDTH, 2.0 + 0.42 * (len(names[0]) + len(names[1]))))
+    panels = zip(axes.values(), (truth, shares, leads), names, strict=True)
+    for axis, table, rows in panels:
+        _share_rows(axis, table, rows, series)
+    axes["truth"].set(xlim=(-3, 103), title="where it is known, and in trained models",
+                      xlabel="% of the next neuron's activation")
+    axes["shares"].set(title="paths and controls, enlarged", xlabel="% of what is reached")
+    axes["leads"].set(title="the path's lead over controls", xlabel="% of the path's activation")
+    held = {label: handle for axis in axes.values()
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend([held[each] for each in series], series, loc="outside lower center", ncols=3,
+                  fontsize=SMALL)
+    return figure
+
+
+def _share_rows(axis: Axes, table: pd.DataFrame, names: list[str], series: list[str]) -> None:
+    """Values in per cent with intervals, a row a name; a series has its colour and shape in all
+    panels."""
+    palette = sns.color_palette("colorblind", len(series))
+    shown = [each for each in series if (table["series"] == each).any()]
+    for each in shown:
+        own, number = table[table["series"] == each], series.index(each)
+        # those of a row share its height, whichever others are in the panel
+        places = [names.index(name) + beside(*_place(table, name, each)) for name in own["name"]]
+        axis.errorbar(100 * own["value"], places, xerr=100 * spans(own), fmt=marker(number),
+                      color=palette[number], markersize=4, elinewidth=1, capsize=2, label=each)
+    axis.axvline(0, color="0.25", linewidth=0.8)
+    axis.set_yticks(np.arange(len(names)), [textwrap.fill(name, 22) for name in names],
+                    fontsize=SMALL)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.locator_params(axis="x", nbins=6)
+    axis.grid(False, axis="y")
+    for height in range(1, len(names)):
+        axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
+
+
+def _place(table: pd.DataFrame, name: str, series: str) -> tuple[int, int]:
+    """Which of a row's series this one is, of how many."""
+    there = list(dict.fromkeys(table.loc[table["name"] == name, "series"]))
+    return there.index(series), len(there)

@@ -17,9 +17,10 @@ def _conditional_gradient(target, images, labels, settings, count, baseline=None
 
 def _passes(target, settings) -> dict[str, float]:
     gradients = settings.budget or DEFAULT_PASSES
-    # the last path is held against the others by a forward alone
-    return {"gradient": gradients * target.n_blocks,
-            "forward": target.n_blocks if gradients > 1 else 0}
+    # no gradient is asked for of what enters the first block; the last path is held against the
+    # others by a forward alone
+    return {"gradient": gradients * (target.n_blocks - 1),
+            "forward": gradients + target.n_blocks}
 
 
 register(Method("conditional_gradient", "Conditional Gradient", choose=_conditional_gradient,

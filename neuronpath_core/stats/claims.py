@@ -27,8 +27,10 @@ FINDINGS = {"0": "Knowledge neurons", "1": "Finding 1: influential paths",
             "4": "Finding 4: similar classes", "5": "Finding 5: a few neurons suffice",
             "beyond": "Beyond the paper", "code": "The published code"}
 BY = {"paper": "claimed by the paper", "book": "asked by this book"}
+# how an effect is taken over the units that it is of
+STATISTICS = ("", "mean", "median")
 # of the unit that an interval resamples or leaves out
-OF = ("images", "classes", "trained models", "networks")
+OF = ("images", "classes", "trained models", "networks", "paths")
 # decimals that are kept: below the precision of any table, above that of the machine
 KEPT_DECIMALS = 6
 
@@ -85,6 +87,7 @@ class Claim:
         table: the notebook's variable that the effects are from; it finds the claim's section.
         by: who makes it, one of ``BY``.
         of: what ``n`` counts, one of ``OF``.
+        statistic: of the ``n`` that an effect is, one of ``STATISTICS``; empty where there is none.
     """
 
     key: str
@@ -97,10 +100,11 @@ class Claim:
     table: str
     by: str = "paper"
     of: str = "images"
+    statistic: str = ""
 
     def __post_init__(self) -> None:
         for name, value, accepted in (("finding", self.finding, FINDINGS), ("by", self.by, BY),
-                                      ("of", self.of, OF)):
+                                      ("of", self.of, OF), ("statistic", self.statistic, STATISTICS)):
             if value not in accepted:
                 raise ValueError(f"claim {self.key!r}: {name} {value!r}; accepted: "
                                  f"{', '.join(accepted)}")

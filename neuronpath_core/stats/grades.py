@@ -1,13 +1,15 @@
-"""What a claim's comparisons amount to: Yes, Partly or No, how large, and where.
+"""What a claim's comparisons amount to: Yes, Partly, No or Undecided, how large, and where.
 
 The rules are these, and no other.  A claim is
 
 * **Yes** if at least ``MOST`` of its comparisons agree and none contradicts;
-* **No** if fewer than ``FEW`` agree: "the opposite" if more than half contradict, else "not shown";
+* **No**, the opposite, if more than half contradict and fewer than ``FEW`` agree;
+* **Undecided** if fewer than ``FEW`` agree and no more than half contradict: what was measured
+  shows neither, which is no evidence against the claim;
 * **Partly** otherwise.
 
-What follows the word keeps it from flattering: the effect is called small if the median of those
-that agree is below the unit's ``small``; and if under some condition, or on some data, no
+What follows the word keeps it from flattering either side: the effect is called small if the median
+of those that agree (of a No, of those that contradict) is below the unit's ``small``; and if under some condition, or on some data, no
 comparison agrees, the others are named ("at the class token only").
 """
 
@@ -93,20 +95,31 @@ UNITS = {
     "depth": Unit("% of the depth", 100, 0, 0.05, "small", TWENTIETH),
     "score share": Unit("% of the score", 100, 0, None, signed=False),
     "found correlation": Unit("correlation "),
+    "effect share": Unit("% of the best known effect", 100, 1, None, signed=False),
     "lost probability": Unit("points of probability", 100, 1, 0.05, "tiny", TWENTIETH),
+    "activation": Unit("% of the activation", 100, 1, 0.05, "small", TWENTIETH),
+    "made up": Unit("% of the activation", 100, 1, None, signed=False),
+    "label effect": Unit("% of the effect on the label", 100, 1, 0.05, "small", TWENTIETH),
+    "handed on": Unit("% of the effect on the label", 100, 1, None, signed=False),
+    "flow": Unit("% of what flows", 100, 0, None, signed=False),
+    "carried": Unit("% of what all neurons do", 100, 0, 0.05, "small", TWENTIETH),
+    "networks": Unit("% of the networks", 100, 0, None, signed=False),
+    "paths": Unit("% of the paths", 100, 0, None, signed=False),
 }
 
 
 @dataclass(frozen=True)
 class Grade:
-    """``word`` is Yes, Partly or No; ``qualifiers`` follow it; ``agree`` of ``of`` comparisons
-    agree, ``contradict`` contradict."""
+    """``word`` is Yes, Partly, No or Undecided; ``qualifiers`` follow it; ``agree`` of ``of``
+    comparisons agree, ``contradict`` contradict, and ``leaning`` have an effect above zero, shown
+    or not."""
 
     word: str
     qualifiers: tuple[str, ...]
     agree: int
     contradict: int
     of: int
+    leaning: int
 
     def __str__(self) -> str:
         return ", ".join((self.word, *self.qualifiers))
@@ -117,6 +130,12 @@ class Grade:
         counts = {"agrees": self.agree, "contradicts": self.contradict,
                   "not shown": self.of - self.agree - self.contradict}
         return report.tally([name for name, count in counts.items() for _ in range(count)])
+
+    @property
+    def told(self) -> str:
+        """The tally and, where nothing was decided, how many effects lean the claim's way."""
+        lean = f"; {self.leaning} of {self.of} lean its way" if self.word == "Undecided" else ""
+        return self.tally + lean
 
 
 def _levels(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -155,16 +174,23 @@ def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
     if not rows:
         raise ValueError("no comparison to grade; accepted: at least one")
     agree = [row for row in rows if row.verdict == "agrees"]
-    contradict = sum(row.verdict == "contradicts" for row in rows)
+    against = [row for row in rows if row.verdict == "contradicts"]
     share = len(agree) / len(rows)
-    counts = {"agree": len(agree), "contradict": contradict, "of": len(rows)}
+    counts = {"agree": len(agree), "contradict": len(against), "of": len(rows),
+              "leaning": sum(row.value > 0 for row in rows)}
+    if share < FEW and len(against) <= len(rows) / 2:
+        return Grade("Undecided", (), **counts)
     if share < FEW:
-        return Grade("No", ("the opposite" if contradict > len(rows) / 2 else "not shown",),
-                     **counts)
-    is_small = unit.small is not None and median(abs(row.value) for row in agree) < unit.small
-    qualifiers = tuple(filter(None, (unit.adjective if is_small else "", where(rows))))
-    word = "Yes" if share >= MOST and not contradict else "Partly"
+        return Grade("No", tuple(filter(None, ("the opposite", _size(against, unit)))), **counts)
+    qualifiers = tuple(filter(None, (_size(agree, unit), where(rows))))
+    word = "Yes" if share >= MOST and not against else "Partly"
     return Grade(word, qualifiers, **counts)
+
+
+def _size(rows: Sequence[Comparison], unit: Unit) -> str:
+    """The unit's adjective where the median of these effects is below its ``small``."""
+    is_small = unit.small is not None and median(abs(row.value) for row in rows) < unit.small
+    return unit.adjective if is_small else ""
 
 
 def effect(rows: Sequence[Comparison], unit: Unit) -> str:
@@ -172,9 +198,9 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     ``median +3.0 % of the probability, range +0.4 to +9.2``.
 
     Where comparisons agree in some places alone (:func:`where`), so for each place by itself, if
-    the grade is not No.
+    the grade is Yes or Partly.
     """
-    if grade(rows, unit).word != "No" and (levels := _levels(rows)):
+    if grade(rows, unit).word in ("Yes", "Partly") and (levels := _levels(rows)):
         return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
     return _effect(rows, unit)
 
@@ -182,7 +208,7 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
 def short(rows: Sequence[Comparison], unit: Unit) -> str:
     """One size for a claim: the median of its comparisons or, where they agree in some places
     alone, that of the first such place and of the place where it is least."""
-    levels = _levels(rows) if grade(rows, unit).word != "No" else {}
+    levels = _levels(rows) if grade(rows, unit).word in ("Yes", "Partly") else {}
     if not levels:
         return _effect(rows, unit).partition(", range ")[0]
     medians = {level: median(row.value for row in own) for level, own in levels.items()}
@@ -200,8 +226,9 @@ def _effect(rows: Sequence[Comparison], unit: Unit) -> str:
             f"{unit.number(max(values))}")
 
 
-def counted(rows: Sequence[Comparison], of: str) -> str:
-    """``n = 24 to 48 images``: over how many units the intervals are."""
+def counted(rows: Sequence[Comparison], of: str, statistic: str = "") -> str:
+    """``n = 24 to 48 images``, or ``medians over n = 48 images``: over how many units effects and
+    intervals are."""
     counts = sorted({row.n for row in rows})
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"n = {span} {of}"
+    return f"{f'{statistic}s over ' if statistic else ''}n = {span} {of}"

@@ -3,6 +3,7 @@ whole model, whatever its depth."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -13,7 +14,7 @@ from neuronpath_core.factors import check_values, edit_factor
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.hooks import scaled
 from neuronpath_core.interventions import values_of
-from neuronpath_core.ranking import layer_tops
+from neuronpath_core.ranking import layer_tops, top_neurons
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
@@ -54,11 +55,15 @@ def conditional_gradient_paths(
 
     .. math::
 
-        P_{k} = \Big(\arg\max_i \sum_{j=1}^{k-1} \frac{\partial F}{\partial f^l_i}(P_j)\Big)_l ,
+        P_{k} = \Big(\arg\max_i \sum_{j=1}^{k-1}
+        j\, \frac{\partial F}{\partial f^l_i}(P_j)\Big)_l ,
 
-    the mean over the edits tried so far, as in fictitious play (Brown 1951), without which two
-    paths can follow each other for ever. Of all paths tried the one with the largest effect is
-    returned, which a last forward of the last path decides.
+    a mean over the edits tried so far, as in fictitious play (Brown 1951), without which two paths
+    can follow each other for ever; the j-th counts j times, which are the usual steps
+    :math:`2/(k+1)` of the method. Where that path was tried before, the next is the one that
+    differs from it in one block, was not tried, and has least to lose by the same sum (and, once
+    none of these is left, the same path again). Of all paths tried the one with the largest effect
+    is returned, which a last forward of the last path decides.
 
     The model itself is called, so that this holds for whatever it does.
 
@@ -66,8 +71,8 @@ def conditional_gradient_paths(
         target: the model, also a :class:`~neuronpath_core.variants.sites.SiteModel`.
         images, labels: a batch; classes may mix.
         top: neurons kept per block, best first; all of them are edited together.
-        passes: gradients of the whole model, 1..1000; one gives gradient × activation (of
-            ``"keep"``, at the model without any neuron) and needs no last forward.
+        passes: gradients of the whole model, 1..1000; one gives the path of gradient × activation
+            (of ``"keep"``, at the model without any neuron). A forward follows, for the effect.
         question: ``"remove"``, ``"enhance"`` or ``"keep"``.
         baseline: b, ``(image or 1, layer, scope token or 1, neuron)``; ``None`` for zero.
 
@@ -78,11 +83,40 @@ def conditional_gradient_paths(
         ValueError: images, labels or values that do not fit, an unknown question, or numbers
             outside their range.
     """
+    neurons, effects = conditional_gradient_by_passes(target, images, labels, [passes], top,
+                                                      question, baseline)
+    return neurons[:, 0], effects[:, 0]
+
+
+def conditional_gradient_by_passes(
+    target: TargetModel,
+    images: Float[Tensor, "batch channel height width"],
+    labels: Int64[Tensor, "batch"],
+    passes: Sequence[int],
+    top: int = 1,
+    question: Question = "remove",
+    baseline: Float[Tensor, "image layer token neuron"] | None = None,
+) -> tuple[Int64[Tensor, "batch budget layer rank"], Float[Tensor, "batch budget"]]:
+    """:func:`conditional_gradient_paths` for several numbers of passes, for the work of the most:
+    the paths that few passes try are the first that more of them try.
+
+    Args:
+        passes: numbers of passes, at least one, in any order.
+        target, images, labels, top, question, baseline: of :func:`conditional_gradient_paths`,
+            whose errors these are too.
+
+    Returns:
+        int64 ``(batch, budget, layer, top)`` and ``(batch, budget)``, budgets in the order given.
+    """
     check_target(target)
     target.check_batch(images, labels)
     if not is_one_of(question, QUESTIONS):
         raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
-    for name, value, most in (("top", top, target.fewest_neurons), ("passes", passes, MOST_PASSES)):
+    if not isinstance(passes, (list, tuple, range)) or not len(passes):
+        raise ValueError(f"passes are {shown(passes)}; accepted: at least one number, such as "
+                         "[1, 3, 10]")
+    for name, value, most in (("top", top, target.fewest_neurons),
+                              *(("passes", each, MOST_PASSES) for each in passes)):
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not 1 <= value <= most:
             raise ValueError(f"{name} must be a whole number in 1..{most}, got {shown(value)}")
@@ -113,28 +147,62 @@ def _chunk(target, images, labels, top, passes, question, values):
         ahead = effect > most
         return (torch.where(ahead[:, None, None], path, best), torch.where(ahead, effect, most))
 
-    for _ in range(passes - 1):
+    tried, found = path[:, None], {}
+    for number in range(1, max(passes)):
         reached, slopes = _probability_and_slopes(target, images, labels,
                                                   before.scatter(2, path, after), values)
-        best, most = better(reached)
-        total += slopes
-        path, _ = layer_tops(target, total, top)
+        found[number] = best, most = better(reached)
+        total += number * slopes
+        path = _untried(target, total, top, tried)
+        tried = torch.cat([tried, path[:, None]], 1)
     with torch.no_grad():
-        best, most = better(_probability(target, images, labels, before.scatter(2, path, after),
-                                         values))
-    return best, most
+        found[max(passes)] = better(_probability(target, images, labels,
+                                                 before.scatter(2, path, after), values))
+    best, most = zip(*(found[number] for number in passes), strict=True)
+    return torch.stack(best, 1), torch.stack(most, 1)
+
+
+def _untried(target: TargetModel, scores: Float[Tensor, "batch layer neuron"], top: int,
+             tried: Int64[Tensor, "batch path layer rank"]) -> Int64[Tensor, "batch layer rank"]:
+    """The best path by the scores or, where it was tried, the best of those that were not and have
+    one other neuron in one block: the first that was left out in place of the last that was taken.
+    """
+    counts = torch.tensor([layer.units for layer in target.layers], device=scores.device)
+    missing = torch.arange(scores.shape[2], device=scores.device) >= counts[:, None]
+    scores = scores.masked_fill(missing, -torch.inf)
+    ranked = top_neurons(scores, top + 1)
+    path = ranked[..., :top]
+    if ranked.shape[2] == top:  # every neuron is on the path
+        return path
+    last, spare = scores.gather(2, ranked[..., top - 1:]).unbind(2)
+    # of a block without another neuron infinite, and last
+    order = (last - spare).argsort(dim=1, stable=True)
+    others = path[:, None].repeat(1, target.n_blocks, 1, 1)
+    rows, places = (torch.arange(count, device=scores.device) for count in order.shape)
+    others[rows[:, None], places, order, -1] = ranked[rows[:, None], order, top]
+    every = torch.cat([path[:, None], others], 1)
+    same = every.sort(-1).values[:, :, None] == tried.sort(-1).values[:, None]
+    seen = same.all(-1).all(-1).any(-1)
+    seen[:, 1:] |= (last - spare).gather(1, order) == torch.inf
+    first = (~seen).to(torch.int8).argmax(1)  # of equal ones the first; of none the best path
+    return every[rows, first]
 
 
 def _probability(target, images, labels, factors, values) -> Float[Tensor, "batch"]:
     """F of the edited model, in double precision as :meth:`TargetModel.probability` has it."""
     with scaled(target, factors, values=values):
-        logits = target(images)
-    return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0]
+        return _of_label(target(images), labels)
 
 
 def _probability_and_slopes(target, images, labels, factors, values):
     """F of the edited model, and its derivative by every factor, ``(batch, layer, neuron)``."""
     factors = factors.detach().requires_grad_()
-    probability = _probability(target, images, labels, factors, values)
-    slopes, = torch.autograd.grad(probability.sum(), factors)
+    with scaled(target, factors, values=values):
+        probability = _of_label(target(images), labels)
+        # with the edit in force: a model may compute its blocks again on the way back
+        slopes, = torch.autograd.grad(probability.sum(), factors)
     return probability.detach(), slopes
+
+
+def _of_label(logits, labels) -> Float[Tensor, "batch"]:
+    return logits.double().softmax(-1).gather(1, labels[:, None])[:, 0]

@@ -30,9 +30,9 @@ def of_two_models(first, second, **columns):
 def test_spans():
     table = pd.concat([of_two_models(ABOVE, BELOW, what="z", by=1),
                        of_two_models(ABOVE, ABOVE, what="a", by=2)])
-    mixed = ("-0.500 to +0.500", "1 of 2 agree, 1 contradict")
+    mixed = ("-50.0 to +50.0 %", "1 of 2 agree, 1 contradict")
     assert list(spans(table, "what").items()) == [
-        ("z", mixed), ("a", ("+0.500 to +0.500", "2 of 2 agree"))]
+        ("z", mixed), ("a", ("+50.0 to +50.0 %", "2 of 2 agree"))]
     assert spans(table, ["what", "by"], 1) == {("z", 1): ("-0.5 to +0.5", mixed[1]),
                                                ("a", 2): ("+0.5 to +0.5", "2 of 2 agree")}
     assert spans(table.iloc[:0], "what") == {}
@@ -116,7 +116,7 @@ def test_score_or_search():
     assert rows[1][0] == "The same without the worst" and "0 of 2" in rows[1][2]
     assert [row[2] for row in rows[2:-1]] == ["1 of 2 agree, 1 not shown"] + ["2 of 2 agree"] * (
         len(names) - 1)
-    assert rows[2][1] == "+0.000 to +0.500 of the clean probability"
+    assert rows[2][1] == "+0.0 to +50.0 % of the clean probability"
 
 
 def test_controls():
@@ -247,6 +247,14 @@ def test_finding_of_scores_names_the_stronger_ones_or_says_that_there_are_none()
     assert ahead.endswith("costs 30.0 % of the probability, more than by any of 2 other scores")
     assert score_claims.mean_losses(lost(joint=0.1, knowledge=0.2)).to_dict() == pytest.approx(
         {SCORES["knowledge"]: 20.0, SCORES["joint"]: 10.0})
+
+
+def test_finding_of_every_score_with_every_search():
+    means = pd.DataFrame({"progressive": [-0.2, -0.1], "independent": [-0.16, -0.1],
+                          "beam": [-0.18, -0.1], "random": [0.0, -0.9]}, index=["a", "b"])
+    assert score_claims.factorial_finding(means) == (
+        "From score to score the mean loss goes from 10.0 to 18.0 % of the probability; from search "
+        "to search, with one score, by at most 4.0 points")
 
 
 def test_finding_of_ingredients_names_those_that_all_models_agree_on():

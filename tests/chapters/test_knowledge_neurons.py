@@ -170,7 +170,8 @@ def test_neurons_scaled_alone_are_those_of_equation_5(study, images):
             for number, (_, rows) in enumerate(own.groupby("image", sort=False)):
                 literal = twins.knowledge_attribution(
                     target.model, target.scope, pictures[number], int(labels[number]),
-                    *twins.rule("gauss-legendre", 2), scaling).numpy()
+                    *twins.rule("gauss-legendre", 2 if scaling == "block" else 24),
+                    scaling).numpy()
                 expected = np.sort(literal.ravel())[::-1][:3]
                 np.testing.assert_allclose(literal[rows["block"] - 1, rows["neuron"]], expected,
                                            rtol=1e-9, atol=1e-13)
@@ -192,19 +193,22 @@ def test_what_the_way_of_scaling_changes():
     table = by_scaling({"a": RISING, "b": RISING}, {"a": RISING[::-1], "b": RISING})
     rows = knowledge_neurons.scaling_rows(table, ["a", "b"], {"a": 6, "b": 6})
     assert rows["number"].unique().tolist() == [
-        "correlation of block shares", "a: share in block 1", "b: share in block 1",
+        *knowledge_neurons.CORRELATIONS, "a: share in block 1", "b: share in block 1",
         "a: mean relative depth", "b: mean relative depth"]
     found = rows.pivot(index="number", columns="scaling", values="value")[
         list(knowledge_neurons.SCALINGS.values())]
     assert found.loc["correlation of block shares"].iloc[0] > 0.8
     assert found.loc["correlation of block shares"].iloc[1] < -0.8
     np.testing.assert_allclose(found.loc["a: share in block 1"], [1 / 21, 6 / 21], atol=0.06)
+    for name in knowledge_neurons.CORRELATIONS:
+        first, second = found.loc[name]
+        assert first > 0.5 and second < -0.5, name
     sentence = knowledge_neurons.scaling_finding(rows, "a")
     shares = found.loc["a: share in block 1"]
     assert f"block 1 is {shares.iloc[1]:.2f} instead of {shares.iloc[0]:.2f}" in sentence
     assert sentence.endswith("(inverted)")
     wide = knowledge_neurons.scaling_wide(rows)
-    assert list(wide.columns) == list(knowledge_neurons.SCALINGS.values()) and len(wide) == 5
+    assert list(wide.columns) == list(knowledge_neurons.SCALINGS.values()) and len(wide) == 8
     assert wide.iloc[0, 0].startswith("+") and wide.iloc[0, 1].startswith("-")
     alike = by_scaling({"a": RISING, "b": RISING}, {"a": RISING, "b": RISING})
     rows = knowledge_neurons.scaling_rows(alike, ["a", "b"], {"a": 6, "b": 6})

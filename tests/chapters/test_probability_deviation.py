@@ -29,7 +29,7 @@ def test_deviation_checks(lead, phrase):
                                       ["activation", "influence_pattern"])
     assert found["tally"].tolist() == [phrase] * 2
     for text, effect in zip(found["text"], (0.3, 0.4), strict=True):
-        smallest, largest = (float(number) for number in re.findall(r"[+-]\d\.\d+", text))
+        smallest, largest = (float(number) / 100 for number in re.findall(r"[+-]\d+\.\d+", text))
         assert smallest <= largest and abs(smallest
                                            - lead * effect) < 0.12 and abs(
             largest - lead * effect) < 0.12

@@ -286,10 +286,10 @@ def test_pruning_lead(own, other, verdict):
 def test_pruning_claims_that_all_agree():
     found = claims(cells(0.9, 0.5, 0.9, 0.6, 0.3, 0.5), images=800)
     assert found["verdict"].tolist() == ["agrees"] * 5
-    assert found.loc["peak", "short"] == "best at t = 5 (0.900; t = 5: 0.900)"
-    assert re.fullmatch(r"0\.900 \[0\.\d{3}, 0\.\d{3}\] against 0\.900",
+    assert found.loc["peak", "short"] == "best at t = 5 (90.0 %; t = 5: 90.0 %)"
+    assert re.fullmatch(r"90\.0 % \[\d\d\.\d, \d\d\.\d\] against 90\.0 %",
                         found.loc["sparse", "short"])
-    assert found.loc["random", "text"].startswith("m: accuracy lead +0.600 [")
+    assert found.loc["random", "text"].startswith("m: accuracy lead +60.0 points [")
     assert "5 neurons per block are kept and 50% of the others zeroed" in found.loc["robust",
                                                                                     "claim"]
     assert "all others zeroed" in found.loc["sparse", "claim"]
@@ -299,7 +299,7 @@ def test_pruning_claims_that_all_fail():
     found = claims(cells(0.4, 0.2, 0.3, 0.8, 0.8, 0.6))
     assert found["verdict"].tolist() == ["contradicts", "contradicts", "not shown", "contradicts",
                                          "contradicts"]
-    assert found.loc["peak", "short"] == "best at t = 10 (0.800; t = 5: 0.300)"
+    assert found.loc["peak", "short"] == "best at t = 10 (80.0 %; t = 5: 30.0 %)"
 
 
 def test_pruning_claims_that_are_not_shown():
@@ -353,4 +353,4 @@ def test_the_finding_says_what_is_left_and_of_how_much(share, others):
 def test_the_strict_table_has_words_for_headers():
     wide = pruning.strict_wide(accuracies(), 1.0)
     assert list(wide.columns) == ["t = 1", "t = 5"] and wide.index.names == ["model", "kept"]
-    assert wide.loc[("b", "random"), "t = 5"] == "0.500 [0.500, 0.700]"
+    assert wide.loc[("b", "random"), "t = 5"] == "50.0 % [50.0, 70.0]"

@@ -14,21 +14,28 @@ import pytest
 
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.chapters.controls.paths import CONTROLS
+from neuronpath_core.chapters.faithfulness.measured import SCORES
+from neuronpath_core.chapters.replacement.measured import NEW, OWN
 from neuronpath_core.chapters.score_or_search import shares
 from neuronpath_core.chapters.verdicts import (
     as_published,
+    certified,
     class_similarity,
     controls,
+    edges,
+    faithfulness,
     mae_against_supervised,
     planted_paths,
     probability_deviation,
     pruning,
     pruning_honest,
+    replacement,
     score_or_search,
     stability,
     table1,
+    which_method,
 )
-from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.stats.grades import UNITS, where
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in Path(verdicts.__file__).parent.glob("[a-z]*.py"))
@@ -118,6 +125,10 @@ def test_accuracy_is_kept_within_five_points_of_the_whole_models():
     assert of(claims, "robust") == of(claims, "sparse") == [
         (0, -0.02, 0.02, "agrees"), (-0.06, -0.08, -0.04, "not shown"),
         (-0.1, -0.12, -0.08, "contradicts")]
+    assert of(claims, "best") == [(0, None, None, "not shown")] * 3
+    accuracy.loc[(accuracy["top"] == 5) & (accuracy["model"] == "b"), "value"] += 0.03
+    claims = pruning.made_from(accuracy, {"correct": dict.fromkeys("abc", 0.9)}, "digits", 80)
+    assert of(claims, "best")[1] == (0.03, None, None, "agrees")
 
 
 def test_as_published_and_as_a_smaller_network_are_two_conditions():
@@ -209,6 +220,11 @@ def test_decoys_that_change_nothing_leave_the_search_as_good():
                          "high": [0.02, -0.4, 0.1]}, index=["loud", "steep", "all"])
     decoys = planted_paths.made_from(rate, loss, {}, 24)[1]
     assert [each.verdict for each in decoys.comparisons] == ["agrees", "contradicts", "not shown"]
+    assert planted_paths.made_from(rate, loss, {}, 24)[3].comparisons == ()
+    lead = {"literal": {"value": 0.43, "low": 0.41, "high": 0.46},
+            "activation": {"value": 0.2, "low": -0.1, "high": 0.3}}
+    claims = planted_paths.made_from(rate, loss, lead, 24)
+    assert of(claims, "literal") == [(0.43, 0.41, 0.46, "agrees")]
 
 
 def test_most_of_a_path_is_more_than_half_of_its_neurons():
@@ -220,3 +236,207 @@ def test_most_of_a_path_is_more_than_half_of_its_neurons():
     views, = [claim for claim in claims if claim.key == "again: views"]
     assert [(each.condition, each.verdict) for each in views.comparisons] == [
         ("when shifted by one pixel", "contradicts"), ("with noise of 0.05", "agrees")]
+
+
+def test_a_certificate_is_judged_over_classes_and_against_the_count():
+    def shares(own, less):
+        return [row(own, own - 0.1, own + 0.1, measure="certified", classes=10),
+                row(less, less - 0.05, less + 0.05, measure="certified - counted", classes=10),
+                row(0.9, 0.8, 1, measure="voted", classes=10)]
+    dealt = pd.DataFrame([row(0.3, 0.2, 0.4, classes=24, verdict="agrees")])
+    halves = pd.DataFrame([row(0.3, 0.2, 0.4, classes=9, verdict="agrees"),
+                           row(float("nan"), float("nan"), float("nan"), classes=0, verdict="not shown")])
+    again = pd.DataFrame([row(0.3, 0.2, 0.4, images=22, condition=condition, verdict="agrees")
+                          for condition in ("another image", "shifted by one pixel")])
+    leads = pd.DataFrame([row(value, value - 0.02, value + 0.02, operation=operation, against=against)
+                          for operation in ("remove", "keep")
+                          for against, value in (("random", 0.05), ("other", 0.0), ("voted", -0.05))])
+    made = certified.made_from(pd.DataFrame(shares(0.3, -0.4) + shares(0.8, 0.0)), dealt, halves, again, leads,
+                               120, 1)
+    assert of(made, "share") == [(0.3, 0.2, 0.4, "contradicts"), (0.8, 0.7, 0.9, "agrees")]
+    assert [verdict for *_, verdict in of(made, "count")] == ["contradicts", "not shown"]
+    assert [verdict for *_, verdict in of(made, "keep")] == ["agrees", "not shown"]
+    assert of(made, "keep whole") == [(-0.05, -0.07, -0.03, "not shown")]  # within five points, or not
+    claims = {claim.key: claim for claim in made}
+    assert {key: (claim.of, {each.n for each in claim.comparisons}) for key, claim in claims.items()} == {
+        "share": ("classes", {10}), "dealt": ("classes", {24}), "count": ("classes", {10}),
+        "halves": ("classes", {9}), "again": ("images", {22}), "remove": ("images", {120}),
+        "keep": ("images", {120}), "keep whole": ("images", {120})}
+    assert [each.condition for each in claims["again"].comparisons] == ["on other images",
+                                                                       "when shifted by one pixel"]
+    assert {each.against for each in claims["remove"].comparisons} == {
+        "random neurons", "another class's certified neurons"}
+    assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
+    assert "2 replaced images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, 9,
+                                                      2)[0].sentence
+
+
+def test_each_replacement_is_a_condition_of_its_own():
+    kinds = ("zero", "mean", "resample", "class_resample")
+    lost = pd.DataFrame([row(value, value - 0.02, value + 0.02, method=method, kind=kind,
+                             measure=measure, images=48,
+                             verdict="agrees" if value > 0.02 else "not shown")
+                         for method in ("neuron_path", "activation")
+                         for measure in ("probability", "accuracy")
+                         for kind, value in zip(kinds, (0.2, 0.1, 0.1, 0.0), strict=True)])
+    lead = pd.DataFrame([row(0.1, 0.0, 0.2, method=method, against=method, kind=kind,
+                             measure=measure, images=48, verdict="not shown")
+                         for method in ("activation", "influence_pattern", "matched_random",
+                                        "moved_random", "gradient_activation")
+                         for measure in ("probability", "accuracy") for kind in kinds])
+    gains = pd.DataFrame([row(0.1, 0.05, 0.2, method=method, kind=kind, seen=seen, images=24,
+                              measure=measure, verdict="agrees")
+                          for method in ("neuron_path", "gradient_activation")
+                          for measure in ("gain", "stay")
+                          for kind, seen in (("mean", OWN), ("resample", OWN), ("resample", NEW))])
+    sizes = pd.DataFrame([row(0.0, -0.02, 0.02, tokens=tokens, kind=kind, kept=kept, images=96,
+                              verdict="agrees")
+                          for tokens in ("class token", "all tokens") for kind in kinds
+                          for kept in ("neuron path", "none")])
+    better = sizes.assign(against=sizes["kept"].map({"neuron path": "random",
+                                                     "none": "activation"}))
+    made = replacement.made_from(lost, lead, gains, sizes, better, 5)
+    assert of(made, "probability") == [
+        (0.2, 0.18, 0.22, "agrees"), (0.1, 0.08, 0.12, "agrees"), (0.1, 0.08, 0.12, "agrees"),
+        (0.0, -0.02, 0.02, "not shown")]
+    claims = {claim.key: claim for claim in made}
+    assert where(claims["probability"].comparisons) == (
+        "not when set to the value of another image of the class")
+    assert {each.against for each in claims["baselines accuracy"].comparisons} == {
+        "activation", "influence_pattern"}
+    assert {each.against for each in claims["random probability"].comparisons} == {
+        "matched_random", "moved_random"}
+    # with values of the class the label is told: these are held apart
+    assert [each.condition for each in claims["five"].comparisons] == [
+        "at the class token with the others set to zero",
+        "at the class token with the others set to the mean",
+        "at the class token with the others set to another image's value"]
+    assert [each.condition for each in claims["class values"].comparisons] == [
+        "at the class token", "at all tokens"]
+    assert [each.condition for each in claims["searched"].comparisons] == [
+        "when set to the mean", "when set to the values it was searched with",
+        "when set to a new image's values"]
+    assert [len(claims[key].comparisons) for key in ("stay", "five: random", "five everywhere")] == [
+        2, 6, 3]
+    assert {claim.finding for claim in made} == {"1", "2", "5", "beyond"}
+    assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
+
+
+def test_little_of_an_activation_is_not_most_of_it():
+    """Far below one half contradicts; a lead keeps the verdict of its test; routes and planted
+    networks have a condition for each scope."""
+    def own(measure, *interval):
+        return row(*interval, scope="cls", replaced="zero", control="path", measure=measure,
+                   images=24)
+
+    share = pd.DataFrame([own("activation", 0.02, 0.01, 0.03), own("label", 0.6, 0.55, 0.7),
+                          own("signed", 0.001, -0.002, 0.004),
+                          own("activation", 0.9, 0.8, 0.95) | {"control": "matched"}])
+    lead = pd.DataFrame([row(0.01, 0.005, 0.02, scope="cls", replaced=replaced, control=control,
+                             measure=measure, images=24, verdict="not shown")
+                         for replaced in ("zero", "mean") for control in ("matched", "another image")
+                         for measure in ("activation", "own activation", "label", "cosine")])
+    routes = pd.DataFrame([row(value, value - 0.05, value + 0.05, scope=scope, pairs=pairs,
+                               route=route, images=24)
+                           for scope, value in (("cls", 0.3), ("patch", 0.7))
+                           for pairs in ("the next block", "later blocks")
+                           for route in ("residual", "through attention")])
+    planted = pd.DataFrame([{"kind": kind, "scope": "cls", "control": "path", "networks": 4,
+                             "measure": "activation", "value": value, "low": value - 0.01,
+                             "high": value + 0.01}
+                            for kind, value in (("chain", 0.99), ("parallel", 0.02))])
+    claims = edges.made_from(share, lead, routes, planted)
+    assert of(claims, "most") == [(0.02, 0.01, 0.03, "contradicts")]
+    assert of(claims, "most label") == [(0.6, 0.55, 0.7, "agrees")]
+    assert of(claims, "signed") == [(0.001, -0.002, 0.004, "not shown")]
+    named = {claim.key: claim.comparisons for claim in claims}
+    assert {each.verdict for each in named["matched"]} == {"not shown"} and len(
+        named["matched"]) == len(named["partners"]) == 4
+    assert [(each.condition, each.verdict) for each in named["attention"]] == [
+        ("at the class token", "contradicts"), ("at the patch tokens", "agrees")]
+    assert [each.verdict for key in ("chain", "parallel") for each in named[key]] == [
+        "agrees", "agrees"]
+    assert {each.n for each in named["chain"]} == {4}
+    assert all(claim.unit in UNITS and claim.by == "book" for claim in claims)
+
+
+def test_which_method_is_told_by_share_by_lead_and_by_change():
+    lead = pd.DataFrame([row(0.05, 0.02, 0.08, condition="set to zero", against="published search",
+                             images=24, verdict="agrees")])
+    share = pd.DataFrame([row(value, value - 0.02, value + 0.02, condition=condition, images=images,
+                              verdict=verdict)
+                          for value, condition, images, verdict in (
+                              (0.98, "set to zero", 24, "agrees"),
+                              (0.90, "set to the mean over images", 8, "contradicts"))])
+    ranks = pd.DataFrame([row(-0.4, -0.5, -0.3, images=8, verdict="contradicts")])
+    asked = pd.DataFrame([row(0.1, 0.05, 0.15, condition="where the path is kept alone", images=24,
+                              against="asked what removal costs", verdict="agrees")])
+    changes = pd.DataFrame([row(value, value - 0.1, value + 0.1, measure=measure, images=images,
+                                verdict="agrees")
+                            for measure, value, images in (("difference", 0.3, 22),
+                                                           ("less background", 0.2, 24),
+                                                           ("outline", 0.4, 24))])
+    toys = pd.DataFrame([{"method": "refined search", "images": 16, "value": 0.999, "low": 0.998,
+                          "high": 1.0, "exact": 0.9, "verdict": "agrees"}])
+    made = which_method.made_from(lead, lead, share, share, lead, lead, ranks, asked, changes, toys)
+    claims = {claim.key: claim for claim in made}
+    assert of(made, "three passes") == [(0.98, 0.96, 1.0, "agrees"),
+                                        (0.9, 0.88, 0.92, "contradicts")]
+    assert [(each.condition, each.n) for each in claims["ten passes"].comparisons] == [
+        ("set to zero", 24), ("set to the mean over images", 8)]
+    assert of(made, "outline") == [(0.3, 0.2, 0.4, "agrees")]
+    assert of(made, "background") == [(0.2, 0.1, 0.3, "agrees")]
+    assert claims["published"].comparisons[0].against == "published search"
+    assert (claims["refined"].comparisons[0].data, claims["refined"].of) == ("toys", "images")
+    assert of(made, "RelP")[0][3] == "contradicts"
+    assert all(claim.unit in UNITS and claim.by == "book" and claim.statistic == "mean"
+               for claim in made)
+    # of data sets without pairs nothing is said
+    empty = which_method.made_from(lead, lead, share, share, lead, lead, ranks, asked,
+                                   changes.iloc[:0], toys)
+    assert {claim.key for claim in empty if not claim.comparisons} == {"outline", "background"}
+
+
+def test_sufficient_and_necessary_are_judged_against_one_half_under_each_replacement():
+    def of_path(value, side, measure="logit_difference", ranking="neuron_path", replaced="mean"):
+        return row(value, value - 0.05, value + 0.05, side=side, measure=measure, ranking=ranking,
+                   replaced=replaced, images=32)
+
+    places = pd.DataFrame([of_path(0.6, "keep"), of_path(0.3, "keep", replaced="zero"),
+                           of_path(0.35, "remove"), of_path(0.95, "remove", replaced="zero"),
+                           of_path(0.9, "keep", "probability"), of_path(0.9, "keep", ranking="keep")])
+    ahead = pd.DataFrame([row(value, value - 0.02, value + 0.02, replaced="mean", lead=lead,
+                              measure=measure, images=32, verdict="agrees")
+                          for lead, value in (("own, kept", 0.1), ("own, removed", 0.2),
+                                              ("question, kept", 0.3), ("question, removed", 0.4))
+                          for measure in ("logit_difference", "probability")])
+    leads = pd.DataFrame([row(0.5, 0.4, 0.6, replaced="mean", measure=measure, area=area,
+                              ranking=ranking, against=against, images=32,
+                              verdict="agrees" if area == "CPR" else "contradicts")
+                          for measure in ("logit_difference", "probability")
+                          for area in ("CPR", "CMD")
+                          for ranking, against in (*((score, "matched") for score in SCORES),
+                                                   ("gradient_activation", "permuted"))])
+    apart = pd.DataFrame([row(0.4, 0.3, 0.45, replaced="mean", images=32)])
+    planted = pd.DataFrame([{"data": "planted", "model": "chain", "path": path, "networks": 4,
+                             "value": 1.0, "low": low, "high": 1.0}
+                            for path, low in (("planted", 0.51), ("random", 0.4))])
+    random = pd.DataFrame([row(0.03, 0.01, 0.17, test="all of them", paths=31),
+                           row(0.9, 0.8, 0.95, test="independence", paths=31)])
+    claims = faithfulness.made_from(places, ahead, leads, apart, planted, random)
+    assert of(claims, "sufficient") == [(0.6, 0.55, 0.65, "agrees"), (0.3, 0.25, 0.35, "contradicts")]
+    assert of(claims, "necessary") == [(0.65, 0.6, 0.7, "agrees"), (0.05, 0.0, 0.1, "contradicts")]
+    assert of(claims, "question: apart") == [(0.4, 0.3, 0.45, "contradicts")]
+    named = {claim.key: claim for claim in claims}
+    assert [each.condition for each in named["sufficient"].comparisons] == [
+        "where the mean replaces", "where zero replaces"]
+    assert [each.value for each in named["question: remove"].comparisons] == [0.4]
+    assert all(len(named[f"{kind}: {score}"].comparisons) == 1 for kind in ("ranking", "distance")
+               for score in SCORES)
+    assert {each.verdict for each in named["distance: relp"].comparisons} == {"contradicts"}
+    assert len(named["ranking: controls"].comparisons) == 1
+    assert [each.verdict for key in ("tests: planted", "tests: random")
+            for each in named[key].comparisons] == ["agrees", "not shown"]
+    assert of(claims, "tests: random of models") == [(0.97, 0.83, 0.99, "agrees")]
+    assert (named["tests: random of models"].of, named["tests: planted"].of) == ("paths", "networks")
+    assert all(claim.unit in UNITS and claim.by == "book" for claim in claims)

@@ -4,8 +4,10 @@ all rules, and each check seen to fail on a planted error."""
 import functools
 import itertools
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -461,6 +463,29 @@ def test_shuffled_labels_certify_next_to_nothing():
     assert nothing["certified"] == nothing["shuffled"] == 1 and nothing["p"] == 1  # the control that must fail
 
 
+@pytest.mark.parametrize("settings", [
+    {}, {"keep": 0.1, "radius": 2}, {"keep": 0.4, "radius": 0}, {"top": 2}, {"top": 3, "radius": 0},
+    {"edits": "remove", "radius": 2}, {"edits": "add", "keep": 0.3}], ids=str)
+def test_the_fast_count_is_that_of_the_certificates(settings):
+    for share in (0, 0.3, 0.6, 0.9):
+        paths, labels = planted(share=share, neurons=8 if share == 0.3 else 64, images=12)
+        paths[:, 0], paths[:7, 1] = 7, 3  # one neuron alone, and ties
+        expected = sum((path.table["decision"] == "in").sum()
+                       for path in certify_classes(paths, labels, **settings).values())
+        assert sum(module._number_certified(paths[labels == label], **settings) for label in range(4)) == expected
+        found = shuffled_certificates(paths, labels, permutations=2, **settings)
+        assert found["certified"] == pytest.approx(expected / 20)
+    helpers.refused(lambda: shuffled_certificates(paths, labels, keep=0.5), "no vote can stand")
+
+
+def test_sampled_certificates_are_shuffled_too():
+    paths, labels = planted()
+    found = shuffled_certificates(paths, labels, permutations=2, samples=400)
+    expected = [(path.table["decision"] == "in").sum() / 5
+                for path in certify_classes(paths, labels, samples=400).values()]
+    assert found["certified"] == np.mean(expected) > 0.5 > found["shuffled"]
+
+
 def test_halves_agree_on_planted_paths_and_not_on_random_ones():
     paths, labels = planted(share=0.9)
     found = split_agreement(paths, labels, repeats=3)
@@ -468,8 +493,23 @@ def test_halves_agree_on_planted_paths_and_not_on_random_ones():
     assert found["certified"].mean() > 0.9 and found["size"].mean() > 4.5
     random = split_agreement(planted(share=0)[0], labels, repeats=3)
     assert random["certified"].isna().all() and (random["size"] == 0).all() and random["plain"].mean() < 0.2
+    assert (found["again"] == 1).all() and random["again"].isna().all()
+    assert (random["uncertified_again"].dropna() < 0.5).all()
     assert split_agreement(paths, labels, repeats=3).equals(found)
     helpers.refused(lambda: split_agreement(paths[:1], labels[:1]), "class 0 has one image")
+
+
+def test_what_one_half_certifies_is_looked_up_in_the_others_vote(monkeypatch):
+    """Four tables by hand: block 1 is certified in both halves, by the same neuron; block 2 in one half, where the
+    other half votes for another neuron; block 3 is only voted for, by the same neuron; block 4 by two."""
+    rows = [[("in", 1), ("in", 2), ("abstained", 3), ("abstained", 4)],
+            [("in", 1), ("abstained", 9), ("abstained", 3), ("out", 8)]]
+    tables = iter([pd.DataFrame({"block": [1, 2, 3, 4], "neuron": [neuron for _, neuron in half],
+                                 "decision": [decision for decision, _ in half], "plain_radius": 0}) for half in rows])
+    monkeypatch.setattr(module, "certify", lambda own: SimpleNamespace(table=next(tables)))
+    row, = split_agreement(np.zeros((4, 4), int), np.zeros(4, int), repeats=1).to_dict("records")
+    assert row["again"] == 2 / 3 and row["uncertified_again"] == 2 / 5
+    assert row["certified"] == 1 / 2 and row["plain"] == 2 / 6 and (row["size"], row["plain_size"]) == (1.5, 4)
 
 
 def test_halves_are_those_of_a_class_and_have_no_image_in_common(monkeypatch):

@@ -530,6 +530,22 @@ def test_the_whole_is_the_model_and_passes_are_not_repeated():
     assert sizes == [2] * (3 + 2 * 4)
 
 
+@pytest.mark.parametrize("side", ["keep", "remove"])
+def test_one_side_is_that_of_both_and_the_other_costs_nothing(side):
+    target, images, labels = helpers.network("cls", 548)
+    scores = random_of((2, 3, 16), 34)
+    both = faithfulness(target, images, labels, scores)
+    sizes, handle = helpers.watch_batches(target.model)
+    one = faithfulness(target, images, labels, scores, sides=(side,))
+    handle.remove()
+    assert sizes == [2] * (3 + 4)
+    measured, missing = ("kept", "removed") if side == "keep" else ("removed", "kept")
+    for measure in MEASURES:
+        np.testing.assert_array_equal(getattr(one[measure], measured),
+                                      getattr(both[measure], measured))
+        assert np.isnan(getattr(one[measure], missing)).all()
+
+
 def test_single_precision():
     target, images, labels = helpers.network("cls", 549)
     scores = random_of((2, 3, 16), 28)
@@ -581,6 +597,8 @@ def test_bad_input_is_refused():
         helpers.refused(run(values=bad), "values")
     for smallest in (0, -1.0, math.nan, "1", True):
         helpers.refused(run(smallest=smallest), "smallest must be a positive number")
+    for sides in ((), "keep", ("kept",), (1,)):
+        helpers.refused(run(sides=sides), "unknown sides", "keep, remove")
     helpers.refused(lambda: faithfulness(target.model, images, labels, scores), "TargetModel")
     helpers.refused(lambda: faithfulness(target, images, labels + 9, scores), "labels")
     helpers.refused(lambda: path_faithfulness(target, images, labels, torch.zeros(

@@ -1,5 +1,6 @@
 """Activation, Influence Pattern (as published and Eq. 9) and random paths."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -139,6 +140,24 @@ def test_matched_random_draws_every_neuron_near_enough_alike():
     counts = torch.bincount(order.argsort()[drawn], minlength=64)
     assert counts.nonzero()[:, 0].tolist() == [27, 28, 29, 31, 32, 33]
     assert counts[counts > 0].min() > 60  # 100 each on average, standard deviation 9
+
+
+@pytest.mark.parametrize("top", [1, 2])
+def test_matched_random_neurons_are_near_in_what_is_matched(top):
+    target = npc.TargetModel(helpers.small_vit(87, mlp_ratio=4.0))
+    images = helpers.small_batch(3, 88)[0]
+    by = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 64)))
+    order = by.argsort(2, descending=True)
+    path = order[:, :, 20:20 + top]
+    drawn = random_paths.matched_random_paths(target, images, path, 1, by)
+    places = order.argsort(2).gather(2, drawn)
+    assert ((places - 20).abs() <= 3 + top).all() and not torch.isin(places, torch.arange(
+        20, 20 + top)).any()
+    active = npc.read_activations(target, images).sum(2)
+    assert torch.equal(random_paths.matched_random_paths(target, images, path, 1, active),
+                       random_paths.matched_random_paths(target, images, path, 1))
+    with pytest.raises(ValueError, match=r"accepted: \(3, 3, 64\)"):
+        random_paths.matched_random_paths(target, images, path, 1, by[:, :2])
 
 
 @pytest.mark.parametrize("method", [method for method in npc.METHODS if method != "neuron_path"])

@@ -227,7 +227,8 @@ def test_top_one_is_the_path_itself(method, scope):
     assert torch.equal(one.neurons, path.neurons[..., None])
     assert torch.equal(one.score, path.score)
     assert three.neurons.shape == (3, 3, 3)
-    if method not in ("random", "matched_random"):
+    # the best of three that are edited together need not be the one that is best alone
+    if method not in ("random", "matched_random", "conditional_gradient"):
         # best first; later blocks feel the other two
         assert torch.equal(three.neurons[:, 0, 0], path.neurons[:, 0])
     assert torch.equal(every.neurons.sort(-1).values, torch.arange(16).expand(3, 3, -1))
@@ -460,6 +461,10 @@ def test_gradient_checkpointing_does_not_matter(method):
     model = helpers.small_vit(61)
     expected = published(npc.TargetModel(model), images, labels, method=method, steps=2)
     model.set_grad_checkpointing(True)
+    if method in ("relp", "libragrad"):
+        helpers.refused(lambda: published(npc.TargetModel(model), images, labels, method=method),
+                        "accepted: model.set_grad_checkpointing(False)")
+        return
     found = published(npc.TargetModel(model), images, labels, method=method, steps=2)
     assert torch.equal(found.neurons, expected.neurons)
     torch.testing.assert_close(found.score, expected.score, rtol=1e-11, atol=1e-14)

@@ -310,3 +310,25 @@ def test_factorial_map_writes_every_cell_into_its_place():
     assert [label.get_text() for label in axis.get_yticklabels()] == list("abcd")
     assert [label.get_text() for label in axis.get_xticklabels()] == ["greedy", "beam", "random"]
     assert figure.axes[-1].get_ylabel() == "loss of probability"
+
+
+def test_replacement_dots_has_a_panel_per_replacement_and_shades_the_own_row():
+    table = small.losses_by_replacement()
+    notes = {"set to zero": "ahead of random: 2 of 4"}
+    figure = figures.replacement_dots(table, "% of the probability lost", own="random", notes=notes)
+    axes = panels(figure)
+    assert [axis.get_title() for axis in axes] == ["set to zero", "set to the mean"]
+    assert axes[0].get_xlabel().endswith(notes["set to zero"])
+    assert axes[1].get_xlabel() == "% of the probability\nlost"
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["Neuron Path", "random"]
+    for axis in axes:
+        for container, (_, own) in zip(axis.containers, table[table["kind"] == axis.get_title()]
+                                       .groupby(["data", "model"], sort=False), strict=True):
+            line, _, (bars,) = container.lines
+            assert line.get_xdata().tolist() == own["value"].tolist()
+            assert [round(height) for height in line.get_ydata()] == [0, 1]
+            np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()],
+                                       own[["low", "high"]], rtol=0, atol=1e-12)
+        band, = axis.patches
+        assert (band.get_y(), band.get_y() + band.get_height()) == (0.5, 1.5)
+    assert len({container.lines[0].get_marker() for container in axes[0].containers}) == 4

@@ -14,10 +14,15 @@ from neuronpath_core import figures
 from neuronpath_core.figures import (
     agreement,
     attention,
+    certified,
     checks,
     class_paths,
     cost,
+    faithfulness,
+    methods,
     paper,
+    path_graph,
+    replacement,
     single_images,
 )
 from neuronpath_core.stats.labels import TABLE1_METRICS, method_labels
@@ -75,13 +80,21 @@ CALLS = {
     "site_dots": lambda: figures.site_dots(small.effects_of_sites()),
     "site_forest": lambda: figures.site_forest(small.leads_of_controls()),
     "half_curves": lambda: figures.half_curves(small.halves()),
+    "edge_arcs": lambda: figures.edge_arcs(small.edge_table()),
+    "edge_shares": lambda: figures.edge_shares(*small.edge_share_tables()),
+    "certified_shares": lambda: figures.certified_shares(small.shares_of_classes(), "share"),
+    "certified_map": lambda: figures.certified_map(small.cells_of_classes(), 1),
+    "replacement_dots": lambda: figures.replacement_dots(small.losses_by_replacement(), "% lost"),
+    "method_front": lambda: figures.method_front(small.shares_of_methods(), ["one", "three"],
+                                                 "budgets"),
+    "faithfulness_curves": lambda: figures.faithfulness_curves(*small.curves_of_rankings()),
     "mask_leak": lambda: figures.mask_leak(small.leaks_of_masks(), ["own mask", "elsewhere"]),
 }
 
 
 def test_every_figure_is_tried_and_offered_by_the_one_name_that_chapters_use():
-    drawn = {name for module in (paper, class_paths, cost, checks, agreement,
-                                  attention, single_images)
+    drawn = {name for module in (paper, certified, class_paths, cost, checks, agreement,
+                                  attention, faithfulness, methods, path_graph, replacement, single_images)
              for name, function in vars(module).items() if hasattr(function, "__wrapped__")}
     assert set(CALLS) == drawn == set(figures.__all__)
 
@@ -103,7 +116,7 @@ def test_a_figure_is_closed_leaves_the_settings_alone_and_is_the_same_every_time
 @pytest.mark.parametrize("name", CALLS)
 def test_settings_survive_an_error(name):
     settings, function = dict(matplotlib.rcParams), getattr(figures, name)
-    with pytest.raises((TypeError, KeyError, AttributeError)):
+    with pytest.raises((TypeError, KeyError, AttributeError, ValueError)):
         function(*[None] * function.__wrapped__.__code__.co_argcount)
     assert dict(matplotlib.rcParams) == settings
     plt.close("all")
@@ -500,3 +513,23 @@ def test_cost_curves():
                                     "removal")])
 def test_every_method_can_be_drawn(draw):
     draw()
+
+
+def test_faithfulness_curves_run_by_share_and_paths_are_marks():
+    curves, paths = small.curves_of_rankings()
+    axes = panels(figures.faithfulness_curves(curves, paths))
+    assert [axis.get_title() for axis in axes] == [f"one, {model}" for model in MODELS]
+    for axis, model in zip(axes, MODELS, strict=True):
+        assert axis.get_xscale() == "log"
+        for ranking in ("by a score", "matched"):
+            for side, word, line in (("keep", "kept", "-"), ("remove", "removed", "--")):
+                own = curves[(curves["model"] == model) & (curves["ranking"] == ranking)
+                             & (curves["side"] == side)].sort_values("share")
+                drawn, = [each for each in axis.lines if each.get_label() == f"{ranking}, {word}"]
+                assert drawn.get_xdata().tolist() == [0.1, 10.0, 100.0]
+                assert drawn.get_ydata().tolist() == own["value"].tolist()
+                assert drawn.get_linestyle() == line
+        np.testing.assert_allclose(whiskers(axis), paths[paths["model"] == model][["low", "high"]],
+                                   rtol=0, atol=1e-12)
+    figure = figures.faithfulness_curves(curves, paths, finding="It holds")
+    assert list(svg_faults(figure._repr_svg_())) == []

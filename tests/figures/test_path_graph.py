@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from neuronpath_core.circuits.edges import EFFECTS
 from neuronpath_core.figures import path_graph as module
-from neuronpath_core.figures.path_graph import edge_arcs
+from neuronpath_core.figures.path_graph import edge_arcs, edge_shares
 from tests import helpers
-from tests.figure_tables import panels, png
+from tests.figure_tables import edge_share_tables, panels, png
 from tests.project.test_notebooks_static import svg_faults
 
 FINDING = "Little of what reaches a neuron comes from the one before it"
@@ -144,3 +144,32 @@ def test_what_is_refused():
     partners = edges.assign(target_neuron=edges["target_neuron"] + 1)
     helpers.refused(lambda: edge_arcs(partners), "block 2 has several neurons", "accepted")
     assert not plt.get_fignums()
+
+
+def test_edge_shares():
+    """Every value, in per cent, in the row of its name, with its interval; one colour and shape a
+    series, in whichever panels it is."""
+    tables = edge_share_tables()
+    figure = edge_shares(*tables)
+    styles = {}
+    for axis, rows in zip(panels(figure), tables, strict=True):
+        names = list(dict.fromkeys(rows["name"]))
+        assert [label.get_text().replace("\n", " ") for label in axis.get_yticklabels()] == names
+        for container in axis.containers:
+            own = rows[rows["series"] == container.get_label()]
+            points, _, (bars,) = container.lines
+            at, heights = (get(orig=False) for get in (points.get_xdata, points.get_ydata))
+            np.testing.assert_allclose(at, 100 * own["value"], rtol=0, atol=1e-12)
+            assert [names[round(height)] for height in heights] == own["name"].tolist()
+            ends = np.array([segment[:, 0] for segment in bars.get_segments()])
+            np.testing.assert_allclose(ends, 100 * own[["low", "high"]].to_numpy(), rtol=0,
+                                       atol=1e-12)
+            style = to_rgb(points.get_color()), points.get_marker()
+            assert styles.setdefault(container.get_label(), style) == style
+        heights = np.concatenate([each.lines[0].get_ydata(orig=False)
+                                  for each in axis.containers])
+        assert len(set(heights)) == len(rows)  # none hides another
+    assert len(set(styles.values())) == len(styles) == 4
+    legend, = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(styles)
+    assert list(svg_faults(edge_shares(*tables, finding=FINDING)._repr_svg_())) == []

@@ -19,7 +19,8 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from book import build, chapters, data_files, every_number, manifest, neurolibre
-from book.finish import mend_roles
+from book.drawings import finding_line
+from book.finish import break_names, mend_roles
 from book.provenance import (
     ADDRESSES,
     SHOWN_PARAMETERS,
@@ -262,6 +263,30 @@ def test_a_foot_names_the_chapters_whose_numbers_the_page_shows(little):
     assert feet["other"].startswith("neuronpath_core ")
 
 
+def test_numbers_in_sentences_have_minus_signs():
+    told = "'-0.9 % [-1.0, +2.0] of tiny-B-16, 5-95 % (-3)'"
+    page = new_notebook(cells=[gluing("a", "text/plain", told), gluing("b", "image/svg+xml", "-1")])
+    build.typeset(page)
+    first, second = (output.data for _, _, output in chapters.glued(page))
+    assert first[f"{chapters.RECORD}text/plain"] == (
+        "'\u22120.9 % [\u22121.0, +2.0] of tiny-B-16, 5-95 % (\u22123)'")
+    assert second[f"{chapters.RECORD}image/svg+xml"] == "-1"
+
+
+def test_names_of_files_break_behind_slashes_and_underscores():
+    page = BeautifulSoup("<article><table><tr><td><code>path/joint_attr.py</code> a/b</td></tr></table>"
+                         "<code>c/d</code></article>", "html.parser")
+    break_names(page)
+    assert str(page.td) == "<td><code>path/<wbr/>joint_<wbr/>attr.py</code> a/b</td>"
+    assert page.find_all("code")[1].decode_contents() == "c/d"
+
+
+def test_a_finding_stands_above_its_figure_for_narrow_screens(little):
+    text = (little / "book" / "index.md").read_text()
+    assert '<p class="np-finding" aria-hidden="true">It falls.</p><figure' in text
+    assert finding_line("<svg></svg>") == ""
+
+
 def test_a_figure_of_another_page_is_described_as_by_the_cell_that_shows_it(little):
     assert 'aria-label="Two rows. It falls."' in (little / "book" / "index.md").read_text()
 
@@ -395,7 +420,7 @@ def test_a_wrong_number_name_stops_the_build(tmp_path, number, stops):
 def test_style_sheets_have_no_rule_for_what_no_page_has():
     style = "".join(file.read_text() for file in (ROOT / "book/_static").glob("*.css"))
     named = set(re.findall(r"\.(np-[\w-]+|tag_[\w-]+)", style))
-    grades = {"np-yes", "np-partly", "np-no"}  # np-{{ found.grade.word | lower }}
+    grades = {"np-yes", "np-partly", "np-no", "np-undecided"}  # np-{{ found.grade.word | lower }}
     assert grades < named and len(named) > 30
     files = [file for folder, pattern in (("book", "*.py"), ("book", "*.md"), ("notebooks", "*.ipynb"),
                                           ("book/templates", "*.html"), ("neuronpath_core", "**/*.py"))

@@ -259,7 +259,7 @@ def test_every_public_name_has_an_example_that_runs():
     finally:
         npc.METHODS.pop("loudest", None)
     documented = re.findall(r"^\.\. auto(?:class|function):: neuronpath_core\.([\w.]+)$", page, re.M)
-    assert {name.rsplit(".", 1)[1] for name in documented} | {"METHODS"} == set(npc.__all__)
+    assert {name.rsplit(".", 1)[1] for name in documented} | {"METHODS", "REPLACEMENTS"} == set(npc.__all__)
     examples = "\n".join(blocks(page))
     for name in npc.__all__:
         assert re.search(rf"\bnpc\.{name}\b|\bPaths\b", examples) or name == "Paths", name

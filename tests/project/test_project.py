@@ -21,8 +21,8 @@ PACKAGE = ROOT / "neuronpath_core"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # a module imports only from places before its own; the core's modules stand at the top of the package, one by one
 PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "factors", "hooks", "gradients",
-          "as_called", "value_vectors", "checks", "examined", "target", "forward", "search", "jas", "knowledge", "baselines", "random_paths", "interventions", "metrics", "methods", "fast", "models",
-          "variants", "scores", "settings", "paths", "images", "stats", "study", "cost", "figures",
+          "as_called", "value_vectors", "checks", "examined", "target", "forward", "replacement", "search", "jas", "knowledge", "baselines", "graphs", "random_paths", "interventions", "metrics", "methods", "fast", "models",
+          "variants", "scores", "settings", "paths", "images", "stats", "circuits", "study", "cost", "figures",
           "chapters", "runs"]
 
 
@@ -137,6 +137,7 @@ def test_core_imports_without_the_notebook_tools():
 # reasons that whoever catches them puts into a message of its own, or that are such messages
 # already
 REASONS = {("parts.py", "read_part"), ("parts.py", "whole_parts"), ("index.py", "_stored"),
+           *(("graphs.py", name) for name in ("_check_listed", "_from_graphml", "_from_json", "_paired")),
            ("parquet.py", "table_bytes"),
            ("parquet.py", "table_from_bytes"), ("preflight.py", "demand")}
 SAYING = ("accepted", " must ", "MISSING", "ACCEPTED", ': {error}"')

@@ -23,9 +23,9 @@ def rows(letters: str, value: float = 0.2, **fields: str) -> list[Comparison]:
     ("a" * 8 + "nn", "Partly"), ("a" * 71 + "n", "Yes"),
     ("a" * 99 + "c", "Partly"),  # nothing contradicts a Yes
     ("ann", "Partly"), ("annn", "Partly"),  # one in four is not few
-    ("annnn", "No, not shown"), ("n", "No, not shown"),
+    ("annnn", "Undecided"), ("n", "Undecided"),
     ("cc", "No, the opposite"), ("ccn", "No, the opposite"),
-    ("cnn", "No, not shown"), ("cn", "No, not shown"),  # half is not more than half
+    ("cnn", "Undecided"), ("cn", "Undecided"),  # half is not more than half
     ("acccc", "No, the opposite")])
 def test_the_word(letters, text):
     assert str(grade(rows(letters), SCORE)) == text
@@ -37,6 +37,18 @@ def test_the_word(letters, text):
     ((1e-9,), SCORE, "Yes")])  # a score has no size that means something
 def test_a_small_effect_is_called_so_by_the_median(values, unit, text):
     assert str(grade([row for value in values for row in rows("a", value)], unit)) == text
+
+
+def test_an_opposite_that_is_small_is_called_so_too():
+    assert str(grade(rows("ccc", -0.03), PROBABILITY)) == "No, the opposite, tiny"
+    assert str(grade(rows("ccc", -0.06), PROBABILITY)) == "No, the opposite"
+    assert str(grade(rows("cccc", -0.03) + rows("n", 0.9), PROBABILITY)) == "No, the opposite, tiny"
+
+
+def test_where_nothing_was_decided_the_tally_says_which_way_effects_lean():
+    found = grade(rows("nnn", 0.03) + rows("n", -0.01), PROBABILITY)
+    assert found.told == "0 of 4 agree, 4 not shown; 3 of 4 lean its way"
+    assert "lean" not in found.tally and "lean" not in grade(rows("aaan"), PROBABILITY).told
 
 
 def test_what_does_not_agree_has_no_say_in_the_size():

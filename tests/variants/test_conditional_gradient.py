@@ -12,7 +12,12 @@ from neuronpath_core.interventions import (
     edited_probabilities,
     scaled_probabilities,
 )
-from neuronpath_core.variants.conditional_gradient import QUESTIONS, conditional_gradient_paths
+from neuronpath_core.variants import conditional_gradient as module
+from neuronpath_core.variants.conditional_gradient import (
+    QUESTIONS,
+    conditional_gradient_by_passes,
+    conditional_gradient_paths,
+)
 from neuronpath_core.variants.sites import SiteModel
 from tests import helpers
 from tests.helpers import refused
@@ -21,19 +26,37 @@ from tests.helpers import refused
 def edited(target, image, label, factors, values):
     """F of one image with every neuron at v + f (w - v), by plain hooks on the model."""
     handles = []
-    for block, module in enumerate(target.model.blocks):
+    for block, part in enumerate(target.model.blocks):
         def hook(_module, inputs, block=block):
             value = inputs[0].clone()
             own = value[:, target.tokens]
             held = values[block] if values is not None else torch.zeros_like(own[0])
             value[:, target.tokens] = held + factors[block] * (own - held)
             return (value,)
-        handles.append(module.mlp.fc2.register_forward_pre_hook(hook))
+        handles.append(part.mlp.fc2.register_forward_pre_hook(hook))
     try:
         return target.model(image[None]).double().softmax(-1)[0, label]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def next_path(total, tried):
+    """The path with the largest sum of all that are the best one or differ from it in one block and
+    were not tried; of those that differ, by the block's second best alone."""
+    best = total.argmax(1).tolist()
+    if best not in tried:
+        return best
+    others = []
+    for block, row in enumerate(total):
+        second = row.clone()
+        second[best[block]] = -torch.inf
+        other = list(best)
+        other[block] = int(second.argmax())
+        if other not in tried:
+            others.append(other)
+    return max(others, key=lambda path: sum(total[block, neuron].item() for block, neuron
+                                            in enumerate(path)), default=best)
 
 
 def slow(target, image, label, passes, question, values):
@@ -59,9 +82,9 @@ def slow(target, image, label, passes, question, values):
 
     tried = [slopes(start).argmax(1).tolist()]
     total = torch.zeros_like(start)
-    for _ in range(passes - 1):
-        total += slopes(at(tried[-1]))
-        tried.append(total.argmax(1).tolist())
+    for number in range(1, passes):
+        total += number * slopes(at(tried[-1]))
+        tried.append(next_path(total, tried))
     best = max(tried, key=effect)  # of equal ones the first
     return best, effect(best)
 
@@ -74,7 +97,7 @@ def test_it_is_what_its_equation_says(name, question, with_values):
     tokens = npc.read_activations(target, images).shape[2]
     values = torch.randn(len(images), target.n_blocks, tokens, target.n_neurons,
                          generator=torch.Generator().manual_seed(3), dtype=target.dtype)
-    for passes in (1, 3):
+    for passes in (1, 3, 8):
         neurons, effects = conditional_gradient_paths(
             target, images, labels, passes=passes, question=question,
             baseline=values if with_values else None)
@@ -112,6 +135,35 @@ def test_the_effect_is_that_of_the_edit_and_never_falls_with_passes():
             torch.testing.assert_close(effects, expected, rtol=0, atol=1e-12)
             assert (effects >= before).all()
             before = effects
+
+
+def test_several_numbers_of_passes_are_those_one_by_one():
+    target, images, labels = helpers.network("cls", 521, batch=4)
+    for question in QUESTIONS:
+        neurons, effects = conditional_gradient_by_passes(target, images, labels, [6, 1, 3],
+                                                          question=question)
+        for place, passes in enumerate((6, 1, 3)):
+            own, effect = conditional_gradient_paths(target, images, labels, passes=passes,
+                                                     question=question)
+            assert torch.equal(neurons[:, place], own)
+            torch.testing.assert_close(effects[:, place], effect, rtol=0, atol=1e-12)
+    for wrong in ([], 3, "3"):
+        refused(lambda wrong=wrong: conditional_gradient_by_passes(target, images, labels, wrong),
+                "accepted: at least one number")
+
+
+def test_no_path_is_tried_twice_while_others_are_left(monkeypatch):
+    """Counted from the factors that the model is run with."""
+    target, images, labels = helpers.network("cls", 522, batch=1, depth=12)
+    seen, scaled = [], module.scaled
+
+    def watched(target, factors, **rest):
+        seen.append(tuple((factors[0] == 0).nonzero()[:, 1].tolist()))
+        return scaled(target, factors, **rest)
+
+    monkeypatch.setattr(module, "scaled", watched)
+    conditional_gradient_paths(target, images, labels, passes=12)
+    assert seen[0] == () and len(set(seen)) == len(seen) == 13
 
 
 def test_against_every_path_there_is():

@@ -74,6 +74,16 @@ def score_claims(factors: pd.DataFrame, others: pd.DataFrame, weakest: str,
     ]
 
 
+def factorial_finding(means: pd.DataFrame) -> str:
+    """How much the loss differs from score to score and from search to search, without random
+    paths; ``means`` is of :func:`~neuronpath_core.chapters.score_or_search.shares.cell_means`."""
+    lost = -100 * means.drop(columns="random")
+    scores, apart = lost.mean(axis=1), lost.max(axis=1) - lost.min(axis=1)
+    return (f"From score to score the mean loss goes from {scores.min():.1f} to {scores.max():.1f} "
+            f"% of the probability; from search to search, with one score, by at most "
+            f"{apart.max():.1f} points")
+
+
 def share_table(factors: pd.DataFrame) -> pd.DataFrame:
     """:func:`~neuronpath_core.chapters.score_or_search.shares.factor_shares` for reading: a row per
     model, a column per factor."""

@@ -29,14 +29,15 @@ def made_from(lead: pd.DataFrame, between: pd.DataFrame, difference: pd.DataFram
         *(Claim(key, "beyond", sentence,
                 comparisons(lead[(lead["data"] == sites) & (lead["control"] == against)]
                             .assign(data=data), images),
-                "probability", control, LEAD, "lead", by="book")
+                "probability", control, LEAD, "lead", by="book", statistic="median")
           for key, (sites, against, sentence, control) in LEADS.items()),
         Claim("attention or FFN", "beyond", "A path over attention neurons does more than one over "
               "FFN neurons", comparisons(more, images, {"data": data}), "probability",
-              "same images", LEAD, "between", by="book"),
+              "same images", LEAD, "between", by="book", statistic="median"),
         Claim("halves", "beyond", "Attention halves cost more than FFN halves when removed",
               comparisons(difference, images, {"data": data}), "lost probability",
               "half by half, same images",
               "The mean difference of the probability lost, over blocks; agrees if its 95 % "
-              "bootstrap interval lies above zero.", "difference", by="book"),
+              "bootstrap interval lies above zero.", "difference", by="book",
+              statistic="mean"),
     ]

@@ -32,7 +32,7 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
         *(Claim(f"own {measure}", finding, sentence,
                 comparisons(lost[lost["measure"] == measure], images), unit, "the whole model",
                 f"The {statistic} loss over images; agrees if its 95 % bootstrap interval lies "
-                f"above zero.", "own")
+                f"above zero.", "own", statistic=statistic)
           for measure, finding, unit, statistic, sentence in (
             ("removal", "2", "probability", "median",
              "Removing an image's own path lowers the probability of its class"),
@@ -40,7 +40,7 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
              "Removing an image's own path costs accuracy"))),
         *(Claim(key, finding, sentence,
                 comparisons(wide[measure], "images", against="against"), unit, NINE,
-                LEAD.format(statistic=statistic), "lead")
+                LEAD.format(statistic=statistic), "lead", statistic=statistic)
           for key, measure, finding, unit, statistic, sentence in (
             ("score", "score", "1", "score", "mean",
              "An image's own path has a higher joint attribution score than weaker paths"),

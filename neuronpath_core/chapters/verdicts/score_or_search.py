@@ -43,11 +43,11 @@ def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, others: pd.Data
                 f"neurons", comparisons(singles[singles["contrast"] == contrast].assign(
                     against=SCORES[score]), images, against="against"),
                 "probability", "the best neuron of every block by itself", RULE, "stronger",
-                by="book")
+                by="book", statistic="mean")
           for contrast, ((score, _), _) in STRONGER.items()),
         *(Claim(key, "1", sentence,
                 comparisons(differences[differences["contrast"] == contrast], images),
-                "probability", control, RULE, "differences", by="book")
+                "probability", control, RULE, "differences", by="book", statistic="mean")
           for key, (contrast, sentence, control) in CONTRASTS.items()),
         Claim("score or search", "1", "The score decides more than the search",
               comparisons(score, images), "variance",

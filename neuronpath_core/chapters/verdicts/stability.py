@@ -39,7 +39,7 @@ def made_from(rules: pd.DataFrame, precisions: pd.DataFrame, views: pd.DataFrame
         *(Claim(f"again: {name}", "beyond", f"Most of a path is found again {words}",
                 comparisons(with_verdict(_worded(tables[name], phrase), threshold=0.5), images,
                             condition="condition"),
-                "found", "the path of another image of the class", AGAIN, name, by="book")
+                "found", "one half of the neurons", AGAIN, name, by="book")
           for name, (words, phrase) in SEARCHES.items()),
         *(Claim(f"seeds: {measure}", "beyond", f"Models trained from other seeds agree in {words}",
                 comparisons(seeds[seeds["measure"] == measure], seed_images), "correlation",

@@ -29,5 +29,5 @@ def made_from(differences: pd.DataFrame, against: Sequence[str], data: str,
                   comparisons(differences[differences["column"] == column], images, {"data": data},
                               against="against"),
                   unit, "the paper's baselines: Activation and Influence Pattern", RULE,
-                  "differences")
+                  "differences", statistic="mean")
             for column, (key, unit, sentence) in SENTENCES.items()]

@@ -1,0 +1,1 @@
+"""Chapter 22: whether anything flows along a path."""

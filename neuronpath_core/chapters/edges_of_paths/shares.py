@@ -1,0 +1,215 @@
+r"""How much flows along a path: shares of activation and of the effect on the label, by image.
+
+For the edges e of an image with exact effect :math:`d_e`, the target's clean activation
+:math:`w_e`, the effect on the label's probability by this edge alone :math:`p_e`, and what removal
+of the source alone costs, :math:`s_e`:
+
+* ``activation``, :math:`\sum |d_e| / \sum |w_e|`, and ``signed``, :math:`\sum d_e / \sum |w_e|`;
+* ``label``, :math:`\sum |p_e| / \sum |s_e|`.
+
+Every image counts once, and intervals are over images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from neuronpath_core.stats.claims import with_verdict
+from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.tests import judged, sign_flip_test
+
+CELL = ["data", "model", "scope", "replaced"]
+KEY = [*CELL, "image", "source_block", "target_block"]
+# the leads of a path's edges over those of a control, see `leads`
+LEADS = ("activation", "own activation", "label", "cosine")
+ROUTES = {"residual": "own residual stream", "attention": "attention to itself",
+          "others": "other tokens"}
+NEXT, LATER = "the next block", "later blocks"
+# what counts as most of something, and what as nothing
+HALF, NOTHING = 0.5, 0.05
+
+
+def pairs(edges: pd.DataFrame, which: str) -> pd.DataFrame:
+    """The edges to the next block, or those to later ones."""
+    following = edges["target_block"] == edges["source_block"] + 1
+    return edges[following if which == NEXT else ~following]
+
+
+def share(above: pd.Series, below: pd.Series) -> float:
+    r""":math:`\sum a / \sum |b|`; nothing of nothing is zero."""
+    whole = below.abs().sum()
+    return float(above.sum() / whole) if whole > 0 else 0.0
+
+
+def image_shares(edges: pd.DataFrame) -> pd.Series:
+    """``activation, signed, label`` of the edges of one image."""
+    return pd.Series({
+        "activation": share(edges["exact"].abs(), edges["target_activation"]),
+        "signed": share(edges["exact"], edges["target_activation"]),
+        "label": share(edges["exact_probability"].abs(), edges["source_effect"])})
+
+
+def _by_image(edges: pd.DataFrame, keys: list[str],
+              measure: Callable[[pd.DataFrame], pd.Series]) -> pd.DataFrame:
+    """A measure of every image's edges, a row for each: ``keys, image`` and its entries."""
+    rows = [{**dict(zip([*keys, "image"], names, strict=True)), **measure(own)}
+            for names, own in edges.groupby([*keys, "image"], sort=False)]
+    return pd.DataFrame(rows)
+
+
+def _interval(values: pd.Series, seed: int) -> dict[str, float]:
+    """Mean over images with its interval; NaN of fewer than two images."""
+    finite = values[np.isfinite(values)].to_numpy()
+    if len(finite) < 2:
+        return {"images": len(finite), "value": np.nan, "low": np.nan, "high": np.nan}
+    return {"images": len(finite), **interval_row(finite, seed=seed)}
+
+
+def _flipped(values: pd.Series, seed: int) -> float:
+    finite = values[np.isfinite(values)].to_numpy()
+    return sign_flip_test(finite, seed) if len(finite) > 1 else 1.0
+
+
+def edge_shares(edges: pd.DataFrame, which: str = NEXT, seed: int = 0) -> pd.DataFrame:
+    """How much one neuron makes up of the next, for the path and every control.
+
+    Args:
+        edges: of :func:`~neuronpath_core.chapters.edges_of_paths.measured.path_edge_table`, with a
+            column ``data``.
+        which: edges to :data:`NEXT` or to :data:`LATER`.
+
+    Returns:
+        ``data, model, scope, replaced, control, measure, images, value, low, high``, measures of
+        :func:`image_shares`.
+    """
+    keys = [*CELL, "control"]
+    table = _by_image(pairs(edges, which), keys, image_shares)
+    return pd.DataFrame([
+        {**dict(zip(keys, names, strict=True)), "measure": measure,
+         **_interval(own[measure], seed)}
+        for names, own in table.groupby(keys, sort=False)
+        for measure in ("activation", "signed", "label")])
+
+
+def _lead(both: pd.DataFrame) -> pd.Series:
+    moved = {end: both[f"exact{end}"].abs() for end in ("", "_path")}
+    whole = both["target_activation_path"]
+    return pd.Series({
+        "activation": share(moved["_path"] - moved[""], whole),
+        "own activation": share(moved["_path"], whole) - share(moved[""],
+                                                               both["target_activation"]),
+        "label": share(both["exact_probability_path"] - both["exact_probability"],
+                       both["source_effect_path"]),
+        "cosine": float((both["composition_path"] - both["composition"]).mean())})
+
+
+def leads(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    r"""How much more a path's neuron does to the next one than to a partner off the path, on the
+    same images and edges.
+
+    Returns:
+        ``data, model, scope, replaced, control, measure, images, value, low, high``, ``p`` (of the
+        mean, by flips of the images' signs), ``adjusted`` (Holm, over all models and controls of a
+        measure) and ``verdict``. Measures:
+
+        * ``activation``: :math:`\sum (|d| - |d'|) / \sum |w|`, both in shares of the path's own
+          activation, :math:`d'` of the partner;
+        * ``own activation``: :math:`\sum |d| / \sum |w| - \sum |d'| / \sum |w'|`, each in shares
+          of what it reaches;
+        * ``label``: :math:`\sum (p - p') / \sum |s|`;
+        * ``cosine``: of what the source writes and what the target reads, the mean difference.
+    """
+    following = pairs(edges, NEXT)
+    measured = ["exact", "exact_probability", "target_activation", "source_effect", "composition"]
+    path = following.loc[following["control"] == "path", [*KEY, *measured]]
+    both = following[following["control"] != "path"].merge(path, on=KEY, suffixes=("", "_path"))
+    keys = [*CELL, "control"]
+    table, rows = _by_image(both, keys, _lead), []
+    for names, own in table.groupby(keys, sort=False):
+        place = dict(zip(keys, names, strict=True))
+        # of weights alone nothing is replaced
+        measures = LEADS if place["replaced"] == "zero" else LEADS[:-1]
+        rows += [{**place, "measure": measure, **_interval(own[measure], seed),
+                  "p": _flipped(own[measure], seed)} for measure in measures]
+    return judged(pd.DataFrame(rows), "measure")
+
+
+def route_shares(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    r"""By which routes a path's neuron reaches later ones, to first order.
+
+    Returns:
+        ``data, model, scope, pairs`` (:data:`NEXT` or :data:`LATER`), ``route, images, value, low,
+        high``: the share :math:`\sum |r_e| / \sum (|r_e| + |a_e| + |o_e|)` of each of
+        :data:`ROUTES`, and of ``through attention``, the last two together.
+    """
+    own = edges[(edges["control"] == "path") & (edges["replaced"] == "zero")]
+
+    def routes(image: pd.DataFrame) -> pd.Series:
+        sizes = image[list(ROUTES)].abs()
+        whole = sizes.sum(axis=1)
+        parts = {route: share(sizes[route], whole) for route in ROUTES}
+        return pd.Series(parts | {"through attention": parts["attention"] + parts["others"]})
+
+    keys, rows = ["data", "model", "scope"], []
+    for which in (NEXT, LATER):
+        table = _by_image(pairs(own, which), keys, routes)
+        rows += [{**dict(zip(keys, names, strict=True)), "pairs": which, "route": route,
+                  **_interval(each[route], seed)}
+                 for names, each in table.groupby(keys, sort=False)
+                 for route in (*ROUTES, "through attention")]
+    return pd.DataFrame(rows)
+
+
+def planted_shares(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """:func:`edge_shares` of planted networks, with intervals over networks, whose images are
+    averaged first: ``kind, scope, control, measure, networks, value, low, high``."""
+    keys = ["kind", "scope", "control", "network"]
+    table = _by_image(pairs(edges, NEXT), keys, image_shares).groupby(
+        keys, sort=False)[["activation", "signed", "label"]].mean().reset_index()
+    rows = []
+    for names, own in table.groupby(keys[:-1], sort=False):
+        rows += [{**dict(zip(keys[:-1], names, strict=True)), "measure": measure,
+                  **_interval(own[measure], seed)} for measure in ("activation", "signed", "label")]
+    return pd.DataFrame(rows).rename(columns={"images": "networks"})
+
+
+def cosines(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean cosine of what a neuron writes and what the next one reads, by weights alone:
+    ``data, model, control, images, value, low, high``."""
+    keys = ["data", "model", "control"]
+    own = pairs(edges[edges["replaced"] == "zero"], NEXT)
+    table = _by_image(own, keys, lambda image: pd.Series({"cosine": image["composition"].mean()}))
+    rows = [{**dict(zip(keys, names, strict=True)), **_interval(each["cosine"], seed)}
+            for names, each in table.groupby(keys, sort=False)]
+    return pd.DataFrame(rows)
+
+
+def verdicts(share_rows: pd.DataFrame, lead: pd.DataFrame, routes: pd.DataFrame,
+             planted: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Every claim's rows with a ``verdict``, by the claim's key.
+
+    Args:
+        share_rows, lead, routes, planted: of :func:`edge_shares`, :func:`leads`,
+            :func:`route_shares` and :func:`planted_shares`.
+    """
+    own = share_rows[share_rows["control"] == "path"]
+    found = {name: own[own["measure"] == measure] for name, measure in
+             (("most", "activation"), ("signed", "signed"), ("most label", "label"))}
+    mine = planted[(planted["control"] == "path") & (planted["measure"] == "activation")]
+    attended = routes[(routes["pairs"] == LATER) & (routes["route"] == "through attention")]
+    moved = lead[lead["measure"].isin(["activation", "own activation"])]
+    return {
+        "most": with_verdict(found["most"], threshold=HALF),
+        "most label": with_verdict(found["most label"], threshold=HALF),
+        "signed": with_verdict(found["signed"]),
+        "matched": moved[moved["control"] == "matched"],
+        "partners": moved[moved["control"] != "matched"],
+        "label": lead[lead["measure"] == "label"],
+        "cosine": lead[lead["measure"] == "cosine"],
+        "attention": with_verdict(attended, threshold=HALF),
+        "chain": with_verdict(mine[mine["kind"] == "chain"], threshold=HALF),
+        "parallel": with_verdict(mine[mine["kind"] == "parallel"], expected=-1, threshold=NOTHING),
+    }

@@ -1,0 +1,154 @@
+"""Tests of whether a path is the circuit of its images, beside planted truth and random paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from neuronpath_core.chapters.faithfulness.measured import AT, Case, ends
+from neuronpath_core.circuits.circuit_tests import (
+    TESTS,
+    CircuitTests,
+    circuit_tests,
+    drawn_like,
+    equivalence,
+    independence,
+    partial_necessity,
+    sufficiency,
+)
+from neuronpath_core.circuits.faithfulness import MaskedModel, neuron_mask
+from neuronpath_core.models.planted import KINDS, SCOPES, planted_model
+from neuronpath_core.random_paths import random_paths
+from neuronpath_core.stats.intervals import wilson_interval
+
+# differences that are taken for none, as a share of what all neurons do
+MARGIN = 0.1
+TESTED = ("neuron_path", "keep")
+# minimality takes an inflated circuit a draw, so that of many random paths it is left out
+OF_RANDOM = tuple(test for test in TESTS if test != "minimality")
+PLANTED_IMAGES, PLANTED_BLOCKS = 12, 4
+ALL = "all of them"
+
+
+def _frame(found: CircuitTests) -> pd.DataFrame:
+    return found.to_frame().rename(columns={"name": "test"})[
+        ["test", "statistic", "p", "passes", "n"]]
+
+
+def path_tests(case: Case, found: Mapping[str, Mapping[str, Tensor]], draws: int = 30,
+               seed: int = 0) -> pd.DataFrame:
+    """Every test of the paths of ``TESTED`` on every second image, neurons replaced by their mean:
+    ``data, model, path, test, statistic, p, passes, n``.
+
+    Differences of up to ``MARGIN`` of what all neurons do, in the mean over the images, are taken
+    for none.
+    """
+    half, rows = case.select(slice(None, None, 2)), slice(None, None, 2)
+    margin = MARGIN * abs(ends(half, AT))
+    return pd.concat([half.named(_frame(circuit_tests(
+        half.target, half.pictures, half.labels, found[AT][name][rows], half.values[AT],
+        draws=draws, seed=seed, margin=margin)), path=name) for name in TESTED], ignore_index=True)
+
+
+def random_tests(case: Case, draws: int = 30, seed: int = 0) -> pd.DataFrame:
+    """The share of random paths that pass each of the tests, on every second image as in
+    :func:`path_tests`.
+
+    Of one random path more than ``draws`` each is tested against all others, which cost nothing
+    more.
+
+    Returns:
+        ``data, model, test, passed, paths``; the last test is ``ALL``.
+    """
+    half = case.select(slice(None, None, 2))
+    margin = MARGIN * abs(ends(half, AT))
+    model = MaskedModel.of(half.target, half.pictures, half.labels, half.values[AT])
+    full = model.measures(None)["logit_difference"]
+    kept, left = [], []
+    for path in range(draws + 1):
+        # each by a seed of its own, since several of one draw have no neuron in common
+        mask = neuron_mask(half.target, random_paths(half.target, half.pictures, 1,
+                                                     (draws + 1) * seed + path))
+        kept.append(model.measures(mask)["logit_difference"])
+        left.append(model.measures(~mask)["logit_difference"])
+    return half.named(passing(full, np.array(kept), np.array(left), margin, seed))
+
+
+def passing(full: np.ndarray, kept: np.ndarray, left: np.ndarray, margin: float,
+            seed: int = 0) -> pd.DataFrame:
+    """How many circuits pass each test, each beside all the others: ``test, passed, paths``.
+
+    Args:
+        full: the model's score, ``(image,)``.
+        kept, left: that of every circuit and of its complement, ``(circuit, image)``.
+        margin: in units of the score.
+    """
+    close, effect = (np.sqrt(((each - full) ** 2).mean(1)) for each in (kept, left))
+    outcomes = []
+    for path in range(len(kept)):
+        tests = (equivalence(full, kept[path], margin=margin),
+                 independence(full, left[path], seed=seed, margin=margin),
+                 sufficiency(close[path], np.delete(close, path)),
+                 partial_necessity(effect[path], np.delete(effect, path)))
+        outcomes.append([test.passes for test in tests])
+    passed = np.array(outcomes)
+    return pd.DataFrame([
+        {"test": test, "passed": int(own.sum()), "paths": len(passed)}
+        for test, own in [*zip(OF_RANDOM, passed.T, strict=True), (ALL, passed.all(1))]])
+
+
+def planted_tests(networks: int = 4, draws: int = 30, seed: int = 0) -> pd.DataFrame:
+    """Every test of the planted path and of a random one in networks with planted paths.
+
+    Neurons are replaced by zero there, where all others have small weights.
+
+    Args:
+        networks: of each kind, scopes in turn.
+
+    Returns:
+        ``kind, network, path`` (``"planted"`` or ``"random"``), ``test, statistic, p, passes, n``.
+    """
+    found = []
+    for kind in KINDS:
+        for number in range(networks):
+            network = planted_model(kind, SCOPES[number % len(SCOPES)],
+                                    seed=seed + number // len(SCOPES), n_images=PLANTED_IMAGES,
+                                    blocks=PLANTED_BLOCKS)
+            target, images, labels = network.target, network.images, network.labels
+            zero = torch.zeros(1, 1, 1, 1, 1, dtype=target.dtype, device=target.device).expand(
+                1, 1, target.n_blocks, 1, target.n_neurons)
+            case = Case("planted", kind, target, images, labels, {"zero": zero})
+            margin = MARGIN * abs(ends(case, "zero"))
+            for path, neurons in (("planted", network.neurons),
+                                  ("random", drawn_like(target, network.neurons, [seed, 9]))):
+                tests = _frame(circuit_tests(target, images, labels, neurons, draws=draws,
+                                             seed=seed, margin=margin))
+                found.append(tests.assign(kind=kind, network=number, path=path))
+    return pd.concat(found, ignore_index=True)
+
+
+def planted_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The share of networks in which the planted path passes all tests, and of those in which the
+    random one does not: ``data, model`` (the kind), ``path, networks, value, low, high`` (Wilson).
+    """
+    rows = []
+    for (path, kind), own in table.groupby(["path", "kind"], sort=False):
+        passed = own.groupby("network")["passes"].all()
+        right = float((passed == (path == "planted")).mean())
+        low, high = wilson_interval(right, len(passed))
+        rows.append({"data": "planted", "model": kind, "path": path, "networks": len(passed),
+                     "value": right, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def random_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`random_tests` as shares that pass, ``value, low, high`` (Wilson, over paths)."""
+    share = table["passed"] / table["paths"]
+    ends_ = [wilson_interval(value, count) for value, count in zip(share, table["paths"],
+                                                                   strict=True)]
+    return table.assign(value=share, low=[low for low, _ in ends_],
+                        high=[high for _, high in ends_])

@@ -1,0 +1,247 @@
+"""What Chapter 20 says of its tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neuronpath_core.chapters.faithfulness.circuits import ALL
+from neuronpath_core.chapters.faithfulness.measured import (
+    AT,
+    CONTROLS,
+    MATCHED,
+    PATHS,
+    RANKINGS,
+    REPLACED,
+    SCORES,
+)
+from neuronpath_core.stats import report
+from neuronpath_core.stats.claims import with_verdict
+
+MEASURED = {"logit_difference": "logit difference", "probability": "probability"}
+MAIN = "logit_difference"
+DRAWN = ("gradient_activation", "activation", MATCHED)
+
+
+def of(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
+    """The rows with these values of columns."""
+    for column, value in chosen.items():
+        table = table[table[column] == value]
+    return table
+
+
+def drawn(curves: pd.DataFrame, places: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the figure: three rankings and the neuron path, neurons replaced by their mean,
+    by the logit difference."""
+    curves, places = (of(table, replaced=AT, measure=MAIN) for table in (curves, places))
+    curves = curves[curves["ranking"].isin(DRAWN)]
+    return (curves.assign(ranking=curves["ranking"].map(RANKINGS)),
+            of(places, ranking="neuron_path").assign(ranking=PATHS["neuron_path"]))
+
+
+def percent(values: pd.Series) -> str:
+    """``16 to 63 %``: from the smallest to the largest share, negative ones with their sign."""
+    low, high = (f"{100 * value:z.0f}" for value in (values.min(), values.max()))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def size(places: pd.DataFrame) -> str:
+    """``0.5 to 0.7 %``: which share of all neurons paths are."""
+    low, high = (f"{share:.1f}" for share in (places["share"].min(), places["share"].max()))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def finding(places: pd.DataFrame) -> str:
+    """The figure in a sentence: what the neuron path keeps, and what its removal costs."""
+    own = of(places, ranking="neuron_path", measure=MAIN, replaced=AT)
+    return (f"With {size(own)} of the neurons the path alone keeps "
+            f"{percent(of(own, side='keep')['value'])} of what all neurons do, and its removal "
+            f"costs {percent(1 - of(own, side='remove')['value'])}")
+
+
+def _tally(rows: pd.DataFrame) -> str:
+    return report.tally(list(rows["verdict"]))
+
+
+def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
+               apart: pd.DataFrame, tests: pd.DataFrame, planted: pd.DataFrame,
+               random: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """The claims of the chapter, what was measured, and the tally over models and replacements.
+
+    Args:
+        places, ahead, leads, apart: of ``rates.shares``, ``path_leads``, ``area_leads`` and
+            ``apart``.
+        tests, planted, random: of ``circuits.path_tests``, ``planted_rates`` and
+            ``random_rates``.
+    """
+    own = of(places, ranking="neuron_path", measure=MAIN)
+    kept, left = (of(own, side=side) for side in ("keep", "remove"))
+    lost = _lost(left)
+    main = of(leads, measure=MAIN)
+
+    def lead(name: str, measure: str) -> pd.DataFrame:
+        return of(ahead, lead=name, measure=measure)
+
+    return [
+        ("The neuron path alone keeps more than half of what all neurons do",
+         f"{percent(kept['value'])} kept", _tally(with_verdict(kept, threshold=0.5))),
+        ("Without the neuron path more than half of it is lost",
+         f"{percent(lost['value'])} lost", _tally(with_verdict(lost, threshold=0.5))),
+        *((f"The neuron path {does} than a random path as active",
+           f"lead {percent(rows['value'])}", _tally(rows)) for does, rows in (
+            ("alone keeps more", lead("own, kept", MAIN)),
+            ("costs more, removed,", lead("own, removed", MAIN)))),
+        *((f"The best neurons by {words} {does} than matched random ones ({area})",
+           f"lead {percent(rows['value'])}", _tally(rows))
+          for area, does in (("CPR", "keep more"), ("CMD", "are closer to the model"))
+          for score, words in SCORES.items()
+          for rows in (of(main, area=area, against=MATCHED, ranking=score),)),
+        *((f"The best path to {question} does more, {edited}, than the best path to {other}",
+           f"lead {percent(rows['value'])} in probability", _tally(rows))
+          for question, other, edited, rows in (
+            ("keep", "remove", "kept alone", lead("question, kept", "probability")),
+            ("remove", "keep", "removed", lead("question, removed", "probability")))),
+        ("More than half of their neurons differ", f"{percent(apart['value'])} differ",
+         _tally(with_verdict(apart, threshold=0.5))),
+        ("The neuron path stands all tests of a circuit",
+         f"{passed(tests, 'neuron_path')} models; the best path to keep {passed(tests, 'keep')}",
+         f"{passed(tests, 'neuron_path')} agree"),
+        *((f"A {path} path of a network with a planted one {does} the tests of a circuit",
+           f"in {percent(rows['value'])} of the networks of a kind",
+           _tally(with_verdict(rows, threshold=0.5)))
+          for path, does in (("planted", "passes"), ("random", "fails"))
+          for rows in (of(planted, path=path),)),
+        ("A random path of a trained model fails the tests of a circuit",
+         f"{passed_most(random)} pass all tests", _tally(_failing(random))),
+    ]
+
+
+def _failing(random: pd.DataFrame) -> pd.DataFrame:
+    own = of(random, test=ALL)
+    return with_verdict(own.assign(low=1 - own["high"], high=1 - own["low"]), threshold=0.5)
+
+
+def glued(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame, apart: pd.DataFrame,
+          tests: pd.DataFrame, random: pd.DataFrame) -> dict[str, str]:
+    """The numbers that the page's text names; arguments as of :func:`conclusion`, and ``tests`` of
+    ``circuits.path_tests``."""
+    own = of(places, ranking="neuron_path", measure=MAIN, replaced=AT)
+    main = of(leads, measure=MAIN)
+    return {
+        "size": size(own), "kept": percent(of(own, side="keep")["value"]),
+        "lost": percent(1 - of(own, side="remove")["value"]),
+        "apart": percent(apart["value"]),
+        **{f"tally {name}": _tally(of(ahead, lead=lead, measure=measure))
+           for name, lead, measure in (
+            ("kept random", "own, kept", MAIN), ("lost random", "own, removed", MAIN),
+            ("question keep", "question, kept", "probability"),
+            ("question remove", "question, removed", "probability"))},
+        **{f"{area} {score}": f"{_tally(rows)}" for area in ("CPR", "CMD") for score in SCORES
+           for rows in (of(main, area=area, against=MATCHED, ranking=score),)},
+        **{f"passed {path}": passed(tests, path) for path in dict.fromkeys(tests["path"])},
+        "passed random": passed_most(random),
+        "passed equivalence": passed_most(random, "equivalence"),
+        **{f"tally {name}": _tally(with_verdict(rows, threshold=0.5)) for name, rows in (
+            ("sufficient", of(places, ranking="neuron_path", measure=MAIN, side="keep")),
+            ("necessary", _lost(of(places, ranking="neuron_path", measure=MAIN, side="remove"))))},
+    }
+
+
+def _lost(left: pd.DataFrame) -> pd.DataFrame:
+    """What is lost, of what is left."""
+    return left.assign(value=1 - left["value"], low=1 - left["high"], high=1 - left["low"])
+
+
+def better_without(measures: pd.DataFrame) -> str:
+    """In which share of the images the model does worse than with all neurons at their mean, from
+    model to model: of ``measured.curves``."""
+    own = of(measures, measure=MAIN, replaced=AT).groupby(["data", "model", "image"])[
+        ["full", "empty"]].first()
+    return percent((own["full"] < own["empty"]).groupby(level=["data", "model"]).mean())
+
+
+def place_table(places: pd.DataFrame) -> pd.DataFrame:
+    """What every path keeps alone, and what its removal leaves, for reading: a row per data set,
+    model, path and replacement, a column per measure and side."""
+    words = {"keep": "kept alone", "remove": "left without it"}
+    rows = places.assign(
+        text=[report.interval_text(row) for row in places.to_dict("records")],
+        column=[f"{MEASURED[measure]}, {words[side]}" for measure, side
+                in zip(places["measure"], places["side"], strict=True)],
+        path=places["ranking"].map(PATHS), replaced=places["replaced"].map(REPLACED))
+    return _wide(rows, ["data", "model", "path", "replaced"], "column")
+
+
+def area_table(areas: pd.DataFrame) -> pd.DataFrame:
+    """CPR and CMD for reading: a row per data set, model, replacement and ranking, a column per
+    measure and area."""
+    rows = areas.assign(
+        text=[report.interval_text(row, signed=False) for row in areas.to_dict("records")],
+        column=[f"{area}, {MEASURED[measure]}" for area, measure
+                in zip(areas["area"], areas["measure"], strict=True)],
+        ranking=areas["ranking"].map(RANKINGS), replaced=areas["replaced"].map(REPLACED))
+    return _wide(rows, ["data", "model", "replaced", "ranking"], "column")
+
+
+def lead_table(leads: pd.DataFrame) -> pd.DataFrame:
+    """Leads of the scores for reading: a row per comparison, a column per measure and area with the
+    smallest and the largest lead of all models and replacements and the tally."""
+    rows = {}
+    for (score, control), own in leads.groupby(["ranking", "against"], sort=False):
+        rows[SCORES[score], CONTROLS[control]] = {
+            f"{area}, {MEASURED[measure]}": f"{report.span_text(each['value'], 2)}; "
+                                            f"{report.tally(list(each['verdict']))}"
+            for (measure, area), each in own.groupby(["measure", "area"], sort=False)}
+    table = pd.DataFrame(rows).T
+    return table.rename_axis(["ranking by", "against"])
+
+
+def apart_table(apart: pd.DataFrame) -> pd.DataFrame:
+    """Which share of neurons differs, for reading: a row per model, a column per replacement."""
+    rows = apart.assign(text=[report.interval_text(row, signed=False) for row
+                              in apart.to_dict("records")],
+                        column="replaced " + apart["replaced"].map(REPLACED))
+    return _wide(rows, ["data", "model"], "column")
+
+
+def test_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """The tests of the paths for reading: a row per data set, model and path, a column per test:
+    whether it passes, and p."""
+    rows = tests.assign(text=[f"{'passes' if row['passes'] else 'fails'} (p = {row['p']:.2g})"
+                              for row in tests.to_dict("records")],
+                        path=tests["path"].map(PATHS))
+    return _wide(rows, ["data", "model", "path"], "test")
+
+
+def random_table(random: pd.DataFrame) -> pd.DataFrame:
+    """How many random paths pass each test, for reading: a row per model, a column per test."""
+    rows = random.assign(text=[
+        f"{row['passed']} of {row['paths']} [{row['low']:.2f}, {row['high']:.2f}]"
+        for row in random.to_dict("records")])
+    return _wide(rows, ["data", "model"], "test")
+
+
+def planted_table(planted: pd.DataFrame) -> pd.DataFrame:
+    """In how many networks planted and random paths pass each test, for reading."""
+    counted = planted.groupby(["kind", "path", "test"], sort=False)["passes"].agg(["sum", "size"])
+    rows = counted.reset_index().assign(
+        text=[f"{passed} of {count}" for passed, count in counted.to_numpy()])
+    return _wide(rows, ["kind", "path"], "test")
+
+
+def _wide(rows: pd.DataFrame, index: list[str], columns: str) -> pd.DataFrame:
+    order = pd.MultiIndex.from_frame(rows[index].drop_duplicates())
+    return rows.pivot(index=index, columns=columns, values="text").reindex(
+        index=order, columns=list(dict.fromkeys(rows[columns]))).rename_axis(columns=None)
+
+
+def passed(tests: pd.DataFrame, path: str) -> str:
+    """``2 of 4``: in how many models a path stands every test."""
+    whole = of(tests, path=path).groupby(["data", "model"])["passes"].all()
+    return f"{int(whole.sum())} of {len(whole)}"
+
+
+def passed_most(random: pd.DataFrame, test: str = ALL) -> str:
+    """``0 of 124``: how many random paths, of all models together, pass a test, by default every
+    one made of them."""
+    own = of(random, test=test)
+    return f"{int(own['passed'].sum())} of {int(own['paths'].sum())}"

@@ -1,0 +1,79 @@
+"""What Chapter 23 says of neurons that a class's path is certain to have."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from neuronpath_core.chapters.certified_paths import CHANGES, SETS, edits_text, of_measure
+from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+
+OVER_CLASSES = "95 % bootstrap interval over classes"
+OVER_IMAGES = "95 % bootstrap interval over images"
+# accuracy that may be lost: the margin of the chapters on pruning
+MARGIN = 0.05
+
+
+def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, again: pd.DataFrame,
+              leads: pd.DataFrame, images: int, radius: int) -> list[Claim]:
+    """The tables are those of :mod:`~neuronpath_core.chapters.certified_paths`, each with ``data``
+    and ``model``: of ``share_rows``, ``shuffled_row`` (with a ``verdict``), ``half_rows``,
+    ``again_rows`` and ``effect_leads``, the last over ``images``; ``radius``: the edits that a
+    certificate stands."""
+    again = again.assign(condition=again["condition"].map(CHANGES))
+    leads = leads.assign(against=leads["against"].map(SETS), which=leads["against"])
+    lost = leads[leads["operation"] == "remove"]
+    kept = leads[leads["operation"] == "keep"]
+    asked = partial(Claim, by="book", statistic="mean")
+    few, whole = ("random", "other"), ("voted",)
+    stands = edits_text(radius)
+    return [
+        asked("share", "beyond", f"Most of a class's path is certified to stand {stands}",
+              comparisons(with_verdict(of_measure(shares, "certified"), threshold=0.5), "classes"),
+              "found", "classes dealt to the images at random",
+              f"The share of the blocks with a certified neuron; agrees if its {OVER_CLASSES} lies "
+              f"above one half, contradicts if below.", "shares", of="classes"),
+        asked("dealt", "beyond", "More is certified of a class's path than of classes that are "
+                                 "dealt to the images at random",
+              comparisons(dealt, "classes"), "neurons", "class labels permuted",
+              f"The share of the blocks with a certified neuron minus the mean over permutations; "
+              f"agrees if its {OVER_CLASSES} lies above zero and the permutation test, corrected "
+              f"by Holm's procedure over all models, is below 0.05.", "dealt", of="classes"),
+        asked("count", "beyond", "A certificate from random subsets vouches for more neurons than "
+                                 "an exact count of the votes does",
+              comparisons(with_verdict(of_measure(shares, "certified - counted")), "classes"),
+              "neurons", f"the commonest neurons that stand {stands} by count",
+              f"The difference of the two shares of blocks; agrees if its {OVER_CLASSES} lies "
+              f"above zero, contradicts if below.", "shares", of="classes"),
+        asked("halves", "beyond", "What is certified from half of a class's images is voted for by "
+                                  "the other half more often than what is voted for only",
+              comparisons(halves, "classes"), "neurons", "voted neurons without a certificate",
+              f"The difference of the two shares that the other half chooses; agrees if its "
+              f"{OVER_CLASSES} lies above zero.", "halves", of="classes"),
+        asked("again", "beyond", "Certified neurons are found on new images more often than "
+                                 "neurons that are voted for only",
+              comparisons(again, "images", condition="condition"), "neurons",
+              "voted neurons without a certificate",
+              f"The difference of the two shares that are on an image's path; agrees if its "
+              f"{OVER_IMAGES} lies above zero.", "again"),
+        asked("remove", "beyond", "Removing a class's certified neurons costs more of the "
+                                  "probability than removing other neurons",
+              comparisons(with_verdict(lost[lost["which"].isin(few)]), images, against="against"),
+              "probability", "random neurons, and those certified of another class",
+              f"The mean difference of the losses on the same images; agrees if its {OVER_IMAGES} "
+              f"lies above zero.", "leads"),
+        asked("keep", "beyond", "A class's certified neurons alone keep more accuracy than other "
+                                "neurons alone",
+              comparisons(with_verdict(kept[kept["which"].isin(few)]), images, against="against"),
+              "accuracy", "random neurons, and those certified of another class",
+              f"The mean difference on the same images; agrees if its {OVER_IMAGES} lies above "
+              f"zero.", "leads"),
+        asked("keep whole", "beyond", "The certified neurons alone keep as much accuracy as the "
+                                      "whole voted path",
+              comparisons(with_verdict(kept[kept["which"].isin(whole)], threshold=-MARGIN), images,
+                          against="against"),
+              "kept accuracy", "the whole voted path, kept in the same way",
+              f"The mean difference on the same images; agrees if its {OVER_IMAGES} lies above "
+              f"{-100 * MARGIN:.0f} points, contradicts if below.", "leads"),
+    ]

@@ -1,0 +1,82 @@
+"""What Chapter 22 says of what flows along a path."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neuronpath_core.chapters.edges_of_paths.claims import OWN, SAME, SENTENCES
+from neuronpath_core.chapters.edges_of_paths.measured import PARTNERS
+from neuronpath_core.chapters.edges_of_paths.shares import verdicts
+from neuronpath_core.stats.claims import Claim, comparisons
+from neuronpath_core.stats.labels import SCOPE_LABELS
+
+PLACE = {"data": "planted", "model": "planted networks"}
+LEAD = ("The mean difference on the same images and edges; agrees if its 95 % bootstrap interval "
+        "over images lies above zero and a test by flips of signs, corrected by Holm's procedure "
+        "over all models and controls, is below 0.05.")
+HALF = ("{what}; agrees if its 95 % bootstrap interval over images lies above one half, "
+        "contradicts if below.")
+TRUTH = "planted chains, where it must be found, and neurons planted side by side"
+# claim: unit, control, rule, the notebook's table
+RULES = {
+    "most": ("made up", TRUTH, HALF.format(
+        what="How far the next neuron's activation moves when the source is replaced, whatever the "
+             "sign, in shares of that activation"), "share"),
+    "most label": ("handed on", "removal of the neuron itself, by all routes", HALF.format(
+        what="What a source does to the label's probability by way of the next neuron, in shares "
+             "of what its removal does"), "share"),
+    "signed": ("activation", "zero", "The signed share of the next neuron's activation; agrees if "
+               "its 95 % bootstrap interval over images lies above zero.", "share"),
+    "matched": ("activation", "neurons of about the same activation", LEAD, "lead"),
+    "partners": ("activation", "neurons of other paths and blocks", LEAD, "lead"),
+    "label": ("label effect", "neurons that are not on the path", LEAD, "lead"),
+    "cosine": ("cosine", "neurons that are not on the path", LEAD, "lead"),
+    "attention": ("flow", "the residual stream of the token itself", HALF.format(
+        what="The routes that lead through an attention half, in shares of all, to first order, of "
+             "edges over two blocks and more"), "routes"),
+    "chain": ("made up", "the same of neurons planted side by side",
+              "The share of the next neuron's activation; agrees if its 95 % bootstrap interval "
+              "over networks lies above one half.", "planted"),
+    "parallel": ("made up", "the same of planted chains",
+                 "The share of the next neuron's activation; agrees if its 95 % bootstrap interval "
+                 "over networks lies below a twentieth.", "planted"),
+}
+
+
+def made_from(share: pd.DataFrame, lead: pd.DataFrame, routes: pd.DataFrame,
+              planted: pd.DataFrame) -> list[Claim]:
+    """The tables are the chapter's: of
+    :func:`~neuronpath_core.chapters.edges_of_paths.shares.edge_shares`, ``leads``,
+    ``route_shares`` and ``planted_shares``."""
+    claims = []
+    for key, rows in verdicts(share, lead, routes, planted).items():
+        unit, control, rule, table = RULES[key]
+        of_networks = key in ("chain", "parallel")
+        rows = rows.assign(condition=_conditions(key, rows), against=_against(rows))
+        claims.append(Claim(
+            key, "beyond", SENTENCES[key],
+            comparisons(rows, "networks" if of_networks else "images",
+                        PLACE if of_networks else None, condition="condition", against="against"),
+            unit, control, rule, table, by="book", of="networks" if of_networks else "images",
+            statistic="mean"))
+    return claims
+
+
+def _conditions(key: str, rows: pd.DataFrame) -> list[str]:
+    if key in ("attention", "chain", "parallel"):
+        return [f"at the {SCOPE_LABELS[scope]}" for scope in rows["scope"]]
+    if key in ("matched", "partners"):
+        return [OWN if measure == "own activation" else SAME for measure in rows["measure"]]
+    if key == "cosine":
+        return [""] * len(rows)
+    return [f"with the source set to {'its mean' if replaced == 'mean' else 'zero'}"
+            for replaced in rows["replaced"]]
+
+
+def _against(rows: pd.DataFrame) -> list[str]:
+    """The control, and what the source is set to where that is no condition."""
+    if "control" not in rows or (rows["control"] == "path").all():
+        return [""] * len(rows)
+    replaced = rows["replaced"] if "replaced" in rows else ["zero"] * len(rows)
+    return [PARTNERS[control] + (", source set to its mean" if value == "mean" else "")
+            for control, value in zip(rows["control"], replaced, strict=True)]

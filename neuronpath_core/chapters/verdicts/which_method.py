@@ -1,0 +1,85 @@
+"""What Chapter 21 says of the methods."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neuronpath_core.chapters.which_method.measured import DEFAULT, PUBLISHED
+from neuronpath_core.stats.claims import Claim, comparisons
+
+LEAD = ("The mean difference of the lost probability on the same images; agrees if its 95 % "
+        "bootstrap interval lies above zero.")
+SHARE = ("The mean loss as a share of the refined search's; agrees if its 95 % bootstrap interval "
+         "lies above {least:.0%}.")
+
+
+def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFrame,
+              ten: pd.DataFrame, one: pd.DataFrame, chance: pd.DataFrame, ranks: pd.DataFrame,
+              asked: pd.DataFrame, changes: pd.DataFrame, small: pd.DataFrame) -> list[Claim]:
+    """``ahead``, ``ahead_default``, ``one`` and ``chance`` are tables of
+    :func:`~neuronpath_core.chapters.which_method.shares.leads`: three passes ahead of the published
+    search, of the same with default settings, one pass ahead of the published search, and three
+    ahead of random neurons; ``three`` and ``ten`` of
+    :func:`~neuronpath_core.chapters.which_method.shares.reaches`; ``ranks`` of
+    :func:`~neuronpath_core.chapters.which_method.agreement.agreement_leads`; ``asked`` of
+    :func:`~neuronpath_core.chapters.which_method.questions.question_leads`, the matched question
+    against that of removal; ``changes`` of
+    :func:`~neuronpath_core.chapters.which_method.questions.change_rows`; ``small`` the row of the
+    refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`."""
+    def of(measure: str) -> pd.DataFrame:
+        return changes[changes["measure"] == measure]
+
+    fields = {"condition": "condition", "against": "against"}
+    return [
+        *(Claim(key, finding, sentence, comparisons(table, "images", **fields), "lost probability",
+                control, LEAD, variable, by="book", statistic="mean")
+          for key, finding, sentence, table, control, variable in (
+            ("published", "1", "The conditional gradient with three gradients finds paths whose "
+             "removal costs more than those of the published search", ahead,
+             f"the {PUBLISHED}, on the same images", "ahead"),
+            ("default", "beyond", "The conditional gradient with three gradients finds paths whose "
+             "removal costs more than those of a search by the joint attribution score, whatever "
+             "replaces the neurons", ahead_default, f"{DEFAULT}, with the same values as baseline",
+             "ahead_default"),
+            ("one backward", "1", "One gradient, gradient × activation, finds paths whose removal "
+             "costs more than those of the published search", one,
+             f"the {PUBLISHED}, on the same images", "one"),
+            ("chance", "beyond", "The conditional gradient with three gradients finds paths whose "
+             "removal costs more than that of random neurons about as active", chance,
+             "random neurons about as active", "chance"))),
+        *(Claim(key, "beyond", f"The conditional gradient with {words} gradients reaches "
+                f"{least:.0%} of the effect of the best path known",
+                comparisons(table, "images", condition="condition"), "effect share",
+                "the best path of any method, refined by exact effects", SHARE.format(least=least),
+                variable, by="book", statistic="mean")
+          for key, words, least, table, variable in (
+            ("three passes", "three", 0.95, three, "three"),
+            ("ten passes", "ten", 0.99, ten, "ten"))),
+        Claim("refined", "beyond", "The refined search reaches 99 % of the effect of the best of "
+              "all paths", comparisons(small, "images", {"data": "toys", "model": "toys"}),
+              "effect share", "every path of networks of 4,096",
+              "The mean loss as a share of the best path's; agrees if its 95 % bootstrap interval "
+              "lies above 99 %.", "small", by="book", statistic="mean"),
+        Claim("RelP", "beyond", "RelP ranks single neurons better than gradient × activation does",
+              comparisons(ranks, "images"), "correlation", "gradient × activation, on the same "
+              "neurons",
+              "The difference of Spearman's correlations with the exact effect of removing each "
+              "neuron alone; agrees if its 95 % bootstrap interval over images lies above zero.",
+              "ranks", by="book", statistic="mean"),
+        Claim("question", "beyond", "A path found for the question that is asked does more than "
+              "the path whose removal costs most",
+              comparisons(asked, "images", **fields), "lost probability",
+              "the path found for removal", LEAD.replace("lost probability", "effect"), "asked",
+              by="book", statistic="mean"),
+        Claim("outline", "beyond", "Pairs that differ in outline find other neurons than pairs "
+              "that differ in fill", comparisons(of("difference"), "images"), "neurons",
+              "pairs that differ in outline, drawn again",
+              "The share of blocks with the same neuron, of two outlines less that of an outline "
+              "and a fill; agrees if its 95 % bootstrap interval lies above zero.", "changes",
+              by="book", statistic="mean"),
+        Claim("background", "beyond", "Pairs that differ in background find less than pairs that "
+              "differ in outline", comparisons(of("less background"), "images"), "score",
+              "the background, which the label does not depend on",
+              "The difference of the paths' attributions; agrees if its 95 % bootstrap interval "
+              "lies above zero.", "changes", by="book", statistic="mean"),
+    ]

@@ -1,0 +1,95 @@
+"""How well scores of single neurons rank them: against the exact effect of removing each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import Tensor
+
+from neuronpath_core.chapters.effects import numbers
+from neuronpath_core.chapters.which_method.measured import ONE_PASS, SCORES
+from neuronpath_core.hooks import read_activations
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.scores import METHODS
+from neuronpath_core.scores.exact import exact_effects
+from neuronpath_core.settings import SearchSettings
+from neuronpath_core.stats import report
+from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+RELP = SCORES["relp"]
+RANKED = {"gradient_activation": ONE_PASS, **SCORES}
+
+
+def sampled_neurons(target: TargetModel, count: int, seed: int = 0) -> Int64[
+        Tensor, "one layer candidate"]:
+    """Neurons of every layer, drawn without replacement, or all of them where there are no more."""
+    rng = np.random.default_rng(seed)
+    most = min(count, target.fewest_neurons)
+    return torch.stack([torch.from_numpy(rng.permutation(layer.units)[:most])
+                        for layer in target.layers])[None].to(target.device)
+
+
+def rank_correlations(exact: Float[np.ndarray, "image neuron"],
+                      score: Float[np.ndarray, "image neuron"]) -> Float[np.ndarray, "image"]:
+    """Spearman's correlation of each image's neurons; 0 where one of the two ranks nothing."""
+    def one(own: np.ndarray, other: np.ndarray) -> float:
+        if np.ptp(own) == 0 or np.ptp(other) == 0:
+            return 0.0
+        return float(stats.spearmanr(own, other).statistic)
+    return np.array([one(*pair) for pair in zip(exact, score, strict=True)])
+
+
+def agreements(study: Study, models: Sequence[str], images: ImageSet, count: int,
+               seed: int = 0) -> pd.DataFrame:
+    """Per model, score and image the correlation with the exact effect over some neurons of every
+    block: ``data, model, score, image, correlation``."""
+    rows = []
+    for model in study.check_models(list(models)):
+        target, batch = study.target(model), study.batch(images, model)
+        chosen = sampled_neurons(target, count, seed)
+        exact = numbers(exact_effects(target, *batch, neurons=chosen)).reshape(len(images), -1)
+        places = chosen.expand(len(images), -1, -1)
+        for key, name in RANKED.items():
+            score = _neuron_scores(target, *batch, key).gather(2, places)
+            found = rank_correlations(exact, numbers(score).reshape(len(images), -1))
+            rows += [{"data": study.profile, "model": model, "score": name, "image": int(image),
+                      "correlation": value} for image, value in zip(images.ids, found, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def _neuron_scores(target, images, labels, key) -> Tensor:
+    if key == "activation":
+        return read_activations(target, images).sum(2)
+    settings = SearchSettings(method=key).complete(target)
+    return METHODS[key].rank(target, images, labels, settings)
+
+
+def agreement_rows(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean correlations over images with their intervals: ``data, model, score, images, value, low,
+    high``."""
+    return pd.DataFrame([
+        {"data": data, "model": model, "score": score, "images": len(own),
+         **interval_row(own["correlation"].to_numpy(), seed=seed)}
+        for (data, model, score), own in table.groupby(["data", "model", "score"], sort=False)])
+
+
+def agreement_leads(table: pd.DataFrame, first: str, second: str, seed: int = 0) -> pd.DataFrame:
+    """By how much the first score's correlation is above the second's on the same images: ``data,
+    model, images, value, low, high, verdict``."""
+    rows = []
+    for (data, model), own in table.groupby(["data", "model"], sort=False):
+        wide = own.pivot(index="image", columns="score", values="correlation")
+        row = interval_row((wide[first] - wide[second]).to_numpy(), seed=seed)
+        rows.append({"data": data, "model": model, "images": len(wide), **row,
+                     "verdict": report.verdict(row)})
+    return pd.DataFrame(rows)

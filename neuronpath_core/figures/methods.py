@@ -1,0 +1,109 @@
+"""The figure of Chapter 21: what each method's paths do, against what they cost to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neuronpath_core.figures.style import (
+    LEAST,
+    MARKERS,
+    SMALL,
+    WIDTH,
+    legend_outside,
+    marker,
+    styled,
+)
+
+# shares at which the axis has a line; it widens towards 1 as the logarithm of what is missing does
+TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
+# what is missing of a share beyond which nothing is told apart
+FINEST = 0.003
+# where a method that takes no pass is drawn
+NO_PASS = 0.2
+
+
+def _height(share):
+    return -np.log10(np.clip(1 + FINEST - np.asarray(share, float), FINEST, None))
+
+
+@styled
+def method_front(table: pd.DataFrame, joined: Sequence[str], line: str) -> Figure:
+    """Share of the largest effect that each method reaches, over the passes that it takes: a panel
+    per condition, the first the largest; a small mark per model, a large one at the mean over them,
+    a colour and a shape per method; methods that are one at several budgets are joined by a line.
+
+    Args:
+        table: ``condition, data, model, method`` (as it is to be called), ``passes, value``. A
+            method without passes is drawn at the left edge.
+        joined: the methods on the line, of which each point is labelled with its mean.
+        line: what the line is called.
+    """
+    conditions, methods = (list(dict.fromkeys(table[name])) for name in ("condition", "method"))
+    alone = [method for method in methods if method not in joined]
+    colours = dict(zip(alone, sns.color_palette("colorblind", len(alone)), strict=True))
+    rest = conditions[1:]
+    figure = plt.figure(figsize=(WIDTH, 5.4 + 2.2 * bool(rest)))
+    grid = figure.add_gridspec(2, len(rest), height_ratios=(2, 1)) if rest else \
+        figure.add_gridspec(1, 1)
+    axes = [figure.add_subplot(grid[0, :])]
+    axes += [figure.add_subplot(grid[1, place]) for place in range(len(rest))]
+    for axis, condition in zip(axes, conditions, strict=True):
+        own = table[table["condition"] == condition]
+        _line(axis, own[own["method"].isin(joined)], line, axis is axes[0])
+        for number, method in enumerate(alone):
+            _points(axis, own[own["method"] == method], colours[method], number + 1, method)
+        _frame(axis, condition, axis is axes[0] or axis is axes[1], axis is axes[0])
+    legend_outside(figure, axes[0], ncols=3, fontsize=LEAST)
+    return figure
+
+
+def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool) -> None:
+    """The methods that are one at several budgets."""
+    means = rows.groupby("method", sort=False)[["passes", "value"]].mean().sort_values("passes")
+    axis.plot(rows["passes"], _height(rows["value"]), linestyle="none", marker=".", markersize=3,
+              color="0.55")
+    axis.plot(means["passes"], _height(means["value"]), color="0.1", marker=marker(0), markersize=5,
+              linewidth=1.8, label=name, zorder=4)
+    for passes, value in means.itertuples(index=False) if labelled else ():
+        # to three places, where a round number would say that nothing is missing
+        axis.annotate(f"{value:.3f}", (passes, float(_height(value))), xytext=(-3, 5),
+                      textcoords="offset points", ha="right", fontsize=LEAST, zorder=5)
+
+
+def _points(axis: Axes, rows: pd.DataFrame, colour, number: int, name: str) -> None:
+    if not len(rows):
+        return
+    # shapes that come again are open
+    shape, is_open = marker(number), number >= len(MARKERS)
+    passes = rows["passes"].where(rows["passes"] > 0, NO_PASS)
+    axis.plot(passes, _height(rows["value"]), linestyle="none", marker=shape, markersize=2.5,
+              color=colour, alpha=0.6)
+    # a geometric mean lies in the middle of a logarithmic axis
+    axis.plot(np.exp(np.log(passes).mean()), _height(rows["value"].mean()), linestyle="none",
+              marker=shape, markersize=8, color=colour, label=name, zorder=3,
+              **({"markerfacecolor": "none", "markeredgewidth": 1.8} if is_open else
+                 {"markeredgecolor": "white", "markeredgewidth": 0.6}))
+
+
+def _frame(axis: Axes, condition: str, named: bool, large: bool) -> None:
+    ticks = TICKS if large else TICKS[::2] + TICKS[-1:]
+    axis.set_xscale("log")
+    axis.set_yticks(_height(ticks), [f"{tick:g}" for tick in ticks])
+    axis.tick_params(labelsize=SMALL)
+    axis.set_ylim(float(_height(-0.6)), float(_height(1)) + 0.15)
+    places = (1, 10, 100, 1000) if not large else (NO_PASS, 1, 3, 10, 30, 100, 300, 1000)
+    axis.set_xticks(places, ["none" if place == NO_PASS else f"{place:g}" for place in places])
+    axis.minorticks_off()
+    axis.set_title(condition, fontsize=SMALL + 0.5)
+    axis.set_xlabel("passes of the whole model, forward and back, for one image", fontsize=SMALL) \
+        if large else axis.set_xlabel("passes", fontsize=SMALL)
+    if named:
+        axis.set_ylabel("share of the refined search's effect" if large else "share",
+                        fontsize=SMALL)

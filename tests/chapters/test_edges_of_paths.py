@@ -1,0 +1,291 @@
+"""Chapter 22 where it is known what flows: chains, neurons side by side, and networks in which a
+path has nothing of its own; and made-up edges in closed form."""
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core.chapters.edges_of_paths import claims, measured, shares
+from neuronpath_core.circuits.edges import edge_table, path_edges
+from neuronpath_core.graphs import path_graph
+from neuronpath_core.models.planted import planted_model
+from tests import helpers
+from tests.chapters.test_verdicts import of
+from tests.circuits.test_edges import everyone_reads
+
+PLACE = {"data": "made up", "model": "m", "scope": "cls", "replaced": "zero"}
+
+
+def edges_of(planted, **settings):
+    return measured.edges_of(planted.target, planted.images, planted.labels,
+                             planted.neurons[..., 0], split=False, **settings).assign(**PLACE)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Of two networks of either kind."""
+    return shares.planted_shares(measured.planted_edges(["chain", "parallel"], ["cls"], 2))
+
+
+def verdicts(table):
+    """Of the leads, by control and measure."""
+    return shares.leads(table).pivot(index="control", columns="measure", values="verdict")
+
+
+# --- what must be found, and what must not ---
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_a_planted_chain_is_a_path(scope):
+    table = edges_of(planted_model("chain", scope, n_images=12))
+    found, own = verdicts(table), shares.edge_shares(table).set_index(["control", "measure"])
+    assert (found[["activation", "own activation", "label", "cosine"]] == "agrees").all(axis=None)
+    assert own.loc[("path", "activation"), "low"] > 0.9
+    assert own.loc[("path", "signed"), "low"] > 0.9
+    # all that a neuron of a chain does goes by way of the next one
+    assert own.loc[("path", "label"), "value"] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("scope", ["cls", "patch"])
+def test_neurons_side_by_side_are_none(scope):
+    table = edges_of(planted_model("parallel", scope, n_images=12))
+    own = shares.edge_shares(table).set_index(["control", "measure"])
+    assert own.loc[("path", "activation"), "high"] < 0.05
+    assert own.loc[("path", "label"), "high"] < 0.05
+    found = verdicts(table)
+    assert not (found[["own activation", "label"]] == "agrees").any(axis=None)
+    assert found.loc["matched", "activation"] != "agrees"
+    # a loud neuron moves more in absolute terms, if nearly nothing of what it has: such a lead
+    # alone is no edge, and the chapter says so
+    assert found.loc["shuffled blocks", "activation"] == "agrees"
+
+
+def test_a_path_has_no_lead_where_everyone_reads_what_it_writes():
+    table = edges_of(everyone_reads(planted_model("chain", n_images=12)))
+    assert shares.edge_shares(table).set_index(["control", "measure"]).loc[
+        ("path", "activation"), "low"] > 0.1
+    assert (verdicts(table)[["activation", "own activation", "cosine"]] != "agrees").all(axis=None)
+
+
+def test_a_chain_that_is_cut_loses_its_edge_there():
+    planted = planted_model("chain", n_images=4)
+    with torch.no_grad():
+        planted.target.model.blocks[2].mlp.fc2.weight.zero_()
+    following = shares.pairs(edges_of(planted, controls=["path"]), shares.NEXT)
+    moved = (following["exact"] / following["target_activation"]).groupby(
+        following["source_block"]).mean()
+    assert abs(moved[3]) < 0.2 and (moved[[1, 2]] > 0.9).all()
+
+
+def test_the_claims_on_planted_networks_can_fail(known):
+    nothing = pd.DataFrame(columns=["control", "measure", "pairs", "route", "value", "low", "high"])
+    judged = shares.verdicts(nothing, nothing, nothing, known)
+    assert list(judged["chain"]["verdict"]) == list(judged["parallel"]["verdict"]) == ["agrees"]
+    names = {"chain": "parallel", "parallel": "chain"}
+    judged = shares.verdicts(nothing, nothing, nothing,
+                             known.assign(kind=known["kind"].map(names)))
+    assert list(judged["chain"]["verdict"]) == list(judged["parallel"]["verdict"]) == [
+        "contradicts"]
+    assert list(known["networks"].unique()) == [2]
+    assert claims.planted_table(known).shape == (2, 4)
+
+
+# --- closed forms ---
+
+
+def made_up(images=6, seed=0):
+    """Edges of three blocks whose shares are known: of a path 10 %, -5 % signed on average, of a
+    matched neuron 4 % of its own activation, which is half the path's."""
+    rows = []
+    for image in range(images):
+        for source, later in ((1, 2), (1, 3), (2, 3)):
+            size, sign = 1.0 + image, (-1 if source == 1 else 1)
+            place = {"image": image, "source_block": source, "source_neuron": 0,
+                     "target_block": later, "source_effect": 0.1, **PLACE}
+            # sizes 1 and 3: signed (-1 + 3) / 4 is half of the whole
+            weight = 1 if source == 1 else 3
+            rows += [
+                {**place, "control": "path", "target_neuron": 1, "composition": 0.5,
+                 "target_activation": weight * size, "exact": 0.1 * sign * weight * size,
+                 "exact_probability": 0.01, "residual": 0.2, "attention": -0.1, "others": 0.1},
+                {**place, "control": "matched", "target_neuron": 2, "composition": 0.2,
+                 "target_activation": -0.5 * weight * size, "exact": 0.02 * weight * size,
+                 "exact_probability": -0.002}]
+    return pd.DataFrame(rows)
+
+
+def test_shares_in_closed_form():
+    own = shares.edge_shares(made_up()).set_index(["control", "measure"])["value"]
+    assert own["path"].to_dict() == pytest.approx(
+        {"activation": 0.1, "signed": 0.05, "label": 0.1})
+    assert own["matched"].to_dict() == pytest.approx(
+        {"activation": 0.04, "signed": 0.04, "label": 0.02})
+    # one edge to a later block, negative
+    far = shares.edge_shares(made_up(), shares.LATER).set_index(["control", "measure"])["value"]
+    assert far["path"].to_dict() == pytest.approx(
+        {"activation": 0.1, "signed": -0.1, "label": 0.1})
+
+
+def test_leads_in_closed_form():
+    lead = shares.leads(made_up()).set_index("measure")
+    assert lead["value"].to_dict() == pytest.approx(
+        {"activation": 0.1 - 0.02, "own activation": 0.1 - 0.04, "label": 0.12, "cosine": 0.3})
+    assert (lead["images"] == 6).all()
+    # where the partner is moved more the claim is contradicted
+    table = made_up(12)
+    table.loc[table["control"] == "matched", ["exact", "exact_probability"]] *= 50
+    assert set(shares.leads(table).set_index("measure").loc[
+        ["activation", "own activation"], "verdict"]) == {"contradicts"}
+
+
+def test_a_lead_is_of_the_same_edges():
+    """An edge that a control lacks does not count for the path either."""
+    table = made_up()
+    gone = (table["control"] == "matched") & (table["source_block"] == 2)
+    table.loc[(table["control"] == "path") & (table["source_block"] == 2), "exact"] = 1e6
+    lead = shares.leads(table[~gone]).set_index("measure")["value"]
+    assert lead["activation"] == pytest.approx(0.08)
+
+
+def test_of_weights_alone_nothing_is_replaced():
+    table = pd.concat([made_up(), made_up().assign(replaced="mean")])
+    lead = shares.leads(table)
+    assert (lead["measure"] == "cosine").sum() == 1 and len(lead) == 7
+
+
+def test_routes_in_closed_form():
+    routes = shares.route_shares(made_up()).set_index(["pairs", "route"])["value"]
+    for pairs in (shares.NEXT, shares.LATER):
+        assert routes[pairs].to_dict() == pytest.approx(
+            {"residual": 0.5, "attention": 0.25, "others": 0.25, "through attention": 0.5})
+
+
+def test_nothing_of_nothing_is_nothing():
+    table = made_up().assign(target_activation=0.0, exact=0.0, source_effect=0.0)
+    assert (shares.edge_shares(table)["value"] == 0).all()
+    assert shares.share(pd.Series([1.0]), pd.Series([-2.0])) == 0.5
+
+
+def test_models_whose_weights_cannot_be_compared_have_no_cosine():
+    table = made_up().assign(composition=np.nan)
+    lead = shares.leads(table).set_index("measure")
+    assert np.isnan(lead.loc["cosine", "value"]) and lead.loc["cosine", "verdict"] == "not shown"
+    assert np.isnan(shares.cosines(table)["value"]).all()
+
+
+# --- what a source does by itself ---
+
+
+def test_removal_of_one_neuron_against_the_hook():
+    target, images, labels = helpers.network("avg", 31, batch=3)
+    generator = torch.Generator().manual_seed(0)
+    neurons = torch.randint(0, target.n_neurons, (3, target.n_blocks), generator=generator)
+    values = 0.3 * torch.randn(1, target.n_blocks, 1, target.n_neurons, generator=generator,
+                               dtype=torch.float64)
+    clean = target(images).softmax(-1)
+    for given in (None, values):
+        lost = measured.removal_effects(target, images, labels, neurons, given)
+        for image in range(3):
+            for block in range(target.n_blocks):
+                def replaced(active, image=image, block=block, given=given):
+                    active = active.clone()
+                    number = neurons[image, block]
+                    active[:, target.tokens, number] = 0 if given is None else given[
+                        0, block, 0, number]
+                    return active
+                with torch.no_grad(), npc.hooks.hooked(target, {block: replaced}):
+                    after = target(images[[image]]).softmax(-1)[0, labels[image]]
+                assert lost[image, block] == pytest.approx(
+                    (clean[image, labels[image]] - after).item(), abs=1e-12)
+
+
+def test_path_edge_table(study, images):
+    part = images.select(np.arange(3))
+    table = measured.path_edge_table(study, ["small", "pooled"], part, images)
+    assert set(table["scope"]) == {"cls", "patch"}
+    found = {names: set(own["control"]) for names, own in table.groupby(["model", "replaced"])}
+    for model in ("small", "pooled"):
+        assert found[model, "zero"] == set(measured.PARTNERS)
+        assert found[model, "mean"] == {"path", "matched"}
+    path = table[(table["control"] == "path") & (table["replaced"] == "zero")]
+    parts = path[list(shares.ROUTES)].sum(axis=1)
+    np.testing.assert_allclose(parts, path["total"], rtol=0, atol=1e-10)
+    neurons = study.paths("small", part).neurons
+    expected = path_edges(study.target("small"), *study.batch(part, "small"), neurons)
+    own = path[path["model"] == "small"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own[expected.columns], expected, check_dtype=False)
+
+
+# --- graphs and words ---
+
+
+def graph_of(network="cls"):
+    target, images, labels = helpers.network(network, 33)
+    neurons = torch.tensor([[1, 2, 3]]).expand(len(images), -1)
+    table = path_edges(target, images, labels, neurons, split=False)
+    frame = pd.DataFrame({"image": 0, "block": [1, 2, 3], "rank": 1, "neuron": [1, 2, 3],
+                          "score": 0.5})
+    return path_graph(frame, edge_table(table, "exact"))
+
+
+def test_a_graph_comes_back_as_it_was_written(tmp_path, monkeypatch):
+    kept = measured.round_trip(graph_of(), tmp_path)
+    assert kept["same"].all() and kept["edges"].tolist() == [3, 3]
+    assert kept["neurons"].tolist() == [3, 3]
+
+    def without_an_effect(path):
+        graph = npc.read_graph(path)
+        nx.set_edge_attributes(graph, 0.0, "effect")
+        return graph
+
+    monkeypatch.setattr(measured, "read_graph", without_an_effect)
+    assert not measured.round_trip(graph_of(), tmp_path)["same"].any()
+
+
+def test_the_answer_follows_the_verdicts():
+    words = [claims.answer({"most": pd.DataFrame({"verdict": each})}) for each in (
+        ["agrees"] * 2, ["contradicts"] * 2, ["agrees", "contradicts"], ["not shown"])]
+    assert words == ["Yes", "Little", "In part", "In part"]
+
+
+def test_words():
+    assert claims.percents([0.0114, 0.038]) == "1.1 to 3.8 %"
+    assert claims.percents([0.001, 0.00102], signed=True) == "+0.1 %"
+    one = made_up(1)
+    one = one[one["control"] == "path"].assign(exact_probability=[0.001, -0.004, 0.002],
+                                               source_effect=[0.1, -0.12, 0.0])
+    assert claims.arc_finding(one).startswith(
+        "The strongest of this path's 3 edges moves the label's probability by 0.40 points; ")
+    assert claims.arc_finding(one).endswith("up to 12")
+
+
+def test_what_the_chapter_says(known):
+    """From made-up edges to verdicts: half of nothing is not most."""
+    from neuronpath_core.chapters.verdicts import edges as said
+
+    table = pd.concat([made_up(12), made_up(12).assign(replaced="mean")])
+    parts = (shares.edge_shares(table), shares.leads(table), shares.route_shares(table), known)
+    every = said.made_from(*parts)
+    assert set(claims.SENTENCES) == {claim.key for claim in every} == set(said.RULES)
+    assert [verdict for *_, verdict in of(every, "most")] == ["contradicts"] * 2
+    named = {claim.key: claim for claim in every}
+    assert {each.condition for each in named["matched"].comparisons} == {claims.SAME, claims.OWN}
+    assert {each.against for each in named["matched"].comparisons} == {
+        measured.PARTNERS["matched"], measured.PARTNERS["matched"] + ", source set to its mean"}
+    assert named["chain"].of == "networks" and named["chain"].comparisons[0].n == 2
+    assert named["most"].comparisons[0].n == 12
+    assert len(claims.edge_claims(shares.verdicts(*parts))) == len(
+        [claim for claim in every if claim.comparisons])
+    assert claims.mean_table(parts[0], parts[1]).shape == (2, 3)
+    assert claims.route_table(parts[2]).shape == (2, 3)
+
+
+def test_the_example_is_the_image_whose_neurons_matter_most():
+    table = pd.concat([made_up(4).assign(model=model) for model in "mn"], ignore_index=True)
+    table.loc[(table["model"] == "m") & (table["image"] == 2), "source_effect"] = -0.5
+    table.loc[(table["model"] == "n") & (table["image"] == 3), "source_effect"] = 0.7
+    one = claims.example(table, "made up", "m")
+    assert one["image"].tolist() == [2] * 3 and set(one["control"]) == {"path"}

@@ -1,0 +1,280 @@
+"""What a removed neuron is set to decides what removal does: networks in which zero alone does
+harm, in which only the class matters, and tables in which the effect is planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import neuronpath_core as npc
+from neuronpath_core.chapters.replacement import claims, measured
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.interventions import (
+    class_probabilities,
+    edited_probabilities,
+    scaled_probabilities,
+)
+from tests.chapters.test_controls import image_network, picture_set, planted_study, shared_network
+
+PATH = measured.PATH
+RULE = {"context": "full", "quadrature": "gauss-legendre", "steps": 4}
+
+
+def study_of(folder, model, train: ImageSet, held_out: ImageSet | None = None):
+    """A study of one planted network, with images that are made up."""
+    study = planted_study(folder, model)
+    study.__dict__["train"] = train
+    if held_out is not None:
+        study.__dict__["held_out"] = held_out
+    return study
+
+
+def even_pictures(labels, seed: int) -> ImageSet:
+    """Pictures as bright as their class (1 bright, 2 dark) and no brighter, with a pattern of their
+    own."""
+    made = picture_set(labels, seed)
+    pattern = made.images - made.images.mean((1, 2, 3), keepdim=True)
+    # every patch, of 4 x 4 pixels, is as bright as the picture
+    patches = pattern.unfold(2, 4, 4).unfold(3, 4, 4)
+    even = pattern - patches.mean((1, 4, 5))[:, None].repeat_interleave(4, 2).repeat_interleave(
+        4, 3)
+    level = torch.where(made.labels == 1, 1.0, -1.0)[:, None, None, None]
+    return ImageSet(0.1 * even + level, made.labels, made.ids, made.class_names, made.pixels)
+
+
+def verdicts(effects: pd.DataFrame) -> tuple[dict, dict]:
+    """Of the own path's loss of probability, and of its lead over the random controls."""
+    lost, lead = claims.losses(effects), claims.leads(effects)
+    own = claims.own_losses(lost, "probability").set_index("kind")["verdict"].to_dict()
+    lead = lead[(lead["measure"] == "probability") & lead["method"].isin(measured.RANDOM)]
+    return own, {kind: set(rows["verdict"]) for kind, rows in lead.groupby("kind")}
+
+
+# --- plants ---
+
+
+def test_where_zero_alone_does_harm_no_other_value_shows_an_effect(tmp_path):
+    """The path's neurons are as active on every image: they are their own mean."""
+    model = shared_network()
+    study = study_of(tmp_path, model, picture_set([1, 2, 3, 4] * 4, 7))
+    effects = measured.replaced_effects(study, ["planted"], picture_set([1, 2, 3, 4] * 6),
+                                        [PATH, "activation"], 16, **RULE)
+    own, lead = verdicts(effects)
+    assert own.pop("zero") == "agrees" and lead.pop("zero") == {"agrees"}
+    assert own == dict.fromkeys(["mean", "resample", "class_resample"], "not shown")
+    assert set.union(*lead.values()) == {"not shown"}
+    others = effects[effects["kind"] != "zero"]
+    assert others["probability"].abs().max() < 1e-12 < effects["probability"].max()
+    assert others["moved"].max() < 1e-12
+
+
+def test_where_the_class_alone_matters_another_image_of_it_is_as_good(tmp_path):
+    study = study_of(tmp_path, image_network(), even_pictures([1, 2] * 10, 3))
+    effects = measured.replaced_effects(study, ["planted"], even_pictures([1, 2] * 12, 4),
+                                        [PATH, "activation"], 20, draws=4, **RULE)
+    own, _ = verdicts(effects)
+    assert own == {"zero": "agrees", "mean": "agrees", "resample": "agrees",
+                   "class_resample": "not shown"}
+    shared = effects[(effects["kind"] == "class_resample") & (effects["method"] == PATH)]
+    assert shared["probability"].abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("top", [1, 5])
+def test_zero_alone_does_harm_to_what_is_left_when_all_others_are_replaced(tmp_path, top):
+    model = shared_network()
+    with torch.no_grad():
+        model.head.bias[0] = 1  # the neurons decide whether class 0 is predicted
+    images = picture_set([1] * 12)
+    study = study_of(tmp_path, model, picture_set([1, 2] * 6, 7))
+    kept = measured.kept_effects(study, ["planted"], images, picture_set([1] * 20, 8), 12, top,
+                                 kinds=("zero", "mean"), **RULE)
+    assert kept["whole"].all() and set(kept["tokens"]) == {"class token", measured.EVERYWHERE}
+    found = claims.kept_sizes(kept).set_index(["tokens", "kind", "kept"])[
+        "verdict"].sort_index()
+    for tokens in ("class token", measured.EVERYWHERE):
+        assert found[tokens, "zero"].to_dict() | {"random": ""} == {
+            "neuron path": "agrees", "activation": "agrees", "random": "", "none": "contradicts"}
+        assert set(found[tokens, "mean"]) == {"agrees"}
+    lead = claims.kept_leads(kept).set_index(["tokens", "kind", "against"])[
+        "verdict"].sort_index()
+    assert lead["class token", "zero", "none"] == "agrees"
+    assert set(lead[:, "mean"]) == {"not shown"}
+
+
+# --- against the slow way ---
+
+
+@pytest.mark.parametrize("model", ["small", "pooled"])
+def test_effects_are_those_of_single_images(study, images, model):
+    few = images.select(torch.arange(0, 20, 4))
+    effects = measured.replaced_effects(study, [model], few, [PATH, "gradient_activation"], 30,
+                                        seed=3, **RULE).set_index(["method", "kind", "image"])
+    target, pool = study.target(model), study.train.balanced(30, 3)
+    for method in (PATH, "gradient_activation"):
+        neurons = study.paths(model, few, method, **RULE).neurons
+        for kind in measured.KINDS:
+            for place, number in enumerate(few.ids.tolist()):
+                one, label = few.images[[place]], few.labels[[place]]
+                every = npc.replacement_values(target, kind, one, label, pool=pool.images,
+                                               pool_labels=pool.labels, draws=2, seed=3)
+                clean = target(one).softmax(-1)[0, label].item()
+                found, moved = [], []
+                for values in every:
+                    with npc.edit(target, neurons[[place]], "remove", values):
+                        found.append(target(one).softmax(-1)[0, label].item())
+                    change = (npc.read_activations(target, one) - values).abs().mean(2)
+                    moved.append(change.gather(2, neurons[[place], :, None]).mean().item())
+                row = effects.loc[method, kind, number]
+                assert row["probability"] == pytest.approx(1 - np.mean(found) / clean, abs=1e-12)
+                assert row["moved"] == pytest.approx(np.mean(moved), abs=1e-12)
+
+
+def test_a_search_for_a_replacement_is_judged_by_it(study, images):
+    few = images.select(torch.arange(0, 20, 4))
+    found = measured.searched_effects(study, ["small"], few, ["gradient_activation"], 30,
+                                      **RULE).set_index(["kind", "seen"])
+    target, pool = study.target("small"), study.train.balanced(30, 0)
+    zero = study.paths("small", few, "gradient_activation", **RULE).neurons
+    clean = class_probabilities(target, few.images)
+    every = npc.replacement_values(target, "resample", few.images, few.labels, pool=pool.images,
+                                   draws=2)
+    same = npc.find_paths(target, few.images, few.labels, "gradient_activation",
+                          baseline=every[0], **RULE).neurons
+    assert not torch.equal(zero, same)
+    for seen, values in zip((measured.OWN, measured.NEW), every, strict=True):
+        own = found.loc[("resample", seen)]
+        assert own["image"].tolist() == few.ids.tolist()
+        np.testing.assert_allclose(own["stay"], (zero == same).double().mean(1))
+        for column, neurons in (("zero", zero), ("same", same)):
+            edited = edited_probabilities(target, few.images, neurons, "remove", values)
+            lost = 1 - (edited / clean).gather(1, few.labels[:, None])[:, 0]
+            np.testing.assert_allclose(own[column], lost, atol=1e-12)
+    assert sorted(set(found.index)) == [("mean", measured.OWN), ("resample", measured.NEW),
+                                        ("resample", measured.OWN)]
+
+
+@pytest.mark.parametrize("model", ["small", "pooled"])
+def test_what_is_kept_is_what_the_class_paths_share(study, images, model):
+    test = measured.other_images(study, images, 20)
+    assert not set(test.ids.tolist()) & set(images.ids.tolist())
+    kept = measured.kept_effects(study, [model], images, test, 30, 2, kinds=("mean",), **RULE)
+    target, pool = study.target(model), study.train.balanced(30, 0)
+    assert set(kept["tokens"]) == ({"class token", measured.EVERYWHERE} if target.scope == "cls"
+                                   else {"patch tokens"})
+    searched = study.paths(model, images, top=2, **RULE).neurons
+    for tokens, own in kept[kept["kept"] == "neuron path"].groupby("tokens", sort=False):
+        everywhere = tokens == measured.EVERYWHERE
+        values = npc.replacement_values(target, "mean", test.images, test.labels, pool=pool.images,
+                                        everywhere=everywhere)[0]
+        factors = torch.zeros(len(test), target.n_blocks, target.n_neurons, dtype=torch.float64)
+        for row, label in enumerate(test.labels):
+            for block in range(target.n_blocks):
+                counts = np.bincount(searched[images.labels == label, block].flatten())
+                factors[row, block, np.argsort(-counts, kind="stable")[:2]] = 1
+        found = scaled_probabilities(target, test.images, factors, everywhere, values)
+        assert own["correct"].tolist() == (found.argmax(1) == test.labels).tolist()
+
+
+# --- tables ---
+
+
+def made_up(losses: dict[tuple[str, str], float], count: int = 40) -> pd.DataFrame:
+    """Effects in which each method loses so much under each kind, give or take a little."""
+    noise = 0.01 * np.random.default_rng(0).normal(size=count)
+    return pd.concat([pd.DataFrame({
+        "data": "made up", "model": "m", "method": method, "kind": kind,
+        "image": np.arange(count), "probability": value + noise * (1 + len(method) / 9),
+        "accuracy": (np.arange(count) < 100 * value).astype(float), "moved": value})
+        for (method, kind), value in losses.items()], ignore_index=True)
+
+
+EVERY = {(method, kind): value * share
+         for method, value in ((PATH, 0.2), ("activation", 0.05), ("influence_pattern", 0.1),
+                               ("gradient_activation", 0.3), (measured.MATCHED, 0.0),
+                               (measured.MOVED, 0.0))
+         for kind, share in (("zero", 1.0), ("mean", 0.5), ("class_resample", 0.0))}
+
+
+def test_losses_and_leads_of_planted_differences():
+    effects = made_up(EVERY)
+    lost, lead = claims.losses(effects), claims.leads(effects)
+    own = claims.own_losses(lost, "probability").set_index("kind")
+    assert own["verdict"].to_dict() == {"zero": "agrees", "mean": "agrees",
+                                        "class_resample": "not shown"}
+    points = claims.own_losses(lost, "accuracy").set_index("kind")["value"]
+    assert points.to_dict() == {"zero": 50, "mean": 25, "class_resample": 0}
+    rows = lead[lead["measure"] == "probability"].set_index(["kind", "method"])
+    for method, verdict in (("activation", "agrees"), ("gradient_activation", "contradicts"),
+                            (measured.MOVED, "agrees")):
+        assert rows.loc[("mean", method), "verdict"] == verdict
+        assert rows.loc[("mean", method), "value"] == pytest.approx(
+            EVERY[PATH, "mean"] - EVERY[method, "mean"], abs=0.01)
+    assert set(rows.loc["class_resample", "verdict"]) == {"not shown"}
+    table, notes = claims.drawn(lost, lead)
+    assert notes["set to the mean"] == "ahead of\nrandom: 1 of 1\nbaselines: 1 of 1"
+    assert notes["set to the value of another image of the class"].endswith("baselines: 0 of 1")
+    row = table[(table["path"] == "Neuron Path") & (table["kind"] == "set to zero")]
+    assert row["value"].item() == pytest.approx(100 * own.loc["zero", "value"])
+    assert claims.finding(lost) == (
+        f"Removing a neuron path costs {100 * own.loc['zero', 'value']:.1f} % of the probability "
+        f"with zero, {100 * own.loc['mean', 'value']:.1f} % with the mean, "
+        f"{100 * own.loc['class_resample', 'value']:.1f} % with the value of another image of the "
+        "class; the paths of 0 of 3 other methods cost more with each")
+    assert claims.lead_table(lead).loc[("set to the mean", "Activation"),
+                                       "accuracy (points)"].startswith("+17.5 to +17.5; 1 of 1")
+
+
+def kept_rows(right: dict[tuple[str, str, str], float], count: int = 40) -> pd.DataFrame:
+    """Test images of which so large a share is right with some neurons kept; of the whole model
+    all are."""
+    return pd.concat([pd.DataFrame({
+        "data": "made up", "model": "m", "tokens": tokens, "kind": kind, "kept": kept,
+        "image": np.arange(count), "correct": np.arange(count) < count * share, "whole": True})
+        for (tokens, kind, kept), share in right.items()], ignore_index=True)
+
+
+def test_lines_say_the_sizes_and_where_they_hold():
+    sizes = claims.kept_sizes(kept_rows({("class token", "zero", "neuron path"): 1.0,
+                                         ("class token", "mean", "neuron path"): 0.5,
+                                         ("class token", "resample", "neuron path"): 0.25,
+                                         (measured.EVERYWHERE, "mean", "neuron path"): 0.0}))
+    assert sizes["verdict"].tolist() == ["agrees", "contradicts", "contradicts", "contradicts"]
+    effects = made_up(EVERY)
+    lines = claims.lines(claims.losses(effects), claims.leads(effects), sizes)
+    assert lines["5"] == ("accuracy changes by +0.0 to +0.0 points with zero (kept in 1 of 1), "
+                          "-50.0 to -50.0 points with the mean (kept in 0 of 1), -75.0 to -75.0 "
+                          "points with another image's value (kept in 0 of 1)")
+    # the path loses 10 images, the second baseline 5 of them: too few more to be shown
+    assert lines["1"] == ("removal costs +25.0 to +25.0 with the mean instead of +50.0 to +50.0 "
+                          "with zero (points of accuracy), more than random neurons in 2 of 2 and "
+                          "than the baselines in 1 of 2 comparisons; +0.0 to +0.0 with another "
+                          "image of the class")
+    assert claims.sizes_at(sizes, "class token")["mean"] == "-50.0 to -50.0 points, kept in 0 of 1"
+
+
+def test_gains_of_a_search():
+    rows = pd.DataFrame({"data": "made up", "model": "m", "method": PATH, "kind": "mean",
+                         "seen": measured.OWN, "image": range(30), "zero": 0.1,
+                         "same": 0.2 + 0.001 * np.arange(30), "stay": [0.3, 0.4] * 15})
+    worse = rows.assign(model="other", same=0.0, stay=0.9)
+    gains = claims.searched_gains(pd.concat([rows, worse])).set_index(["model", "measure"])
+    assert gains["verdict"].to_dict() == {("m", "gain"): "agrees", ("m", "stay"): "contradicts",
+                                          ("other", "gain"): "contradicts",
+                                          ("other", "stay"): "agrees"}
+    assert gains.loc[("m", "gain"), "value"] == pytest.approx(0.1145)
+    assert claims.gain_table(gains.reset_index()).loc[
+        ("made up", "other", "Neuron Path", "the mean"),
+        "neurons that stay (share)"] == "0.900 [0.900, 0.900]"
+
+
+@pytest.mark.parametrize("call", [
+    lambda study, images: measured.replaced_effects(study, ["small"], images, ["activation"], 20),
+    lambda study, images: measured.replaced_effects(study, ["small"], images, [PATH, "x"], 20),
+    lambda study, images: measured.replaced_effects(study, ["small"], images, [PATH], 20,
+                                                    kinds=["counterfactual"]),
+    lambda study, images: measured.searched_effects(study, ["small"], images, ["activation"], 20),
+    lambda study, images: measured.kept_effects(study, ["small"], images.select(range(2)), images,
+                                                20)], ids=range(5))
+def test_bad_input(study, images, call):
+    with pytest.raises(ValueError, match="accepted"):
+        call(study, images)

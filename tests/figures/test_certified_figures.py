@@ -1,0 +1,70 @@
+"""What the figures of certified class paths show, from small tables."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+
+from neuronpath_core import figures
+from tests import figure_tables as small
+from tests.figure_tables import MODELS, panels
+
+
+@pytest.fixture(autouse=True)
+def without_a_screen():
+    plt.switch_backend("agg")
+
+
+def test_shares_of_classes_with_their_intervals():
+    table = small.shares_of_classes()
+    figure = figures.certified_shares(table, "share of a path")
+    for axis, data in zip(panels(figure), ("first", "second"), strict=True):
+        assert (axis.get_title(), axis.get_xlabel()) == (data, "share of a path")
+        assert [label.get_text() for label in axis.get_yticklabels()] == list(MODELS)
+        assert axis.yaxis_inverted()
+        for container, measure in zip(axis.containers, ("by count", "certified", "dealt"), strict=True):
+            rows = table[(table["data"] == data) & (table["measure"] == measure)]
+            line, _, (bars,) = container.lines
+            assert line.get_xdata().tolist() == rows["value"].tolist()
+            np.testing.assert_allclose(line.get_ydata().astype(float), [0, 1], atol=0.3)
+            np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()], rows[["low", "high"]])
+        assert len({container.lines[0].get_marker() for container in axis.containers}) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["by count", "certified", "dealt"]
+
+
+def test_a_cell_has_its_neuron_and_a_shade_for_what_it_stands():
+    table = small.cells_of_classes()
+    figure = figures.certified_map(table, 1)
+    first, second = panels(figure)
+    shades = {}
+    for axis, data in ((first, "first"), (second, "second")):
+        own = table[table["data"] == data]
+        classes = list(dict.fromkeys(own["class"]))
+        assert axis.get_title() == data and [label.get_text() for label in axis.get_yticklabels()] == classes
+        assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "3", "4"]
+        inside = own[own["certified"] >= 1]
+        places = {(text.get_position()[0] - 0.5, text.get_position()[1] - 0.5): text.get_text()
+                  for text in axis.texts if text.get_text()}
+        assert places == {(block - 1, classes.index(name)): str(neuron) for name, block, neuron
+                          in zip(inside["class"], inside["block"], inside["neuron"], strict=True)}
+        mesh, = (each for each in axis.collections if isinstance(each, QuadMesh))
+        colours = mesh.get_facecolors().reshape(len(classes), 4, 4)
+        for name, block, certified in zip(own["class"], own["block"], own["certified"], strict=True):
+            colour = tuple(colours[classes.index(name), block - 1])
+            assert (colour[3] == 0) == (certified < 1)
+            if certified >= 1:
+                assert shades.setdefault(certified, colour) == colour
+        alone = own[(own["certified"] < 1) & (own["counted"] >= 1)]
+        ring, = (line for line in axis.lines if line.get_marker() == "o")
+        assert sorted(zip(ring.get_xdata() - 0.5, ring.get_ydata() - 0.5, strict=True)) == sorted(
+            zip(alone["block"] - 1, [classes.index(name) for name in alone["class"]], strict=True))
+    lightness = [sum(shades[number][:3]) for number in (1, 2, 3)]
+    assert lightness == sorted(lightness, reverse=True) and len(set(lightness)) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        *(f"certified to stand {number}" for number in (1, 2, 3)), "by count alone 1"]
+
+
+def test_one_shade_is_enough_where_no_certificate_stands_more():
+    table = small.cells_of_classes()
+    figure = figures.certified_map(table.assign(certified=table["certified"].clip(upper=1)), 1)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["certified to stand 1", "by count alone 1"]

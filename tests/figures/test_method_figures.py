@@ -1,0 +1,54 @@
+"""What the figure of methods shows, from a small table."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from neuronpath_core import figures
+from neuronpath_core.figures.methods import FINEST, NO_PASS
+from tests import figure_tables as small
+from tests.figure_tables import panels
+from tests.project.test_notebooks_static import svg_faults
+
+
+@pytest.fixture(autouse=True)
+def without_a_screen():
+    plt.switch_backend("agg")
+
+
+def height(share):
+    return -np.log10(1 + FINEST - share)
+
+
+def marks(axis):
+    """By label the large marks, as ``(passes, height)``."""
+    return {line.get_label(): list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+            for line in axis.lines if not line.get_label().startswith("_")}
+
+
+def test_means_and_models_lie_where_their_passes_and_shares_are():
+    table = small.shares_of_methods()
+    figure = figures.method_front(table, ["one", "three"], "budgets", finding="It holds")
+    axes = panels(figure)
+    assert [axis.get_title() for axis in axes] == ["zero", "mean", "other"]
+    for axis in axes:
+        shown = marks(axis)
+        assert list(shown) == ["budgets", "search", "ranking", "chance"]
+        # the line at the mean of passes and of shares, a method at the mean of its logarithms
+        assert shown["budgets"] == pytest.approx(np.array([(1.5, height(0.895)),
+                                                           (5.1, height(0.975))]))
+        assert shown["search"] == pytest.approx(np.array([(100 * 2**0.5, height(0.795))]))
+        assert shown["chance"][0][0] == pytest.approx(NO_PASS)
+        small_marks = [line for line in axis.lines if line.get_markersize() < 4]
+        assert sum(len(line.get_xdata()) for line in small_marks) == 10
+        assert len({line.get_marker() for line in axis.lines}) == 5
+        assert axis.get_xscale() == "log"
+    assert [text.get_text() for text in axes[0].texts] == ["0.895", "0.975"]
+    assert not axes[1].texts
+    assert list(svg_faults(figure._repr_svg_())) == []
+
+
+def test_of_one_condition_there_is_one_panel():
+    table = small.shares_of_methods()
+    assert len(panels(figures.method_front(table[table["condition"] == "zero"], ["one", "three"],
+                                           "budgets"))) == 1
