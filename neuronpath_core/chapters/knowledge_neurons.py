@@ -187,7 +187,8 @@ def scaling_rows(table: pd.DataFrame, models: Sequence[str], blocks: dict[str, i
 
     Returns:
         ``number, scaling, value, low, high``: per way the correlation of the first two models'
-        block shares, the same without the first block and of ranks, and each model's first-block share and mean relative depth.
+        block shares, the same without the first block and of ranks, and each model's first-block
+        share and mean relative depth.
     """
     rows = []
     for way, own in table.groupby("scaling", sort=False):

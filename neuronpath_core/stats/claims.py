@@ -104,7 +104,8 @@ class Claim:
 
     def __post_init__(self) -> None:
         for name, value, accepted in (("finding", self.finding, FINDINGS), ("by", self.by, BY),
-                                      ("of", self.of, OF), ("statistic", self.statistic, STATISTICS)):
+                                      ("of", self.of, OF),
+                                      ("statistic", self.statistic, STATISTICS)):
             if value not in accepted:
                 raise ValueError(f"claim {self.key!r}: {name} {value!r}; accepted: "
                                  f"{', '.join(accepted)}")

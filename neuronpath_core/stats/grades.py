@@ -9,8 +9,9 @@ The rules are these, and no other.  A claim is
 * **Partly** otherwise.
 
 What follows the word keeps it from flattering either side: the effect is called small if the median
-of those that agree (of a No, of those that contradict) is below the unit's ``small``; and if under some condition, or on some data, no
-comparison agrees, the others are named ("at the class token only").
+of those that agree (of a No, of those that contradict) is below the unit's ``small``; and if under
+some condition, or on some data, no comparison agrees, the others are named ("at the class token
+only").
 """
 
 from __future__ import annotations
