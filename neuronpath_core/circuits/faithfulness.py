@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -131,6 +132,32 @@ class MaskedModel:
             for name, value in zip(MEASURES, (own - other, probability), strict=True):
                 totals[name] = totals[name] + value.cpu().numpy()
         return {name: value / len(draws) for name, value in totals.items()}
+
+    @cached_property
+    def _ends(self) -> dict[tuple, dict[str, np.ndarray]]:
+        """What is measured with all neurons and with none, which is the same in all curves."""
+        return {}
+
+    def curves(self, scores: Float[Tensor, "image layer neuron"],
+               shares: Sequence[float] = SHARES, smallest: float = SMALLEST_GAIN,
+               sides: Sequence[str] = SIDES) -> dict[str, Faithfulness]:
+        """:func:`faithfulness` of one of several rankings; what they have in common is measured
+        once."""
+        shares, sides = _checked_shares(shares), _checked_sides(sides)
+        order = ranking(self.target, scores, len(self.images))
+        counts = tuple(math.floor(share / 100 * order.shape[1] + COUNT_ROUNDING)
+                       for share in shares)
+        return _curves(self, order, shares, counts, _checked_smallest(smallest), sides)
+
+    def place(self, neurons: Int64[Tensor, "image layer"],
+              smallest: float = SMALLEST_GAIN) -> dict[str, Faithfulness]:
+        """:func:`path_faithfulness` of one of several paths an image."""
+        ranked = circuit_neurons(self.target, neurons, len(self.images))
+        scores = neuron_mask(self.target, ranked).to(self.target.dtype)
+        order = ranking(self.target, scores, len(self.images))
+        count = ranked.shape[1] * ranked.shape[2]
+        return _curves(self, order, (100 * count / order.shape[1],), (count,),
+                       _checked_smallest(smallest))
 
 
 def _checked_draws(target, values, count) -> tuple[Tensor | None, ...]:
@@ -284,14 +311,7 @@ def faithfulness(
     Raises:
         ValueError: images, labels, scores, shares, values or sides that do not fit.
     """
-    shares = _checked_shares(shares)
-    if isinstance(sides, str) or not sides or any(not is_one_of(side, SIDES) for side in sides):
-        raise ValueError(f"unknown sides {shown(sides)}; accepted: one or more of "
-                         f"{', '.join(SIDES)}")
-    model = MaskedModel.of(target, images, labels, values)
-    order = ranking(target, scores, len(images))
-    counts = tuple(math.floor(share / 100 * order.shape[1] + COUNT_ROUNDING) for share in shares)
-    return _curves(model, order, shares, counts, _checked_smallest(smallest), sides)
+    return MaskedModel.of(target, images, labels, values).curves(scores, shares, smallest, sides)
 
 
 def path_faithfulness(
@@ -314,22 +334,17 @@ def path_faithfulness(
     Raises:
         ValueError: images, labels, neurons or values that do not fit.
     """
-    model = MaskedModel.of(target, images, labels, values)
-    ranked = circuit_neurons(target, neurons, len(images))
-    scores = neuron_mask(target, ranked).to(target.dtype)
-    order = ranking(target, scores, len(images))
-    count = ranked.shape[1] * ranked.shape[2]
-    return _curves(model, order, (100 * count / order.shape[1],), (count,),
-                   _checked_smallest(smallest))
+    return MaskedModel.of(target, images, labels, values).place(neurons, smallest)
 
 
 def _curves(model, order, shares, counts, smallest, sides=SIDES) -> dict[str, Faithfulness]:
-    total, known = order.shape[1], {}
+    total, places = order.shape[1], {}
 
     def measured(count: int, keep: bool) -> dict[str, np.ndarray]:
         # none kept is all removed, and all kept is the model
         kept = count if keep else total - count
         place = ("end", kept) if kept in (0, total) else (keep, count)
+        known = model._ends if place[0] == "end" else places
         if place not in known:
             mask = best_mask(model.target, order, count)
             known[place] = model.measures(None if kept == total else mask if keep else ~mask)
@@ -355,6 +370,13 @@ def _checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
         raise ValueError(f"shares must be increasing percentages in (0, 100], got {shown(shares)}; "
                          f"accepted: such as {SHARES}")
     return values
+
+
+def _checked_sides(sides: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(sides, str) or not sides or any(not is_one_of(side, SIDES) for side in sides):
+        raise ValueError(f"unknown sides {shown(sides)}; accepted: one or more of "
+                         f"{', '.join(SIDES)}")
+    return tuple(sides)
 
 
 def _checked_smallest(smallest: float) -> float:

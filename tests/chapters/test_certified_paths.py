@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from neuronpath_core.chapters import certified_paths as chapter
+from neuronpath_core.chapters.certified_paths import certain, claims, elsewhere
 from neuronpath_core.circuits.certified import certified_table, certify_classes
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
@@ -42,7 +42,7 @@ def certificates(paths, labels, radius=1):
 
 
 def test_images_to_test_on_are_none_of_those_that_certify(study):
-    own, others = chapter.images_apart(study, 40, 23)
+    own, others = elsewhere.images_apart(study, 40, 23)
     assert (len(own), len(others)) == (40, 23)
     assert not set(own.ids.tolist()) & set(others.ids.tolist())
     assert own.sha256() == study.images(40).sha256()  # so that a stored path table is found
@@ -51,19 +51,19 @@ def test_images_to_test_on_are_none_of_those_that_certify(study):
 
 
 def test_changes_are_those_that_can_be_had(study, images):
-    found = chapter.changed_images(study, images)
-    assert list(found) == list(chapter.CHANGES)[:3]
-    assert found[chapter.UNSEEN] is images
+    found = elsewhere.changed_images(study, images)
+    assert list(found) == list(elsewhere.CHANGES)[:3]
+    assert found[elsewhere.UNSEEN] is images
     shift = found["shifted by one pixel"]
     assert torch.equal(shift.images[..., 1:], images.images[..., :-1])
     noise = found["noise of 0.05"].images - images.images
     assert 0 < noise.abs().max() < 0.3
     assert all(torch.equal(each.labels, images.labels) for each in found.values())
     files = FileImages.__new__(FileImages)
-    assert chapter.changed_images(study, files) == {chapter.UNSEEN: files}
+    assert elsewhere.changed_images(study, files) == {elsewhere.UNSEEN: files}
     scenes = load_part(SHAPES, "held_out").balanced(24)
-    found = chapter.changed_images(SimpleNamespace(settings={"dataset": SHAPES}), scenes, 3)
-    assert list(found) == list(chapter.CHANGES)
+    found = elsewhere.changed_images(SimpleNamespace(settings={"dataset": SHAPES}), scenes, 3)
+    assert list(found) == list(elsewhere.CHANGES)
     behind = found["another background"]
     assert torch.equal(behind.images, pairs_for(SHAPES, scenes, "background", 3).images)
     same = ~torch.from_numpy(behind.masks[CHANGED])[:, None].expand_as(scenes.images)
@@ -76,7 +76,7 @@ def test_changes_are_those_that_can_be_had(study, images):
 def test_shares_are_those_of_the_certificates():
     paths, labels = planted(share=0.45)
     found = certificates(paths, labels)
-    shares, table = chapter.class_shares(found), certified_table(found)
+    shares, table = certain.class_shares(found), certified_table(found)
     for row in shares.to_dict("records"):
         own = table[table["label"] == row["label"]]
         assert row["certified"] == own["certified"].sum() / 5
@@ -84,7 +84,7 @@ def test_shares_are_those_of_the_certificates():
         assert row["counted"] == (plain >= 1).sum() / 5
         assert row["voted"] == (plain >= 0).sum() / 5
     assert 0 < shares["certified"].mean() < shares["counted"].mean() <= 1
-    rows = chapter.share_rows(found).set_index("measure")
+    rows = certain.share_rows(found).set_index("measure")
     assert (rows["classes"] == 4).all()
     for name in ("certified", "counted", "voted"):
         assert rows.loc[name, "value"] == pytest.approx(shares[name].mean())
@@ -92,13 +92,13 @@ def test_shares_are_those_of_the_certificates():
     assert rows.loc["certified - counted", "value"] == pytest.approx(
         (shares["certified"] - shares["counted"]).mean())
     with pytest.raises(ValueError, match="unknown kind 'best'; accepted: certified"):
-        chapter.chosen(found[0], "best")
+        certain.chosen(found[0], "best")
 
 
 def test_kinds_of_neurons():
     paths, labels = planted(share=0.45)
     for path in certificates(paths, labels).values():
-        kinds = {kind: chapter.chosen(path, kind) for kind in ("certified", "voted", "counted", "uncertified")}
+        kinds = {kind: certain.chosen(path, kind) for kind in ("certified", "voted", "counted", "uncertified")}
         assert kinds["certified"] | kinds["uncertified"] >= kinds["voted"]
         assert not kinds["certified"] & kinds["uncertified"]
         assert kinds["voted"] >= kinds["counted"]
@@ -107,10 +107,10 @@ def test_kinds_of_neurons():
 
 def test_every_number_of_edits_is_certified_by_itself():
     paths, labels = planted(share=0.5)
-    edits = chapter.edit_shares(certificates(paths, labels)).set_index("edits")
+    edits = certain.edit_shares(certificates(paths, labels)).set_index("edits")
     assert edits.index.tolist() == [0, 1, 2, 3]
     for radius in edits.index:
-        alone = chapter.class_shares(certificates(paths, labels, radius))
+        alone = certain.class_shares(certificates(paths, labels, radius))
         assert edits.loc[radius, "certified"] == pytest.approx(alone["certified"].mean())
         assert edits.loc[radius, "counted"] == pytest.approx(alone["counted"].mean())
     assert edits["certified"].iloc[0] > edits["certified"].iloc[-1]
@@ -119,15 +119,19 @@ def test_every_number_of_edits_is_certified_by_itself():
 def test_the_map_has_the_neuron_of_each_cell():
     paths, labels = planted()
     paths[labels == 1] = np.arange(20)[:, None]  # a class without any common neuron
-    table = chapter.class_map(certificates(paths, labels), ["a", "b", "c", "d"])
+    table = certain.class_map(certificates(paths, labels), ["a", "b", "c", "d"])
     assert len(table) == 20
     for row in table[table["class"] != "b"].to_dict("records"):
         assert row["neuron"] == 10 * "abcd".index(row["class"]) + row["block"] - 1
         assert row["certified"] >= 1 and row["counted"] >= row["certified"]
     assert (table.loc[table["class"] == "b", ["certified", "counted"]] == -1).all(axis=None)
-    found = chapter.map_finding(table.assign(data="digits"), "m", 1)
+    found = claims.map_finding(table.assign(data="digits"), "m", 1)
     assert found == ("A neuron of m is certain in 15 of 20 cells on digits, most for class a (5), "
-                     "fewest for class b (0)")
+                     "none for 1 of 4")
+    few = table.assign(data="shapes", certified=table["certified"].clip(lower=1))
+    few.loc[:1, "certified"] = 0
+    assert claims.map_finding(few, "m", 1).endswith("18 of 20 cells on shapes, most for class b (5), fewest for "
+                                                    "class a (3)")
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("planted", "agrees"), ("shared", "not shown"),
@@ -138,7 +142,7 @@ def test_classes_dealt_at_random_are_told_from_the_true_ones(kind, verdict):
     if kind == "shared":
         paths = np.where(np.random.default_rng(1).random(paths.shape) < 0.9, 7, paths)
     found = certificates(paths, labels)
-    row = chapter.shuffled_row(paths, labels, found, deals=59)
+    row = certain.shuffled_row(paths, labels, found, deals=59)
     assert row["classes"] == 4 and row["value"] == pytest.approx(row["certified"] - row["shuffled"])
     assert row["certified"] == pytest.approx({"planted": 1, "shared": 1, "random": 0}[kind], abs=0.05)
     assert tests.judged(pd.DataFrame([row]))["verdict"].tolist() == [verdict]
@@ -149,16 +153,16 @@ def test_classes_dealt_at_random_are_told_from_the_true_ones(kind, verdict):
 
 
 def test_the_least_p_value_outlives_the_correction_for_eight_models():
-    assert tests.holm([1 / (chapter.DEALS + 1)] * 8)[0] < 0.05
+    assert tests.holm([1 / (certain.DEALS + 1)] * 8)[0] < 0.05
 
 
 def test_counts_of_dealt_classes():
     paths = np.array([[1, 5]] * 6 + [[2, 5], [3, 6], [4, 7]] * 2)
     labels = np.repeat([0, 1], 6)
     # class 0 stands two replaced images in both blocks; in class 1 neurons tie
-    assert chapter.mean_counted(paths, labels, 2) == 0.5
-    assert chapter.mean_counted(paths, labels, 3) == 0
-    assert chapter.mean_counted(paths, 1 - labels, 2) == 0.5
+    assert certain.mean_counted(paths, labels, 2) == 0.5
+    assert certain.mean_counted(paths, labels, 3) == 0
+    assert certain.mean_counted(paths, 1 - labels, 2) == 0.5
 
 
 # --- what it means for other images ---
@@ -167,7 +171,7 @@ def test_counts_of_dealt_classes():
 def test_halves_say_more_where_certified_neurons_win_again_and_nothing_where_all_do():
     paths, labels = planted(share=0.1, images=40)
     paths[:, :2] = planted(share=0.95, images=40)[0][:, :2]
-    row = chapter.half_rows(paths, labels, 3, keep=0.2, radius=1)
+    row = certain.half_rows(paths, labels, 3, keep=0.2, radius=1)
     assert row["again"] > 0.95 > row["uncertified_again"] and row["low"] > 0 and row["classes"] == 4
     # the failure: those that are not certified win again as surely
     sure = np.arange(1000, 1160)[:, None] + 1000 * np.arange(5)
@@ -175,9 +179,9 @@ def test_halves_say_more_where_certified_neurons_win_again_and_nothing_where_all
     sure[np.arange(160) % 40 < 10, 2:] = 5
     rng = np.random.default_rng(0)
     sure = np.concatenate([own[rng.permutation(40)] for own in sure.reshape(4, 40, 5)])
-    row = chapter.half_rows(sure, labels, 3, keep=0.2, radius=1)
+    row = certain.half_rows(sure, labels, 3, keep=0.2, radius=1)
     assert row["uncertified_again"] > 0.9 and report.verdict(row) == "not shown"
-    nothing = chapter.half_rows(planted(share=0)[0], planted()[1], 2, keep=0.2, radius=1)
+    nothing = certain.half_rows(planted(share=0)[0], planted()[1], 2, keep=0.2, radius=1)
     assert np.isnan(nothing["value"]) and nothing["classes"] == 0
 
 
@@ -190,16 +194,16 @@ def made_up():
 
 def test_found_again_counts_the_class_own_neurons():
     neurons = np.array([[0, 10], [0, 20], [1, 10], [3, 13]])
-    table = chapter.found_again(made_up(), neurons, np.array([0, 0, 0, 1]))
+    table = elsewhere.found_again(made_up(), neurons, np.array([0, 0, 0, 1]))
     assert table["certified"].tolist() == [1, 1, 0, 0]
     assert table["uncertified"].tolist() == [1, 0, 1, 0]
     assert table["other"].tolist() == [0, 0, 0.5, 0.5]
-    row, = chapter.again_rows({"as they are": table}).to_dict("records")
+    row, = elsewhere.again_rows({"as they are": table}).to_dict("records")
     assert (row["certified"], row["uncertified"], row["images"], row["value"]) == (0.5, 0.5, 4, 0)
     nothing = {label: SimpleNamespace(table=path.table.assign(decision="out"), radius=1)
                for label, path in made_up().items()}
-    empty = chapter.found_again(nothing, neurons, np.array([0, 0, 0, 1]))
-    row, = with_verdict(chapter.again_rows({"as they are": empty})).to_dict("records")
+    empty = elsewhere.found_again(nothing, neurons, np.array([0, 0, 0, 1]))
+    row, = with_verdict(elsewhere.again_rows({"as they are": empty})).to_dict("records")
     assert np.isnan(row["value"]) and row["images"] == 0 and row["verdict"] == "not shown"
 
 
@@ -217,35 +221,35 @@ def test_certified_neurons_are_found_on_new_paths_only_where_these_have_them(kin
     elif kind == "random":
         new = rng.integers(0, 64, (48, 5))
     else:
-        chosen = [sorted(chapter.chosen(path, "certified") | chapter.chosen(path, "uncertified"))
+        chosen = [sorted(certain.chosen(path, "certified") | certain.chosen(path, "uncertified"))
                   for path in found.values()]
         new = np.array([[dict(own).get(block, 0) for block in range(1, 6)] for own in chosen]).repeat(12, 0)
-    table = chapter.found_again(found, new, np.repeat(np.arange(4), 12))
-    row, = with_verdict(chapter.again_rows({kind: table})).to_dict("records")
+    table = elsewhere.found_again(found, new, np.repeat(np.arange(4), 12))
+    row, = with_verdict(elsewhere.again_rows({kind: table})).to_dict("records")
     assert row["verdict"] == verdict and row["images"] == 48
 
 
 def test_masks_are_as_large_and_of_other_neurons():
     found = certificates(*planted(share=0.6))
-    masks = chapter.neuron_masks(found, 70, seed=2)
-    assert list(masks) == list(chapter.SETS)
+    masks = elsewhere.neuron_masks(found, 70, seed=2)
+    assert list(masks) == list(elsewhere.SETS)
     own, drawn = masks["certified"], masks["random"]
     assert own.sum() > 0 and not (own & drawn).any()
     np.testing.assert_array_equal(own.sum(2), drawn.sum(2))
     np.testing.assert_array_equal(masks["other"], own[[1, 2, 3, 0]])
     for label, path in found.items():
-        assert {(block + 1, neuron) for block, neuron in np.argwhere(masks["voted"][label]).tolist()} == chapter.chosen(
+        assert {(block + 1, neuron) for block, neuron in np.argwhere(masks["voted"][label]).tolist()} == certain.chosen(
             path, "voted")
-    np.testing.assert_array_equal(chapter.neuron_masks(found, 70, seed=2)["random"], drawn)
-    assert (chapter.neuron_masks(found, 70, seed=3)["random"] != drawn).any()
+    np.testing.assert_array_equal(elsewhere.neuron_masks(found, 70, seed=2)["random"], drawn)
+    assert (elsewhere.neuron_masks(found, 70, seed=3)["random"] != drawn).any()
 
 
 def leads_of(folder, model, neurons, labels=(1, 2, 3, 4) * 6):
     """Verdicts by operation and set for a network in which ``neurons(label)`` of each block are certified."""
     paths = np.repeat([[neurons(label)] * 3 for label in range(1, 5)], 12, axis=0)
     found = certificates(paths, np.repeat(np.arange(1, 5), 12))
-    effects = chapter.edited_effects(planted_study(folder, model), "planted", picture_set(list(labels)), found)
-    leads = with_verdict(chapter.effect_leads(effects))
+    effects = elsewhere.edited_effects(planted_study(folder, model), "planted", picture_set(list(labels)), found)
+    leads = with_verdict(elsewhere.effect_leads(effects))
     return effects, leads.set_index(["operation", "against"])["verdict"]
 
 
@@ -257,7 +261,7 @@ def test_a_label_s_own_neurons_are_told_from_random_ones_and_from_another_label_
     assert (effects["neurons"] == 3).all()
     means = effects.groupby(["set", "operation"])["probability"].mean()
     assert means["certified", "remove"] < -0.1 and abs(means["random", "remove"]) < 0.1
-    table = chapter.effect_table(effects.assign(data="made up", model="planted"))
+    table = claims.effect_table(effects.assign(data="made up", model="planted"))
     assert len(table) == 5 and table["number"].tolist() == ["", "3.0", "3.0", "3.0", "3.0"]
 
 
@@ -275,40 +279,40 @@ def test_nothing_is_shown_where_all_labels_share_their_neurons_or_no_neuron_matt
 def test_leading_neurons_by_count():
     def path(radii, decisions):
         return SimpleNamespace(table=pd.DataFrame({"plain_radius": radii, "decision": decisions}))
-    assert chapter.among_leading({0: path([5, 4, 1], ["in", "in", "out"])}) == 1
-    assert chapter.among_leading({0: path([5, 4, 1], ["in", "out", "in"])}) == 0.5
-    assert chapter.among_leading({0: path([5, 1, 1], ["in", "in", "out"])}) == 0.75  # lots for the last place
-    assert chapter.among_leading({0: path([5, 1], ["in", "out"]), 1: path([6, 0], ["out", "in"])}) == 0.5
-    assert np.isnan(chapter.among_leading({0: path([5, 1], ["out", "out"])}))
+    assert certain.among_leading({0: path([5, 4, 1], ["in", "in", "out"])}) == 1
+    assert certain.among_leading({0: path([5, 4, 1], ["in", "out", "in"])}) == 0.5
+    assert certain.among_leading({0: path([5, 1, 1], ["in", "in", "out"])}) == 0.75  # lots for the last place
+    assert certain.among_leading({0: path([5, 1], ["in", "out"]), 1: path([6, 0], ["out", "in"])}) == 0.5
+    assert np.isnan(certain.among_leading({0: path([5, 1], ["out", "out"])}))
 
 
 def test_words_and_tables():
     names = [("digits", "m"), ("shapes", "n")]
     found = {name: certificates(*planted(share=0.5, seed=seed)) for seed, name in enumerate(names)}
-    shares = pd.concat([chapter.share_rows(path).assign(data=data, model=model)
+    shares = pd.concat([certain.share_rows(path).assign(data=data, model=model)
                         for (data, model), path in found.items()], ignore_index=True)
     dealt = pd.DataFrame([{"data": data, "model": model, "shuffled": 0.0, "counted_shuffled": 0.2, "adjusted": 0.01}
                           for data, model in names])
-    own = chapter.of_measure(shares, "certified")["value"]
-    sentence = chapter.finding(shares, dealt, 1)
+    own = claims.of_measure(shares, "certified")["value"]
+    sentence = claims.finding(shares, dealt, 1)
     assert sentence.startswith(f"{report.percent_span(own)} of a class's path is certified to stand one replaced "
                                "image, 0 % of classes dealt at random; by count ")
-    assert sentence.endswith("and 20 % of dealt classes") and "2 replaced images" in chapter.finding(shares, dealt, 2)
-    assert [chapter.replaced_text(radius) for radius in (1, 3)] == [
+    assert sentence.endswith("and 20 % of dealt classes") and "2 replaced images" in claims.finding(shares, dealt, 2)
+    assert [claims.replaced_text(radius) for radius in (1, 3)] == [
         "any one image of the class is replaced", "any 3 images of the class are replaced"]
-    drawn = chapter.figure_shares(shares, dealt)
-    assert list(drawn["measure"].unique()) == [chapter.SHARES[name] for name in (
+    drawn = claims.figure_shares(shares, dealt)
+    assert list(drawn["measure"].unique()) == [claims.SHARES[name] for name in (
         "counted", "certified", "counted_shuffled", "shuffled")]
     assert len(drawn) == 8 and not drawn.isna().any(axis=None)
-    assert chapter.share_table(shares, dealt).index.tolist() == names
-    edits = pd.concat([chapter.edit_shares(path).assign(data=data, model=model)
+    assert claims.share_table(shares, dealt).index.tolist() == names
+    edits = pd.concat([certain.edit_shares(path).assign(data=data, model=model)
                        for (data, model), path in found.items()])
-    assert list(chapter.edits_table(edits).columns) == [f"{number} replaced" for number in range(4)]
-    table = chapter.decision_table(found, {"digits": (range(80), None), "shapes": (range(80), None)})
+    assert list(claims.edits_table(edits).columns) == [f"{number} replaced" for number in range(4)]
+    table = claims.decision_table(found, {"digits": (range(80), None), "shapes": (range(80), None)})
     for name, path in found.items():
         pairs = pd.concat([each.table for each in path.values()])
         assert table.loc[name, ["in", "out", "abstained from"]].sum() == pytest.approx(len(pairs) / 20)
     assert (table["least radius by count"] <= table["radius by count"]).all()
-    assert chapter.span_of([24, 10, 10]) == "10 or 24" and chapter.span_of([16, 40, 17]) == "16 to 40"
+    assert claims.span_of([24, 10, 10]) == "10 or 24" and claims.span_of([16, 40, 17]) == "16 to 40"
     again = pd.DataFrame({"condition": ["a", "b", "a"], "certified": [1, 2, 3]})
-    assert chapter.at(again, "a", "certified") == [1, 3]
+    assert claims.at(again, "a", "certified") == [1, 3]

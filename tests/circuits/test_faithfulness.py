@@ -16,6 +16,7 @@ from neuronpath_core.circuits.faithfulness import (
     MEASURES,
     SHARES,
     Faithfulness,
+    MaskedModel,
     activation_scores,
     faithfulness,
     matched_scores,
@@ -544,6 +545,30 @@ def test_one_side_is_that_of_both_and_the_other_costs_nothing(side):
         np.testing.assert_array_equal(getattr(one[measure], measured),
                                       getattr(both[measure], measured))
         assert np.isnan(getattr(one[measure], missing)).all()
+
+
+def test_several_curves_of_one_model_measure_its_ends_once():
+    target, images, labels = helpers.network("cls", 552)
+    values = random_of((2, 1, 3, 1, 16), 36)
+    first, second, path = random_of((2, 3, 16), 35), random_of((2, 3, 16), 37), torch.tensor(
+        [[1, 2, 3], [4, 5, 6]])
+    model = MaskedModel.of(target, images, labels, values)
+    sizes, handle = helpers.watch_batches(target.model)
+    found = [model.curves(first, FEW), model.curves(second, FEW), model.place(path)]
+    shared = len(sizes)
+    handle.remove()
+    sizes, handle = helpers.watch_batches(target.model)
+    alone = [faithfulness(target, images, labels, first, FEW, values),
+             faithfulness(target, images, labels, second, FEW, values),
+             path_faithfulness(target, images, labels, path, values)]
+    handle.remove()
+    # the clean run of each, and for two of them all neurons once and none in two draws
+    assert len(sizes) - shared == 3 + 2 * (1 + 2)
+    for one, other in zip(found, alone, strict=True):
+        for measure in MEASURES:
+            np.testing.assert_array_equal(one[measure].kept, other[measure].kept)
+            np.testing.assert_array_equal(one[measure].removed, other[measure].removed)
+            np.testing.assert_array_equal(one[measure].empty, other[measure].empty)
 
 
 def test_single_precision():

@@ -20,14 +20,13 @@ from neuronpath_core.circuits.circuit_tests import (
     partial_necessity,
     sufficiency,
 )
-from neuronpath_core.circuits.faithfulness import MaskedModel, neuron_mask
+from neuronpath_core.circuits.faithfulness import neuron_mask
 from neuronpath_core.models.planted import KINDS, SCOPES, planted_model
 from neuronpath_core.random_paths import random_paths
 from neuronpath_core.stats.intervals import wilson_interval
 
 # differences that are taken for none, as a share of what all neurons do
 MARGIN = 0.1
-TESTED = ("neuron_path", "keep")
 # minimality takes an inflated circuit a draw, so that of many random paths it is left out
 OF_RANDOM = tuple(test for test in TESTS if test != "minimality")
 PLANTED_IMAGES, PLANTED_BLOCKS = 12, 4
@@ -41,7 +40,7 @@ def _frame(found: CircuitTests) -> pd.DataFrame:
 
 def path_tests(case: Case, found: Mapping[str, Mapping[str, Tensor]], draws: int = 30,
                seed: int = 0) -> pd.DataFrame:
-    """Every test of the paths of ``TESTED`` on every second image, neurons replaced by their mean:
+    """Every test of the neuron path on every second image, neurons replaced by their mean:
     ``data, model, path, test, statistic, p, passes, n``.
 
     Differences of up to ``MARGIN`` of what all neurons do, in the mean over the images, are taken
@@ -49,9 +48,9 @@ def path_tests(case: Case, found: Mapping[str, Mapping[str, Tensor]], draws: int
     """
     half, rows = case.select(slice(None, None, 2)), slice(None, None, 2)
     margin = MARGIN * abs(ends(half, AT))
-    return pd.concat([half.named(_frame(circuit_tests(
-        half.target, half.pictures, half.labels, found[AT][name][rows], half.values[AT],
-        draws=draws, seed=seed, margin=margin)), path=name) for name in TESTED], ignore_index=True)
+    return half.named(_frame(circuit_tests(
+        half.target, half.pictures, half.labels, found[AT]["neuron_path"][rows], half.values[AT],
+        draws=draws, seed=seed, margin=margin)), path="neuron_path")
 
 
 def random_tests(case: Case, draws: int = 30, seed: int = 0) -> pd.DataFrame:
@@ -66,7 +65,7 @@ def random_tests(case: Case, draws: int = 30, seed: int = 0) -> pd.DataFrame:
     """
     half = case.select(slice(None, None, 2))
     margin = MARGIN * abs(ends(half, AT))
-    model = MaskedModel.of(half.target, half.pictures, half.labels, half.values[AT])
+    model = half.masked(AT)
     full = model.measures(None)["logit_difference"]
     kept, left = [], []
     for path in range(draws + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,10 +19,8 @@ from neuronpath_core.circuits.faithfulness import (
     Faithfulness,
     MaskedModel,
     activation_scores,
-    faithfulness,
     matched_scores,
     other_class_scores,
-    path_faithfulness,
 )
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.knowledge import knowledge_attribution
@@ -68,6 +67,17 @@ class Case:
     pictures: Float[Tensor, "image channel height width"]
     labels: Int64[Tensor, "image"]
     values: Mapping[str, Float[Tensor, "draw image layer token neuron"]]
+
+    def masked(self, kind: str) -> MaskedModel:
+        """The model with neurons replaced, the same at every call."""
+        if kind not in self._masked:
+            self._masked[kind] = MaskedModel.of(self.target, self.pictures, self.labels,
+                                                self.values[kind])
+        return self._masked[kind]
+
+    @cached_property
+    def _masked(self) -> dict[str, MaskedModel]:
+        return {}
 
     def baseline(self, kind: str) -> Float[Tensor, "image layer token neuron"] | None:
         """What scores and searches compare with: the mean over the draws, of which the first-order
@@ -148,10 +158,10 @@ def curves(case: Case, shares: Sequence[float] = SHARES, seed: int = 0) -> pd.Da
         ranking, measure, image, side, share, neurons, value, full, empty``.
     """
     return pd.concat([
-        _rows(case, faithfulness(case.target, case.pictures, case.labels, scores, shares, values,
-                                 sides=SIDES if kind == AT else SIDES[:1]),
+        _rows(case, case.masked(kind).curves(scores, shares,
+                                             sides=SIDES if kind == AT else SIDES[:1]),
               replaced=kind, ranking=ranking)
-        for kind, values in case.values.items()
+        for kind in case.values
         for ranking, scores in scores_of(case, kind, seed).items()], ignore_index=True)
 
 
@@ -178,8 +188,7 @@ def places(case: Case, found: Mapping[str, Mapping[str, Tensor]]) -> pd.DataFram
     """The measures of every path, kept alone and removed, as :func:`curves` has them; ``share`` is
     that of the path among all neurons."""
     return pd.concat([
-        _rows(case, path_faithfulness(case.target, case.pictures, case.labels, neurons,
-                                      case.values[kind]), replaced=kind, ranking=name)
+        _rows(case, case.masked(kind).place(neurons), replaced=kind, ranking=name)
         for kind, own in found.items() for name, neurons in own.items()], ignore_index=True)
 
 
@@ -195,7 +204,7 @@ def differing(case: Case, found: Mapping[str, Mapping[str, Tensor]]) -> pd.DataF
 def ends(case: Case, kind: str) -> float:
     """What all neurons do together: the mean over images of the logit difference, of the model less
     of the model with all neurons replaced."""
-    model = MaskedModel.of(case.target, case.pictures, case.labels, case.values[kind])
+    model = case.masked(kind)
     none = torch.zeros(1, case.target.n_blocks, case.target.n_neurons, dtype=torch.bool,
                        device=case.labels.device)
     full, empty = (model.measures(kept)["logit_difference"] for kept in (None, none))

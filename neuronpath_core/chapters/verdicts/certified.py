@@ -6,7 +6,8 @@ from functools import partial
 
 import pandas as pd
 
-from neuronpath_core.chapters.certified_paths import CHANGES, SETS, edits_text, of_measure
+from neuronpath_core.chapters.certified_paths.claims import edits_text, of_measure
+from neuronpath_core.chapters.certified_paths.elsewhere import CHANGES, SETS
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 OVER_CLASSES = "95 % bootstrap interval over classes"
@@ -17,10 +18,10 @@ MARGIN = 0.05
 
 def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, again: pd.DataFrame,
               leads: pd.DataFrame, images: int, radius: int) -> list[Claim]:
-    """The tables are those of :mod:`~neuronpath_core.chapters.certified_paths`, each with ``data``
-    and ``model``: of ``share_rows``, ``shuffled_row`` (with a ``verdict``), ``half_rows``,
-    ``again_rows`` and ``effect_leads``, the last over ``images``; ``radius``: the edits that a
-    certificate stands."""
+    """The tables are those of :mod:`~neuronpath_core.chapters.certified_paths.certain` and
+    :mod:`~neuronpath_core.chapters.certified_paths.elsewhere`, each with ``data`` and ``model``: of
+    ``share_rows``, ``shuffled_row`` (with a ``verdict``), ``half_rows``, ``again_rows`` and
+    ``effect_leads``, the last over ``images``; ``radius``: the edits that a certificate stands."""
     again = again.assign(condition=again["condition"].map(CHANGES))
     leads = leads.assign(against=leads["against"].map(SETS), which=leads["against"])
     lost = leads[leads["operation"] == "remove"]
