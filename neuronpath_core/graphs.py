@@ -4,7 +4,7 @@ A graph of a path or of a class is a :class:`networkx.DiGraph`. Its nodes are pa
 neuron)``; blocks count from 1, neurons from 0. :func:`write_graph` keeps it in one of two formats
 that other programs read too, GraphML and node-link JSON. Both hold the same:
 
-* graph attributes ``format`` (``"neuronpath graph"``), ``version`` (:data:`VERSION`) and ``kind``
+* graph attributes ``format`` (``"neuronpath graph"``), ``version`` (``VERSION``) and ``kind``
   (``"path"`` or ``"class"``), and whatever else the graph says of itself;
 * of every node its id ``"block/neuron"``, ``block``, ``neuron``, and its other attributes;
 * of every edge ``source`` and ``target``, which are ids, and its attributes.

@@ -81,8 +81,10 @@ class _Hook:
 class _Entering(_Hook):
     """The same for a function of the first of what enters a module, which may replace it."""
 
-    def __call__(self, _module: nn.Module, inputs: tuple, named: dict) -> tuple | None:
-        if not self.acts_here():
+    def __call__(self, _module: nn.Module, inputs: tuple,
+                 named: dict | None = None) -> tuple | None:
+        # a hook that another thread is just taking away is called without the names
+        if named is None or not self.acts_here():
             return None
         if inputs:
             replaced = self.function(inputs[0])

@@ -175,7 +175,7 @@ def certified_radius(vote: float | Float[np.ndarray, "*shape"], keep: float,
         keep: p, above 0 and below 1.
 
     Returns:
-        int64; -1 where the vote is not above 1/2, and :data:`ENDLESS` where no number of edits
+        int64; -1 where the vote is not above 1/2, and ``ENDLESS`` where no number of edits
         changes anything.
     """
     _check_settings(keep, edits)
@@ -192,7 +192,7 @@ def certified_radius(vote: float | Float[np.ndarray, "*shape"], keep: float,
 
 def largest_radius(keep: float, edits: Edits = "any") -> int:
     """The radius of a vote of 1: no certificate is larger. q^r > 1/2 for images that are added;
-    for removed ones alone there is no bound, :data:`ENDLESS`."""
+    for removed ones alone there is no bound, ``ENDLESS``."""
     return int(certified_radius(1.0, keep, edits))
 
 

@@ -71,7 +71,7 @@ def edges_of(
         target, pictures, labels, neurons: the model, a batch and its paths.
         values: what a source is set to; ``None`` is zero.
         seed: of the partners.
-        controls: of :data:`PARTNERS`.
+        controls: of ``PARTNERS``.
         split: tell the routes of the path's own edges apart.
 
     Returns:

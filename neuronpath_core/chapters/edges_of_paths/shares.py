@@ -79,7 +79,7 @@ def edge_shares(edges: pd.DataFrame, which: str = NEXT, seed: int = 0) -> pd.Dat
     Args:
         edges: of :func:`~neuronpath_core.chapters.edges_of_paths.measured.path_edge_table`, with a
             column ``data``.
-        which: edges to :data:`NEXT` or to :data:`LATER`.
+        which: edges to ``NEXT`` or to ``LATER``.
 
     Returns:
         ``data, model, scope, replaced, control, measure, images, value, low, high``, measures of
@@ -141,9 +141,9 @@ def route_shares(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     r"""By which routes a path's neuron reaches later ones, to first order.
 
     Returns:
-        ``data, model, scope, pairs`` (:data:`NEXT` or :data:`LATER`), ``route, images, value, low,
+        ``data, model, scope, pairs`` (``NEXT`` or ``LATER``), ``route, images, value, low,
         high``: the share :math:`\sum |r_e| / \sum (|r_e| + |a_e| + |o_e|)` of each of
-        :data:`ROUTES`, and of ``through attention``, the last two together.
+        ``ROUTES``, and of ``through attention``, the last two together.
     """
     own = edges[(edges["control"] == "path") & (edges["replaced"] == "zero")]
 
