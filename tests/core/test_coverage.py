@@ -249,7 +249,11 @@ def test_every_method_and_the_default_settings_run_and_leave_the_network_alone(k
     model, target, _ = kind
     before = helpers.Snapshot(model)
     for method in npc.METHODS:
-        found = npc.find_paths(target, PICTURES, LABELS, method=method)
+        try:
+            found = npc.find_paths(target, PICTURES, LABELS, method=method)
+        except ValueError as error:  # what the linear form of a part is, is not known of every part
+            assert method in ("relp", "libragrad") and "no linear form is known of" in str(error)
+            continue
         assert found.neurons.shape == (2, 2)
         assert torch.isfinite(found.score).all()
     before.check()

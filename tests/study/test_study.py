@@ -467,13 +467,21 @@ BASE = {"steps": 2, "method": "random"}
 @pytest.mark.parametrize("change", [
     {"steps": 3}, {"quadrature": "right"}, {"search": "literal"}, {"method": "activation"},
     {"top": 1}, {"seed": 1}, {"context": "full"}, {"nodes": 1},
-    {"exact_steps": 1}, {"width": 2}, {"draft": None}], ids=str)
+    {"exact_steps": 1}, {"width": 2}, {"draft": None},
+    {"method": "conditional_gradient", "budget": 2}], ids=str)
 def test_a_change_of_any_setting_is_a_new_search(small, searches, change):
     images = small.images(10)
     small.paths("one", images, **BASE)
     small.paths("one", images, **{**BASE, **change})
     assert len(searches) == 2
     small.paths("one", images, **BASE)  # and the first is still there
+    assert len(searches) == 2
+
+
+def test_another_budget_is_a_new_search(small, searches):
+    images = small.images(10)
+    for budget in (2, 3, None, 2):  # None stands for 3
+        small.paths("one", images, "recommended", budget=budget)
     assert len(searches) == 2
 
 

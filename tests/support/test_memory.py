@@ -97,9 +97,9 @@ class Spy:
 
         clean = npc.forward.CleanPass.of
 
-        def of(target, images):
+        def of(target, images, baseline=None):
             spy.images.append(len(images))
-            return clean(target, images)
+            return clean(target, images, baseline)
         monkeypatch.setattr(npc.forward.CleanPass, "of", staticmethod(of))
 
         prefix, literal = prefixes.Prefix.__init__, prefixes.Prefix.literal_slopes
@@ -728,10 +728,10 @@ class Alive:
         self.most = 0
         clean, alive = npc.forward.CleanPass.of, self
 
-        def of(target, images):
+        def of(target, images, baseline=None):
             alive.when_a_chunk_began.append((len(alive.passes), len(alive.prefixes),
                                              alive.live_leaves()))
-            made = clean(target, images)
+            made = clean(target, images, baseline)
             alive.passes.add(made)
             return made
         monkeypatch.setattr(npc.forward.CleanPass, "of", staticmethod(of))
