@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from neuronpath_core.methods import Method, register
 from neuronpath_core.variants.conditional_gradient import (
+    CHOICE,
     DEFAULT_PASSES,
+    SECOND_START,
     conditional_gradient_paths,
 )
 
@@ -17,10 +19,11 @@ def _conditional_gradient(target, images, labels, settings, count, baseline=None
 
 def _passes(target, settings) -> dict[str, float]:
     gradients = settings.budget or DEFAULT_PASSES
-    # no gradient is asked for of what enters the first block; the last path is held against the
-    # others by a forward alone
+    # no gradient is asked for of what enters the first block; the last path of each start, and of
+    # the whole, is held against the others by a forward alone
+    forwards = 1 + sum(gradients >= first for first in (SECOND_START, CHOICE))
     return {"gradient": gradients * (target.n_blocks - 1),
-            "forward": gradients + target.n_blocks}
+            "forward": gradients + forwards * target.n_blocks}
 
 
 register(Method("conditional_gradient", "Conditional Gradient", choose=_conditional_gradient,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Question = Literal["remove", "enhance", "keep"]
 QUESTIONS = ("remove", "enhance", "keep")
 DEFAULT_PASSES, MOST_PASSES = 3, 1000
+# The gradients at which a second start is made, at the model with this share of the whole edit at
+# every neuron, and from which the better start alone goes on.
+SECOND_START, CHOICE, SHARE = 4, 7, 0.25
 
 
 def conditional_gradient_paths(
@@ -62,8 +65,13 @@ def conditional_gradient_paths(
     can follow each other for ever; the j-th counts j times, which are the usual steps
     :math:`2/(k+1)` of the method. Where that path was tried before, the next is the one that
     differs from it in one block, was not tried, and has least to lose by the same sum (and, once
-    none of these is left, the same path again). Of all paths tried the one with the largest effect
-    is returned, which a last forward of the last path decides.
+    none of these is left, the same path again).
+
+    The first gradient may lead into a part of the edits that the next do not leave. From the fourth
+    pass on a second start is made, at the model in which every neuron is edited by a quarter
+    (:math:`f = 3/4` of a removal): its gradient is the fourth, those at two of its paths follow,
+    and from the seventh on the start whose three paths did more goes on. Of all paths tried the one
+    with the largest effect is returned, so that more passes never find less.
 
     The model itself is called, so that this holds for whatever it does.
 
@@ -72,7 +80,8 @@ def conditional_gradient_paths(
         images, labels: a batch; classes may mix.
         top: neurons kept per block, best first; all of them are edited together.
         passes: gradients of the whole model, 1..1000; one gives the path of gradient × activation
-            (of ``"keep"``, at the model without any neuron). A forward follows, for the effect.
+            (of ``"keep"``, at the model without any neuron). Where no gradient follows at a path,
+            its effect takes a forward: one up to three passes, two up to six, three beyond.
         question: ``"remove"``, ``"enhance"`` or ``"keep"``.
         baseline: b, ``(image or 1, layer, scope token or 1, neuron)``; ``None`` for zero.
 
@@ -140,26 +149,48 @@ def _chunk(target, images, labels, top, passes, question, values):
     sign = -1.0 if question == "remove" else 1.0
     unedited, slopes = _probability_and_slopes(target, images, labels, before, values)
     path, _ = layer_tops(target, slopes, top)
-    best, most, total = path, torch.full_like(unedited, -torch.inf), torch.zeros_like(slopes)
+    tried, total, found = path[:, None], torch.zeros_like(slopes), {}
+    best, most = path, torch.full_like(unedited, -torch.inf)
+    of_start, first = most, None
 
-    def better(reached):
+    def judge(number, reached):  # the path that so many gradients led to
+        nonlocal best, most, of_start
         effect = sign * (reached - unedited)
-        ahead = effect > most
-        return (torch.where(ahead[:, None, None], path, best), torch.where(ahead, effect, most))
+        best = torch.where((effect > most)[:, None, None], path, best)
+        most, of_start = torch.maximum(effect, most), torch.maximum(effect, of_start)
+        found[number] = best, most
 
-    tried, found = path[:, None], {}
-    for number in range(1, max(passes)):
-        reached, slopes = _probability_and_slopes(target, images, labels,
-                                                  before.scatter(2, path, after), values)
-        found[number] = best, most = better(reached)
-        total += number * slopes
-        path = _untried(target, total, top, tried)
+    def edited():
+        return before.scatter(2, path, after)
+
+    for number in range(2, max(passes) + 1):
+        if number in (SECOND_START, CHOICE):
+            judge(number - 1, _probability(target, images, labels, edited(), values))
+        if number == SECOND_START:
+            first = path, total, of_start
+            slopes = _probability_and_slopes(target, images, labels,
+                                             before + SHARE * (after - before), values)[1]
+            total, of_start = torch.zeros_like(slopes), torch.full_like(most, -torch.inf)
+            path = _untried(target, slopes, top, tried)
+        else:
+            if number == CHOICE:
+                ahead = (first[2] >= of_start)[:, None, None]
+                path, total = (torch.where(ahead, *each)
+                               for each in ((first[0], path), (first[1], total)))
+            reached, slopes = _probability_and_slopes(target, images, labels, edited(), values)
+            if number != CHOICE:
+                judge(number - 1, reached)
+            total = total + _count(number) * slopes
+            path = _untried(target, total, top, tried)
         tried = torch.cat([tried, path[:, None]], 1)
-    with torch.no_grad():
-        found[max(passes)] = better(_probability(target, images, labels,
-                                                 before.scatter(2, path, after), values))
+    judge(max(passes), _probability(target, images, labels, edited(), values))
     best, most = zip(*(found[number] for number in passes), strict=True)
     return torch.stack(best, 1), torch.stack(most, 1)
+
+
+def _count(number: int) -> int:
+    """Which of its start's edited paths the gradient of this number is taken at."""
+    return number - 1 if number < SECOND_START else number - SECOND_START
 
 
 def _untried(target: TargetModel, scores: Float[Tensor, "batch layer neuron"], top: int,
@@ -190,7 +221,7 @@ def _untried(target: TargetModel, scores: Float[Tensor, "batch layer neuron"], t
 
 def _probability(target, images, labels, factors, values) -> Float[Tensor, "batch"]:
     """F of the edited model, in double precision as :meth:`TargetModel.probability` has it."""
-    with scaled(target, factors, values=values):
+    with torch.no_grad(), scaled(target, factors, values=values):
         return _of_label(target(images), labels)
 
 
