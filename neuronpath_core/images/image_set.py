@@ -58,24 +58,31 @@ class ImageSet:
                        captions=tuple(self.captions[place] for place in index.tolist())
                        if self.captions else ())
 
-    def balanced(self, count: int, seed: int = 0) -> ImageSet:
+    def balanced(self, count: int, seed: int = 0, of_each: int = 0) -> ImageSet:
         """``count`` images in all, as many of every class that is there as of any other (give or
         take one), ordered by class and id.
 
-        A smaller count with the same seed gives a subset.
+        A smaller count with the same seed gives a subset; one below the number of classes, an image
+        of so many of them.
+
+        Args:
+            count: of images.
+            seed: of the draw.
+            of_each: how many images of every class are needed, for what is measured by class.
 
         Raises:
-            ValueError: fewer images than classes, or more than the smallest class can give its
+            ValueError: fewer images than are needed, or more than the smallest class can give its
                 share of.
         """
         labels, chosen = self.labels.numpy(), []
         present, available = np.unique(labels, return_counts=True)
         classes = len(present)
         most = classes * int(available.min()) if classes else 0
-        if isinstance(count, bool) or not isinstance(count,
-                                                     int) or not max(classes, 1) <= count <= most:
+        least = max(1, of_each * classes)
+        if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= most:
+            why = f" ({'one' if of_each == 1 else of_each} of each class)" if of_each else ""
             raise ValueError(f"the number of images cannot be {count!r}; accepted: a whole number "
-                             f"from {classes} (one of each class) to {most}")
+                             f"from {least}{why} to {most}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
         rng = np.random.default_rng(seed)

@@ -12,6 +12,8 @@ A notebook's metadata have an entry ``neuronpath`` with, each optional:
   model and image that they name.
 * ``lacks``: what it starts from that cannot be had of any models and images.
 * ``least_models``: how many models it compares at least.
+* ``of_each``: for a number of images among its parameters, how many of every class it needs;
+  elsewhere classes need not be covered.
 * ``executed``: what its outputs were made from, when and where, see
   :mod:`~neuronpath_core.runs.current`.
 """

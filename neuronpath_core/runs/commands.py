@@ -44,9 +44,10 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
 
 
 def run(root: Path, folder: Path, profile: str, notebooks: list[str], parameters: dict[str, Any],
-        check: bool, force: bool, stale: bool, store: bool, jobs: int, progress: bool) -> None:
+        check: bool, force: bool, stale: bool, store: bool, jobs: int, progress: bool,
+        quick: bool = False) -> None:
     """``neuronpath run``: execute notebooks of the study in ``root`` with results in ``folder``."""
-    runs = plan(root, profile, notebooks, parameters, folder, store)
+    runs = plan(root, profile, notebooks, parameters, folder, store, quick)
     for each in [each for each in runs if stale and each.can_be_shown]:
         runs.remove(each)
         click.echo(f"{each.notebook}: its stored outputs are those of this checkout, not executed")
@@ -70,7 +71,7 @@ def run(root: Path, folder: Path, profile: str, notebooks: list[str], parameters
         for each in chain(kept, finished):
             if store:
                 store_outputs(root, each)
-    click.echo(f"executed notebooks are in {folder / 'notebooks'}")
+    click.echo(f"executed notebooks are in {folder / ('quick' if quick else 'notebooks')}")
 
 
 def paths(models: list[str], profile: str, n_images: int, device: str, dtype: str,

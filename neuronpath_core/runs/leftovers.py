@@ -62,7 +62,8 @@ def _folders(root: Path, results: Path | None) -> Iterator[Path]:
         yield Path(named).expanduser()
         yield from _inside(Path(named).expanduser())
     if results is not None:
-        yield from (results / name for name in ("notebooks", "paths", "data", "pruned"))
+        yield from (results / name for name in ("notebooks", "quick", "paths", "data",
+                                                  "pruned"))
         for table in _inside(results / "paths"):
             yield from (table, table / "parts")
 

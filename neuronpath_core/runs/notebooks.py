@@ -16,9 +16,11 @@ from neuronpath_core.runs.choice import NotebookError, chosen_notebooks, noteboo
 from neuronpath_core.runs.current import Hashes, is_stored, record
 from neuronpath_core.runs.parameters import (
     check_parameters,
+    n_classes,
     own_parameters,
     parameter_checks,
     profile_parameters,
+    quick_counts,
 )
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
 from neuronpath_core.support.files import (
@@ -112,19 +114,22 @@ class Run:
 
 
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
-         results: Path, store: bool = False) -> list[Run]:
+         results: Path, store: bool = False, quick: bool = False) -> list[Run]:
     """Everything that a run would do, validated before any work starts.
 
-    A notebook gets the profile's parameters for it and then those overrides that it has; each
-    override must have a taker.
+    A notebook gets the profile's parameters for it, those of a ``quick`` run, and then those
+    overrides that it has; each override must have a taker. Outputs of a quick run have a folder of
+    their own.
 
     Raises:
         ValueError: unknown profile, notebook or parameter, a value not accepted, outputs to be
             stored that are not those of the notebooks' own parameters, or an unwritable results
             folder.
     """
-    chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides), store), []
+    chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides) or quick, store), []
     entries = load_profile(profile, root)
+    folder = results / ("quick" if quick else "notebooks")
+    classes = n_classes(root, entries) if quick else 0
     checks, hashes = parameter_checks(root, entries), Hashes(root)
     known = {name: own_parameters(root, name) for name in chosen}
     for name in overrides:
@@ -135,20 +140,23 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
                              f"{', '.join(offered)}")
     for notebook, names in known.items():
         parameters = profile_parameters(profile, entries, notebook, names)
-        parameters.update({name: value for name, value in overrides.items() if name in names})
         chapter = Chapter.read(root, notebook)
+        of_each = chapter.notes.get("of_each", {})
+        if quick:
+            parameters.update(quick_counts(names | parameters, of_each, classes))
+        parameters.update({name: value for name, value in overrides.items() if name in names})
         # its own values too: they need not fit another profile
         check_parameters(notebook, list(names), checks,
                          {name: value for name, value in names.items() if name in checks}
-                         | parameters, chapter.notes.get("least_models", 1))
+                         | parameters, chapter.notes.get("least_models", 1), of_each)
         made_from = hashes.sha256(notebook, parameters)
-        runs.append(Run(notebook, parameters, results / "notebooks" / f"{notebook}.ipynb",
+        runs.append(Run(notebook, parameters, folder / f"{notebook}.ipynb",
                         made_from, chapter.notes.get("after"),
                         float(chapter.notes.get("seconds", 0)),
                         (names | parameters).get("device", "cpu"),
                         profile == DEFAULT_PROFILE and is_stored(chapter, made_from),
                         chapter.is_of_the_paper))
-    check_writable(results / "notebooks")
+    check_writable(folder)
     for run in runs:
         run.check_places()
         if fault := run.fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from neuronpath_core.study.schema import IMAGES, KINDS_OF_PARAMETERS, is_image_c
 from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
 
+QUICK, FEWEST = 10, 10  # a quick run has a tenth of the images, and so many where there are
+
 Check = tuple[Callable[[Any], bool], str]  # of a value, and what it accepts in words
 
 
@@ -33,6 +36,15 @@ def _some_of(names: Sequence[str]) -> Check:
     return kind.accepts, kind.accepted
 
 
+def n_classes(root: Path, profile: dict) -> int:
+    """How many classes the held-out images are of; 0 where there are none, which is said with
+    whatever else a run lacks."""
+    try:
+        return len(load_part(profile["dataset"], "held_out", base=root).labels.unique())
+    except ValueError:
+        return 0
+
+
 def _image_counts(root: Path, profile: dict) -> Check:
     """Numbers of images that can be spread evenly over the held-out images' classes; the data are
     loaded when first asked."""
@@ -43,9 +55,9 @@ def _image_counts(root: Path, profile: dict) -> Check:
         except ValueError:
             return None  # that there are no images is said with whatever else a run lacks
 
-    def accepted(value: Any) -> bool:
+    def accepted(value: Any, of_each: int = 0) -> bool:
         if held_out() is not None:
-            held_out().balanced(value)  # says itself what it accepts
+            held_out().balanced(value, of_each=of_each)  # says itself what it accepts
         return IMAGES.accepts(value)
     return accepted, IMAGES.accepted
 
@@ -106,11 +118,20 @@ def profile_parameters(profile: str, entries: Mapping, notebook: str,
     return given | ({"profiles": [profile]} if "profiles" in own else {"profile": profile})
 
 
+def quick_counts(values: Mapping[str, Any], of_each: Mapping[str, int], classes: int
+                 ) -> dict[str, int]:
+    """A notebook's numbers of images for a quick run: a tenth of each, but at least 10, and as many
+    of every class as it needs; never more than the notebook itself takes."""
+    return {name: min(value, max(ceil(value / QUICK), FEWEST, of_each.get(name, 0) * classes))
+            for name, value in values.items() if is_image_count(name)}
+
+
 def check_parameters(notebook: str, known: list[str],
                      checks: Mapping[str, Check], values: Mapping[str, Any],
-                     least_models: int = 1) -> None:
+                     least_models: int = 1, of_each: Mapping[str, int] | None = None) -> None:
     """Raise ``ValueError`` for a parameter that the notebook does not have, a value that it does
-    not accept, or fewer models than the notebook compares."""
+    not accept, fewer models than the notebook compares, or fewer images than it needs of every
+    class: ``of_each`` has that number for the parameters that are such numbers of images."""
     for name, value in values.items():
         if name not in known:
             near = nearest(name, known)
@@ -121,8 +142,9 @@ def check_parameters(notebook: str, known: list[str],
             raise ValueError(f"parameter {name} of notebook {notebook} has no check, so no other "
                              f"value than its own; accepted: {', '.join(checks)}")
         accepted, words = checks[name]
+        needed = {"of_each": of_each[name]} if of_each and name in of_each else {}
         try:
-            fits = accepted(value)
+            fits = accepted(value, **needed)
         except ValueError as error:
             raise ValueError(f"parameter {name} of notebook {notebook}: {error}") from error
         if not fits:

@@ -167,14 +167,14 @@ class Study:
                              f"more of {', '.join(self.entries)}")
         return list(names)
 
-    def images(self, count: int, seed: int = 0) -> ImageSet:
-        """``count`` held-out images, spread evenly over the classes; of files those that can be
-        read, or an error, as the profile chooses.
+    def images(self, count: int, seed: int = 0, of_each: int = 0) -> ImageSet:
+        """``count`` held-out images, spread evenly over the classes, at least ``of_each`` of each;
+        of files those that can be read, or an error, as the profile chooses.
 
         Errors are those of :meth:`~neuronpath_core.images.image_set.ImageSet.balanced` and
         :meth:`~neuronpath_core.images.file_images.FileImages.checked`.
         """
-        return self.held_out.balanced(count, seed).checked(self.progress)
+        return self.held_out.balanced(count, seed, of_each).checked(self.progress)
 
     def preprocessing(self, model: str) -> dict:
         """What turns an image file into what this model sees: timm's data configuration of it, with
