@@ -120,6 +120,12 @@ class Evidence:
         return self.unit.span(min(values), max(values))
 
     @property
+    def reversed(self) -> str:
+        """:attr:`signed` of what is compared with, against what is claimed of."""
+        values = [-row.value for row in self.rows]
+        return self.unit.span(min(values), max(values))
+
+    @property
     def interval(self) -> str:
         """The effect with its interval where there is one comparison, else from where to where
         effects go."""
@@ -181,6 +187,7 @@ FIELDS: dict[str, Callable[[Evidence], str]] = {
     "largest": lambda found: found.said(max),
     "span": lambda found: found.said(min, max),
     "signed": lambda found: found.signed,
+    "reversed": lambda found: found.reversed,
     "interval": lambda found: found.interval,
     "reach": lambda found: found.reach,
     "tests": lambda found: str(len(found.rows)),
@@ -293,6 +300,7 @@ class Card:
         numbers: that stand in these.
         found: the evidence.
         beside: other evidence, each graded for itself.
+        caveat: what a grade cannot say, in a few words; empty for none.
     """
 
     key: str
@@ -301,6 +309,7 @@ class Card:
     numbers: tuple[Shown, ...]
     found: Evidence
     beside: tuple[Evidence, ...]
+    caveat: str = ""
 
     @property
     def by(self) -> str:
@@ -316,7 +325,8 @@ def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
         plain, numbers = in_sentences(entry["plain"], claims, where)
         made.append(Card(entry["key"], entry["title"], plain, tuple(numbers),
                          _named(claims, entry["claims"], where),
-                         tuple(_named(claims, [name], where) for name in entry.get("beside", ()))))
+                         tuple(_named(claims, [name], where) for name in entry.get("beside", ())),
+                         entry.get("caveat", "")))
     return made
 
 

@@ -33,6 +33,7 @@ def finish(html: Path, where: Mapping[str, str]) -> None:
         mend_roles(page)
         frame_tables(page)
         break_names(page)
+        number_chapters(page, path.name)
         fold_code(page)
         frame_pictures(page)
         name_cells(page)
@@ -52,6 +53,21 @@ def finish(html: Path, where: Mapping[str, str]) -> None:
     assets.trim_static(html)
     assets.put_inks(html)
     excerpts.write(html, texts)
+
+
+def number_chapters(page: BeautifulSoup, own: str) -> None:
+    """Put a chapter's number before its name in the list of pages: texts and commands call it by
+    that.
+
+    Args:
+        own: the page's file, to which its own link, ``#``, leads.
+    """
+    for link in page.select("nav .toctree-l1 > a.reference.internal"):
+        leads_to = own if link["href"] == "#" else link["href"]
+        if found := re.search(r"(?:^|/)(\d\d)_\w+\.html$", leads_to):
+            number = page.new_tag("span", attrs={"class": "np-chapter"})
+            number.string = f"{found[1]} "
+            link.insert(0, number)
 
 
 def mend_roles(page: BeautifulSoup) -> None:

@@ -99,7 +99,7 @@ def of_chapter(root: Path, name: str, page: NotebookNode, files: list[DataFile],
         lines += [f'<li><a href="{file.address}" download>{escaping.escape(file.title)}</a>, '
                   f"{file.rows} {'row' if file.rows == 1 else 'rows'}</li>" for file in files]
         lines.append("</ul>")
-    lines.append(f"<p>{code(f'neuronpath run {name[:2]}')} computes this chapter again. "
+    lines.append(f"<p>{code(f'neuronpath run {name[:2]} --force')} computes this chapter again. "
                  f'The page as a notebook: <a href="../_sources/notebooks/{name}.ipynb" download>'
                  f"{name}.ipynb</a>.</p>")
     said = []

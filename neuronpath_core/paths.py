@@ -154,7 +154,8 @@ def find_paths(
             clean values, removal sets to b, and the score is that of the same b. ``None`` for zero,
             as published. For methods that say ``with_baseline``.
         overrides: single settings by name: ``search``, ``context``, ``quadrature``,
-            ``steps``, ``nodes``, ``exact_steps``, ``draft``, ``top``, ``width``, ``seed``.
+            ``steps``, ``nodes``, ``exact_steps``, ``draft``, ``top``, ``width``, ``seed``,
+            ``budget``, ``question``.
 
     Returns:
         :class:`Paths` on the model's device, scores in its dtype and at least single precision.

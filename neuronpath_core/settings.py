@@ -14,7 +14,12 @@ from neuronpath_core.quadrature import Quadrature, check_quadrature
 from neuronpath_core.scores import METHODS
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
-from neuronpath_core.variants.conditional_gradient import DEFAULT_PASSES, MOST_PASSES
+from neuronpath_core.variants.conditional_gradient import (
+    DEFAULT_PASSES,
+    MOST_PASSES,
+    QUESTIONS,
+    Question,
+)
 
 Search = Literal["joint", "literal", "beam"]
 SEARCHES = ("joint", "literal", "beam")
@@ -91,6 +96,8 @@ class SearchSettings:
         seed: of ``"random"`` and ``"matched_random"``.
         budget: of ``"conditional_gradient"``: how many gradients of the whole model an image may
             take, 1 at least. ``None`` for 3.
+        question: of the same method: what the path's edit is, ``"remove"``, ``"enhance"`` (every
+            neuron doubled) or ``"keep"`` (every other neuron removed). ``None`` for ``"remove"``.
     """
 
     method: str = "neuron_path"
@@ -105,6 +112,7 @@ class SearchSettings:
     width: int = DEFAULT_WIDTH
     seed: int = 0
     budget: int | None = None
+    question: Question | None = None
 
     @classmethod
     def of(cls, settings: str | SearchSettings | Mapping[str, Any] = "default",
@@ -155,15 +163,8 @@ class SearchSettings:
                              f"None, {', '.join(DRAFTS)}")
         exact = EXACT_BY_BLOCK if self.exact_steps is None else self.exact_steps
         draft = self.draft if target.dtype == torch.float64 else None
-        if self.method == RECOMMENDED:
-            budget = DEFAULT_PASSES if self.budget is None else self.budget
-            check_count("budget", budget, 1, MOST_PASSES)
-        elif self.budget is None:
-            budget = None
-        else:
-            raise ValueError(f"budget is for methods 'recommended' and {RECOMMENDED!r}, got "
-                             f"{shown(self.budget)} for {self.method!r}; accepted: None")
-        whole = self.but(context=context, budget=budget, draft=draft,
+        budget, question = _of_the_recommended(self)
+        whole = self.but(context=context, budget=budget, question=question, draft=draft,
                          steps=_steps(self, target, context),
                          exact_steps=by_block(target, "exact_steps", exact))
         check_count("width", self.width, 1, max(target.n_neurons, DEFAULT_WIDTH))
@@ -192,6 +193,23 @@ class SearchSettings:
     def last_rule(self) -> int:
         """The steps at the last block, which the score is by."""
         return self.steps if isinstance(self.steps, int) else self.steps[-1]
+
+
+def _of_the_recommended(settings: SearchSettings) -> tuple[int | None, Question | None]:
+    """The budget and the question, which one method alone has."""
+    given = {"budget": settings.budget, "question": settings.question}
+    if settings.method != RECOMMENDED:
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"{name} is for methods 'recommended' and {RECOMMENDED!r}, got "
+                                 f"{shown(value)} for {settings.method!r}; accepted: None")
+        return None, None
+    budget = DEFAULT_PASSES if settings.budget is None else settings.budget
+    check_count("budget", budget, 1, MOST_PASSES)
+    question = QUESTIONS[0] if settings.question is None else settings.question
+    if not is_one_of(question, QUESTIONS):
+        raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
+    return budget, question
 
 
 def _check_names(settings: SearchSettings, target: TargetModel) -> None:

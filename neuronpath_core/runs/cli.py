@@ -136,6 +136,9 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
                    "[default: 20, of gauss-legendre 8,4 or 12,6,4,2]")
 @click.option("--nodes", type=int, help="Evaluate the rule at so many places only.  [default: all]")
 @click.option("--top", type=int, help="Neurons per block.  [default: one]")
+@click.option("--budget", type=int,
+              help="Gradients an image, of method recommended.  [default: 3]")
+@click.option("--question", help="Of the same method: remove, enhance or keep.  [default: remove]")
 @click.option("--n-images", default=100, show_default=True,
               help="Held-out images, spread evenly over the classes.")
 @click.option("--seed", default=0, show_default=True)

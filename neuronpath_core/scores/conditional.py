@@ -7,6 +7,7 @@ from neuronpath_core.methods import Method, register
 from neuronpath_core.variants.conditional_gradient import (
     CHOICE,
     DEFAULT_PASSES,
+    QUESTIONS,
     SECOND_START,
     conditional_gradient_paths,
 )
@@ -14,7 +15,8 @@ from neuronpath_core.variants.conditional_gradient import (
 
 def _conditional_gradient(target, images, labels, settings, count, baseline=None):
     return conditional_gradient_paths(target, images, labels, count,
-                                      settings.budget or DEFAULT_PASSES, baseline=baseline)[0]
+                                      settings.budget or DEFAULT_PASSES,
+                                      settings.question or QUESTIONS[0], baseline)[0]
 
 
 def _passes(target, settings) -> dict[str, float]:

@@ -3,10 +3,10 @@
 The rules are these, and no other.  A claim is
 
 * **Yes** if at least ``MOST`` of its comparisons agree and none contradicts;
-* **No**, the opposite, if more than half contradict and fewer than ``FEW`` agree;
-* **Undecided** if fewer than ``FEW`` agree and no more than half contradict: what was measured
-  shows neither, which is no evidence against the claim;
-* **Partly** otherwise.
+* **Partly** if at least ``FEW`` agree;
+* **No** if fewer than ``FEW`` agree and at least ``FEW`` contradict: *the opposite* if more than
+  half contradict, else in so many of them;
+* **Undecided** if fewer than ``FEW`` agree and fewer contradict: what was measured shows neither.
 
 What follows the word keeps it from flattering either side: the effect is called small if the median
 of those that agree (of a No, of those that contradict) is below the unit's ``small``; and if under
@@ -179,10 +179,12 @@ def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
     share = len(agree) / len(rows)
     counts = {"agree": len(agree), "contradict": len(against), "of": len(rows),
               "leaning": sum(row.value > 0 for row in rows)}
-    if share < FEW and len(against) <= len(rows) / 2:
+    if share < FEW and len(against) / len(rows) < FEW:
         return Grade("Undecided", (), **counts)
     if share < FEW:
-        return Grade("No", tuple(filter(None, ("the opposite", _size(against, unit)))), **counts)
+        extent = ("the opposite" if len(against) > len(rows) / 2
+                  else f"in {len(against)} of {len(rows)}")
+        return Grade("No", tuple(filter(None, (extent, _size(against, unit)))), **counts)
     qualifiers = tuple(filter(None, (_size(agree, unit), where(rows))))
     word = "Yes" if share >= MOST and not against else "Partly"
     return Grade(word, qualifiers, **counts)

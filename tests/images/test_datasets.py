@@ -204,7 +204,7 @@ def test_select_nothing():
 
 
 def test_balanced_takes_its_share_of_every_class():
-    for count in range(3, 13):
+    for count in range(1, 13):
         chosen = small_set().balanced(count, seed=4)
         counts = torch.bincount(chosen.labels, minlength=3)
         assert counts.sum() == count
@@ -220,10 +220,26 @@ def test_which_class_gets_one_more_depends_on_the_seed():
     assert favoured == {0, 1, 2}
 
 
-@pytest.mark.parametrize("count", [2, 13, 0, -3, True, 6.0, "6", None])
+@pytest.mark.parametrize("count", [13, 0, -3, True, 6.0, "6", None])
 def test_balanced_says_what_it_accepts(count):
-    with pytest.raises(ValueError, match=r"whole number from 3 \(one of each class\) to 12"):
+    with pytest.raises(ValueError, match=r"cannot be .*; accepted: a whole number from 1 to 12$"):
         small_set().balanced(count)
+
+
+def test_fewer_images_than_classes_are_of_so_many_classes_that_the_seed_draws():
+    drawn = {tuple(small_set().balanced(2, seed).labels.tolist()) for seed in range(20)}
+    assert drawn == {(0, 1), (0, 2), (1, 2)}
+    for seed in range(5):  # fewer are a subset of more
+        ids = [set(small_set().balanced(count, seed).ids.tolist()) for count in range(1, 8)]
+        assert all(less < more for less, more in zip(ids, ids[1:], strict=False))
+
+
+def test_where_every_class_is_needed_it_says_how_many_images_that_are():
+    assert len(small_set().balanced(6, of_each=2)) == 6
+    for count, of_each, told in ((2, 1, r"3 \(one of each class\)"),
+                                 (5, 2, r"6 \(2 of each class\)")):
+        with pytest.raises(ValueError, match=rf"from {told} to 12"):
+            small_set().balanced(count, of_each=of_each)
 
 
 def test_balanced_takes_the_classes_that_are_there():
@@ -233,8 +249,7 @@ def test_balanced_takes_the_classes_that_are_there():
         4).labels.tolist() == [0, 0, 1, 1]
     assert set(rest.balanced(2, seed=1).ids.tolist()) < set(rest.balanced(4, seed=1).ids.tolist())
     with pytest.raises(ValueError,
-                       match=r"cannot be 5; accepted: a whole number from 2 \(one of each class\) "
-                             r"to 4"):
+                       match=r"cannot be 5; accepted: a whole number from 1 to 4"):
         rest.balanced(5)
     with pytest.raises(ValueError, match="cannot be 0; accepted"):
         small_set().select([]).balanced(0)

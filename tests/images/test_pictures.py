@@ -422,7 +422,8 @@ def test_balanced_takes_its_share_of_the_classes_that_are_there(made):
     with pytest.raises(ValueError,
                        match=r"cannot be 2; accepted: a whole number from 3 \(one of each class\) "
                              r"to 12"):
-        held_out(made).balanced(2)
+        held_out(made).balanced(2, of_each=1)
+    assert len(held_out(made).balanced(2)) == 2
 
 
 def test_images_on_disk_have_no_tensor(made):

@@ -25,7 +25,8 @@ def rows(letters: str, value: float = 0.2, **fields: str) -> list[Comparison]:
     ("ann", "Partly"), ("annn", "Partly"),  # one in four is not few
     ("annnn", "Undecided"), ("n", "Undecided"),
     ("cc", "No, the opposite"), ("ccn", "No, the opposite"),
-    ("cnn", "Undecided"), ("cn", "Undecided"),  # half is not more than half
+    ("cnn", "No, in 1 of 3"), ("cn", "No, in 1 of 2"),  # half is not more than half
+    ("cnnn", "No, in 1 of 4"), ("cnnnn", "Undecided"), ("acccnnnn", "No, in 3 of 8"),
     ("acccc", "No, the opposite")])
 def test_the_word(letters, text):
     assert str(grade(rows(letters), SCORE)) == text

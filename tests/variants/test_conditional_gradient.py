@@ -246,6 +246,10 @@ def test_find_paths_runs_it_as_recommended():
     assert torch.equal(found.neurons, own[..., 0])
     assert (found.settings.method, found.settings.budget) == ("conditional_gradient", 4)
     assert npc.find_paths(target, images, labels, "recommended").settings.budget == 3
+    for question in QUESTIONS:
+        asked = npc.find_paths(target, images, labels, "recommended", question=question)
+        own = conditional_gradient_paths(target, images, labels, question=question)[0][..., 0]
+        assert torch.equal(asked.neurons, own) and asked.settings.question == question
     values = torch.ones(1, target.n_blocks, 1, target.n_neurons, dtype=target.dtype)
     moved = npc.find_paths(target, images, labels, "recommended", baseline=values)
     own, _ = conditional_gradient_paths(target, images, labels, baseline=values)
@@ -273,5 +277,9 @@ def test_what_does_not_fit_is_refused():
     refused(call(baseline=torch.ones(2, 3)), "(2, 3)")
     refused(lambda: npc.find_paths(target, images, labels, budget=3), "budget is for methods",
             "neuron_path", "accepted: None")
+    refused(lambda: npc.find_paths(target, images, labels, question="keep"),
+            "question is for methods", "accepted: None")
+    refused(lambda: npc.find_paths(target, images, labels, "recommended", question="erase"),
+            "unknown question", "remove, enhance, keep")
     refused(lambda: npc.find_paths(target, images, labels, "recommended", budget=0),
             "budget must be a whole number in 1..1000")

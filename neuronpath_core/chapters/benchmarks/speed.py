@@ -221,6 +221,9 @@ def numbers(measured: dict) -> dict[str, str]:
     for row in measured["architectures"]:
         found |= {f"exact {row['model']}": f"{row['exact_ratio']:.1f}",
                   f"default {row['model']}": f"{row['default_ratio']:.0f}",
+                  f"default {row['model']} seconds": f"{row['default_seconds']:.1f}",
+                  f"published {row['model']} seconds":
+                      f"{20 * row['published_seconds_per_node']:.0f}",
                   f"frozen {row['model']}": f"{row['frozen_20_ratio']:.0f}"}
     single = [row for row in measured["precision"] if row["dtype"] == "float32"]
     ways = ratios(measured)
