@@ -129,7 +129,6 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides) or quick, store), []
     entries = load_profile(profile, root)
     folder = results / ("quick" if quick else "notebooks")
-    classes = n_classes(root, entries) if quick else 0
     checks, hashes = parameter_checks(root, entries), Hashes(root)
     known = {name: own_parameters(root, name) for name in chosen}
     for name in overrides:
@@ -143,7 +142,9 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
         chapter = Chapter.read(root, notebook)
         of_each = chapter.notes.get("of_each", {})
         if quick:
-            parameters.update(quick_counts(names | parameters, of_each, classes))
+            profiles = (names | parameters).get("profiles", [profile])
+            parameters.update(quick_counts(names | parameters, of_each,
+                                           max(n_classes(root, each) for each in profiles)))
         parameters.update({name: value for name, value in overrides.items() if name in names})
         # its own values too: they need not fit another profile
         check_parameters(notebook, list(names), checks,

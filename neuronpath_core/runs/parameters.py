@@ -17,7 +17,7 @@ from neuronpath_core.quadrature import QUADRATURES
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.scores import METHODS
-from neuronpath_core.study.profiles import DEFAULT_PROFILE, profile_names
+from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from neuronpath_core.study.schema import IMAGES, KINDS_OF_PARAMETERS, is_image_count, names_once
 from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
@@ -36,11 +36,13 @@ def _some_of(names: Sequence[str]) -> Check:
     return kind.accepts, kind.accepted
 
 
-def n_classes(root: Path, profile: dict) -> int:
-    """How many classes the held-out images are of; 0 where there are none, which is said with
-    whatever else a run lacks."""
+@cache
+def n_classes(root: Path, profile: str) -> int:
+    """How many classes a profile's held-out images are of; 0 where there are none, which is said
+    with whatever else a run lacks."""
     try:
-        return len(load_part(profile["dataset"], "held_out", base=root).labels.unique())
+        return len(load_part(load_profile(profile, root)["dataset"], "held_out",
+                             base=root).labels.unique())
     except ValueError:
         return 0
 

@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from book import build, chapters, data_files, every_number, manifest, neurolibre
 from book.drawings import finding_line
-from book.finish import break_names, mend_roles
+from book.finish import break_names, mend_roles, number_chapters
 from book.provenance import (
     ADDRESSES,
     SHOWN_PARAMETERS,
@@ -279,6 +279,18 @@ def test_names_of_files_break_behind_slashes_and_underscores():
     break_names(page)
     assert str(page.td) == "<td><code>path/<wbr/>joint_<wbr/>attr.py</code> a/b</td>"
     assert page.find_all("code")[1].decode_contents() == "c/d"
+
+
+def test_chapters_have_their_numbers_in_the_list_of_pages():
+    item = '<li class="toctree-l1"><a class="{}reference internal" href="{}">{}</a></li>'
+    page = BeautifulSoup("<nav>" + item.format("", "07_search_cost.html", "Cost")
+                         + item.format("current ", "#", "This") + item.format("", "api.html", "API")
+                         + "</nav><a class='reference internal' href='07_search_cost.html'>x</a>",
+                         "html.parser")
+    number_chapters(page, "21_which_method.html")
+    assert [link.get_text() for link in page.find_all("a")] == ["07 Cost", "21 This", "API", "x"]
+    number_chapters(page, "glossary.html")
+    assert page.find_all("a")[1].get_text() == "21 This"
 
 
 def test_a_finding_stands_above_its_figure_for_narrow_screens(little):

@@ -49,7 +49,7 @@ PAGE = """\
 
 In {claim}`11:removal agree`, {claim}`11:removal @ later contradict`; {claim}`11:removal span`;
 {claim}`11:single: knowledge median`; {claim}`11:removal + 11:single: knowledge tally`.
-{claim}`11:removal signed`; {claim}`11:removal tests`; {claim}`11:removal @ later interval`; {claim}`11:removal reach`.
+{claim}`11:removal signed`; {claim}`11:removal reversed`; {claim}`11:removal tests`; {claim}`11:removal @ later interval`; {claim}`11:removal reach`.
 
 % claims: rows
 
@@ -93,7 +93,8 @@ def test_a_page_is_filled_in(tmp_path):
     text = (tmp_path / "book" / "index.md").read_text()
     assert "In 2 of 3, 1 of 1; \u221220.0 to 3.1\u00a0% of the probability;\n\u221210.0\u00a0% of " \
            "the probability; 2 of 4 agree, 2 contradict." in text
-    assert "\u221220.0 to +3.1\u00a0% of the probability; 3; \u221220.0\u00a0% of the probability " \
+    assert "\u221220.0 to +3.1\u00a0% of the probability; \u22123.1 to +20.0\u00a0% of the probability; 3; " \
+           "\u221220.0\u00a0% of the probability " \
            "[\u221221.0, \u221219.0]; 1.0\u00a0% of the probability." in text
     assert "% a comment stays" in text and "% claims" not in text
     html = BeautifulSoup(text, "html.parser")
@@ -130,11 +131,11 @@ def test_what_a_page_shows_of_claims_is_told(tmp_path):
         ("1 of 1", "11:removal @ later contradict", "A page"),
         ("\u221220.0 to 3.1\u00a0% of the probability", "11:removal span", "A page")]
     names = [each.name for each in shown]
-    assert names[9:] == [
+    assert names[10:] == [
         "11:removal", "11:score",  # rows
         "11:removal", "11:removal n", "11:score", "11:removal @ later", "11:score",  # cards
         "11:removal", "11:score", "11:single: knowledge"]  # table
-    assert {each.heading for each in shown[9:]} == {"The rows"}
+    assert {each.heading for each in shown[10:]} == {"The rows"}
     text = (tmp_path / "book" / "index.md").read_text()
     for each in shown:
         assert each.value in text or each.value.replace("<", "&lt;") in text, each.name

@@ -11,7 +11,9 @@ from neuronpath_core.runs import dry_run
 from neuronpath_core.runs.current import Hashes
 from neuronpath_core.runs.new_profile import lacking
 from neuronpath_core.runs.notebooks import plan
+from neuronpath_core.runs.parameters import quick_counts
 from tests import rehearsal, small_study
+from tests.helpers import refused
 from tests.project.test_project import toc_problems
 from tests.runs.test_dry_run import timed_by_rates
 
@@ -82,3 +84,36 @@ def test_it_is_run_and_run_again_when_its_module_changes(root):
     status, output, _ = rehearsal.command(root, "run", "04", "--quiet", "--stale")
     assert status == 0 and "not executed" not in output
     assert nbformat.read(done, 4).cells[-1].outputs[0].text == "digits 43\n"
+
+
+def test_a_quick_run_takes_a_tenth_and_what_classes_need_and_leaves_the_whole_one(root):
+    # 20 images: a tenth of them is 2, and 10 are the fewest
+    status, output, errors = rehearsal.command(root, "run", "04", "--quiet", "--quick")
+    assert status == 0 and output.endswith("quick\n"), errors
+    results = root / "results" / "digits"
+    assert not (results / "notebooks" / "04_toy.ipynb").exists()
+    quick = nbformat.read(results / "quick" / "04_toy.ipynb", 4)
+    assert quick.metadata.papermill.parameters == {"n_images": 10}
+    # what is typed goes before
+    (run,) = plan(root, "digits", ["04"], {"n_images": 12}, results, quick=True)
+    assert run.parameters == {"n_images": 12}
+    assert rehearsal.command(root, "run", "04", "--quick", "--store")[0] == 2
+
+
+@pytest.mark.parametrize(("value", "of_each", "classes", "taken"), [
+    (400, 0, 10, 40), (400, 0, 24, 40), (50, 0, 10, 10), (8, 0, 10, 8), (405, 0, 10, 41),
+    (400, 3, 24, 72), (60, 3, 24, 60)])
+def test_how_many_images_a_quick_run_takes(value, of_each, classes, taken):
+    values = {"n_images": value, "seed": 0, "steps": 20}
+    assert quick_counts(values, {"n_images": of_each}, classes) == {"n_images": taken}
+
+
+def test_a_chapter_that_compares_classes_says_how_many_images_that_takes(root):
+    assert plan(root, "digits", ["04"], {"n_images": 3}, root / "results")[0].parameters == {
+        "n_images": 3}
+    path = root / "notebooks" / "04_toy.ipynb"
+    nb = nbformat.read(path, 4)
+    nb.metadata["neuronpath"] = NOTES | {"of_each": {"n_images": 2}}
+    nbformat.write(nb, path)
+    refused(lambda: plan(root, "digits", ["04"], {"n_images": 19}, root / "results"),
+            "parameter n_images of notebook 04_toy", "from 20 (2 of each class)")
