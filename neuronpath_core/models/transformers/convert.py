@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-def convert(model: nn.Module, size: tuple[int, int] | None = None) -> nn.Module:
-    """timm's network with copies of a model's weights, in their precision and on their device, in
-    eval mode; whether its logits are the model's is for
+def convert(model: nn.Module, size: tuple[int, int] | None = None,
+            shared: bool = False) -> nn.Module:
+    """timm's network with a model's weights, in their precision and on their device, in eval mode;
+    whether its logits are the model's is for
     :func:`~neuronpath_core.models.transformers.proof.prove` to say.
 
     Args:
         model: of a class that is accepted.
         size: height and width of the images, for which positions are resampled by the model's own
             function; ``None`` for those that the model was made for.
+        shared: take the weights themselves, not copies, where none are put together.
 
     Raises:
         ValueError: a model that is not accepted, or an image size that it cannot take.
@@ -42,7 +44,7 @@ def convert(model: nn.Module, size: tuple[int, int] | None = None) -> nn.Module:
     config = mapping.config(model.config)
     size = pair(config.image_size) if size is None else size
     with torch.inference_mode(False), torch.no_grad():
-        state = renamed(model.state_dict(), mapping)
+        state = renamed(model.state_dict(), mapping, shared)
         state["pos_embed"] = positions(model, mapping, size)
         neurons = state["blocks.0.mlp.fc2.weight"].shape[1]
         classes = len(state["head.weight"])

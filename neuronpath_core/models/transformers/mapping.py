@@ -93,8 +93,10 @@ def network_arguments(mapping: ModelMapping, config: Any, classes: int, neurons:
             **mapping.arguments(config)}
 
 
-def renamed(state: Mapping[str, Tensor], mapping: ModelMapping) -> dict[str, Tensor]:
-    """The weights by timm's names, but for the positions; copies, on the same device.
+def renamed(state: Mapping[str, Tensor], mapping: ModelMapping,
+            shared: bool = False) -> dict[str, Tensor]:
+    """The weights by timm's names, but for the positions; copies unless they may be ``shared``, on
+    the same device.
 
     Raises:
         ValueError: a weight that the table does not know, or of queries, keys and values not all.
@@ -107,7 +109,7 @@ def renamed(state: Mapping[str, Tensor], mapping: ModelMapping) -> dict[str, Ten
         if own is None:
             raise ValueError(f"{mapping.kind} has a weight {name} that no part of the class takes; "
                              "accepted: the class as transformers makes it")
-        found[own] = value.detach().clone()
+        found[own] = value.detach() if shared else value.detach().clone()
     for name in [name for name in found if ".attn.q." in name]:
         parts = [name.replace(".attn.q.", f".attn.{letter}.") for letter in QUERY_KEY_VALUE]
         if missing := [part for part in parts if part not in found]:

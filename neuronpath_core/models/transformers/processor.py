@@ -26,7 +26,7 @@ UNKNOWN = ("unknown, as from_transformers found no image processor and was given
 def unknown_preprocessing() -> dict:
     """A configuration that prepares no picture: ``model_preprocessing`` refuses it, and says why,
     unless ``mean`` and ``std`` are overridden."""
-    return {"mean": UNKNOWN, "std": UNKNOWN}
+    return {"mean": UNKNOWN, "std": "unknown"}
 
 
 def checked(processor: Any) -> Any:
