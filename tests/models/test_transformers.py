@@ -12,8 +12,8 @@ import torch
 from timm.layers import LayerNorm
 
 import neuronpath_core as npc
-from neuronpath_core.models.families.class_and_patches import ClassAndPatchesTransformer
 from neuronpath_core.models.transformers import accepted, mapping, proof
+from neuronpath_core.models.transformers.class_and_patches import ClassAndPatchesTransformer
 from neuronpath_core.models.transformers.convert import convert
 from tests.models.hub_models import CASES, CLASSES, WIDTH, make, pictures
 
@@ -174,7 +174,9 @@ def test_a_recorder_of_hidden_states_is_no_hook():
 
 def test_inside_inference_mode_the_weights_are_ordinary():
     with torch.inference_mode():
-        target = open_(make("clip"))
+        model = make("clip")
+        target = open_(model)
+    assert all(weight.is_inference() for weight in model.parameters())
     assert not any(weight.is_inference() for weight in target.model.parameters())
 
 

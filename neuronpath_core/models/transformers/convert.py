@@ -43,7 +43,7 @@ def convert(model: nn.Module, size: tuple[int, int] | None = None,
     mapping = mapping_of(model)
     config = mapping.config(model.config)
     size = pair(config.image_size) if size is None else size
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.no_grad():
         state = renamed(model.state_dict(), mapping, shared)
         state["pos_embed"] = positions(model, mapping, size)
         neurons = state["blocks.0.mlp.fc2.weight"].shape[1]

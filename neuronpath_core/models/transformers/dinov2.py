@@ -8,7 +8,7 @@ from typing import Any
 from timm.layers import SwiGLU
 from torch import nn
 
-from neuronpath_core.models.families.class_and_patches import ClassAndPatchesTransformer
+from neuronpath_core.models.transformers.class_and_patches import ClassAndPatchesTransformer
 from neuronpath_core.models.transformers.mapping import ModelMapping
 
 BLOCK = {"norm1": "norm1", "norm2": "norm2", "attention.q_proj": "attn.q",

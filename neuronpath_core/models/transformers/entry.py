@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from neuronpath_core.models.transformers.accepted import mapping_of
@@ -90,10 +91,12 @@ def from_transformers(
         processor = find_processor(source, fetch=named)
     processor = checked(processor) if processor else None
     size = _size(model, mapping, processor, wished)
-    network = convert(model, size)
-    network.pretrained_cfg = _described(model, network, processor)
-    target = TargetModel(network, scope)
-    prove(model, network)
+    # weights that are made inside inference mode have no gradients
+    with torch.inference_mode(False):
+        network = convert(model, size)
+        network.pretrained_cfg = _described(model, network, processor)
+        target = TargetModel(network, scope)
+        prove(model, network)
     return target
 
 

@@ -29,6 +29,10 @@ def unknown_preprocessing() -> dict:
     return {"mean": UNKNOWN, "std": "unknown"}
 
 
+def _refused(words: str) -> ValueError:
+    return ValueError(f"{words}, or processor=False for a model without pictures")
+
+
 def checked(processor: Any) -> Any:
     """The image processor itself, of something that holds one, such as CLIP's.
 
@@ -50,9 +54,9 @@ def given_size(processor: Any) -> tuple[int, int]:
     given = _sides(processor, "crop_size" if crop else "size")
     if set(given) >= {"height", "width"}:
         return int(given["height"]), int(given["width"])
-    raise ValueError(f"the image processor's size cannot be {shown(given)} without a crop, which "
-                     "leaves the form of each picture; accepted: height and width, or "
-                     "do_center_crop")
+    raise _refused(f"the image processor's size cannot be {shown(given)} without a crop, which "
+                   "leaves the form of each picture; accepted: height and width, or "
+                   "do_center_crop")
 
 
 def preprocessing_of(processor: Any, channels: int = 3) -> dict:
@@ -80,8 +84,8 @@ def preprocessing_of(processor: Any, channels: int = 3) -> dict:
     elif "shortest_edge" in resized and height == width and "longest_edge" not in resized:
         mode, scaled = "center", (int(resized["shortest_edge"]),) * 2
     else:
-        raise ValueError(f"the image processor's size cannot be {shown(resized)}; accepted: "
-                         "height and width, or shortest_edge before a square crop")
+        raise _refused(f"the image processor's size cannot be {shown(resized)}; accepted: "
+                       "height and width, or shortest_edge before a square crop")
     mean, std = _normalisation(processor, channels)
     found = check_preprocessing({
         "input_size": [channels, height, width], "crop_mode": mode, "mean": mean, "std": std,
@@ -105,16 +109,16 @@ def _sides(processor: Any, name: str) -> dict[str, int]:
 
 def _check_steps(processor: Any) -> None:
     if not callable(processor) or not hasattr(processor, "image_mean"):
-        raise ValueError(f"processor cannot be {shown(processor)}; accepted: an image processor of "
-                         "transformers', False for none")
+        raise _refused(f"processor cannot be {shown(processor)}; accepted: an image processor of "
+                       "transformers'")
     if not _flag(processor, "do_resize") or not _flag(processor, "do_rescale"):
-        raise ValueError("the image processor cannot leave pictures at their own size or their "
-                         "pixels at 0..255; accepted: do_resize and do_rescale")
+        raise _refused("the image processor cannot leave pictures at their own size or their "
+                       "pixels at 0..255; accepted: do_resize and do_rescale")
     if not math.isclose(processor.rescale_factor, 1 / 255, rel_tol=1e-6):
-        raise ValueError(f"rescale_factor cannot be {shown(processor.rescale_factor)}; accepted: "
-                         "1/255")
+        raise _refused(f"rescale_factor cannot be {shown(processor.rescale_factor)}; accepted: "
+                       "1/255")
     if _flag(processor, "do_pad"):
-        raise ValueError("the image processor cannot pad; accepted: do_pad false")
+        raise _refused("the image processor cannot pad; accepted: do_pad false")
 
 
 def _normalisation(processor: Any, channels: int) -> tuple[list[float], list[float]]:
@@ -135,8 +139,8 @@ def _share(size: tuple[int, int], scaled: tuple[int, int]) -> float:
     for candidate in (share, math.nextafter(share, 0), math.nextafter(share, math.inf)):
         if tuple(math.floor(side / candidate) for side in size) == scaled:
             return candidate
-    raise ValueError(f"the image processor cannot cut {size[0]} x {size[1]} pixels out of "
-                     f"{scaled[0]} x {scaled[1]}; accepted: the same share of height and width")
+    raise _refused(f"the image processor cannot cut {size[0]} x {size[1]} pixels out of "
+                   f"{scaled[0]} x {scaled[1]}; accepted: the same share of height and width")
 
 
 def _check_pixels(processor: Any, found: dict, scaled: tuple[int, int]) -> None:
@@ -146,13 +150,13 @@ def _check_pixels(processor: Any, found: dict, scaled: tuple[int, int]) -> None:
         wanted = torch.as_tensor(np.asarray(
             processor(images=picture, return_tensors="pt")["pixel_values"]))[0].double()
     except Exception as error:  # what a processor of somebody's own raises
-        raise ValueError(f"the image processor cannot prepare a picture: {one_line(error, 200)}; "
-                         "accepted: one that gives pixel_values") from error
+        raise _refused(f"the image processor cannot prepare a picture: {one_line(error, 200)}; "
+                       "accepted: one that gives pixel_values") from error
     given = transform(found)(picture).double()
     if wanted.shape != given.shape or not _levels(given, wanted, found) <= LEVELS:
-        raise ValueError(f"processor cannot be this {type(processor).__name__}, whose pixels are "
-                         "not those that its settings tell; accepted: a processor that resizes, "
-                         "crops the centre, rescales and normalises")
+        raise _refused(f"processor cannot be this {type(processor).__name__}, whose pixels are "
+                       "not those that its settings tell; accepted: a processor that resizes, "
+                       "crops the centre, rescales and normalises")
 
 
 def _levels(given: Tensor, wanted: Tensor, found: dict) -> float:
