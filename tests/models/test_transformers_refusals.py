@@ -74,6 +74,13 @@ def test_what_is_no_model_of_transformers_is_refused():
     assert "model cannot be a Own" in refusal(Own(make("vit").config))
 
 
+def test_the_way_to_what_is_meant_is_told():
+    model = make("vit")
+    assert "its ._orig_mod" in refusal(torch.compile(model, backend="eager"))
+    assert "its .module" in refusal(nn.DataParallel(model))
+    assert "npc.TargetModel(model)" in refusal(npc.from_transformers(model, processor=False).model)
+
+
 def test_a_wrapped_timm_model_is_pointed_out():
     class TimmWrapperForImageClassification(nn.Module):
         """As transformers names it."""

@@ -41,7 +41,7 @@ def mapping_of(model: Any) -> ModelMapping:
         raise ValueError(f"model cannot be {shown(model)}; accepted: a model of transformers', or "
                          "the name or folder of one")
     if kind.__name__ not in MAPPINGS or not _is_of(kind, "transformers"):
-        raise refused(kind.__name__, getattr(model, "_orig_mod", None))
+        raise refused(kind.__name__, model)
     mapping = MAPPINGS[kind.__name__]
     _check_weights(model)
     _check_parts(model)
@@ -49,8 +49,8 @@ def mapping_of(model: Any) -> ModelMapping:
     return mapping
 
 
-def refused(kind: str, inside: object = None) -> ValueError:
-    """The refusal of a class that has no table, with what is known of it."""
+def refused(kind: str, model: object = None) -> ValueError:
+    """The refusal of a class that has no table, with what is known of it and of the model."""
     why = next((words for ending, words in ENDINGS.items() if kind.endswith(ending)), "")
     way = ""
     if kind in ZERO_SHOT:
@@ -58,8 +58,10 @@ def refused(kind: str, inside: object = None) -> ValueError:
         way = "; of timm's own tower of it, npc.zero_shot(model, class_embeddings)"
     elif kind.startswith(TIMM):
         way = "; the timm model inside, npc.TargetModel(model.timm_model)"
-    elif inside is not None:
-        way = " (here: the model inside, its ._orig_mod)"
+    elif _is_of(type(model), "timm"):
+        way = "; of a timm model, npc.TargetModel(model)"
+    elif inside := [name for name in ("_orig_mod", "module") if hasattr(model, name)]:
+        way = f" (here: the model inside, its .{inside[0]})"
     elif "Peft" in kind:
         way = " (here: what model.merge_and_unload() gives)"
     reason = f": {why}" if why else ""
