@@ -41,9 +41,11 @@ def from_transformers(
 
     The weights are copied into timm's network of the same architecture, by names, in the model's
     own precision and on its device; the model itself is left as it is, and what is done to it
-    afterwards, such as training, changes nothing here. Then both are called on random images: if
-    their logits differ by more than rounding (1e-10 of their size in double precision, 1e-5 in
-    single) nothing is returned.
+    afterwards, such as training, changes nothing here. Then both are called on random images, as
+    they are and as copies in double precision. Nothing is returned if there their logits differ by
+    more than 1e-10 of their size, or as they are by more than rounding makes of their precision; of
+    more than 200 million weights copies are made only where single precision differs by more than
+    1e-5.
 
     Accepted are ``ViTForImageClassification``, masked autoencoders that were fine-tuned as one
     included, ``DeiTForImageClassification``, ``DeiTForImageClassificationWithTeacher``,
