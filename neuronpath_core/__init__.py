@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.hooks import edit, read_activations
     from neuronpath_core.jas import complete_attribution, joint_attribution_score
     from neuronpath_core.knowledge import knowledge_attribution
+    from neuronpath_core.models.transformers.entry import from_transformers
     from neuronpath_core.models.zero_shot import zero_shot
     from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
     from neuronpath_core.quadrature import quadrature_rule
@@ -33,9 +34,9 @@ __all__ = [
     "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings", "SiteModel", "Study",
     "TargetModel", "certify", "circuit_tests", "class_graph", "complete_attribution",
     "conditional_gradient_paths", "edit", "exact_effects", "exhaustive_paths", "faithfulness",
-    "find_paths", "find_paths_by_top", "joint_attribution_score", "knowledge_attribution",
-    "path_edges", "quadrature_rule", "read_activations", "read_graph", "refine_paths", "register",
-    "replacement_values", "write_graph", "zero_shot",
+    "find_paths", "find_paths_by_top", "from_transformers", "joint_attribution_score",
+    "knowledge_attribution", "path_edges", "quadrature_rule", "read_activations", "read_graph",
+    "refine_paths", "register", "replacement_values", "write_graph", "zero_shot",
 ]
 
 # module -> its public names
@@ -48,6 +49,7 @@ PLACES = {
     "hooks": ("edit", "read_activations"),
     "jas": ("complete_attribution", "joint_attribution_score"),
     "knowledge": ("knowledge_attribution",),
+    "models.transformers.entry": ("from_transformers",),
     "models.zero_shot": ("zero_shot",),
     "paths": ("Paths", "find_paths", "find_paths_by_top"),
     "quadrature": ("quadrature_rule",),
