@@ -214,6 +214,7 @@ def in_autocast() -> npc.Paths:
 
 PROVOKED = {
     "a model of pre-norm blocks is needed": lambda: npc.TargetModel(torch.nn.DataParallel(small())),
+    "model cannot be a": lambda: npc.from_transformers(torch.nn.DataParallel(small())),
     "labels must lie in": lambda: found(labels=(0, 3)),
     "images must be a tensor of shape": lambda: found(size=32),
     "accepted: the model's torch.float32": lambda: found(dtype=torch.float64),
