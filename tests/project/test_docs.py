@@ -3,6 +3,8 @@ lists, their tables those of the records."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shlex
@@ -148,7 +150,7 @@ def mine(tmp_path_factory) -> Path:
 
 def test_the_ten_lines_make_a_picture_of_paths(mine, monkeypatch):
     monkeypatch.chdir(mine)
-    ten, edit = blocks(text("use_it"))
+    ten, predicted, edit, control = blocks(text("use_it"))
     assert len(ten.splitlines()) == 10 and max(map(len, ten.splitlines())) <= 80
     names: dict = {}
     with warnings.catch_warnings():
@@ -160,6 +162,12 @@ def test_the_ten_lines_make_a_picture_of_paths(mine, monkeypatch):
     with torch.no_grad():
         before = names["target"](names["photos"].images).softmax(-1)
     assert names["without"].shape == before.shape and not torch.allclose(names["without"], before)
+    exec(compile(predicted, "use_it.md", "exec"), names)
+    assert torch.equal(names["labels"], before.argmax(-1))
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(compile(control, "use_it.md", "exec"), names)
+    lead = (names["control"] - names["without"]).gather(1, names["photos"].labels[:, None]).mean()
+    assert said.getvalue() == str(lead) + "\n" and lead != 0
 
 
 def test_the_figure_on_the_page_is_what_is_drawn_today(tmp_path):
@@ -245,7 +253,7 @@ def test_what_goes_wrong_is_said_in_these_words(said):
 
 def test_methods_of_the_page_are_there():
     named = [row[0].strip('`"') for row in rows(text("use_it"), "| `method=` |")]
-    assert len(named) > 5 and set(named) <= set(npc.METHODS)
+    assert len(named) > 5 and set(named) <= {*npc.METHODS, "recommended"}
 
 
 # --- the interface ---
