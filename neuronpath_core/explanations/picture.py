@@ -118,8 +118,9 @@ def _read(picture: Image.Image, name: str) -> Picture:
         raise ValueError(f"not enough memory for picture {name} of {width} × {height} pixels; "
                          "accepted: a smaller one") from error
     except Exception as error:  # Pillow's decoders raise what they like
-        end = "" if "accepted:" in str(error) else f"; accepted: {ACCEPTED}"
-        raise ValueError(f"picture {name} cannot be read: {one_line(error, 250)}{end}") from error
+        said, _, accepted = one_line(error, 250).partition("; accepted: ")
+        raise ValueError(f"picture {name} cannot be read: {said}; accepted: "
+                         f"{accepted or ACCEPTED}") from error
     if turn is not None:
         image = image.transpose(turn)
         notes.append("It was turned upright, as its EXIF orientation says.")
@@ -133,10 +134,10 @@ def _frames(picture: Image.Image, name: str) -> list[str]:
         return []
     if count == 1 or picture.format in WITH_PREVIEWS:
         return []
-    which = "first" if current == 0 else f"{current + 1}th"
-    warnings.warn(f"picture {name} has {count} frames or pages; the {which} is explained",
+    which = "the first" if current == 0 else f"number {current + 1}"
+    warnings.warn(f"picture {name} has {count} frames or pages; {which} is explained",
                   PictureWarning, stacklevel=5)
-    return [f"It has {count} frames or pages, of which the {which} is explained."]
+    return [f"It has {count} frames or pages, of which {which} is explained."]
 
 
 def _flat(picture: Image.Image, notes: list[str]) -> Image.Image:
