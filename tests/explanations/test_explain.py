@@ -19,7 +19,17 @@ import neuronpath_core as npc
 from neuronpath_core.explanations.words import percent
 from neuronpath_core.models.planted import planted_model
 from tests.explanations.numbers import NUMBER, says
-from tests.helpers import PLANTED, PLANTED_LABEL, NETWORKS, Snapshot, network, planted_vit, refused, small_batch, small_vit
+from tests.helpers import (
+    NETWORKS,
+    PLANTED,
+    PLANTED_LABEL,
+    Snapshot,
+    network,
+    planted_vit,
+    refused,
+    small_batch,
+    small_vit,
+)
 
 SCOPES = ["cls", "cls-registers-prenorm", "avg", "avg-registers", "avg-without-class-token", "cls-of-averaging",
           "patch-of-class-token"]
@@ -131,7 +141,7 @@ def test_a_planted_neuron_lights_where_the_plant_says(tmp_path, scope, place):
 def test_a_planted_path_is_found_and_beats_random_ones(scope):
     planted = planted_model("chain", scope)
     for image, label, neurons in zip(planted.images, planted.labels, planted.neurons[..., 0], strict=True):
-        found = npc.explain(planted.target, image)
+        found = npc.explain(planted.target, image, method="neuron_path")
         assert found.label == int(label) and found.neurons[:, 0].tolist() == neurons.tolist()
         assert found.removed[label] < 0.5 * found.probabilities[label]
         assert found.control.min() > 0.9 * found.probabilities[label]
@@ -219,7 +229,7 @@ def test_words_say_the_numbers(found):
                            f"{found.removed[found.label]:.4f}, doubled {found.doubled[found.label]:.4f}; "
                            "3 neurons by conditional_gradient)")
     for index in found.shown_classes():
-        line = next(line for line in text.splitlines() if line.startswith(found.class_names[index]))
+        line = next(line for line in text.splitlines() if re.split(r"( \*)?  ", line)[0] == found.class_names[index])
         for values in (found.probabilities, found.removed, found.doubled):
             assert any(says(said, values[index]) for said in re.findall(NUMBER, line)), line
     for neuron in found.neurons[:, 0]:
