@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from neuronpath_core.images.class_map import read_class_map
 from neuronpath_core.models.build import load_model
 from neuronpath_core.runs.named_model import named_model
 from neuronpath_core.study.targets import as_target
-from neuronpath_core.support.files import check_writable, own_path
+from neuronpath_core.support.files import check_writable, kind_of_file, own_path
 from neuronpath_core.support.text import as_utf8, plain
 
 MOST_PICTURES = 100
@@ -35,6 +36,7 @@ def explain_pictures(root: Path, pictures: Sequence[str], model: str, architectu
         ValueError: what does not fit any picture, before anything is written; or, at the end, that
             some pictures could not be read.
     """
+    out = _folder(out)
     files = _files(pictures)
     names = None if class_names is None else list(read_class_map(str(class_names)))
     chosen = named_model(model, architecture, root)
@@ -56,6 +58,17 @@ def explain_pictures(root: Path, pictures: Sequence[str], model: str, architectu
     if refused:
         raise ValueError(f"{len(refused)} of {len(files)} pictures could not be read, as the lines "
                          "above say; accepted: pictures that Pillow reads")
+
+
+def _folder(out: Path) -> Path:
+    """Where results go, which is not made before there are any."""
+    out = own_path(out)
+    there = next(each for each in (out, *out.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        found = "cannot be written to" if there.is_dir() else f"is {kind_of_file(there)}"
+        raise ValueError(f"{plain(as_utf8(str(there)))} {found}; accepted: a folder with write "
+                         "permission, or one to be made in such a folder")
+    return out
 
 
 def _files(pictures: Iterable[str]) -> list[Path]:
@@ -98,6 +111,5 @@ def _stem(file: Path, taken: set[str]) -> str:
 
 
 def _written(found: Explanation, out: Path, stem: str) -> list[Path]:
-    out = own_path(out)
     check_writable(out)
     return [found.save(out / f"{stem}{ending}") for ending in FORMATS]

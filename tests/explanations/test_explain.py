@@ -247,13 +247,13 @@ def test_small_and_large_shares_are_not_rounded_to_nothing(share, said):
 def test_files_by_their_endings(found, tmp_path):
     assert found.save(tmp_path / "a é.csv") == tmp_path / "a é.csv"
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a é.csv"), found.to_frame())
-    stored = json.loads(found.save(tmp_path / "a.json").read_text())
+    stored = json.loads(found.save(tmp_path / "a.json").read_text(encoding="utf-8"))
     assert [line["neuron"] for line in stored["path"]] == found.neurons[:, 0].tolist()
     assert np.array([line["map"] for line in stored["path"]]).tolist() == found.maps.tolist()
     assert stored["control"] == found.control.tolist() and stored["version"] == 1
     with Image.open(found.save(tmp_path / "a.PNG")) as picture:
         assert picture.format == "PNG" and picture.width == 1050
-    svg = found.save(tmp_path / "a.svg").read_text()
+    svg = found.save(tmp_path / "a.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg") and "http://www.w3.org/2000/svg" in svg
     refused(lambda: found.save(tmp_path / "a.pdf"), "a.pdf", ".html, .png, .svg, .csv, .json")
     refused(lambda: found.save(tmp_path / "none" / "a.html"), "cannot be written", "accepted")
@@ -263,15 +263,15 @@ def test_files_by_their_endings(found, tmp_path):
 def test_a_failed_write_leaves_the_file_of_before(found, tmp_path, monkeypatch):
     from neuronpath_core.explanations import files
 
-    (tmp_path / "a.html").write_text("before")
+    (tmp_path / "a.html").write_text("before", encoding="utf-8")
 
     def half(_explanation, path):
-        path.write_text("half")
+        path.write_text("half", encoding="utf-8")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setitem(files.WRITERS, ".html", half)
     refused(lambda: found.save(tmp_path / "a.html"), "No space left", "accepted")
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a.html", "before")]
+    assert [(each.name, each.read_text(encoding="utf-8")) for each in tmp_path.iterdir()] == [("a.html", "before")]
 
 
 # --- what is refused, and what is told ---

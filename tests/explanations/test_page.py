@@ -81,7 +81,7 @@ def test_names_are_text_everywhere(found, soup, tmp_path):
     shown = [cells(row)[0] for row in soup.find("table").tbody.find_all("tr")]
     assert sorted(shown) == sorted([*NAMES[:4], "e\\u202ef"])
     assert "<i>model</i>" in soup.get_text()
-    svg = BeautifulSoup(found.save(tmp_path / "a.svg").read_text(), "html.parser")
+    svg = BeautifulSoup(found.save(tmp_path / "a.svg").read_text(encoding="utf-8"), "html.parser")
     assert not svg.find_all("script") and "<script>" in svg.get_text()
     assert "\u202e" not in str(found) + repr(found) + page(found)
 
