@@ -73,7 +73,8 @@ class Explanation:
     @property
     def neurons(self) -> Int64[np.ndarray, "layer rank"]:
         """The path, blocks in order, best first."""
-        return self.path["neuron"].to_numpy(np.int64).reshape(self.path["block"].nunique(), -1)
+        return self.path["neuron"].to_numpy(np.int64, copy=True).reshape(
+            self.path["block"].nunique(), -1)
 
     def shown_classes(self, count: int = SHOWN_CLASSES) -> list[int]:
         """The most probable classes, most probable first, and then, where they are not among them,

@@ -20,7 +20,7 @@ from neuronpath_core.explanations.picture import (
     model_input,
     read_picture,
 )
-from neuronpath_core.hooks import neurons_read
+from neuronpath_core.hooks import neurons_read, read_activations
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.paths import find_paths
@@ -157,7 +157,9 @@ def _controls(target: TargetModel, values: Tensor, label: int, neurons: Tensor,
     """The label's probability with each of some random paths removed, float64."""
     if count == 0:
         return np.zeros(0)
-    drawn = torch.cat([matched_random_paths(target, values, neurons, seed)
+    # read once for all draws
+    active = read_activations(target, values).sum(2)
+    drawn = torch.cat([matched_random_paths(target, values, neurons, seed, active)
                        for seed in range(count)])
     copies = values.expand(count, -1, -1, -1)
     return edited_probabilities(target, copies, drawn, "remove")[:, label].double().cpu().numpy()

@@ -18,6 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 import neuronpath_core as npc
 from neuronpath_core.explanations.words import percent
 from neuronpath_core.models.planted import planted_model
+from neuronpath_core.random_paths import matched_random_paths
 from tests.explanations.numbers import NUMBER, says
 from tests.helpers import (
     NETWORKS,
@@ -98,7 +99,20 @@ def test_numbers_are_those_of_plain_hooks(name):
 
     assert np.allclose(found.removed, scaled(0), **EXACT) and np.allclose(found.doubled, scaled(2), **EXACT)
     assert np.abs(found.removed - found.probabilities).max() > 1e-6  # the edits do something
-    assert len(found.control) == 5 and not np.allclose(found.control, found.control[0])
+    assert not np.allclose(found.control, found.control[0])
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_controls_are_removals_of_paths_as_active(name):
+    target, images, _ = network(name, 5)
+    found = npc.explain(target, images[0], 2, controls=4)
+    path = torch.from_numpy(found.neurons).T
+    for seed, value in enumerate(found.control):
+        drawn = matched_random_paths(target, images[:1], path, seed)
+        assert not (drawn[..., 0] == path).any()
+        with torch.no_grad(), npc.edit(target, drawn, "remove"):
+            assert value == pytest.approx(float(target(images[:1])[0].softmax(-1)[2]), rel=1e-12)
+    assert len(found.control) == 4
 
 
 def test_a_grid_that_is_no_square_keeps_rows_and_columns_apart():
