@@ -45,7 +45,7 @@ STYLE = """
 .np-explained tbody th { overflow-wrap: break-word; }
 .np-explained .np-quiet { opacity: 0.75; }
 .np-explained .np-label > * { font-weight: 700; }
-.np-explained .np-classes { table-layout: fixed; min-width: 24rem; }
+.np-explained .np-classes { table-layout: fixed; min-width: 20rem; }
 .np-explained .np-classes thead .np-number { white-space: normal; }
 .np-explained .np-classes th:first-child { width: 36%; }
 .np-explained .np-bar { display: block; height: 4px; margin-top: 2px; border-radius: 2px;
@@ -54,7 +54,9 @@ STYLE = """
   grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); }
 .np-explained figure { margin: 0; }
 .np-explained figcaption { font-size: 0.8rem; font-variant-numeric: tabular-nums; }
-.np-explained .np-map { position: relative; overflow: hidden; aspect-ratio: var(--ratio); }
+/* white in the dark too, or faint and strong would look alike */
+.np-explained .np-map { position: relative; overflow: hidden; background: #fff;
+  aspect-ratio: var(--ratio); }
 .np-explained .np-map > * { position: absolute; left: 0; top: 0; }
 .np-explained .np-under { width: 100%; height: 100%; opacity: 0.35; image-rendering: var(--pixels);
   background: var(--picture) 0 0 / 100% 100%; print-color-adjust: exact; filter: grayscale(1); }

@@ -17,11 +17,11 @@ STATES = ("as it is", "path removed", "path doubled")
 
 
 def percent(share: float) -> str:
-    """A probability as people read it; of less than a thousandth, two digits that count."""
+    """A probability as people read it; of less than a hundredth, two digits that count."""
     value = 100 * float(share)
     if 99.95 <= value < 100:  # the last digit would make it certain
         return "> 99.9 %"
-    return f"{value:.1f} %" if value >= 0.1 else f"{value:.2g} %"
+    return f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
 
 
 def cut(text: str, length: int = LONGEST_NAME) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAPS_PER_ROW = 6
 TOP_HEIGHT, TITLE_HEIGHT, MAP_WIDTH = 2.1, 0.4, 1.15  # inches
 LETTERS = 26  # of a class's name
+AXIS_ENDS = (0.02, 0.1, 0.2, 0.5)  # of the bars' axis, where no bar reaches further
 FAINT = 0.35  # of the picture below a map
 # active and negative: told apart on grey by colour-blind eyes, and none of the bars' colours
 ACTIVE, NEGATIVE = "#1b7837", "#762a83"
@@ -58,8 +59,10 @@ def _bars(axis: Axes, explanation: Explanation) -> None:
     for place, (name, (values, colour)) in enumerate(states.items()):
         axis.barh(np.arange(len(chosen)) + 0.27 * (place - 1), values[chosen], height=0.24,
                   color=colour, label=name)
-    axis.set(xlim=(0, 1), ylim=(len(chosen) - 0.5, -0.5))
-    axis.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+    largest = max(values[chosen].max() for values, _ in states.values())
+    end = next((each for each in AXIS_ENDS if largest <= each), 1)
+    axis.set(xlim=(0, end), ylim=(len(chosen) - 0.5, -0.5))
+    axis.set_xticks([0, end / 2, end], ["0", f"{50 * end:g} %", f"{100 * end:g} %"])
     axis.set_yticks(range(len(chosen)), [_short(explanation.class_names[each]) for each in chosen])
     for label, index in zip(axis.get_yticklabels(), chosen, strict=True):
         label.set_fontweight("bold" if index == explanation.label else "normal")

@@ -11,4 +11,4 @@ def says(text: str, share: float) -> bool:
         return 0.9995 <= share < 1
     said = float(text.removesuffix(" %"))
     # one decimal, or two digits that count
-    return abs(said - 100 * share) <= (0.05 if said >= 0.1 else 0.05 * said) + 1e-12
+    return abs(said - 100 * share) <= (0.05 if said >= 1 else 0.05 * said) + 1e-12

@@ -250,3 +250,23 @@ def test_help_comes_without_loading_torch(monkeypatch):
             "try: cli.cli(['explain', '--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "PICTURES" in done.stdout
+
+
+THREE_LINES = """\
+import timm, neuronpath_core as npc
+model = timm.create_model("vit_base_patch16_224", pretrained=True)
+npc.explain(model, "cat.jpg").save("cat.html")
+"""
+
+
+def test_three_lines_make_a_page(here, monkeypatch):
+    """The README's lines, where it has them, with a network whose weights are here."""
+    found = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    code = next((each for each in found if "npc.explain" in each), THREE_LINES)
+    assert code == THREE_LINES
+    Image.open("pictures/a cat.png").convert("RGB").save("cat.jpg")
+    model, asked = tiny(), []
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: asked.append((name, pretrained)) or model)
+    exec(compile(code, "README.md", "exec"), {})
+    page = Path("cat.html").read_text(encoding="utf-8")
+    assert asked == [("vit_base_patch16_224", True)] and f"<strong>{npc.explain(model, 'cat.jpg').neurons[0, 0]}</strong>" in page

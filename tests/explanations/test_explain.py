@@ -253,7 +253,7 @@ def test_words_say_the_numbers(found):
 
 
 @pytest.mark.parametrize("share, said", [(0, "0 %"), (1, "100.0 %"), (0.99951, "> 99.9 %"), (0.9994, "99.9 %"),
-                                         (0.5, "50.0 %"), (0.00123, "0.1 %"), (0.00045678, "0.046 %"), (3e-9, "3e-07 %")])
+                                         (0.5, "50.0 %"), (0.0384, "3.8 %"), (0.00123, "0.12 %"), (0.00045678, "0.046 %"), (3e-9, "3e-07 %")])
 def test_small_and_large_shares_are_not_rounded_to_nothing(share, said):
     assert percent(share) == said
 
