@@ -25,7 +25,8 @@ from neuronpath_core.support.text import plain
 if TYPE_CHECKING:
     from neuronpath_core.explanations.explanation import Explanation
 
-# what follows a page's own colours where it has any, and else the reader's theme
+# what follows a page's own colours where it has any, and else the reader's theme; maps lie on
+# white in the dark too, or faint and strong would look alike
 STYLE = """
 .np-explained { --line: color-mix(in srgb, currentColor 25%, transparent); line-height: 1.4;
   max-width: 62rem; font-family: system-ui, sans-serif; font-size: 0.95rem; }
@@ -54,7 +55,6 @@ STYLE = """
   grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); }
 .np-explained figure { margin: 0; }
 .np-explained figcaption { font-size: 0.8rem; font-variant-numeric: tabular-nums; }
-/* white in the dark too, or faint and strong would look alike */
 .np-explained .np-map { position: relative; overflow: hidden; background: #fff;
   aspect-ratio: var(--ratio); }
 .np-explained .np-map > * { position: absolute; left: 0; top: 0; }
