@@ -22,6 +22,7 @@ ROOMS = {
     "images": "What models see", "stats": "Intervals, tests and words",
     "circuits": "What a path amounts to",
     "study": "A profile opened, tables kept", "cost": "What a run takes", "figures": "Figures",
+    "explanations": "One picture explained",
     "chapters": "Chapters", "runs": "Notebooks and the command",
 }
 CORE = ("The modules at the top of the package. They can be read in an afternoon, in the order of "

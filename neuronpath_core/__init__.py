@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.circuits.circuit_tests import circuit_tests
     from neuronpath_core.circuits.edges import path_edges
     from neuronpath_core.circuits.faithfulness import faithfulness
+    from neuronpath_core.explanations.explanation import Explanation
+    from neuronpath_core.explanations.measure import explain
     from neuronpath_core.graphs import class_graph, read_graph, write_graph
     from neuronpath_core.hooks import edit, read_activations
     from neuronpath_core.jas import complete_attribution, joint_attribution_score
@@ -31,12 +33,13 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
 __version__ = "1.0.0"
 
 __all__ = [
-    "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings", "SiteModel", "Study",
-    "TargetModel", "certify", "circuit_tests", "class_graph", "complete_attribution",
-    "conditional_gradient_paths", "edit", "exact_effects", "exhaustive_paths", "faithfulness",
-    "find_paths", "find_paths_by_top", "from_transformers", "joint_attribution_score",
-    "knowledge_attribution", "path_edges", "quadrature_rule", "read_activations", "read_graph",
-    "refine_paths", "register", "replacement_values", "write_graph", "zero_shot",
+    "Explanation", "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings", "SiteModel",
+    "Study", "TargetModel", "certify", "circuit_tests", "class_graph", "complete_attribution",
+    "conditional_gradient_paths", "edit", "exact_effects", "exhaustive_paths", "explain",
+    "faithfulness", "find_paths", "find_paths_by_top", "from_transformers",
+    "joint_attribution_score", "knowledge_attribution", "path_edges", "quadrature_rule",
+    "read_activations", "read_graph", "refine_paths", "register", "replacement_values",
+    "write_graph", "zero_shot",
 ]
 
 # module -> its public names
@@ -45,6 +48,8 @@ PLACES = {
     "circuits.circuit_tests": ("circuit_tests",),
     "circuits.edges": ("path_edges",),
     "circuits.faithfulness": ("faithfulness",),
+    "explanations.explanation": ("Explanation",),
+    "explanations.measure": ("explain",),
     "graphs": ("class_graph", "read_graph", "write_graph"),
     "hooks": ("edit", "read_activations"),
     "jas": ("complete_attribution", "joint_attribution_score"),

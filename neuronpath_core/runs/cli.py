@@ -188,6 +188,36 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
         click.echo(f"{name}: {path or 'needs no weights'}")
 
 
+@cli.command()
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--model", required=True,
+              help="A timm name, hf-hub:owner/name, or FILE.safetensors.")
+@click.option("--architecture", metavar="NAME",
+              help="Of timm, for a FILE of which nothing else says what network it is of.")
+@click.option("--label", default="auto", show_default=True,
+              help="The class to explain: its number, its name, or auto for the most probable.")
+@click.option("--method", default="recommended", show_default=True)
+@click.option("--class-names", type=click.Path(path_type=Path),
+              help="Text file with the name of output 0 in its first line.  [default: the model's]")
+@click.option("--out", type=click.Path(path_type=Path), default="explanations", show_default=True,
+              help="Folder that pages and figures go to.")
+@click.option("--weights", type=click.Path(path_type=Path),
+              help="Folder of weight files.  [default: $NEURONPATH_WEIGHTS, else project and "
+                   "cache]")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--dtype", default="float32", show_default=True)
+@click.option("--memory-budget",
+              help="At most this much at once, such as 6GB.  [default: by the device]")
+def explain(pictures: tuple[str, ...], weights: Path | None, **arguments) -> None:
+    """Explain PICTURES, files or folders of them: classes, the path, what it does, and where its
+    neurons are active; as a table here, a figure and a page in a folder."""
+    root = project_root()
+    from neuronpath_core.runs.explain import explain_pictures
+
+    with environment({WEIGHTS_VARIABLE: None if weights is None else weights.resolve()}):
+        explain_pictures(root, pictures, **arguments)
+
+
 @cli.command("new-profile")
 @click.argument("name")
 @click.option("--model", "models", multiple=True, required=True,

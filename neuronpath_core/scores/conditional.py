@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from neuronpath_core.methods import Method, register
 from neuronpath_core.variants.conditional_gradient import (
     CHOICE,
@@ -14,9 +16,16 @@ from neuronpath_core.variants.conditional_gradient import (
 
 
 def _conditional_gradient(target, images, labels, settings, count, baseline=None):
-    return conditional_gradient_paths(target, images, labels, count,
-                                      settings.budget or DEFAULT_PASSES,
-                                      settings.question or QUESTIONS[0], baseline)[0]
+    neurons, effects = conditional_gradient_paths(target, images, labels, count,
+                                                  settings.budget or DEFAULT_PASSES,
+                                                  settings.question or QUESTIONS[0], baseline)
+    if nothing := int((effects == 0).sum()):
+        warnings.warn(f"{nothing} of {len(effects)} images have a path whose edit leaves the "
+                      "label's probability exactly as it was, so that its choice means nothing; "
+                      "it needs a trained model (timm begins with a head of zeros), a label whose "
+                      "probability is not exactly 0 or 1, or double precision", RuntimeWarning,
+                      stacklevel=5)
+    return neurons
 
 
 def _passes(target, settings) -> dict[str, float]:

@@ -23,7 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "factors", "hooks", "gradients",
           "as_called", "value_vectors", "checks", "examined", "target", "forward", "replacement", "search", "jas", "knowledge", "baselines", "graphs", "random_paths", "interventions", "metrics", "methods", "fast", "models",
           "variants", "scores", "settings", "paths", "images", "stats", "circuits", "study", "cost", "figures",
-          "chapters", "runs"]
+          "explanations", "chapters", "runs"]
 
 
 def normal(name: str) -> str:

@@ -283,3 +283,10 @@ def test_what_does_not_fit_is_refused():
             "unknown question", "remove, enhance, keep")
     refused(lambda: npc.find_paths(target, images, labels, "recommended", budget=0),
             "budget must be a whole number in 1..1000")
+
+
+def test_a_path_that_does_nothing_is_said_to_mean_nothing():
+    target, images, labels = helpers.network("cls", 523, batch=3)
+    torch.nn.init.zeros_(target.model.head.weight)
+    with pytest.warns(RuntimeWarning, match="3 of 3 images have a path whose edit leaves"):
+        npc.find_paths(target, images, labels, "recommended")
