@@ -189,20 +189,20 @@ def test_similarity_in_numbers():
 
 def test_mae_against_supervised():
     cells = pd.DataFrame([
-        {"data": "d", "first": "A", "second": second, "differ": differ, "own": own, **row}
+        {"data": "d", "condition": "over all blocks", "first": "A", "second": second, "differ": differ, "own": own, **row}
         for second, differ, own, row in (("B", "kind", False, ACROSS), ("C", "scope", False, BELOW),
                                          ("D", "kind and scope", True, ABOVE))])
     contrast = pd.DataFrame([{"data": "d", "p": 0.0125, "smallest": 0.01, **ABOVE}])
     rows = mae_against_supervised.kind_claims(cells, contrast, of_two_models(BELOW, ABOVE),
                                               ["ViT", "MAE"])
     assert [row[1:] for row in rows] == [
-        ("d, A against D: +0.50 [+0.40, +0.60]", "agrees"),
+        ("d, over all blocks, A against D: +0.50 [+0.40, +0.60]", "agrees"),
         ("d: contrast +0.50 [+0.40, +0.60], p = 0.0125 (at least 0.0100 with so many models)",
          "agrees"),
         ("d: ViT minus MAE -0.500 [-0.600, -0.400] of the depth", "contradicts"),
         ("d: ViT minus MAE +0.500 [+0.400, +0.600] of the depth", "agrees"),
-        ("d, A against B: +0.00 [-0.10, +0.10]", "not shown"),
-        ("d, A against C: -0.50 [-0.60, -0.40]", "contradicts")]
+        ("d, over all blocks, A against B: +0.00 [-0.10, +0.10]", "not shown"),
+        ("d, over all blocks, A against C: -0.50 [-0.60, -0.40]", "contradicts")]
     assert "at one scope" in rows[-2][0] and "scope alone" in rows[-1][0]
 
 

@@ -12,6 +12,8 @@ import nbformat
 import pandas as pd
 import pytest
 
+from neuronpath_core.chapters import knowledge_neurons as knowledge_chapter
+from neuronpath_core.chapters import mae_against_supervised as mae_against_supervised_chapter
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
@@ -24,6 +26,7 @@ from neuronpath_core.chapters.verdicts import (
     controls,
     edges,
     faithfulness,
+    knowledge_neurons,
     mae_against_supervised,
     planted_paths,
     probability_deviation,
@@ -157,8 +160,9 @@ def test_as_published_and_as_a_smaller_network_are_two_conditions():
 def test_inversion_counts_trained_models():
     shares = pd.DataFrame({"data": ["digits"] * 3 + ["shapes"] * 2, "kind": ["a", "b", "a", "a", "b"],
                            "model": ["a", "b", "a seed 1", "a", "b"]})
-    cells = pd.DataFrame([row(0.9, 0.8, 1.0, first="a", second="b", differ=differ, own=own,
-                              verdict="contradicts")
+    cells = pd.DataFrame([row(0.9, 0.8, 1.0, condition=condition, first="a", second="b",
+                              differ=differ, own=own, verdict="contradicts")
+                          for condition in mae_against_supervised_chapter.BLOCKS
                           for differ, own in (("kind and scope", True), ("kind", False),
                                               ("scope", False))])
     contrast = pd.DataFrame([row(0.02, -0.01, 0.05, verdict="not shown") | {"data": data}
@@ -169,7 +173,29 @@ def test_inversion_counts_trained_models():
         ("digits and shapes", 5)]
     assert claims["inversion"].of == "trained models"
     assert [len(claims[key].comparisons) for key in ("inversion", "one scope", "scope alone")] == [
-        1, 1, 1]
+        2, 2, 2]
+    assert [each.condition for each in claims["inversion"].comparisons] == [
+        "over all blocks", "without block 1"]
+
+
+def test_an_inversion_is_judged_with_and_without_the_first_block():
+    """By either form of scaling, each over as many images as it was measured on."""
+    names = ["correlation of block shares", "correlation without block 1"]
+    rows = pd.DataFrame([
+        {"number": number, "scaling": scaling, "value": value, "low": value - 0.1,
+         "high": value + 0.1}
+        for scaling in knowledge_chapter.SCALINGS.values()
+        for number, value in zip(names, (0.7, -0.05), strict=True)])
+    every, rest = ({"value": value, "low": value - 0.1, "high": value + 0.1}
+                   for value in (0.9, -0.3))
+    claims = knowledge_neurons.made_from(
+        knowledge_chapter.by_condition(every, rest, rows, 60, 20), ["a", "b"], "digits")
+    assert of(claims, "inversion") == [
+        (0.9, 0.8, 1.0, "contradicts"), (-0.3, -0.4, -0.2, "agrees"),
+        (0.7, 0.6, 0.8, "contradicts"), (-0.05, -0.15, 0.05, "not shown")]
+    assert [(each.condition.endswith(", without block 1"), each.n)
+            for each in claims[0].comparisons] == [(False, 60), (True, 60), (False, 20), (True, 20)]
+    assert where(claims[0].comparisons) == "with the whole block scaled, without block 1 only"
 
 
 def test_a_look_is_held_against_permutations():
