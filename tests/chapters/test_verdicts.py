@@ -214,14 +214,25 @@ def test_single_neurons_lead_where_their_removal_costs_more():
         for score, loss in (("joint", -0.1), ("knowledge", -0.3), ("gradient_activation", -0.05))
         for image in range(20)])
     stronger = shares.contrasts(table, pairs=shares.STRONGER)
+    table.loc[table["image"] < 9, "removal"] *= 10  # moves means, and no median
+    medians = shares.contrasts(table, pairs=shares.STRONGER, statistic="median")
     nothing = pd.DataFrame({name: [] for name in ("data", "model", "value", "low", "high",
                                                   "contrast", "factor", "cross", "verdict")})
-    claims = {claim.key: claim for claim in score_or_search.made_from(nothing, stronger, nothing,
-                                                                      nothing, 20)}
+    searched = pd.DataFrame([row(value, value - 0.1, value + 0.1, factor=factor,
+                                 condition=condition)
+                             for condition, value in (("informed", 0.7), ("random", 0.2))
+                             for factor in ("score", "search")])
+    claims = {claim.key: claim for claim in score_or_search.made_from(
+        nothing, stronger, medians, searched, nothing, 20)}
+    assert [(each.condition, each.verdict) for each in claims["score or search"].comparisons] == [
+        ("informed", "agrees"), ("random", "contradicts")]
     for score, value, verdict in (("knowledge", -0.2, "contradicts"),
                                   ("gradient_activation", 0.05, "agrees")):
         each, = claims[f"single: {score}"].comparisons
         assert (round(each.value, 6), each.verdict, each.n) == (value, verdict, 20)
+        median = claims[f"single median: {score}"]
+        assert median.statistic == "median" and "median difference" in median.rule
+        assert round(median.comparisons[0].value, 6) == value
 
 
 def test_table_1_and_figure_3_are_judged_against_the_baselines_alone():
@@ -246,11 +257,24 @@ def test_decoys_that_change_nothing_leave_the_search_as_good():
                          "high": [0.02, -0.4, 0.1]}, index=["loud", "steep", "all"])
     decoys = planted_paths.made_from(rate, loss, {}, 24)[1]
     assert [each.verdict for each in decoys.comparisons] == ["agrees", "contradicts", "not shown"]
-    assert planted_paths.made_from(rate, loss, {}, 24)[3].comparisons == ()
+    found = {claim.key: claim for claim in planted_paths.made_from(rate, loss, {}, 24)}
+    assert found["conditional"].comparisons == found["literal"].comparisons == ()
     lead = {"literal": {"value": 0.43, "low": 0.41, "high": 0.46},
             "activation": {"value": 0.2, "low": -0.1, "high": 0.3}}
     claims = planted_paths.made_from(rate, loss, lead, 24)
     assert of(claims, "literal") == [(0.43, 0.41, 0.46, "agrees")]
+    lead["conditional"] = {"value": -0.1, "low": -0.2, "high": -0.05}
+    claims = planted_paths.made_from(rate, loss, lead, 24)
+    assert of(claims, "conditional") == [(-0.1, -0.2, -0.05, "contradicts")]
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.51, 0.7, "agrees"), (0.2, 0.4,
+                                                      "contradicts"), (0.4, 0.6, "not shown")])
+def test_most_planted_neurons_are_more_than_half(low, high, verdict):
+    """By the criterion that the chapter's own table has."""
+    rate = pd.DataFrame({"value": [(low + high) / 2], "low": [low], "high": [high]}, index=["none"])
+    claims = planted_paths.made_from(rate, rate, {}, 12)
+    assert [row[3] for row in of(claims, "recovery")] == [verdict]
 
 
 def test_most_of_a_path_is_more_than_half_of_its_neurons():
