@@ -211,12 +211,18 @@ def similarity(study: Study, model: str, images: ImageSet) -> ClassSimilarity:
     return ClassSimilarity.of(metrics.cosine_similarity(matrices), images)
 
 
-def pruned_accuracies(tables: Mapping[str, pd.DataFrame],
+def pruned_accuracies(tables: Mapping[str, pd.DataFrame], bare: Mapping[str, pd.DataFrame],
                       seed: int = 0) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Tables of :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison`, one
-    for each data set, as the slider takes them: accuracies with intervals over test images, and the
-    whole networks' accuracies."""
+    """Tables of :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison` and
+    of :func:`~neuronpath_core.chapters.pruning_honest.comparison.nothing_kept`, one for each data
+    set, as the slider takes them: accuracies with intervals over test images, and the whole
+    networks' accuracies.  With no neuron kept every way to choose, and every mask, is the same."""
     every = pd.concat([comparison_summary(table, seed=seed).assign(data=name)
                        for name, table in tables.items()], ignore_index=True)
+    whole = every["kept"] == WHOLE
+    ways = every[~whole][["data", "mask", "tokens", "kept"]].drop_duplicates()
+    nothing = pd.concat([comparison_summary(table, seed=seed).assign(data=name).drop(
+        columns=["mask", "kept"]) for name, table in bare.items()], ignore_index=True)
+    every = pd.concat([ways.merge(nothing, on=["data", "tokens"]), every], ignore_index=True)
     whole = every["kept"] == WHOLE
     return every[~whole], every[whole].set_index("data")["value"].to_dict()

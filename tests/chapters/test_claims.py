@@ -146,6 +146,12 @@ def test_controls():
          "difference +0.000 to +0.500", "1 of 2 agree, 1 not shown")]
 
 
+def test_no_gain_is_said_in_words():
+    none = pd.DataFrame({"value": [0.0, 0.0]})
+    assert control_claims.gain_text(none) == "no gain in any of 2 models"
+    assert control_claims.gain_text(none + 0.1) == "+0.10 to +0.10 points over 2 models"
+
+
 def test_stability():
     tables = {"rule": of_two_models(ABOVE, ABOVE, same_class=0.25, paths=0.1),
               "view": of_two_models(ABOVE, ACROSS, same_class=0.5, paths=0)}

@@ -132,7 +132,13 @@ def test_accuracies_of_the_slider():
                                                   ("random", 1), ("random", 5), ("whole model", 16))
             for image in range(20)]
     table = pd.DataFrame(rows)
-    accuracies, whole = explore.pruned_accuracies({"toys": table})
+    bare = table[table["kept"] == "random"].drop_duplicates(["split", "image"]).assign(
+        mask="none", kept="no neuron", top=0, correct=0.25)
+    accuracies, whole = explore.pruned_accuracies({"toys": table}, {"toys": bare})
+    nothing = accuracies["top"] == 0
+    assert set(accuracies[nothing]["kept"]) == {"neuron path", "random"}
+    assert (accuracies[nothing]["value"] == 0.25).all()
+    accuracies = accuracies[~nothing]
     assert whole == {"toys": pytest.approx(
         table.loc[table["kept"] == "whole model", "correct"].mean())}
     assert set(accuracies["kept"]) == {"neuron path", "random"}

@@ -15,6 +15,7 @@ import pytest
 from neuronpath_core.chapters import knowledge_neurons as knowledge_chapter
 from neuronpath_core.chapters import mae_against_supervised as mae_against_supervised_chapter
 from neuronpath_core.chapters import verdicts
+from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
 from neuronpath_core.chapters.replacement.measured import NEW, OWN
@@ -88,7 +89,7 @@ def test_a_loss_is_positive_where_the_path_costs_something():
     sane = pd.DataFrame([row(0.1, 0.0, 0.2, control=control, verdict="agrees")
                          for control in ("randomised", "late_randomised")])
     gain = pd.DataFrame([row(1, 0.5, 2, label=label, verdict="agrees")
-                         for label in ("true", "predicted", "true - predicted")])
+                         for label in leads.GAINS])
     overlap = pd.DataFrame([{"data": "digits", "model": "m", "difference": 0.2,
                              "permuted_high": 0.03, "verdict": "agrees"}])
     claims = controls.made_from(lead, own, sane, gain, overlap, 48, 168)
@@ -97,6 +98,9 @@ def test_a_loss_is_positive_where_the_path_costs_something():
     label, = [claim for claim in claims if claim.key == "label"]
     assert [(each.condition, each.n) for each in label.comparisons] == [
         ("with the true label", 168), ("with the predicted label", 168)]
+    foreign, = [claim for claim in claims if claim.key == "label control"]
+    assert [each.against for each in foreign.comparisons] == [
+        CONTROLS["matched_random"], CONTROLS["same_class"]]
     shared, = [claim for claim in claims if claim.key == "class"]
     assert (shared.comparisons[0].chance, shared.comparisons[0].low) == (0.03, None)
     assert {each.against for claim in claims if claim.key == "removal"
@@ -148,8 +152,14 @@ def test_as_published_and_as_a_smaller_network_are_two_conditions():
                             for measure in ("label gain", "leak")
                             for tokens in ("class token", "all tokens")])
     tables = {"digits": pd.DataFrame({"image": [1, 1, 2, 3]})}
-    claims = {claim.key: claim.comparisons for claim in pruning_honest.made_from(
-        sizes, settings, leads, leaking, tables, 5)}
+    leads = pd.concat([leads, leads.assign(tokens="class token", value=0.3)], ignore_index=True)
+    control = pd.DataFrame([row(value, value - 0.1, value + 0.1, kept=kept, verdict=verdict)
+                            for kept, value, verdict in (("random", -0.3, "contradicts"),
+                                                         ("no neuron", 0.1, "agrees"))])
+    made = pruning_honest.made_from(sizes, settings, leads, leaking, tables, 5, control)
+    assert [of(made, key) for key in ("few: random", "few: none", "few: lead")] == [
+        [(-0.3, -0.4, -0.2, "contradicts")], [(0.1, 0.0, 0.2, "agrees")], [(0.3, 0, 0.2, "agrees")]]
+    claims = {claim.key: claim.comparisons for claim in made}
     assert [each.condition for each in claims["few"]] == [
         "at the class token, with a mask of the class", "at all tokens, with one mask"]
     assert {each.n for rows in claims.values() for each in rows} == {3}
