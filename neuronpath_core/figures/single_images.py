@@ -74,10 +74,10 @@ def image_paths(target: TargetModel, images: ImageSet, neurons: Int64[Tensor, "i
 def _narrow_axes(count: int) -> tuple[Figure, np.ndarray]:
     """For each image the panels of its picture and its path and, below them, of its bars."""
     figure = plt.figure(figsize=(NARROW, 2.6 * count))
-    grid = figure.add_gridspec(2 * count, 2, width_ratios=[1, 3.4], height_ratios=[1.4, 1] * count)
-    return figure, np.array([[figure.add_subplot(grid[2 * row, 0]),
-                              figure.add_subplot(grid[2 * row, 1]),
-                              figure.add_subplot(grid[2 * row + 1, :])] for row in range(count)])
+    parts = figure.subfigures(2 * count, 1, height_ratios=[1.4, 1] * count, squeeze=False)[:, 0]
+    return figure, np.array([
+        [*parts[2 * row].subplots(1, 2, gridspec_kw={"width_ratios": [1, 3]}),
+         parts[2 * row + 1].subplots()] for row in range(count)])
 
 
 def _picture(axis: Axes, pixels: np.ndarray, name: str) -> None:
