@@ -214,10 +214,10 @@ function pathExplorer(box) {
       "Columns are blocks, from the first to the last; cells are neurons, darker the larger their " +
       "activation at the tokens that are edited; the line is the path."),
     status,
-    make("table", {class: "np-grid np-bars np-own"},
+    make("table", {class: "np-grid np-own"},
       make("caption", {}, "True class, with the switches as they are (mark: before)"),
       heads(["Class", "", "Now", "Before"], [2, 3]), own),
-    data.compared.length > 1 ? make("table", {class: "np-grid np-bars np-compared"},
+    data.compared.length > 1 ? make("table", {class: "np-grid np-compared"},
       make("caption", {}, "True class, each whole path removed (mark: before)"),
       heads(["Path by", "", "Removed", "Before"], [2, 3]), compared) : "",
     make("div", {class: "np-buttons"},
