@@ -191,13 +191,11 @@ def finding(told: Mapping[str, Told]) -> str:
     """What the figure of the stories shows, as its title; ``told`` by data."""
     sizes = {(len(each.story.neurons), each.story.activations.size) for each in told.values()}
     path = " or ".join(f"{own} of {all_:,} neurons" for own, all_ in sorted(sizes))
-    losses = [f"“{each.story.class_name}” {{}}"
-              f"{100 * (each.story.clean - each.story.removed):.1f} points{{}} "
-              f"({100 * each.lost:.1f} % of {100 * each.story.clean:.1f} %)"
-              for each in told.values()]
-    words = [losses[0].format("loses ", " of class probability"),
-             *(each.format("", "") for each in losses[1:])]
-    return f"Without its path, {path}, {', '.join(words)}"
+    falls = [f"“{each.story.class_name}” {{}}from {100 * each.story.clean:.1f} to "
+             f"{100 * each.story.removed:.1f} % (by {100 * each.lost:.1f} %{{}})"
+             for each in told.values()]
+    words = [falls[0].format("falls ", " of it"), *(each.format("", "") for each in falls[1:])]
+    return f"Without its path, {path}, the class probability of {', of '.join(words)}"
 
 
 def answer(told: Mapping[str, Told], quantile: float) -> str:

@@ -112,9 +112,9 @@ def test_the_story_is_that_of_the_wanted_rank(study, images):
 def test_the_words_have_the_measured_numbers(study, images):
     told = {"digits": explore.story(study, "tiny-B-32", images, 0.5)}
     own = told["digits"]
-    assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, “{own.story.class_name}” loses "
-                                     f"{100 * (own.story.clean - own.story.removed):.1f} points of class "
-                                     f"probability ({100 * own.lost:.1f} % of {100 * own.story.clean:.1f} %)")
+    assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, the class probability of "
+                                     f"“{own.story.class_name}” falls from {100 * own.story.clean:.1f} to "
+                                     f"{100 * own.story.removed:.1f} % (by {100 * own.lost:.1f} % of it)")
     words = explore.answer(told, 0.5)
     assert f"{100 * own.median:.1f} % (digits, {own.images} pictures" in words and "than 50 % of" in words
 
