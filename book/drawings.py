@@ -17,12 +17,14 @@ from bs4 import BeautifulSoup, Tag
 from nbformat import NotebookNode
 
 from book import chapters
+from neuronpath_core.figures.style import TITLE
 
 PIXELS_PER_POINT = 96 / 72
 DATA = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,([A-Za-z0-9+/=\s]+)")
 SVG = "image/svg+xml"
 GLUED = re.compile(r"^% figure: (\S+) (\S+)$", re.MULTILINE)
 CLIP = re.compile(r"\bp[0-9a-f]{10}\b")  # Matplotlib names clipping paths anew in each drawing
+NARROW = "screen and (max-width: 768px)"  # as in study.css
 SMALL = 2_000  # bytes: below, an image in the page costs less than a request
 
 
@@ -51,6 +53,7 @@ def inline_svg(text: str, alt: str, prefix: str) -> str:
     def renamed(found: re.Match) -> str:
         return f' id="{prefix}{found.group(1)}"' if found.group(1) in used else ""
 
+    text = text.replace(f' id="{TITLE}"', f' class="{TITLE}"')
     text = re.sub(r'\sid="([^"]*)"', renamed, text)
     text = re.sub(r"url\(#", f"url(#{prefix}", text)
     text = re.sub(r'href="#', f'href="#{prefix}', text)
@@ -83,6 +86,7 @@ def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
     for number, image in enumerate(page.select('article img[src$=".svg"]')):
         file = path.parent / image["src"]
         if not file.is_file() or "--np-ink" not in (text := file.read_text(encoding="utf-8")):
+            offer_narrow(page, image, path)
             continue
         place = f"%%np-drawing-{number}%%"
         drawings[place] = inline_svg(text, image.get("alt", ""), f"d{number}-")
@@ -92,6 +96,20 @@ def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
         if line := finding_line(text):
             box.insert_before(BeautifulSoup(line, "html.parser"))
     return drawings
+
+
+def narrow_file(file: Path) -> Path:
+    """Where the drawing for narrow screens lies that belongs to another."""
+    return file.with_name(f"{file.stem}_narrow{file.suffix}")
+
+
+def offer_narrow(page: BeautifulSoup, image: Tag, path: Path) -> None:
+    """Let a narrow screen take the drawing that was made for it, if ``_static`` has one."""
+    up = "../" * (len(Path(image["src"]).parts) - 2)
+    other = f"{up}_static/{narrow_file(Path(image['src'])).name}"
+    if (path.parent / other).is_file():
+        both = image.wrap(page.new_tag("picture"))
+        both.insert(0, page.new_tag("source", attrs={"media": NARROW, "srcset": other}))
 
 
 def frame(page: BeautifulSoup) -> Tag:
@@ -125,19 +143,27 @@ def glued(text: str, notebooks: Mapping[str, NotebookNode]) -> str:
     """A page's text with the figures that it asks for, ``% figure: CHAPTER KEY`` on a line of its
     own, as SVG.
 
-    Such a figure is glued by its chapter and shown there, and is described by that cell's words;
+    Such a figure is glued by its chapter and shown there, and is described by that cell's words.
+    If the chapter glues ``KEY narrow`` too, narrow screens show that one;
     ``ValueError`` if no chapter glues it.
     """
     def drawing(found: re.Match) -> str:
         chapter, key = found.groups()
         page = notebooks.get(chapter)
-        for name, _, output in chapters.glued(page) if page else ():
-            svg = output.data.get(f"{chapters.RECORD}{SVG}")
-            if svg and name == key:
-                drawn = inline_svg(svg, described(page, svg), f"{key}-")
-                return (f'```{{raw}} html\n{finding_line(svg)}'
-                        f'<figure class="np-figure" tabindex="0" role="group" '
-                        f'aria-label="Figure">{drawn}</figure>\n```')
+        drawn = {name: svg for name, _, output in (chapters.glued(page) if page else ())
+                 if (svg := output.data.get(f"{chapters.RECORD}{SVG}"))}
+        if svg := drawn.get(key):
+            said = described(page, svg)
+            own = inline_svg(svg, said, f"{key}-")
+            other = drawn.get(f"{key} narrow")
+            box = ('<figure class="np-figure{}" tabindex="0" role="group" aria-label="Figure">{}'
+                   "</figure>")
+            if not other:
+                return f"```{{raw}} html\n{finding_line(svg)}{box.format('', own)}\n```"
+            told = " ".join(filter(None, (said, finding(svg))))
+            below = inline_svg(other, told, f"{key}-narrow-")
+            return (f"```{{raw}} html\n{finding_line(svg)}{box.format(' np-beside', own)}"
+                    f"{box.format(' np-below', below)}\n```")
         raise ValueError(f"no figure {key!r} in chapter {chapter!r}; accepted: a figure that the "
                          f"chapter glues under this name")
 

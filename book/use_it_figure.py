@@ -21,15 +21,19 @@ MODEL, CLASSES = "tiny-B-16", [0, 3, 8]
 
 
 def draw(file: Path) -> None:
-    """Find the paths afresh and write the figure, the same bytes every time."""
+    """Find the paths afresh and write the figure, and beside it the one for narrow screens; the
+    same bytes every time."""
     with tempfile.TemporaryDirectory() as results:
         study = npc.Study(results=results)
         images = study.images(10).select(CLASSES)  # one of each class, in their order
         paths = study.paths(MODEL, images)
         # text stays text, and nothing in the file tells when it was written
         with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "neuronpath"}):
-            figures.image_paths(study.target(MODEL), images, paths.neurons).savefig(
-                file, metadata={"Date": None})
+            # as book/drawings.py looks for it
+            below = file.with_name(f"{file.stem}_narrow{file.suffix}")
+            for narrow, place in ((False, file), (True, below)):
+                figures.image_paths(study.target(MODEL), images, paths.neurons, narrow).savefig(
+                    place, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -76,11 +76,14 @@ def chosen(clean: Float[np.ndarray, "image class"], labels: Int64[np.ndarray, "i
 
 
 def pictures(study: Study, data: str, models: Sequence[str], images: ImageSet,
-             methods: Sequence[str], right: int, wrong: int, seed: int = 0) -> list[Picture]:
+             methods: Sequence[str], right: int, wrong: int, seed: int = 0,
+             before: Sequence[int] = ()) -> list[Picture]:
     """The explorer's pictures of one data set, as :func:`chosen` by the first model, with every
-    model's paths by every method."""
+    model's paths by every method; those at the positions ``before`` come first."""
     first = study.probabilities(models[0], images)
-    picked = images.select(np.array(chosen(first, images.labels.numpy(), right, wrong)))
+    rest = chosen(first, images.labels.numpy(), right, wrong)
+    places = [*before, *(place for place in rest if place not in before)]
+    picked = images.select(np.array(places))
     views = {model: _views(study, model, picked, methods, seed) for model in models}
     values = study.batch(picked, models[0])[0].cpu()
     names = images.class_names
@@ -141,12 +144,14 @@ class Told:
         lost: share of the class's probability that removing the path costs this picture.
         median: the same of the median picture.
         images: of how many.
+        place: the picture's position among all of the data's images.
     """
 
     story: Story
     lost: float
     median: float
     images: int
+    place: int
 
 
 def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
@@ -179,18 +184,18 @@ def story(study: Study, model: str, images: ImageSet, quantile: float) -> Told:
                   numbers(read_activations(target, picture).mean(2))[0], paths[place].numpy(),
                   name, float(effects["probability"][place]), values["remove"], values["enhance"])
     return Told(shown, float(-effects["removal_probability"][place]), float(np.median(lost)),
-                len(right))
+                len(right), place)
 
 
 def finding(told: Mapping[str, Told]) -> str:
     """What the figure of the stories shows, as its title; ``told`` by data."""
     sizes = {(len(each.story.neurons), each.story.activations.size) for each in told.values()}
     path = " or ".join(f"{own} of {all_:,} neurons" for own, all_ in sorted(sizes))
-    losses = [f"“{each.story.class_name}” {{}}{100 * each.lost:.1f} %{{}}"
-              for each in told.values()]
-    words = [losses[0].format("loses ", " of its class probability"),
-             *(each.format("", "") for each in losses[1:])]
-    return f"Without its path, {path}, {' and '.join(words)}"
+    falls = [f"“{each.story.class_name}” {{}}from {100 * each.story.clean:.1f} to "
+             f"{100 * each.story.removed:.1f} % (by {100 * each.lost:.1f} %{{}})"
+             for each in told.values()]
+    words = [falls[0].format("falls ", " of it"), *(each.format("", "") for each in falls[1:])]
+    return f"Without its path, {path}, the class probability of {', of '.join(words)}"
 
 
 def answer(told: Mapping[str, Told], quantile: float) -> str:
@@ -211,12 +216,18 @@ def similarity(study: Study, model: str, images: ImageSet) -> ClassSimilarity:
     return ClassSimilarity.of(metrics.cosine_similarity(matrices), images)
 
 
-def pruned_accuracies(tables: Mapping[str, pd.DataFrame],
+def pruned_accuracies(tables: Mapping[str, pd.DataFrame], bare: Mapping[str, pd.DataFrame],
                       seed: int = 0) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Tables of :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison`, one
-    for each data set, as the slider takes them: accuracies with intervals over test images, and the
-    whole networks' accuracies."""
+    """Tables of :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison` and
+    of :func:`~neuronpath_core.chapters.pruning_honest.comparison.nothing_kept`, one for each data
+    set, as the slider takes them: accuracies with intervals over test images, and the whole
+    networks' accuracies.  With no neuron kept every way to choose, and every mask, is the same."""
     every = pd.concat([comparison_summary(table, seed=seed).assign(data=name)
                        for name, table in tables.items()], ignore_index=True)
+    whole = every["kept"] == WHOLE
+    ways = every[~whole][["data", "mask", "tokens", "kept"]].drop_duplicates()
+    nothing = pd.concat([comparison_summary(table, seed=seed).assign(data=name).drop(
+        columns=["mask", "kept"]) for name, table in bare.items()], ignore_index=True)
+    every = pd.concat([ways.merge(nothing, on=["data", "tokens"]), every], ignore_index=True)
     whole = every["kept"] == WHOLE
     return every[~whole], every[whole].set_index("data")["value"].to_dict()

@@ -26,6 +26,9 @@ CORRELATIONS = {"correlation of block shares": {},
                 "correlation without block 1": {"skip": 1},
                 "rank correlation": {"ranks": True},
                 "rank correlation without block 1": {"ranks": True, "skip": 1}}
+# of a correlation's verdict on the inversion
+MEANINGS = {"agrees": "inverted", "contradicts": "not inverted",
+            "not shown": "inversion neither shown nor excluded"}
 SCALINGS = {"block": "whole block scaled", "neuron": "one neuron scaled (Eq. 5)"}
 
 
@@ -105,6 +108,13 @@ def relative_depth(table: pd.DataFrame, blocks: dict[str, int], seed: int = 0) -
                           **interval_row((group.groupby("image")["block"].mean()
                                           / blocks[model]).to_numpy(), seed=seed)}
                          for model, group in table.groupby("model", sort=False)])
+
+
+def depths_differ(depth: pd.DataFrame) -> str:
+    """The verdict on whether two models' mean relative depths differ: ``"agrees"`` if their
+    intervals, of :func:`relative_depth`, have no number in common."""
+    first, second = depth.sort_values("value").to_dict("records")[:2]
+    return "agrees" if first["high"] < second["low"] else "not shown"
 
 
 def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int, seed: int = 0,
@@ -203,10 +213,34 @@ def scaling_rows(table: pd.DataFrame, models: Sequence[str], blocks: dict[str, i
     return pd.DataFrame(rows)
 
 
-def finding(correlation: Mapping[str, float], first: str, second: str) -> str:
+def by_condition(correlation: Mapping[str, float], rest: Mapping[str, float], rows: pd.DataFrame,
+                 images: int, alone_images: int) -> dict[str, dict[str, float]]:
+    """Every correlation of block shares that the claim of an inversion is judged by, under the
+    words of its condition: ``value, low, high`` and ``n``, over how many images.
+
+    Args:
+        correlation, rest: with whole blocks scaled, over all ``images``; ``rest`` is without
+            block 1.
+        rows: of :func:`scaling_rows`, over ``alone_images``; from them are those by Eq. 5.
+    """
+    found = rows[rows["scaling"] == SCALINGS["neuron"]].set_index("number")
+    alone, alone_rest = (found.loc[number, ["value", "low", "high"]].to_dict() for number in
+                         ("correlation of block shares", "correlation without block 1"))
+    block, neuron = "with the whole block scaled", "with one neuron scaled, Eq. 5"
+    return {block: {**correlation, "n": images},
+            f"{block}, without block 1": {**rest, "n": images},
+            neuron: {**alone, "n": alone_images},
+            f"{neuron}, without block 1": {**alone_rest, "n": alone_images}}
+
+
+def finding(correlation: Mapping[str, float], first: str, second: str,
+            rest: Mapping[str, float] | None = None) -> str:
     """Whether the distributions of two models' knowledge neurons are inverted, with the correlation
-    of their block shares."""
+    of their block shares and, if it is given, that of the ``rest``, without block 1."""
     number = f"correlation of block shares {report.interval_text(correlation)}"
+    if rest is not None:
+        meaning = MEANINGS[report.verdict(rest, expected=-1)]
+        number += f"; without block 1 {report.interval_text(rest)} ({meaning})"
     return {"agrees": f"The knowledge neurons of {first} and {second} lie in opposite blocks: "
                       f"{number}",
             "contradicts": f"The knowledge neurons of {first} and {second} lie in much the same "
@@ -220,9 +254,7 @@ def scaling_finding(rows: pd.DataFrame, model: str) -> str:
     and what the correlation by Eq. 5 says of an inversion."""
     share = rows[rows["number"] == f"{model}: share in block 1"]["value"].tolist()
     found = rows[rows["number"] == "correlation of block shares"].to_dict("records")
-    meaning = {"agrees": "inverted", "contradicts": "not inverted",
-               "not shown": "inversion neither shown nor excluded"}[
-        report.verdict(found[1], expected=-1)]
+    meaning = MEANINGS[report.verdict(found[1], expected=-1)]
     return (f"With one neuron scaled instead of its block, {model}'s share in block 1 is "
             f"{share[1]:.2f} instead of {share[0]:.2f}, and the correlation of block shares "
             f"{report.interval_text(found[1])} instead of {report.interval_text(found[0])} "

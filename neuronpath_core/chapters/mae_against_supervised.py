@@ -4,7 +4,7 @@ trained from several seeds, and whether pre-training or scope decides it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 SCOPES = ("cls", "patch")
+# block 1 holds most of the neurons of either kind, so that Pearson's correlation is about it alone
+BLOCKS = {"over all blocks": 0, "without block 1": 1}
 
 
 def replicas(study: Study, model: str) -> list[str]:
@@ -160,20 +162,22 @@ def kind_rows(shares: pd.DataFrame, kinds: Sequence[str], level: float = 0.05) -
 
 def cell_correlations(shares: pd.DataFrame) -> pd.DataFrame:
     """Mean correlation of block shares between every two cells, a cell being a kind of model read
-    at a scope.
+    at a scope, over all blocks and without the first (``BLOCKS``).
 
     Two scopes of one kind are compared model by model, the weights being the same; two kinds over
     all pairs of models.
 
     Returns:
-        ``data, first, second, differ`` (``"scope"``, ``"kind"`` or ``"kind and scope"``), ``own``
-        (both at their own scope, as in the paper), ``models``, ``value, low, high``
-        (:func:`~neuronpath_core.stats.intervals.jackknife_row`, within -1..1) and ``verdict`` on
-        inversion: ``"agrees"`` if the interval is below zero.
+        ``data, condition`` (one of ``BLOCKS``), ``first, second, differ`` (``"scope"``,
+        ``"kind"`` or ``"kind and scope"``), ``own`` (both at their own scope, as in the paper),
+        ``models``, ``value, low, high`` (within -1..1, of
+        :func:`~neuronpath_core.stats.intervals.jackknife_row`) and ``verdict`` on inversion:
+        ``"agrees"`` if the interval is below zero.
     """
     rows = []
-    for data, group in shares.groupby("data", sort=False):
-        models, vectors = _vectors(group)
+    groups = shares.groupby("data", sort=False)
+    for (condition, skip), (data, group) in product(BLOCKS.items(), groups):
+        models, vectors = _vectors(group[group["block"] > skip])
         cells = {key: part.index.to_numpy() for key,
                  part in models.groupby(["kind", "scope", "own"], sort=False)}
         for (one, first), (two, second) in combinations(cells.items(), 2):
@@ -191,8 +195,8 @@ def cell_correlations(shares: pd.DataFrame) -> pd.DataFrame:
                                   is_same in (("kind", one[0] == two[0]),
                                               ("scope", one[1] == two[1])) if not is_same)
             titles = [f"{kind}, {SCOPE_LABELS[scope]}" for kind, scope, _ in (one, two)]
-            rows.append({"data": data, "first": titles[0], "second": titles[1], "differ": differ,
-                         "own": one[2] and two[2],
+            rows.append({"data": data, "condition": condition, "first": titles[0],
+                         "second": titles[1], "differ": differ, "own": one[2] and two[2],
                          "models": f"{len(first)}, {len(second)}", **row,
                          "verdict": report.verdict(row, expected=-1)})
     return pd.DataFrame(rows)
@@ -228,8 +232,8 @@ def kind_claims(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFram
     """The claims of the chapter, what was measured, and the verdict; the tables are those of
     :func:`cell_correlations`, :func:`kind_rows` and :func:`depth_difference`."""
     def inverted(claim: str, chosen: pd.Series) -> list[tuple[str, str, str]]:
-        return [(claim, f"{row['data']}, {row['first']} against {row['second']}: "
-                        f"{report.interval_text(row)}", row["verdict"])
+        return [(claim, f"{row['data']}, {row['condition']}, {row['first']} against "
+                        f"{row['second']}: {report.interval_text(row)}", row["verdict"])
                 for row in cells[chosen].to_dict("records")]
 
     return [
@@ -250,12 +254,13 @@ def kind_claims(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFram
 
 def finding(cells: pd.DataFrame) -> str:
     """What the paper's comparison in :func:`cell_correlations` shows, as a sentence."""
-    own = cells[cells["own"]]
-    inverted = int((own["verdict"] == "agrees").sum())
-    start = ("The inversion is not seen" if not inverted
-             else f"The distributions are inverted on {inverted} of {len(own)} data sets")
-    return (f"{start}: block shares of the two kinds correlate at "
-            f"{report.span_text(own['value'], 2)}, where an inversion would be negative")
+    parts = []
+    for condition, own in cells[cells["own"]].groupby("condition", sort=False):
+        inverted = int((own["verdict"] == "agrees").sum())
+        parts.append(f"{condition} {report.span_text(own['value'], 2)} (inverted on "
+                     f"{inverted or 'none'} of {len(own)} data sets)")
+    return (f"Block shares of the two kinds correlate {', '.join(parts)}; an inversion would be "
+            f"negative")
 
 
 def pair_finding(pairs: pd.DataFrame) -> str:
@@ -287,9 +292,11 @@ def depth_table(deeper: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
 
 def cell_table(cells: pd.DataFrame) -> pd.DataFrame:
     """:func:`cell_correlations` with words for headers; the paper's comparison says so."""
-    return cells.assign(
+    named = cells.assign(
         correlation=[report.interval_text(row) for row in cells.to_dict("records")],
         differ=[f"{differ} (the paper's)" if own else differ
-                for differ, own in zip(cells["differ"], cells["own"], strict=True)]).set_index(
-        ["data", "first", "second"])[["differ", "correlation", "verdict"]].rename(
-        columns={"differ": "what differs", "verdict": "agreement"})
+                for differ, own in zip(cells["differ"], cells["own"], strict=True)])
+    return named.set_index(["data", "condition", "first", "second"])[
+        ["differ", "correlation", "verdict"]].rename(
+        columns={"condition": "blocks", "differ": "what differs", "verdict": "agreement"}
+    ).rename_axis(index={"condition": "blocks"})

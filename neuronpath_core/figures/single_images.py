@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuronpath_core import interventions
-from neuronpath_core.figures.style import LEAST, SMALL, WIDTH, block_ticks, styled
+from neuronpath_core.figures.style import LEAST, NARROW, SMALL, WIDTH, block_ticks, styled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.target import TargetModel
 
@@ -23,14 +23,14 @@ MOST_IMAGES = 12  # rows that still fit on a printed page
 ROW_HEIGHT = 1.25  # inches
 MOST_NAMED = 14  # blocks whose neurons' numbers fit beside one another
 BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
-STATES = {"path kept": 1.0, "path removed": 0.0, "path doubled": 2.0}  # factors
+STATES = {"untouched": 1.0, "path removed": 0.0, "path doubled": 2.0}  # factors
 
 
 @styled
-def image_paths(target: TargetModel, images: ImageSet,
-                neurons: Int64[Tensor, "image layer"]) -> Figure:
+def image_paths(target: TargetModel, images: ImageSet, neurons: Int64[Tensor, "image layer"],
+                narrow: bool = False) -> Figure:
     """One row for each image: the picture, its path as a line from block to block, and the label's
-    probability with the path as it is, removed and doubled.
+    probability untouched, with the path removed and with it doubled.
 
     The line's height is the neuron's index, which has no order: neighbours have nothing in common.
 
@@ -38,6 +38,7 @@ def image_paths(target: TargetModel, images: ImageSet,
         target: the model that the paths were found in.
         images: at most 12, in memory, as the model sees them (``images.loaded(...)``).
         neurons: int64 ``(image, layer)``, their paths, as of ``find_paths(...).neurons``.
+        narrow: for a telephone: the bars go below the picture and its path.
 
     Raises:
         ValueError: no images or too many, paths of several neurons a block, or images and paths
@@ -57,16 +58,26 @@ def image_paths(target: TargetModel, images: ImageSet,
     probabilities = [each.double().cpu().numpy()[np.arange(len(labels)), labels]
                      for each in measured]
     path = ranked[..., 0].cpu().numpy()
-    figure, axes = plt.subplots(len(labels), 3, squeeze=False,
-                                figsize=(WIDTH, 0.5 + ROW_HEIGHT * len(labels)),
-                                gridspec_kw={"width_ratios": [1, 3.4, 1.7]})
+    figure, axes = _narrow_axes(len(labels)) if narrow else plt.subplots(
+        len(labels), 3, squeeze=False, figsize=(WIDTH, 0.5 + ROW_HEIGHT * len(labels)),
+        gridspec_kw={"width_ratios": [1, 3.4, 1.7]})
     for row, (left, middle, right) in enumerate(axes):
         _picture(left, images.pixels[row], images.class_names[labels[row]])
         _line(middle, path[row], target.n_neurons)
         _bars(right, [values[row] for values in probabilities])
-    axes[-1, 1].set_xlabel("block", fontsize=SMALL)
-    axes[-1, 2].set_xlabel("probability of the label", fontsize=SMALL)
+        if narrow or row == len(labels) - 1:
+            middle.set_xlabel("block", fontsize=SMALL)
+            right.set_xlabel("probability of the label", fontsize=SMALL)
     return figure
+
+
+def _narrow_axes(count: int) -> tuple[Figure, np.ndarray]:
+    """For each image the panels of its picture and its path and, below them, of its bars."""
+    figure = plt.figure(figsize=(NARROW, 2.6 * count))
+    parts = figure.subfigures(2 * count, 1, height_ratios=[1.4, 1] * count, squeeze=False)[:, 0]
+    return figure, np.array([
+        [*parts[2 * row].subplots(1, 2, gridspec_kw={"width_ratios": [1, 3]}),
+         parts[2 * row + 1].subplots()] for row in range(count)])
 
 
 def _picture(axis: Axes, pixels: np.ndarray, name: str) -> None:
@@ -83,13 +94,13 @@ def _line(axis: Axes, path: np.ndarray, n_neurons: int) -> None:
     if len(path) <= MOST_NAMED:
         beside = np.pad(path, 1, mode="reflect" if len(path) > 1 else "edge")
         for block, neuron in zip(blocks, path, strict=True):
-            # on the side that the line does not come from
-            above = 2 * neuron >= beside[block - 1] + beside[block + 1]
+            # on the side that the line does not come from; neuron 0 is at the top
+            above = 2 * neuron <= beside[block - 1] + beside[block + 1]
             axis.annotate(str(neuron), (block, neuron), (0, 5 if above else -5),
                           textcoords="offset points", ha="center", va="bottom" if above else "top",
                           fontsize=LEAST, zorder=4, bbox=BEHIND)
     axis.grid(False)
-    axis.set(xlim=(0.4, len(path) + 0.6), ylim=(-0.3 * n_neurons, 1.3 * n_neurons),
+    axis.set(xlim=(0.4, len(path) + 0.6), ylim=(1.3 * n_neurons, -0.3 * n_neurons),
              yticks=[0, n_neurons - 1], xticks=block_ticks(len(path)))
     axis.set_ylabel("neuron", fontsize=SMALL)
     axis.tick_params(labelsize=SMALL)

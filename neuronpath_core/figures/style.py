@@ -22,9 +22,12 @@ DPI = 150
 # inches: 672 CSS pixels, the width of the text on a page, where a figure is shown as large as it is
 # drawn
 WIDTH = 7.0
+# inches: 336 CSS pixels, what the text of a page has on a telephone
+NARROW = 3.5
 # points; 7.5 are 10 CSS pixels, and less cannot be read
 SMALL, LEAST = 8.5, 7.5
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+TITLE = "np-title"  # of a figure's finding in its SVG
 # letters of a finding on a line of WIDTH, in bold at its size
 _LETTERS = 82
 
@@ -52,8 +55,9 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
                 figure = draw(*args, **kwargs)
                 if finding:
                     letters = int(_LETTERS * figure.get_figwidth() / WIDTH)
-                    figure.suptitle(textwrap.fill(finding, letters), x=0.005, ha="left",
-                                    fontsize=SMALL + 1, fontweight="bold")
+                    title = figure.suptitle(textwrap.fill(finding, letters), x=0.005, ha="left",
+                                            fontsize=SMALL + 1, fontweight="bold")
+                    title.set_gid(TITLE)  # which a page hides where it says the finding itself
                 write_out(figure)
                 figure._repr_svg_ = partial(svg_text, figure, finding)
                 return figure

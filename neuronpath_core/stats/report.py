@@ -53,6 +53,11 @@ def tally(verdicts: Sequence[str]) -> str:
                       *(f"{count} {words}" for count, words in others if count)])
 
 
+def agreeing(told: str) -> str:
+    """``3 of 4``, for a sentence, of a :func:`tally` such as ``3 of 4 agree, 1 not shown``."""
+    return told.partition(" agree")[0]
+
+
 def conclusion(rows: Sequence[tuple[str, str, str]], title: str = "The paper") -> pd.DataFrame:
     """The table that ends a chapter: what was found, claimed or asked (``title`` says which), what
     was measured here, whether they agree."""

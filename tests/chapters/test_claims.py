@@ -69,9 +69,15 @@ def test_planted_paths():
                for name in (first, second)}
     table = recoveries(dict.fromkeys(methods, True) | {"activation": False})
     leads = planted_claims.recovery_leads(table)
-    plain = planted_claims.default_recovery(table)
-    blind = planted_claims.default_recovery(recoveries({"neuron_path": False}))
-    assert (plain["verdict"].tolist(), blind["verdict"].tolist()) == (["agrees"], ["not shown"])
+    plain = planted_claims.recovery_by_decoys(table)
+    blind = planted_claims.recovery_by_decoys(recoveries({"neuron_path": False}))
+    assert (plain["verdict"].tolist(), blind["verdict"].tolist()) == (["agrees"], ["contradicts"])
+    mixed = recoveries({"neuron_path": True}).assign(
+        found=lambda rows: (rows["network"] == 0) | (rows["block"] == 0))
+    half = planted_claims.recovery_by_decoys(mixed)  # all in one network, half in the other
+    assert half[["verdict", "least", "most"]].values.tolist() == [["not shown", 0.5, 1.0]]
+    assert planted_claims.spread_text(half.loc["all"]) == "0.50 to 1.00 from network to network"
+    assert planted_claims.spread_text(plain.loc["all"]) == "the same in all 2 networks"
     assert len(planted_claims.score_fault(table)) == 0
     fault = planted_claims.score_fault(recoveries({"neuron_path": False}))
     # one network of two has a higher score: nothing shows
@@ -80,16 +86,19 @@ def test_planted_paths():
     assert always["text"].tolist() == ["100 % of 4"]
     loss = pd.DataFrame([BELOW], index=["loud"])
     rows = planted_claims.recovery_claims(
-        pd.concat([blind.rename(index={"all": "none"}), plain]), loss, leads, fault)
+        pd.concat([blind.rename(index={"all": "none"}), plain]), plain, loss, leads, fault)
     verdicts = {claim: verdict for claim, _, verdict in rows}
-    asked = "The search finds the neurons that are known to matter, "
-    assert verdicts[asked + "without decoys"] == "not shown"
+    asked = "The search finds most of the neurons that are known to matter, "
+    assert verdicts[asked + "without decoys"] == "contradicts"
+    assert verdicts[asked.replace("The search", "Conditional gradient")
+                    + "with decoys (all)"] == "agrees"
     assert verdicts[asked + "with decoys (all)"] == "agrees"
     assert verdicts["Decoys (loud) do not mislead the search"] == "contradicts"
     assert verdicts["With all decoys the search finds more than activation"] == "agrees"
     assert verdicts["With all decoys, a beam finds more than the default search"] == "not shown"
     assert verdicts["With all decoys, complete attribution finds more than activation"] == "agrees"
-    assert rows[2][1] == "recovery -0.50 [-0.60, -0.40]"
+    assert rows[0][1] == ("0.00 [0.00, 0.00] of them, the same in all 2 networks; chance 0.10")
+    assert rows[3][1] == "recovery -0.50 [-0.60, -0.40]"
     assert rows[-1][1:] == ("of the 4 images whose path misses one, 50 % have a higher score than "
                             "the planted path's", "not shown")
 
@@ -107,16 +116,18 @@ def test_score_or_search():
     differences = pd.concat([of_two_models(ABOVE, ABOVE if name != names[0] else ACROSS,
                                            contrast=name) for name in names])
     for holds, verdict in (([True, True], "agrees"), ([True, False], "contradicts")):
-        rows = score_claims.score_claims(shares_of(0.9, 0.4), shares_of(0.2, 0.3), "the worst",
-                                         differences, pd.DataFrame({"holds": holds}))
+        rows = score_claims.score_claims(
+            shares_of(0.9, 0.4), pd.concat([shares_of(*own).assign(condition=words) for words, own
+                                            in (("informed", (0.2, 0.3)), ("random", (0.1, 0.1)))]),
+            differences, pd.DataFrame({"holds": holds}))
         assert rows[-1][1:] == (f"to 1e-6 in {sum(holds)} of 2 models", verdict)
-    assert rows[0] == ("Is it the score or the search?",
-                       "score 65%, search 35%, interplay 0% of the variance",
-                       "the score is the largest in 1 of 2 models")
-    assert rows[1][0] == "The same without the worst" and "0 of 2" in rows[1][2]
-    assert [row[2] for row in rows[2:-1]] == ["1 of 2 agree, 1 not shown"] + ["2 of 2 agree"] * (
+    assert rows[2][1:] == ("score 65%, search 35%, interplay 0% of the variance",
+                           "the score is the largest in 1 of 2 models")
+    assert rows[0][0] == "Is it the score or the search? 3 scores of whole paths, informed"
+    assert rows[1][0].endswith("random") and "score 10%" in rows[1][1] and "0 of 2" in rows[1][2]
+    assert [row[2] for row in rows[3:-1]] == ["1 of 2 agree, 1 not shown"] + ["2 of 2 agree"] * (
         len(names) - 1)
-    assert rows[2][1] == "+0.0 to +50.0 % of the clean probability"
+    assert rows[3][1] == "+0.0 to +50.0 % of the clean probability"
 
 
 def test_controls():
@@ -133,6 +144,12 @@ def test_controls():
          "-0.50 to -0.50 points over 2 models", "0 of 2 agree, 2 contradict"),
         ("Paths of one class share more neurons than permuted labels would",
          "difference +0.000 to +0.500", "1 of 2 agree, 1 not shown")]
+
+
+def test_no_gain_is_said_in_words():
+    none = pd.DataFrame({"value": [0.0, 0.0]})
+    assert control_claims.gain_text(none) == "no gain in any of 2 models"
+    assert control_claims.gain_text(none + 0.1) == "+0.10 to +0.10 points over 2 models"
 
 
 def test_stability():
@@ -189,20 +206,20 @@ def test_similarity_in_numbers():
 
 def test_mae_against_supervised():
     cells = pd.DataFrame([
-        {"data": "d", "first": "A", "second": second, "differ": differ, "own": own, **row}
+        {"data": "d", "condition": "over all blocks", "first": "A", "second": second, "differ": differ, "own": own, **row}
         for second, differ, own, row in (("B", "kind", False, ACROSS), ("C", "scope", False, BELOW),
                                          ("D", "kind and scope", True, ABOVE))])
     contrast = pd.DataFrame([{"data": "d", "p": 0.0125, "smallest": 0.01, **ABOVE}])
     rows = mae_against_supervised.kind_claims(cells, contrast, of_two_models(BELOW, ABOVE),
                                               ["ViT", "MAE"])
     assert [row[1:] for row in rows] == [
-        ("d, A against D: +0.50 [+0.40, +0.60]", "agrees"),
+        ("d, over all blocks, A against D: +0.50 [+0.40, +0.60]", "agrees"),
         ("d: contrast +0.50 [+0.40, +0.60], p = 0.0125 (at least 0.0100 with so many models)",
          "agrees"),
         ("d: ViT minus MAE -0.500 [-0.600, -0.400] of the depth", "contradicts"),
         ("d: ViT minus MAE +0.500 [+0.400, +0.600] of the depth", "agrees"),
-        ("d, A against B: +0.00 [-0.10, +0.10]", "not shown"),
-        ("d, A against C: -0.50 [-0.60, -0.40]", "contradicts")]
+        ("d, over all blocks, A against B: +0.00 [-0.10, +0.10]", "not shown"),
+        ("d, over all blocks, A against C: -0.50 [-0.60, -0.40]", "contradicts")]
     assert "at one scope" in rows[-2][0] and "scope alone" in rows[-1][0]
 
 

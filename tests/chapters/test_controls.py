@@ -213,9 +213,22 @@ def test_enhancement_gains_by_the_label_alone(tmp_path):
     assert table["share"].unique().tolist() == [0.5] and table["wrong"].sum() == 10 and len(
         table) == 10 + 4
     gain = leads.label_gain(table).set_index("label")
-    assert gain["value"].to_dict() == {"true": 50, "predicted": 0, "true - predicted": 50}
-    assert gain["verdict"].to_dict() == {"true": "agrees", "predicted": "not shown",
-                                         "true - predicted": "agrees"}
+    # every label has its own neurons: a class's path is that of any of its images, and neurons as
+    # active speak for other labels
+    assert gain["value"].drop(["random", "true - random"]).to_dict() == {
+        "true": 50, "predicted": 0, "another image": 50, "true - predicted": 50,
+        "true - another image": 0}
+    assert gain.loc["random", "value"] < 25
+    agrees = {"true", "another image", "true - predicted", "true - random"}
+    assert {name for name, verdict in gain["verdict"].items() if verdict == "agrees"} == agrees
+
+
+def test_another_image_is_of_the_class_and_not_the_image_itself():
+    images = picture_set([0, 0, 1, 2, 2, 2])
+    places = measured.other_of_class(images, images)
+    assert places[2] == -1 and (places[[0, 1, 3, 4, 5]] != [0, 1, 3, 4, 5]).all()
+    assert images.labels[places[[0, 1, 3, 4, 5]]].tolist() == [0, 0, 2, 2, 2]
+    assert len(set(places[3:].tolist())) > 1
 
 
 def test_a_model_without_mistakes_has_no_gain_to_show(tmp_path):
@@ -235,9 +248,11 @@ def test_a_model_without_mistakes_has_no_gain_to_show(tmp_path):
                          [(1, 0, "agrees"), (0, 0, "not shown"), (0, -1, "contradicts")])
 def test_gain_without_the_label(fixed, broken, expected):
     table = pd.DataFrame({"data": "made up", "model": "m", "wrong": [True] * 5 + [False] * 5,
-                          "share": 0.2, "true_label": 0.0,
+                          "share": 0.2, "true_label": 0.0, "random_path": 0.0, "class_path": np.nan,
                           "predicted_label": [fixed] * 5 + [broken] * 5})
-    row = leads.label_gain(table).set_index("label").loc["predicted"]
+    gain = leads.label_gain(table).set_index("label")
+    row = gain.loc["predicted"]
+    assert np.isnan(gain.loc["another image", "value"])  # no image has such a path
     assert row["verdict"] == expected and row["value"] == pytest.approx(20 * fixed + 80 * broken,
                                                                         abs=1e-12)
 

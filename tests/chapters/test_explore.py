@@ -77,6 +77,18 @@ def test_pictures_have_the_librarys_numbers(study, images):
         np.testing.assert_array_equal(view.paths["Activation"].neurons, strongest)
 
 
+def test_given_pictures_come_first(study, images):
+    rest = explore.pictures(study, "digits", ["tiny-B-32"], images, ["activation"], 2, 1)
+    own = explore.story(study, "tiny-B-32", images, 0.9)
+    found = explore.pictures(study, "digits", ["tiny-B-32"], images, ["activation"], 2, 1,
+                             before=[own.place])
+    assert found[0].label == int(images.labels[own.place])
+    view, = found[0].views.values()
+    assert view.clean[found[0].label] == pytest.approx(own.story.clean)
+    assert [each.name for each in found if each.name != found[0].name] == [
+        each.name for each in rest if each.name != found[0].name]
+
+
 def test_the_story_is_that_of_the_wanted_rank(study, images):
     target, (batch, labels) = study.target("tiny-B-32"), study.batch(images, "tiny-B-32")
     neurons = study.paths("tiny-B-32", images).neurons
@@ -100,8 +112,9 @@ def test_the_story_is_that_of_the_wanted_rank(study, images):
 def test_the_words_have_the_measured_numbers(study, images):
     told = {"digits": explore.story(study, "tiny-B-32", images, 0.5)}
     own = told["digits"]
-    assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, “{own.story.class_name}” loses "
-                                     f"{100 * own.lost:.1f} % of its class probability")
+    assert explore.finding(told) == (f"Without its path, 12 of 1,728 neurons, the class probability of "
+                                     f"“{own.story.class_name}” falls from {100 * own.story.clean:.1f} to "
+                                     f"{100 * own.story.removed:.1f} % (by {100 * own.lost:.1f} % of it)")
     words = explore.answer(told, 0.5)
     assert f"{100 * own.median:.1f} % (digits, {own.images} pictures" in words and "than 50 % of" in words
 
@@ -132,7 +145,13 @@ def test_accuracies_of_the_slider():
                                                   ("random", 1), ("random", 5), ("whole model", 16))
             for image in range(20)]
     table = pd.DataFrame(rows)
-    accuracies, whole = explore.pruned_accuracies({"toys": table})
+    bare = table[table["kept"] == "random"].drop_duplicates(["split", "image"]).assign(
+        mask="none", kept="no neuron", top=0, correct=0.25)
+    accuracies, whole = explore.pruned_accuracies({"toys": table}, {"toys": bare})
+    nothing = accuracies["top"] == 0
+    assert set(accuracies[nothing]["kept"]) == {"neuron path", "random"}
+    assert (accuracies[nothing]["value"] == 0.25).all()
+    accuracies = accuracies[~nothing]
     assert whole == {"toys": pytest.approx(
         table.loc[table["kept"] == "whole model", "correct"].mean())}
     assert set(accuracies["kept"]) == {"neuron path", "random"}

@@ -227,3 +227,14 @@ def test_what_the_way_of_scaling_changes():
 def test_the_finding_goes_by_the_interval(low, value, high, words):
     found = knowledge_neurons.finding({"low": low, "value": value, "high": high}, "A", "B")
     assert words in found and "A and B" in found
+    rest = {"low": -0.4, "value": -0.3, "high": -0.1}
+    assert knowledge_neurons.finding(rest | {"value": value}, "A", "B", rest).endswith(
+        "; without block 1 -0.30 [-0.40, -0.10] (inverted)")
+
+
+@pytest.mark.parametrize(("lows", "verdict"), [((0.1, 0.3), "agrees"), ((0.3, 0.1), "agrees"),
+                                               ((0.1, 0.15), "not shown")])
+def test_depths_differ_where_their_intervals_do_not_meet(lows, verdict):
+    depth = pd.DataFrame([{"model": name, "value": low + 0.05, "low": low, "high": low + 0.1}
+                          for name, low in zip("ab", lows, strict=True)])
+    assert knowledge_neurons.depths_differ(depth) == verdict

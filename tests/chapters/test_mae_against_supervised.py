@@ -120,7 +120,7 @@ def test_mean_shares_are_counts():
 def verdicts(shares: pd.DataFrame) -> tuple[str, bool]:
     """Of inversion between the two kinds, and whether the permutation test finds the kinds to
     differ."""
-    (row,) = mae_against_supervised.cell_correlations(shares).to_dict("records")
+    row = mae_against_supervised.cell_correlations(shares).iloc[0]  # over all blocks
     found = kind_test(
         list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))
     return row["verdict"], found["p"] <= 0.05
@@ -150,6 +150,23 @@ def test_permutation_test_keeps_its_level_where_the_kind_means_nothing():
     assert stats.binomtest(significant, 200, 0.05).pvalue > 1e-3
 
 
+def test_an_inversion_that_the_first_block_hides():
+    """Most neurons of both kinds in block 1, the others in opposite blocks: alike over all blocks,
+    inverted without the first; and of kinds that are alike everywhere neither is inverted."""
+    rest = np.arange(1, 8) / 28
+    hidden, alike = (
+        mae_against_supervised.cell_correlations(shares_of(
+            {"a": np.append(0.7, 0.3 * rest), "b": np.append(0.7, 0.3 * other)}, noise=0.002))
+        for other in (rest[::-1], rest))
+    assert hidden[["condition", "verdict"]].values.tolist() == [
+        ["over all blocks", "contradicts"], ["without block 1", "agrees"]]
+    assert alike["verdict"].tolist() == ["contradicts"] * 2
+    assert mae_against_supervised.finding(hidden).endswith(
+        "(inverted on none of 1 data sets), without block 1 "
+        f"{hidden['value'].iloc[1]:+.2f} to {hidden['value'].iloc[1]:+.2f} (inverted on 1 of 1 "
+        "data sets); an inversion would be negative")
+
+
 @pytest.mark.parametrize("inverted", ["kind", "scope", "nothing"])
 def test_what_inverts_is_told_apart(inverted):
     """The same four cells as in the models: two kinds, each read at two scopes."""
@@ -158,7 +175,10 @@ def test_what_inverts_is_told_apart(inverted):
         is_turned = {"kind": kind == "b", "scope": scope == "patch", "nothing": False}[inverted]
         rows.append(shares_of({kind: RISING[::-1] if is_turned else RISING}, scope=scope,
                               own=(kind, scope) in (("a", "cls"), ("b", "patch")), seed=len(rows)))
-    found = mae_against_supervised.cell_correlations(pd.concat(rows))
+    every = mae_against_supervised.cell_correlations(pd.concat(rows))
+    assert every["condition"].value_counts().to_dict() == {"over all blocks": 6,
+                                                           "without block 1": 6}
+    found = every[every["condition"] == "over all blocks"]
     assert found["first"].iloc[0] == "a, class token" and found["second"].iloc[
         0] == "a, patch tokens"
     assert len(found) == 6 and found["own"].sum() == 1 and found.loc[found["own"],
@@ -238,8 +258,11 @@ def test_cells_of_one_kind_are_compared_model_by_model():
                                       "model": f"a {number}", "value": each})
                         for scope, several in vectors.items() for number,
                         each in enumerate(several)])
-    (row,) = mae_against_supervised.cell_correlations(shares).to_dict("records")
+    row, without = mae_against_supervised.cell_correlations(shares).to_dict("records")
     expected = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*vectors.values(), strict=True)])
     assert row["value"] == pytest.approx(expected,
                                          abs=1e-12) and row["differ"] == "scope" and not row["own"]
+    rest = [np.corrcoef(*(each[1:] for each in pair))[0, 1]
+            for pair in zip(*vectors.values(), strict=True)]
+    assert without["value"] == pytest.approx(np.mean(rest), abs=1e-12)
     assert -1 <= row["low"] <= row["high"] <= 1

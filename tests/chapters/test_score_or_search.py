@@ -207,6 +207,19 @@ def test_random_paths_count_only_if_asked():
                                          resamples=5)["value"].tolist() == pytest.approx([0, 1, 0])
 
 
+def test_the_search_counts_where_random_paths_are_one():
+    """Informed searches that find alike, and random paths that do nothing: the score decides among
+    the first, the search as soon as the last are in; scores of single neurons are left out."""
+    last = cells.SEARCHES.index("random")
+    table = made_up(lambda score, search: 0.3 + 0.1 * (score == 0) if search != last else 0.0)
+    found = shares.searched_shares(table).set_index(["condition", "factor"])["value"]
+    informed, random = shares.KINDS_OF_SEARCH
+    assert found[informed, "score"] > 0.8 and found[random, "search"] > 0.8
+    lifted = table.assign(removal=table["removal"] - 5 * (table["score"] == "conductance"))
+    again = shares.searched_shares(lifted).set_index(["condition", "factor"])["value"]
+    pd.testing.assert_series_equal(again, found)
+
+
 def test_contrasts_of_planted_effects_and_of_a_null():
     # the published cell alone removes more
     better = made_up(lambda score, search: 0.2 * (score == 0 and search == 0), noise=0.05)

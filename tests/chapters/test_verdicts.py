@@ -12,7 +12,10 @@ import nbformat
 import pandas as pd
 import pytest
 
+from neuronpath_core.chapters import knowledge_neurons as knowledge_chapter
+from neuronpath_core.chapters import mae_against_supervised as mae_against_supervised_chapter
 from neuronpath_core.chapters import verdicts
+from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
 from neuronpath_core.chapters.replacement.measured import NEW, OWN
@@ -24,6 +27,7 @@ from neuronpath_core.chapters.verdicts import (
     controls,
     edges,
     faithfulness,
+    knowledge_neurons,
     mae_against_supervised,
     planted_paths,
     probability_deviation,
@@ -85,7 +89,7 @@ def test_a_loss_is_positive_where_the_path_costs_something():
     sane = pd.DataFrame([row(0.1, 0.0, 0.2, control=control, verdict="agrees")
                          for control in ("randomised", "late_randomised")])
     gain = pd.DataFrame([row(1, 0.5, 2, label=label, verdict="agrees")
-                         for label in ("true", "predicted", "true - predicted")])
+                         for label in leads.GAINS])
     overlap = pd.DataFrame([{"data": "digits", "model": "m", "difference": 0.2,
                              "permuted_high": 0.03, "verdict": "agrees"}])
     claims = controls.made_from(lead, own, sane, gain, overlap, 48, 168)
@@ -94,6 +98,9 @@ def test_a_loss_is_positive_where_the_path_costs_something():
     label, = [claim for claim in claims if claim.key == "label"]
     assert [(each.condition, each.n) for each in label.comparisons] == [
         ("with the true label", 168), ("with the predicted label", 168)]
+    foreign, = [claim for claim in claims if claim.key == "label control"]
+    assert [each.against for each in foreign.comparisons] == [
+        CONTROLS["matched_random"], CONTROLS["same_class"]]
     shared, = [claim for claim in claims if claim.key == "class"]
     assert (shared.comparisons[0].chance, shared.comparisons[0].low) == (0.03, None)
     assert {each.against for claim in claims if claim.key == "removal"
@@ -145,8 +152,14 @@ def test_as_published_and_as_a_smaller_network_are_two_conditions():
                             for measure in ("label gain", "leak")
                             for tokens in ("class token", "all tokens")])
     tables = {"digits": pd.DataFrame({"image": [1, 1, 2, 3]})}
-    claims = {claim.key: claim.comparisons for claim in pruning_honest.made_from(
-        sizes, settings, leads, leaking, tables, 5)}
+    leads = pd.concat([leads, leads.assign(tokens="class token", value=0.3)], ignore_index=True)
+    control = pd.DataFrame([row(value, value - 0.1, value + 0.1, kept=kept, verdict=verdict)
+                            for kept, value, verdict in (("random", -0.3, "contradicts"),
+                                                         ("no neuron", 0.1, "agrees"))])
+    made = pruning_honest.made_from(sizes, settings, leads, leaking, tables, 5, control)
+    assert [of(made, key) for key in ("few: random", "few: none", "few: lead")] == [
+        [(-0.3, -0.4, -0.2, "contradicts")], [(0.1, 0.0, 0.2, "agrees")], [(0.3, 0, 0.2, "agrees")]]
+    claims = {claim.key: claim.comparisons for claim in made}
     assert [each.condition for each in claims["few"]] == [
         "at the class token, with a mask of the class", "at all tokens, with one mask"]
     assert {each.n for rows in claims.values() for each in rows} == {3}
@@ -157,8 +170,9 @@ def test_as_published_and_as_a_smaller_network_are_two_conditions():
 def test_inversion_counts_trained_models():
     shares = pd.DataFrame({"data": ["digits"] * 3 + ["shapes"] * 2, "kind": ["a", "b", "a", "a", "b"],
                            "model": ["a", "b", "a seed 1", "a", "b"]})
-    cells = pd.DataFrame([row(0.9, 0.8, 1.0, first="a", second="b", differ=differ, own=own,
-                              verdict="contradicts")
+    cells = pd.DataFrame([row(0.9, 0.8, 1.0, condition=condition, first="a", second="b",
+                              differ=differ, own=own, verdict="contradicts")
+                          for condition in mae_against_supervised_chapter.BLOCKS
                           for differ, own in (("kind and scope", True), ("kind", False),
                                               ("scope", False))])
     contrast = pd.DataFrame([row(0.02, -0.01, 0.05, verdict="not shown") | {"data": data}
@@ -169,7 +183,29 @@ def test_inversion_counts_trained_models():
         ("digits and shapes", 5)]
     assert claims["inversion"].of == "trained models"
     assert [len(claims[key].comparisons) for key in ("inversion", "one scope", "scope alone")] == [
-        1, 1, 1]
+        2, 2, 2]
+    assert [each.condition for each in claims["inversion"].comparisons] == [
+        "over all blocks", "without block 1"]
+
+
+def test_an_inversion_is_judged_with_and_without_the_first_block():
+    """By either form of scaling, each over as many images as it was measured on."""
+    names = ["correlation of block shares", "correlation without block 1"]
+    rows = pd.DataFrame([
+        {"number": number, "scaling": scaling, "value": value, "low": value - 0.1,
+         "high": value + 0.1}
+        for scaling in knowledge_chapter.SCALINGS.values()
+        for number, value in zip(names, (0.7, -0.05), strict=True)])
+    every, rest = ({"value": value, "low": value - 0.1, "high": value + 0.1}
+                   for value in (0.9, -0.3))
+    claims = knowledge_neurons.made_from(
+        knowledge_chapter.by_condition(every, rest, rows, 60, 20), ["a", "b"], "digits")
+    assert of(claims, "inversion") == [
+        (0.9, 0.8, 1.0, "contradicts"), (-0.3, -0.4, -0.2, "agrees"),
+        (0.7, 0.6, 0.8, "contradicts"), (-0.05, -0.15, 0.05, "not shown")]
+    assert [(each.condition.endswith(", without block 1"), each.n)
+            for each in claims[0].comparisons] == [(False, 60), (True, 60), (False, 20), (True, 20)]
+    assert where(claims[0].comparisons) == "with the whole block scaled, without block 1 only"
 
 
 def test_a_look_is_held_against_permutations():
@@ -188,14 +224,25 @@ def test_single_neurons_lead_where_their_removal_costs_more():
         for score, loss in (("joint", -0.1), ("knowledge", -0.3), ("gradient_activation", -0.05))
         for image in range(20)])
     stronger = shares.contrasts(table, pairs=shares.STRONGER)
+    table.loc[table["image"] < 9, "removal"] *= 10  # moves means, and no median
+    medians = shares.contrasts(table, pairs=shares.STRONGER, statistic="median")
     nothing = pd.DataFrame({name: [] for name in ("data", "model", "value", "low", "high",
                                                   "contrast", "factor", "cross", "verdict")})
-    claims = {claim.key: claim for claim in score_or_search.made_from(nothing, stronger, nothing,
-                                                                      nothing, 20)}
+    searched = pd.DataFrame([row(value, value - 0.1, value + 0.1, factor=factor,
+                                 condition=condition)
+                             for condition, value in (("informed", 0.7), ("random", 0.2))
+                             for factor in ("score", "search")])
+    claims = {claim.key: claim for claim in score_or_search.made_from(
+        nothing, stronger, medians, searched, nothing, 20)}
+    assert [(each.condition, each.verdict) for each in claims["score or search"].comparisons] == [
+        ("informed", "agrees"), ("random", "contradicts")]
     for score, value, verdict in (("knowledge", -0.2, "contradicts"),
                                   ("gradient_activation", 0.05, "agrees")):
         each, = claims[f"single: {score}"].comparisons
         assert (round(each.value, 6), each.verdict, each.n) == (value, verdict, 20)
+        median = claims[f"single median: {score}"]
+        assert median.statistic == "median" and "median difference" in median.rule
+        assert round(median.comparisons[0].value, 6) == value
 
 
 def test_table_1_and_figure_3_are_judged_against_the_baselines_alone():
@@ -220,11 +267,24 @@ def test_decoys_that_change_nothing_leave_the_search_as_good():
                          "high": [0.02, -0.4, 0.1]}, index=["loud", "steep", "all"])
     decoys = planted_paths.made_from(rate, loss, {}, 24)[1]
     assert [each.verdict for each in decoys.comparisons] == ["agrees", "contradicts", "not shown"]
-    assert planted_paths.made_from(rate, loss, {}, 24)[3].comparisons == ()
+    found = {claim.key: claim for claim in planted_paths.made_from(rate, loss, {}, 24)}
+    assert found["conditional"].comparisons == found["literal"].comparisons == ()
     lead = {"literal": {"value": 0.43, "low": 0.41, "high": 0.46},
             "activation": {"value": 0.2, "low": -0.1, "high": 0.3}}
     claims = planted_paths.made_from(rate, loss, lead, 24)
     assert of(claims, "literal") == [(0.43, 0.41, 0.46, "agrees")]
+    lead["conditional"] = {"value": -0.1, "low": -0.2, "high": -0.05}
+    claims = planted_paths.made_from(rate, loss, lead, 24)
+    assert of(claims, "conditional") == [(-0.1, -0.2, -0.05, "contradicts")]
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.51, 0.7, "agrees"), (0.2, 0.4,
+                                                      "contradicts"), (0.4, 0.6, "not shown")])
+def test_most_planted_neurons_are_more_than_half(low, high, verdict):
+    """By the criterion that the chapter's own table has."""
+    rate = pd.DataFrame({"value": [(low + high) / 2], "low": [low], "high": [high]}, index=["none"])
+    claims = planted_paths.made_from(rate, rate, {}, 12)
+    assert [row[3] for row in of(claims, "recovery")] == [verdict]
 
 
 def test_most_of_a_path_is_more_than_half_of_its_neurons():

@@ -197,6 +197,29 @@ def test_everything_by_keyboard(opened):
     assert f"{probabilities(shown, 'toy')[label]:.3f}" in status.inner_text()
 
 
+def test_methods_stand_side_by_side_and_the_true_class_above_the_switches(opened):
+    """What each whole path's removal leaves of the true class, whatever is switched; and a bar of
+    it as it is now, above the switches on a telephone too."""
+    known, pictures = toys("cls")
+    shown = opened(paths.path_explorer_html(known, pictures, "toy"), width=390)
+    for place, picture in enumerate(pictures):
+        shown.locator(f'input[name="toy-picture"][value="{place}"]').check()
+        view, label = picture.views["toys cls"], picture.label
+        wanted = [view.paths[method].removed[label] for method in explorers.METHODS]
+        np.testing.assert_allclose(probabilities(shown, "toy", "compared"), wanted, atol=CLOSE)
+        rows = shown.locator(".np-compared tbody tr")
+        assert rows.locator("th").all_inner_texts() == list(explorers.METHODS)
+        now = shown.locator(".np-own tbody .np-number").first
+        for button, expected in (("Remove", wanted[0]), ("Double", view.paths["Neuron Path"].doubled[
+                label])):
+            shown.get_by_role("button", name=button).click()
+            assert float(now.inner_text()) == pytest.approx(expected, abs=2 * CLOSE)
+        found = rows.locator("td:nth-child(3)").all_inner_texts()
+        np.testing.assert_allclose([float(text) for text in found], wanted, atol=2 * CLOSE)
+    own, switches = (shown.locator(name).bounding_box() for name in (".np-own", ".np-neurons"))
+    assert own["y"] + own["height"] < switches["y"] and own["x"] + own["width"] <= 390
+
+
 def test_buttons_and_bars(opened):
     known, pictures = toys("cls")
     shown = opened(paths.path_explorer_html(known, pictures, "toy"))
@@ -209,7 +232,7 @@ def test_buttons_and_bars(opened):
         np.testing.assert_allclose(found, values, atol=CLOSE)
         written = shown.locator(".np-bars tbody tr td:nth-child(3)").all_inner_texts()
         assert written == [f"{value:.3f}" for value in found]
-        widths = shown.locator(".np-fill").evaluate_all("all => all.map((bar) => bar.style.width)")
+        widths = shown.locator(".np-bars .np-fill").evaluate_all("all => all.map((bar) => bar.style.width)")
         np.testing.assert_allclose([float(width.rstrip("%")) for width in widths], 100 * found,
                                    atol=1e-3)
         states = {"Remove the path": "0", "Double the path": "2", "All on": "1"}

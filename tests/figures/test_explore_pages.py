@@ -258,6 +258,20 @@ def test_the_hero_figure_says_what_was_measured():
     assert len(figure.axes) <= 6
 
 
+def test_the_hero_figure_of_narrow_screens_says_the_same():
+    wide, narrow = (hero.hero_figure([stories(), stories(title="toys: b", removed=0.125)],
+                                     narrow=own) for own in (False, True))
+    bars, below = ([[bar.get_width() for bar in axis.patches] for axis in figure.axes
+                    if axis.patches] for figure in (wide, narrow))
+    assert bars == below == [[0.5, 0.25, 0.75], [0.5, 0.125, 0.75]]
+    assert narrow.get_size_inches()[0] == 3.5
+    lefts = {round(axis.get_subplotspec().get_geometry()[1]) for axis in narrow.axes}
+    assert lefts == {1}  # one column
+    sizes = [text.get_fontsize() for axis in narrow.axes
+             for text in (*axis.texts, *axis.get_xticklabels(), axis.title)]
+    assert min(sizes) >= 7.5
+
+
 def test_stories_that_do_not_fit():
     with pytest.raises(ValueError, match="at least one picture's story"):
         hero.hero_figure([])

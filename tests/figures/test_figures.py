@@ -175,6 +175,26 @@ def test_image_paths():
         assert [text.get_text() for text in right.texts] == [f"{each:.3f}" for each in wanted]
 
 
+def test_image_paths_of_narrow_screens_have_their_bars_below():
+    target, images, neurons = small.paths_of_images()
+    wide, narrow = (figures.image_paths(target, images, neurons, own) for own in (False, True))
+    bars, below = ([[bar.get_width() for bar in axis.patches] for axis in panels(figure)
+                    if len(axis.patches) == 3] for figure in (wide, narrow))
+    assert bars == below and len(bars) == 2
+    assert narrow.get_figwidth() == 3.5
+    narrow.canvas.draw()
+    picture, line, bar = (axis.get_window_extent() for axis in panels(narrow)[:3])
+    assert picture.x1 <= line.x0 and bar.y1 <= line.y0
+    assert {text.get_text() for text in panels(narrow)[2].get_yticklabels()} == {
+        "untouched", "path removed", "path doubled"}
+
+
+def test_neuron_0_is_at_the_top_as_in_the_other_figures_of_paths():
+    target, images, neurons = small.paths_of_images()
+    low, high = panels(figures.image_paths(target, images, neurons))[1].get_ylim()
+    assert low > high
+
+
 def test_paths_of_many_blocks_are_drawn_without_numbers():
     axis = plt.figure().subplots()
     single_images._line(axis, np.arange(24), 30)

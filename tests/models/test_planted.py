@@ -35,7 +35,7 @@ from neuronpath_core.models.planted import DECOYS, KINDS, SCOPES, planted_model
 from neuronpath_core.models.planted_truth import removal_losses, verify
 from neuronpath_core.models.planted_weights import CARRIER, DRIVE, LOGIT, PATCH
 from neuronpath_core.stats import report
-from neuronpath_core.stats.intervals import wilson_interval
+from neuronpath_core.stats.intervals import bootstrap_interval, wilson_interval
 
 torch.set_num_threads(1)
 EVERY = [(kind, scope) for kind in KINDS for scope in SCOPES]
@@ -477,15 +477,26 @@ def test_paired_recovery_shows_a_planted_effect_and_no_planted_null():
         paired_recovery(table, "method", "a", "c")
 
 
+def test_networks_take_sizes_in_turn():
+    table = recovery(["chain"], ["cls"], ["none"], 3, ["gradient_activation"],
+                     sizes=({"blocks": 2}, {"blocks": 3, "neurons": 24}))
+    assert table.groupby("network")["block"].max().tolist() == [2, 3, 2]
+    assert table.groupby("network")["chance"].first().tolist() == [1 / 20, 1 / 24, 1 / 20]
+    with pytest.raises(ValueError, match="no size of network; accepted: at least one"):
+        recovery(["chain"], ["cls"], ["none"], 1, ["random"], sizes=())
+
+
 def test_recovery_summary_weighs_networks_not_images():
     table = synthetic({"a": 0.5})
     table["found"] = table["network"] == 0
     # more rows of one network do not make it count for more
     table = pd.concat([table, *[table[table["network"] == 0]] * 3])
     (row,) = recovery_summary(table).to_dict("records")
-    assert row["value"] == 1 / 6 and (row["low"],
-                                      row["high"]) == wilson_interval(1 / 6,
-                                                                      6) and row["networks"] == 6
+    assert row["value"] == 1 / 6 and row["networks"] == 6
+    assert (row["low"], row["high"]) == bootstrap_interval(np.array([1, 0, 0, 0, 0, 0]))
+    assert (row["least"], row["most"]) == (0, 1)
+    (alone,) = recovery_summary(table[table["network"] == 0]).to_dict("records")
+    assert [alone[name] for name in ("value", "low", "high")] == [1, 0, 1]
     assert list(recovery_summary(table, ["block"])["value"]) == [1 / 6] * 5
 
 

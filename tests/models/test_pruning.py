@@ -698,6 +698,38 @@ def test_test_images_have_no_say_in_what_is_kept(compared, monkeypatch):
     assert sum(moved[:8]) == 5 and sum(moved) > 10
 
 
+def test_nothing_kept_is_every_neuron_zeroed_by_hand(compared):
+    """On the same test images in the same splits, and worse than the whole model where its neurons
+    are what it reads by."""
+    images, study, table = compared
+    bare = comparison.nothing_kept(study, "small", images, splits=2, share=0.5, seed=3)
+    assert set(bare["kept"]) == {comparison.NOTHING} and set(bare["top"]) == {0}
+    whole = table[table["kept"] == comparison.WHOLE]
+    for tokens, own in bare.groupby("tokens"):
+        assert own[["split", "image"]].values.tolist() == whole[["split", "image"]].values.tolist()
+        target = study.target("small")
+        zeros = torch.zeros(1, target.n_blocks, target.n_neurons, dtype=target.dtype)
+        pictures, labels = study.batch(images, "small")
+        with scaled(target, zeros.expand(len(pictures), -1, -1), tokens == comparison.EVERYWHERE):
+            expected = target(pictures).softmax(-1).gather(1, labels[:, None])[:, 0]
+        by_image = dict(zip(images.ids.tolist(), expected.tolist(), strict=True))
+        np.testing.assert_allclose(own["probability"], own["image"].map(by_image), atol=1e-9)
+    control = claims.control_sizes({"toys": table}, {"toys": bare}, 2)
+    assert control["kept"].tolist() == ["random", comparison.NOTHING]
+    value = control.set_index("kept").loc[comparison.NOTHING, "value"]
+    at_scope = bare[bare["tokens"] != comparison.EVERYWHERE].groupby("image")["correct"].mean()
+    assert value == pytest.approx((at_scope - whole.groupby("image")["correct"].mean()).mean())
+    assert "kept in" in claims.control_text(control)
+
+
+def test_kept_by_splits_counts_the_wider_interval():
+    sizes = pd.DataFrame([
+        {"top": 5, "mask": comparison.OWN, "tokens": "class token", "verdict": verdict,
+         "split_low": low}
+        for verdict, low in (("agrees", -0.04), ("agrees", -0.09), ("not shown", 0.0))])
+    assert claims.kept_by_splits(sizes, 5) == "1 of 2"
+
+
 def test_the_same_seed_gives_the_same_table(compared):
     images, study, table = compared
     again = comparison.pruning_comparison(study, "small", images, [2, 16], splits=2, share=0.5,

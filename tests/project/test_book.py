@@ -18,7 +18,7 @@ import yaml
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book import build, chapters, data_files, every_number, manifest, neurolibre
+from book import build, chapters, data_files, drawings, every_number, manifest, neurolibre
 from book.drawings import finding_line
 from book.finish import break_names, mend_roles, number_chapters
 from book.provenance import (
@@ -253,6 +253,40 @@ def little(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(build, "ROOT", root)
     build.stage(build.given(root / "notebooks"), tmp_path / "source", NOWHERE)
     return tmp_path / "source"
+
+
+def test_narrow_screens_have_the_drawing_that_is_glued_for_them():
+    """Both are in the page, described alike; the finding is a line of text and a title that can be
+    hidden."""
+    drawn = ('<svg width="{}pt" height="9pt"><title>It falls.</title><g id="np-title"/>'
+             '<g id="a" clip-path="url(#p)"/><g id="p"/></svg>')
+    notebooks = {"18_explore": new_notebook(cells=[gluing("hero", "image/svg+xml", drawn.format(504)),
+                                                   gluing("hero narrow", "image/svg+xml",
+                                                          drawn.format(252).replace("<title>It falls.</title>", ""))])}
+    page = BeautifulSoup(drawings.glued("% figure: 18_explore hero\n", notebooks), "html.parser")
+    assert [" ".join(figure["class"]) for figure in page.select("figure")] == [
+        "np-figure np-beside", "np-figure np-below"]
+    assert [svg["aria-label"] for svg in page.select("svg")] == ["It falls."] * 2
+    assert [float(svg["width"]) for svg in page.select("svg")] == [672, 336]
+    assert len(page.select("svg .np-title")) == 2 and page.select_one(".np-finding").text == "It falls."
+    names = [each["id"] for each in page.select("[id]")]
+    assert len(names) == len(set(names)) == 2
+    del notebooks["18_explore"].cells[1]
+    page = BeautifulSoup(drawings.glued("% figure: 18_explore hero\n", notebooks), "html.parser")
+    assert [figure["class"] for figure in page.select("figure")] == [["np-figure"]]
+
+
+def test_a_picture_gives_way_to_the_one_for_narrow_screens(tmp_path):
+    for name in ("_images/path.svg", "_images/other.svg", "_static/path_narrow.svg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("<svg/>")
+    (tmp_path / "book").mkdir()
+    page = BeautifulSoup('<article><img src="../_images/path.svg"><img src="../_images/other.svg">'
+                         "</article>", "html.parser")
+    assert drawings.put_drawings(page, tmp_path / "book" / "page.html") == {}
+    source, = page.select("picture > source")
+    assert source["srcset"] == "../_static/path_narrow.svg" and "768px" in source["media"]
+    assert [len(image.find_parents("picture")) for image in page.select("img")] == [1, 0]
 
 
 def test_a_foot_names_the_chapters_whose_numbers_the_page_shows(little):

@@ -214,7 +214,13 @@ def test_an_effect_lies_within_its_interval(stored):
 
 
 # what a chapter glues as its own tally, made by other code from the same tables
-TALLIES = {"01:inversion @ with the whole block scaled": "verdict", "02:score": "tally score",
+TALLIES = {"01:inversion @ with the whole block scaled": "verdict",
+           "01:inversion @ with the whole block scaled, without block 1":
+           "verdict without block 1",
+           "01:inversion @ with one neuron scaled, Eq. 5": "verdict alone",
+           "01:inversion @ with one neuron scaled, Eq. 5, without block 1":
+           "verdict without block 1 alone",
+           "02:score": "tally score",
            "02:removal": "tally removal",
            "02:enhancement": "tally enhancement", "03:removal": "tally removal",
            "03:enhancement": "tally enhancement", "04:concentration": "tally",
@@ -228,7 +234,10 @@ TALLIES = {"01:inversion @ with the whole block scaled": "verdict", "02:score": 
            "14:outline": "tally outline", "14:fill": "tally fill",
            "15:few @ at all tokens, with one mask": "tally honest",
            "15:few @ at the class token, with a mask of the class": "tally published",
-           "16:inversion": "inversion tally", "16:one scope": "same scope tally"}
+           "16:inversion": "inversion tally",
+           "16:inversion @ over all blocks": "inversion tally over all blocks",
+           "16:inversion @ without block 1": "inversion tally without block 1",
+           "16:one scope": "same scope tally"}
 ALONE = {"agrees": "1 of 1 agree", "not shown": "0 of 1 agree, 1 not shown",
          "contradicts": "0 of 1 agree, 1 contradict"}
 

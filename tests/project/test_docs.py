@@ -24,6 +24,7 @@ from timm.models.vision_transformer import VisionTransformer
 import neuronpath_core as npc
 from book import api_pages, chapters, provenance, use_it_figure
 from book import check_sources as check
+from book.drawings import narrow_file
 from neuronpath_core.chapters.as_published.catalogue import DEFECTS
 from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.cli import cli as command
@@ -175,7 +176,11 @@ def test_the_figure_on_the_page_is_what_is_drawn_today(tmp_path):
     stored, again = (re.findall(r"<text[^>]*>([^<]*)</text>", file.read_text())
                      for file in (use_it_figure.FILE, tmp_path / "again.svg"))
     assert stored == again and len(stored) > 60
-    assert {"path kept", "path removed", "path doubled"} <= set(stored)
+    assert {"untouched", "path removed", "path doubled"} <= set(stored)
+    narrow = [narrow_file(file).read_text() for file in (use_it_figure.FILE, tmp_path / "again.svg")]
+    texts = [re.findall(r"<text[^>]*>([^<]*)</text>", text) for text in narrow]
+    assert texts[0] == texts[1] and {"untouched", "path removed"} <= set(texts[0])
+    assert [float(re.search(r'width="([\d.]+)pt"', text)[1]) for text in narrow] == [252, 252]
 
 
 def test_the_two_commands_find_paths_of_ones_own_model(mine, tmp_path):

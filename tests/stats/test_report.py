@@ -70,3 +70,9 @@ def test_conclusion():
     assert titled.index.name == "The question" and list(
         titled.itertuples(name=None)) == rows and list(titled.columns) == list(found.columns)
     assert report.conclusion(pd.DataFrame(rows).itertuples(index=False)).equals(found)
+
+
+@pytest.mark.parametrize("verdicts", [["agrees"], ["agrees", "not shown", "contradicts"], ["not shown"] * 2])
+def test_how_many_agree_is_what_the_tally_says(verdicts):
+    told = report.agreeing(report.tally(verdicts))
+    assert told == f"{verdicts.count('agrees')} of {len(verdicts)}"

@@ -127,6 +127,14 @@ def sanity(effects: pd.DataFrame, most: float = 0.5, seed: int = 0) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+# the gains that are measured: of one path, or of one over another
+GAINS = {"true": ("true_label", ""), "predicted": ("predicted_label", ""),
+         "random": ("random_path", ""), "another image": ("class_path", ""),
+         "true - predicted": ("true_label", "predicted_label"),
+         "true - random": ("true_label", "random_path"),
+         "true - another image": ("true_label", "class_path")}
+
+
 def label_gain(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Accuracy gained by enhancement, in percentage points, from
     :func:`~neuronpath_core.chapters.controls.measured.label_effects` with a column ``data``.
@@ -134,17 +142,15 @@ def label_gain(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     Misclassified and other images count by their shares, each resampled by itself.
 
     Returns:
-        ``data, model, label, misclassified, value, low, high, verdict``, label ``"true"``,
-        ``"predicted"`` and ``"true - predicted"``; where a model has fewer than two images of
-        either kind NaN and "not shown".
+        ``data, model, label, misclassified, value, low, high, verdict``, label one of ``GAINS``;
+        where a model has fewer than two images of either kind NaN and "not shown".
     """
     rows = []
     for (data, model), group in table.groupby(["data", "model"], sort=False):
         share, wrong = group["share"].iloc[0], group["wrong"].astype(bool)
-        for label, values in (("true", group["true_label"]),
-                              ("predicted", group["predicted_label"]),
-                              ("true - predicted", group["true_label"] - group["predicted_label"])):
-            parts = (100 * values[wrong].to_numpy(), 100 * values[~wrong].to_numpy())
+        for label, (first, second) in GAINS.items():
+            values = group[first] - (group[second] if second else 0)
+            parts = tuple(100 * values[side].dropna().to_numpy() for side in (wrong, ~wrong))
             row = {"value": math.nan, "low": math.nan, "high": math.nan}
             if min(len(part) for part in parts) >= 2:
                 row = stratified_row(parts, (share, 1 - share), seed)

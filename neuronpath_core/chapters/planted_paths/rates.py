@@ -11,16 +11,16 @@ import pandas as pd
 
 from neuronpath_core.chapters.planted_paths.recovery import CELL, SEARCHES
 from neuronpath_core.models.planted import DECOYS, KINDS
-from neuronpath_core.stats.intervals import interval_row, wilson_interval
+from neuronpath_core.stats.intervals import interval_row
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Float
 
 
 def recovery_summary(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method")) -> pd.DataFrame:
     """Recovery rates of :func:`~neuronpath_core.chapters.planted_paths.recovery.recovery`'s table,
-    the network being the unit: ``value, low, high`` (Wilson), ``permuted``, ``chance``,
-    ``networks``.
+    the network being the unit: ``value, low, high`` (:func:`network_row`), ``least, most`` (of a
+    network), ``permuted``, ``chance``, ``networks``.
 
     Images and blocks of one network are averaged first: they share its weights, so that only
     networks count as independent.
@@ -28,11 +28,23 @@ def recovery_summary(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method"))
     rows = []
     for names, group in table.groupby(list(by), sort=False):
         means = group.groupby("network")[["found", "permuted", "chance"]].mean()
-        low, high = wilson_interval(min(1.0, float(means["found"].mean())), len(means))
-        rows.append({**dict(zip(by, names, strict=True)), "value": means["found"].mean(),
-                     "low": low, "high": high, "permuted": means["permuted"].mean(),
+        rows.append({**dict(zip(by, names, strict=True)), **network_row(means["found"].to_numpy()),
+                     "least": means["found"].min(), "most": means["found"].max(),
+                     "permuted": means["permuted"].mean(),
                      "chance": means["chance"].mean(), "networks": len(means)})
     return pd.DataFrame(rows)
+
+
+def network_row(shares: Float[np.ndarray, "network"]) -> dict[str, float]:
+    """Mean of a share over networks with its percentile bootstrap interval over them: ``value, low,
+    high``.
+
+    The shares of networks are no ones and zeros, so that no interval of a binomial share fits; one
+    network says nothing of others, and its interval is 0..1.
+    """
+    if len(shares) < 2:
+        return {"value": float(shares.mean()), "low": 0.0, "high": 1.0}
+    return interval_row(shares)
 
 
 def paired_recovery(table: pd.DataFrame, column: str, first: str, second: str,
@@ -64,8 +76,8 @@ def score_preference(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method"))
 
     Returns:
         ``images``, those whose path misses a planted neuron, and of these the share ``value`` (mean
-        over networks) with its Wilson interval over the networks that have one; no row where no
-        image misses.  Only for the variants of the search.
+        over networks) with its interval over the networks that have one (:func:`network_row`); no
+        row where no image misses.  Only for the variants of the search.
     """
     rows = []
     for names, group in table[table["method"].isin(SEARCHES)].groupby(list(by), sort=False):
@@ -76,9 +88,8 @@ def score_preference(table: pd.DataFrame, by: Sequence[str] = (*CELL, "method"))
         missed = images[~images["whole"]]
         if len(missed):
             higher = (missed["score"] > missed["planted"]).groupby("network").mean()
-            low, high = wilson_interval(float(higher.mean()), len(higher))
             rows.append({**dict(zip(by, names, strict=True)), "images": len(missed),
-                         "value": higher.mean(), "low": low, "high": high})
+                         **network_row(higher.to_numpy())})
     return pd.DataFrame(rows, columns=[*by, "images", "value", "low", "high"])
 
 

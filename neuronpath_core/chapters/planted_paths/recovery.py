@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,9 @@ SEARCHES = {
     "neuron_path refined": {},
 }
 RECOVERY_METHODS = (*SEARCHES, *(name for name in METHODS if name != "neuron_path"))
+# networks differ in size as well as in seed; a search that stops at a decoy finds one neuron of a
+# path, whose share depends on the number of blocks
+SIZES = ({"blocks": 5, "neurons": 20}, {"blocks": 4, "neurons": 24}, {"blocks": 6, "neurons": 28})
 PERMUTATIONS = 20
 CELL = ["kind", "scope", "decoys", "strength"]
 
@@ -81,15 +84,17 @@ def method_paths(planted: Planted, method: str,
                         sweeps=2)[0] if method == "neuron_path refined" else neurons
 
 
-def _networks(kinds, scopes, decoys, networks, seed, strengths, settings):
+def _networks(kinds, scopes, decoys, networks, seed, strengths, sizes, settings):
     """Every planted network of a grid, with the columns that name it."""
+    if not sizes:
+        raise ValueError("no size of network; accepted: at least one")
     if isinstance(networks, bool) or not isinstance(networks, int) or networks < 1:
         raise ValueError(f"networks must be a whole number of at least 1, got {networks!r}")
     for kind, scope, setting, strength, network in itertools.product(kinds, scopes, decoys,
                                                                      strengths, range(networks)):
         # distinct seeds of a grid give distinct networks, shared by all kinds, scopes and settings
         planted = planted_model(kind, scope, setting, seed=1000 * seed + network, strength=strength,
-                                **settings)
+                                **sizes[network % len(sizes)], **settings)
         yield {"kind": kind, "scope": scope, "decoys": setting, "strength": strength,
                "network": network}, planted
 
@@ -132,18 +137,18 @@ def role_profile(planted: Planted) -> pd.DataFrame:
 
 def verification(kinds: Sequence[str], scopes: Sequence[str], decoys: Sequence[str], networks: int,
                  seed: int = 0, strengths: Sequence[float] = (4.0,),
-                 **settings) -> pd.DataFrame:
+                 sizes: Sequence[Mapping[str, int]] = ({},), **settings) -> pd.DataFrame:
     """:func:`~neuronpath_core.models.planted_truth.verify` of every network of a grid; arguments as
     for :func:`recovery`."""
     return pd.DataFrame([{**columns, **verify(planted)} for columns,
                          planted in _networks(kinds, scopes, decoys, networks, seed, strengths,
-                                              settings)])
+                                              sizes, settings)])
 
 
 def recovery(
     kinds: Sequence[str], scopes: Sequence[str], decoys: Sequence[str], networks: int,
-    methods: Sequence[str], seed: int = 0,
-    strengths: Sequence[float] = (4.0,), **settings,
+    methods: Sequence[str], seed: int = 0, strengths: Sequence[float] = (4.0,),
+    sizes: Sequence[Mapping[str, int]] = ({},), **settings,
 ) -> pd.DataFrame:
     """Whether each method finds each planted neuron, over a grid of planted networks.
 
@@ -153,6 +158,8 @@ def recovery(
         networks: networks of each cell, drawn independently; the same ones in all cells.
         methods: of ``RECOVERY_METHODS``.
         seed: of networks and random methods.
+        sizes: arguments of :func:`~neuronpath_core.models.planted.planted_model` that the networks
+            take in turn; ``SIZES`` has those of the chapter.
         settings: further arguments of :func:`~neuronpath_core.models.planted.planted_model`.
 
     Returns:
@@ -164,7 +171,8 @@ def recovery(
         the planted path are the image's, the same in its rows.
     """
     tables = []
-    for columns, planted in _networks(kinds, scopes, decoys, networks, seed, strengths, settings):
+    for columns, planted in _networks(kinds, scopes, decoys, networks, seed, strengths, sizes,
+                                      settings):
         network, batch = columns.pop("network"), (planted.target, planted.images, planted.labels)
         renamed = torch.stack([permuted_truth(planted, PERMUTATIONS * (1000 * seed + network)
                                               + index) for index in range(PERMUTATIONS)])

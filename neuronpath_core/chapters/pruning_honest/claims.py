@@ -10,6 +10,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.pruning_honest.comparison import (
     EVERYWHERE,
+    NOTHING,
     ONE,
     OWN,
     PATH,
@@ -101,9 +102,9 @@ def path_leads(table: pd.DataFrame, measure: str = "correct", share: float = PUB
 
 
 def size_effects(table: pd.DataFrame, margin: float = 0.05, measure: str = "correct",
-                 share: float = PUBLISHED_SHARE, seed: int = 0) -> pd.DataFrame:
-    """The path's masks against the whole model, per model, mask, tokens and t: does accuracy stay
-    within ``margin``?
+                 share: float = PUBLISHED_SHARE, seed: int = 0, kept: str = PATH) -> pd.DataFrame:
+    """The path's masks (or those of another criterion, ``kept``) against the whole model, per
+    model, mask, tokens and t: does accuracy stay within ``margin``?
 
     Returns:
         ``model, mask, tokens, top, value`` (masked minus whole),
@@ -112,13 +113,53 @@ def size_effects(table: pd.DataFrame, margin: float = 0.05, measure: str = "corr
     """
     rows = []
     for model, group in table.groupby("model", sort=False):
-        cells = group[group["kept"] == PATH][["mask", "tokens", "top"]].drop_duplicates()
+        cells = group[group["kept"] == kept][["mask", "tokens", "top"]].drop_duplicates()
         for cell in cells.to_dict("records"):
-            row = paired_effect(group, {"kept": PATH, **cell}, {"kept": WHOLE}, measure, share,
+            row = paired_effect(group, {"kept": kept, **cell}, {"kept": WHOLE}, measure, share,
                                 seed)
             above = {name: row[name] + margin for name in ("low", "high")}
             rows.append({"model": model, **cell, **row, "verdict": report.verdict(above)})
     return pd.DataFrame(rows)
+
+
+def control_sizes(tables: Mapping[str, pd.DataFrame], bare: Mapping[str, pd.DataFrame], top: int,
+                  seed: int = 0) -> pd.DataFrame:
+    """What the published setting leaves without the path: :func:`size_effects` of as many random
+    neurons, each class its own, at the scope, and of no neuron at all there.
+
+    Args:
+        tables: of :func:`~neuronpath_core.chapters.pruning_honest.comparison.pruning_comparison`,
+            by data set.
+        bare: of :func:`~neuronpath_core.chapters.pruning_honest.comparison.nothing_kept`.
+        top: t.
+
+    Returns:
+        the columns of :func:`size_effects`, ``data`` and ``kept``, ``"random"`` or ``NOTHING``.
+    """
+    parts = []
+    for name, table in tables.items():
+        random = table[(table["kept"] == WHOLE) | ((table["top"] == top) & (table["mask"] == OWN))]
+        for kept, own in (("random", random),
+                          (NOTHING, pd.concat([table[table["kept"] == WHOLE], bare[name]]))):
+            found = size_effects(own, seed=seed, kept=kept)
+            parts.append(found[found["tokens"] != EVERYWHERE].assign(data=name, kept=kept))
+    return pd.concat(parts, ignore_index=True)
+
+
+def kept_by_splits(sizes: pd.DataFrame, top: int, margin: float = 0.05) -> str:
+    """Of the models that keep their accuracy as published, in how many the interval over splits
+    lies above ``-margin`` as well: ``1 of 2``.  ``sizes`` is of :func:`size_effects`."""
+    own = sizes[(sizes["top"] == top) & (sizes["mask"] == OWN) & (sizes["tokens"] != EVERYWHERE)
+                & (sizes["verdict"] == "agrees")]
+    return f"{(own['split_low'] > -margin).sum()} of {len(own)}"
+
+
+def control_text(rows: pd.DataFrame) -> str:
+    """How much accuracy changes from model to model, with how many keep it: ``-59 to -7 points;
+    kept in 0 of 4 models``."""
+    kept = int((rows["verdict"] == "agrees").sum())
+    span = f"{100 * rows['value'].min():+.0f} to {100 * rows['value'].max():+.0f} points"
+    return f"{span}; kept in {kept} of {len(rows)} models".replace("-", "\u2212")
 
 
 def setting_effects(table: pd.DataFrame, measure: str = "correct", share: float = PUBLISHED_SHARE,
@@ -152,7 +193,8 @@ def setting_effects(table: pd.DataFrame, measure: str = "correct", share: float 
 def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.DataFrame,
                       leaks: pd.DataFrame, top: int, margin: float = 0.05) -> pd.DataFrame:
     """Figure 6's claim and the reviewers' question, over all models: ``key, claim, text`` (smallest
-    and largest effect), ``tally``, ``verdict``.
+    and largest effect), ``tally``, ``agree`` and ``contradict`` (how many of how many),
+    ``verdict``.
 
     The tables are those of :func:`path_leads`, :func:`size_effects`, :func:`setting_effects` and
     :func:`~neuronpath_core.chapters.pruning_honest.leaks.leak_summary`; ``top`` is the published t.
@@ -200,6 +242,8 @@ def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.Dat
                 for place in dict.fromkeys((found["value"].idxmin(), found["value"].idxmax()))]
         rows.append({"key": key, "claim": claim, "text": " to ".join(ends),
                      "tally": report.tally(verdicts),
+                     "agree": f"{verdicts.count('agrees')} of {len(verdicts)}",
+                     "contradict": f"{verdicts.count('contradicts')} of {len(verdicts)}",
                      "verdict": verdicts[0] if len(set(verdicts)) == 1 else "mixed"})
     return pd.DataFrame(rows)
 

@@ -37,7 +37,7 @@ from neuronpath_core.target import TargetModel
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-PATH, WHOLE = "neuron path", "whole model"
+PATH, WHOLE, NOTHING = "neuron path", "whole model", "no neuron"
 CRITERIA = (PATH, "random", "activation", "activation, all tokens", "weight norm",
             "torch-pruning magnitude", "torch-pruning Taylor", "torch-pruning Hessian")
 LABELLED = (PATH, "random", "activation")  # those of which every class has its own
@@ -179,4 +179,34 @@ def pruning_comparison(
                                              tokens == EVERYWHERE, draft)
                 for (mask, criterion), probability in zip(masks, found, strict=True):
                     record(split, mask, tokens, criterion, top, probability, test)
+    return pd.concat(rows, ignore_index=True)
+
+
+def nothing_kept(study: Study, model: str, images: ImageSet, splits: int = 4,
+                 share: float = PUBLISHED_SHARE, seed: int = 0) -> pd.DataFrame:
+    """Test accuracy and probability with no neuron kept: every neuron of every block zeroed, at the
+    scope and at all tokens, on the test images of :func:`pruning_comparison`.
+
+    What is left is what attention and the class token's way around the neurons carry, which any
+    number of kept neurons has for nothing.
+
+    Returns:
+        the columns of :func:`pruning_comparison`, ``kept`` ``NOTHING``, ``mask`` ``"none"`` and t
+        zero.
+    """
+    target, rows = study.target(model), []
+    (pictures, _), labels = study.batch(images, model), images.labels.numpy()
+    nothing = np.zeros((1, len(images), target.n_blocks, target.n_neurons), bool)
+    found = {tokens: masked_probabilities(target, pictures, nothing, tokens == EVERYWHERE,
+                                          study.drafted(model))[0]
+             for tokens in (scope_name(target), EVERYWHERE)}
+    for split, probing in enumerate(probing_splits(images, splits, share, seed)):
+        test = ~probing
+        mine = labels[test]
+        for tokens, probability in found.items():
+            rows.append(pd.DataFrame({
+                "model": model, "split": split, "mask": "none", "tokens": tokens, "kept": NOTHING,
+                "top": 0, "image": images.ids.numpy()[test], "label": mine,
+                "correct": metrics.correct(probability[test], mine).astype(float),
+                "probability": probability[test][np.arange(len(mine)), mine]}))
     return pd.concat(rows, ignore_index=True)

@@ -40,6 +40,8 @@ SEARCHES = ("progressive", "independent", "beam", "random")
 # scores of single neurons, whose sum over a path is largest where every block's is: the first three
 # searches find the same path
 ADDITIVE = ("knowledge", "gradient_activation", "conductance")
+# scores of whole paths: those for which the informed searches can find different paths
+SEARCHED = tuple(score for score in SCORES if score not in ADDITIVE)
 # (score, search) whose path is by definition that of another cell: with no other neuron on the path
 # there is nothing to cross or to condition on
 SAME_AS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.claims import spans
-from neuronpath_core.chapters.score_or_search.cells import SCORES
+from neuronpath_core.chapters.score_or_search.cells import ADDITIVE, SCORES, SEARCHED
 from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
 from neuronpath_core.stats import report
 
@@ -50,13 +50,13 @@ def _factor_row(question: str, factors: pd.DataFrame) -> tuple[str, str, str]:
             + " of the variance", f"the score is the largest in {score_wins(factors)} models")
 
 
-def score_claims(factors: pd.DataFrame, others: pd.DataFrame, weakest: str,
-                 differences: pd.DataFrame, identity: pd.DataFrame) -> list[tuple[str, str, str]]:
+def score_claims(factors: pd.DataFrame, searched: pd.DataFrame, differences: pd.DataFrame,
+                 identity: pd.DataFrame) -> list[tuple[str, str, str]]:
     """The questions of the chapter, what was measured, and the verdict.
 
     Args:
-        factors, others: of :func:`~neuronpath_core.chapters.score_or_search.shares.factor_shares`,
-            with all scores and without the one that is called ``weakest``.
+        factors: of :func:`~neuronpath_core.chapters.score_or_search.shares.factor_shares`.
+        searched: of :func:`~neuronpath_core.chapters.score_or_search.shares.searched_shares`.
         differences: of :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts`.
         identity: of :func:`~neuronpath_core.chapters.score_or_search.shares.identity_summary`, and
             whether the identity ``holds``.
@@ -64,8 +64,11 @@ def score_claims(factors: pd.DataFrame, others: pd.DataFrame, weakest: str,
     found = spans(differences, "contrast")
     holds = identity["holds"]
     return [
-        _factor_row("Is it the score or the search?", factors),
-        _factor_row(f"The same without {weakest}", others),
+        *(_factor_row(f"Is it the score or the search? {len(SEARCHED)} scores of whole paths, "
+                      f"{condition}", rows)
+          for condition, rows in searched.groupby("condition", sort=False)),
+        _factor_row(f"The same for all {len(SCORES)} scores, among informed searches, which agree "
+                    f"for {len(ADDITIVE)} of them by definition", factors),
         *((f"Adds to the loss under removal: {name}",
            f"{found[name][0]} of the clean probability", found[name][1]) for name in CONTRASTS),
         ("Complete attribution is the effect of removal under clamping",
@@ -86,10 +89,12 @@ def factorial_finding(means: pd.DataFrame) -> str:
 
 def share_table(factors: pd.DataFrame) -> pd.DataFrame:
     """:func:`~neuronpath_core.chapters.score_or_search.shares.factor_shares` for reading: a row per
-    model, a column per factor."""
+    model (and condition), a column per factor."""
     text = [report.interval_text(row, 2, signed=False) for row in factors.to_dict("records")]
-    wide = factors.assign(text=text).pivot(index=["data", "model"], columns="factor", values="text")
-    return wide[list(FACTORS)]
+    index = [name for name in ("condition", "data", "model") if name in factors]
+    wide = factors.assign(text=text).pivot_table(index=index, columns="factor", values="text",
+                                                 aggfunc="first", sort=False)
+    return wide[list(FACTORS)].rename_axis(index={"condition": "searches"})
 
 
 def contrast_table(differences: pd.DataFrame) -> pd.DataFrame:

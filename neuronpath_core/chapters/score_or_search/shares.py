@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.score_or_search.cells import SCORES, SEARCHES
+from neuronpath_core.chapters.score_or_search.cells import SCORES, SEARCHED, SEARCHES
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import basic_row, interval_row, percentile_row, resampled
+
+# which searches the shares are over, for the scores of whole paths
+KINDS_OF_SEARCH = {"among informed searches": True, "with random paths among the searches": False}
+
+
+def searched_shares(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """:func:`factor_shares` of the scores for which the search can matter (``SEARCHED``), without
+    and with random paths as one of the searches: its columns and ``condition``, one of
+    ``KINDS_OF_SEARCH``."""
+    own = table[table["score"].isin(SEARCHED)]
+    return pd.concat([factor_shares(own, deterministic=informed, seed=seed).assign(condition=words)
+                      for words, informed in KINDS_OF_SEARCH.items()], ignore_index=True)
 
 
 def identity_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -118,24 +131,25 @@ RANDOM = "best of random paths"
 
 
 def contrasts(table: pd.DataFrame, measure: str = "removal", seed: int = 0,
-              pairs: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = CONTRASTS
-              ) -> pd.DataFrame:
+              pairs: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = CONTRASTS,
+              statistic: Literal["mean", "median"] = "mean") -> pd.DataFrame:
     """Paired differences that isolate one ingredient each, positive where the first cell's paths
     remove more (or, for another measure, have more).
 
     Args:
         pairs: the two cells of each difference, ``(score, search)``, by name.
+        statistic: of the images' differences.
 
     Returns:
-        ``data, model, contrast, value, low, high, verdict``: means over images with bootstrap
-        intervals.
+        ``data, model, contrast, value, low, high, verdict``: the statistic over images with
+        bootstrap intervals.
     """
     rows, sign = [], -1 if measure.startswith("removal") else 1
     for (data, model), own in table.groupby(["data", "model"], sort=False):
         cells = {key: group.set_index("image")[measure] for key,
                  group in own.groupby(["score", "search"])}
         for name, (first, second) in pairs.items():
-            row = interval_row(sign * (cells[first] - cells[second]).to_numpy(), seed=seed)
+            row = interval_row(sign * (cells[first] - cells[second]).to_numpy(), statistic, seed)
             rows.append({"data": data, "model": model, "contrast": name, **row,
                          "verdict": report.verdict(row)})
     return pd.DataFrame(rows)

@@ -9,18 +9,19 @@ import pandas as pd
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 
-def made_from(correlation: Mapping[str, float], alone: Mapping[str, float], models: Sequence[str],
-              data: str, images: int, alone_images: int) -> list[Claim]:
-    """``correlation`` and ``alone`` have ``value, low, high``, of the block shares of the first two
-    models with whole blocks scaled and with single neurons, by Eq. 5."""
+def made_from(correlations: Mapping[str, Mapping[str, float]], models: Sequence[str],
+              data: str) -> list[Claim]:
+    """``correlations`` of the block shares of the first two models, as of
+    :func:`~neuronpath_core.chapters.knowledge_neurons.by_condition`."""
     table = with_verdict(pd.DataFrame([
-        {**row, "data": data, "model": " and ".join(models[:2]), "condition": condition, "n": count}
-        for row, condition, count in ((correlation, "with the whole block scaled", images),
-                                      (alone, "with one neuron scaled, Eq. 5", alone_images))]), -1)
+        {**row, "data": data, "model": " and ".join(models[:2]), "condition": condition}
+        for condition, row in correlations.items()]), -1)
     return [Claim(
         "inversion", "0", "A supervised model and a masked autoencoder have almost inverted "
         "distributions of knowledge neurons over the blocks",
         comparisons(table, "n", condition="condition"),
         "correlation", "one model of each kind",
-        "Agrees if the 95 % bootstrap interval of the correlation lies below zero.",
-        "correlation")]
+        "Agrees if the 95 % bootstrap interval of the correlation lies below zero. Over all "
+        "blocks the first one decides, which holds most neurons of both models; so it is left "
+        "out once.",
+        "correlations")]

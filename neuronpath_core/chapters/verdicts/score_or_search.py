@@ -8,8 +8,8 @@ from neuronpath_core.chapters.score_or_search.cells import SCORES
 from neuronpath_core.chapters.score_or_search.shares import STRONGER
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
-RULE = ("The mean difference of the loss under removal on the same images; agrees if its 95 % "
-        "bootstrap interval lies above zero.")
+RULE = ("The {statistic} difference of the loss under removal on the same images; agrees if its "
+        "95 % bootstrap interval lies above zero.")
 # key: (contrast of the chapter, sentence, control)
 CONTRASTS = {
     "conditioning": ("conditioning on the path so far",
@@ -28,32 +28,39 @@ CONTRASTS = {
 }
 
 
-def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, others: pd.DataFrame,
-              identity: pd.DataFrame, images: int) -> list[Claim]:
-    """``differences``, ``others`` (without the weakest score) and ``identity`` are the tables of
-    :func:`~neuronpath_core.chapters.score_or_search.claims.score_claims`; ``stronger`` is that of
-    :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` of the pairs ``STRONGER``;
-    ``images`` of a model."""
-    singles = with_verdict(stronger.assign(value=-stronger["value"], low=-stronger["high"],
-                                           high=-stronger["low"]))
-    score = with_verdict(others[others["factor"] == "score"], threshold=0.5)
+def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, medians: pd.DataFrame,
+              searched: pd.DataFrame, identity: pd.DataFrame, images: int) -> list[Claim]:
+    """``differences``, ``searched`` and ``identity`` are the tables of
+    :func:`~neuronpath_core.chapters.score_or_search.claims.score_claims`; ``stronger`` and
+    ``medians`` are those of :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` of
+    the pairs ``STRONGER``, by means and by medians; ``images`` of a model."""
+    singles = {statistic: with_verdict(table.assign(value=-table["value"], low=-table["high"],
+                                                    high=-table["low"]))
+               for statistic, table in (("mean", stronger), ("median", medians))}
+    score = with_verdict(searched[searched["factor"] == "score"], threshold=0.5)
     cross = identity.assign(value=identity["cross"])
     return [
-        *(Claim(f"single: {score}", "1", f"The path does more than {SCORES[score]} of single "
-                f"neurons", comparisons(singles[singles["contrast"] == contrast].assign(
-                    against=SCORES[score]), images, against="against"),
-                "probability", "the best neuron of every block by itself", RULE, "stronger",
-                by="book", statistic="mean")
+        *(Claim(f"{key}: {score}", "1", f"The path does more than {SCORES[score]} of single "
+                f"neurons{words}", comparisons(singles[statistic][
+                    singles[statistic]["contrast"] == contrast].assign(
+                        against=SCORES[score]), images, against="against"),
+                "probability", "the best neuron of every block by itself",
+                RULE.format(statistic=statistic), "stronger", by="book", statistic=statistic)
+          for key, statistic, words in (("single", "mean", ""),
+                                        ("single median", "median", ", at the median image"))
           for contrast, ((score, _), _) in STRONGER.items()),
         *(Claim(key, "1", sentence,
                 comparisons(differences[differences["contrast"] == contrast], images),
-                "probability", control, RULE, "differences", by="book", statistic="mean")
+                "probability", control, RULE.format(statistic="mean"), "differences", by="book",
+                statistic="mean")
           for key, (contrast, sentence, control) in CONTRASTS.items()),
         Claim("score or search", "1", "The score decides more than the search",
-              comparisons(score, images), "variance",
-              "the search's share, the score whose paths do least left out",
-              "The score's share of the variance between all cells; agrees if its 95 % bootstrap "
-              "interval lies above one half.", "others", by="book"),
+              comparisons(score, images, condition="condition"), "variance",
+              "the search's share, for the scores whose paths the search can change",
+              "The score's share of the variance between the cells of the three scores of whole "
+              "paths; agrees if its 95 % bootstrap interval lies above one half. For the three "
+              "scores of single neurons all informed searches agree by definition; they are left "
+              "out.", "searched", by="book"),
         Claim("cross share", "1", "Most of the joint attribution score is cross terms, products "
               "of one neuron's activation with another's gradient",
               comparisons(with_verdict(cross, threshold=0.5), images), "score share",

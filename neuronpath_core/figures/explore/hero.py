@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuronpath_core.figures.style import WIDTH, styled
+from neuronpath_core.figures.style import NARROW, WIDTH, styled
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64, UInt8
@@ -58,26 +58,39 @@ class Story:
 
 
 @styled
-def hero_figure(stories: Sequence[Story]) -> Figure:
+def hero_figure(stories: Sequence[Story], narrow: bool = False) -> Figure:
     """One row a picture: the picture and its tokens, the blocks with the path, the probability of
     the true class untouched, with the path removed, and with it doubled.
+
+    Args:
+        stories: from top to bottom.
+        narrow: for a telephone: what stands beside one another goes below one another.
 
     Raises:
         ValueError: no picture.
     """
     if not stories:
         raise ValueError("nothing to draw; accepted: at least one picture's story")
-    figure, axes = plt.subplots(
-        len(stories), 3, figsize=(WIDTH, 0.6 + 1.85 * len(stories)), squeeze=False,
-        gridspec_kw={"width_ratios": [2.1, 3, 1.15]})
-    for row, story in zip(axes, stories, strict=True):
+    if narrow:
+        figure, axes = plt.subplots(
+            3 * len(stories), 1, figsize=(NARROW, 4.7 * len(stories)), squeeze=False,
+            gridspec_kw={"height_ratios": [1.15, 1.5, 1.1] * len(stories)})
+        axes = axes.reshape(len(stories), 3)
+    else:
+        figure, axes = plt.subplots(
+            len(stories), 3, figsize=(WIDTH, 0.6 + 1.85 * len(stories)), squeeze=False,
+            gridspec_kw={"width_ratios": [2.1, 3, 1.15]})
+    for number, (row, story) in enumerate(zip(axes, stories, strict=True)):
         _picture(row[0], story)
-        _blocks(row[1], story, last=row is axes[-1])
+        _blocks(row[1], story, last=narrow or number == len(stories) - 1)
         _probabilities(row[2], story)
-        _arrow(row[0], (1.01, 0.5), (1.1, 0.5))
-    neurons = stories[0].activations.shape[1]
-    axes[0, 1].set_title(f"a column of {neurons} neurons per block, the path lit", fontsize=TEXT)
-    axes[0, 2].set_title("class probability", fontsize=TEXT, loc="left")
+        if not narrow:
+            _arrow(row[0], (1.01, 0.5), (1.1, 0.5))
+        if narrow or not number:
+            neurons = story.activations.shape[1]
+            row[1].set_title(f"a column of {neurons} neurons per block, the path lit",
+                             fontsize=TEXT)
+            row[2].set_title("class probability", fontsize=TEXT, loc="left")
     return figure
 
 

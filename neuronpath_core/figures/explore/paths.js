@@ -39,6 +39,7 @@ function pathExplorer(box) {
     path = picture().views[state.model].paths[state.method];
     vit = found;
     clean = vit.look(pixels(picture()));
+    compare();
     state.factors = path.neurons.map(() => 1);
     draw();
     run();
@@ -59,6 +60,23 @@ function pathExplorer(box) {
     drawLine();
     drawActivations();
     tell();
+  }
+
+  /** What removal of each method's whole path leaves of the true class, side by side. */
+  function compare() {
+    const label = picture().label, before = clean.probabilities[label];
+    const paths = picture().views[state.model].paths;
+    const left = data.compared.map((method) => vit.edited(paths[method].neurons.map(
+      (neuron, block) => ({block, neuron, factor: 0}))).probabilities[label]);
+    box.dataset.compared = JSON.stringify(left);
+    compared.replaceChildren(...data.compared.map((method, index) => labelRow(
+      method, left[index], before, method === state.method)));
+  }
+
+  function labelRow(name, value, before, strong) {
+    return make("tr", {}, make("th", {scope: "row"}, name), bar(value, before, strong),
+      make("td", {class: "np-number"}, share(value)),
+      make("td", {class: "np-number np-before"}, share(before)));
   }
 
   function set(block, factor) {
@@ -97,7 +115,7 @@ function pathExplorer(box) {
   // --- what is drawn ---
 
   const line = make("div", {class: "np-line"});
-  const table = make("tbody"), bars = make("tbody");
+  const table = make("tbody"), bars = make("tbody"), own = make("tbody"), compared = make("tbody");
 
   function place(block, neuron, width, height) {
     const count = path.neurons.length, left = 34, right = 12, top = 8, bottom = 22;
@@ -166,6 +184,7 @@ function pathExplorer(box) {
   function drawBars() {
     const names = classes(), label = picture().label, values = now.probabilities;
     const winner = values.indexOf(Math.max(...values));
+    own.replaceChildren(labelRow(names[label], values[label], clean.probabilities[label], true));
     bars.replaceChildren(...names.map((name, index) => make("tr",
       {class: index === winner ? "np-winner" : false},
       make("th", {scope: "row"}, name, index === label ? make("span", {class: "np-true"}, " true") : null),
@@ -195,6 +214,12 @@ function pathExplorer(box) {
       "Columns are blocks, from the first to the last; cells are neurons, darker the larger their " +
       "activation at the tokens that are edited; the line is the path."),
     status,
+    make("table", {class: "np-grid np-own"},
+      make("caption", {}, "True class, with the switches as they are (mark: before)"),
+      heads(["Class", "", "Now", "Before"], [2, 3]), own),
+    data.compared.length > 1 ? make("table", {class: "np-grid np-compared"},
+      make("caption", {}, "True class, each whole path removed (mark: before)"),
+      heads(["Path by", "", "Removed", "Before"], [2, 3]), compared) : "",
     make("div", {class: "np-buttons"},
       make("button", {type: "button", click: () => setAll(1)}, "All on"),
       make("button", {type: "button", click: () => setAll(0)}, "Remove the path"),

@@ -18,6 +18,7 @@ import torch
 from neuronpath_core.figures.explore.page import explorer_html, png, show, table
 from neuronpath_core.figures.explore.weights import packed, packed_rows
 from neuronpath_core.hooks import read_activations, scaled
+from neuronpath_core.stats.labels import method_labels
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FACTORS = {"on": 1.0, "off": 0.0, "×2": 2.0}
 SCRIPTS = ("vit.js", "page.js", "paths.js")
+# methods whose whole paths are set beside one another for every picture
+COMPARED = ("neuron_path", "gradient_activation", "random")
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,10 @@ def page_data(networks: Mapping[str, Network],
         shown.append({"name": picture.name, "label": picture.label, "image": png(picture.pixels),
                       "values": packed_rows(values, largest), "largest": largest,
                       "views": {key: view(seen) for key, seen in picture.views.items()}})
-    return {"networks": known, "pictures": shown,
-            "methods": [[method, method] for method in _methods(pictures)]}, texts
+    methods, labels = _methods(pictures), method_labels()
+    compared = [labels[key] for key in COMPARED if labels.get(key) in methods]
+    return {"networks": known, "pictures": shown, "compared": compared,
+            "methods": [[method, method] for method in methods]}, texts
 
 
 def path_svg(neurons: Sequence[int], factors: Sequence[float], most: int, width: int = 300,
