@@ -90,7 +90,9 @@ def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool, marked: str
                           xytext=(10, -12), textcoords="offset points", fontsize=SMALL,
                           fontweight="bold", zorder=7)
         else:
-            axis.annotate(text, at, xytext=(-4, 5), textcoords="offset points", ha="right",
+            after = marked in means.index and passes > means.loc[marked, "passes"]
+            axis.annotate(text, at, xytext=(4, 7) if after else (-4, 5),
+                          textcoords="offset points", ha="center" if after else "right",
                           fontsize=LEAST, zorder=5)
 
 

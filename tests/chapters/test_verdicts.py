@@ -361,8 +361,11 @@ def test_little_of_an_activation_is_not_most_of_it():
 
 
 def test_which_method_is_told_by_share_by_lead_and_by_change():
-    lead = pd.DataFrame([row(0.05, 0.02, 0.08, condition="set to zero", against="published search",
-                             images=24, verdict="agrees")])
+    lead = pd.DataFrame([row(value, value - 0.03, value + 0.03, condition=condition, images=24,
+                             replacement=kind, against="published search", verdict="agrees")
+                         for value, kind, condition in (
+                             (0.05, "zero", "set to zero"),
+                             (0.2, "mean", "set to the mean over images"))])
     share = pd.DataFrame([row(value, value - 0.02, value + 0.02, condition=condition, images=images,
                               verdict=verdict)
                           for value, condition, images, verdict in (
@@ -386,6 +389,10 @@ def test_which_method_is_told_by_share_by_lead_and_by_change():
         ("set to zero", 24), ("set to the mean over images", 8)]
     assert of(made, "outline") == [(0.3, 0.2, 0.4, "agrees")]
     assert of(made, "background") == [(0.2, 0.1, 0.3, "agrees")]
+    # the paper's own condition is judged by itself
+    for key in ("published", "one backward"):
+        assert of(made, key) == [(0.05, 0.02, 0.08, "agrees")]
+        assert of(made, f"{key}, other values") == [(0.2, 0.17, 0.23, "agrees")]
     assert claims["published"].comparisons[0].against == "published search"
     assert (claims["refined"].comparisons[0].data, claims["refined"].of) == ("toys", "images")
     assert of(made, "RelP")[0][3] == "contradicts"

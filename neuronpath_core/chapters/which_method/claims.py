@@ -11,6 +11,7 @@ from neuronpath_core.chapters.which_method.measured import (
     CONDITIONAL,
     CONTROL,
     DEFAULT,
+    EXACT,
     PUBLISHED,
     REFINED,
     REPLACED,
@@ -90,8 +91,9 @@ def finding(share: pd.DataFrame) -> str:
 
 
 def drawn(share: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the figure shows, conditions in words, each with its own means."""
-    own = merged(share[share["method"] != REFINED])
+    """The rows that the figure shows, conditions in words, each with its own means: not the
+    reference, nor what was measured on other images."""
+    own = merged(share[~share["method"].isin([REFINED, EXACT])])
     words = {}
     for kind, replaced in REPLACED.items():
         few, published = (like_for_like(share, method, kind)["mean"] for method in (FEW, PUBLISHED))
