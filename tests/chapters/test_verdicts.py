@@ -291,7 +291,8 @@ def test_each_replacement_is_a_condition_of_its_own():
                           for kind, seen in (("mean", OWN), ("resample", OWN), ("resample", NEW))])
     sizes = pd.DataFrame([row(0.0, -0.02, 0.02, tokens=tokens, kind=kind, kept=kept, images=96,
                               verdict="agrees")
-                          for tokens in ("class token", "all tokens") for kind in kinds
+                          for tokens in ("class token", "patch tokens", "all tokens")
+                          for kind in kinds
                           for kept in ("neuron path", "none")])
     better = sizes.assign(against=sizes["kept"].map({"neuron path": "random",
                                                      "none": "activation"}))
@@ -312,12 +313,15 @@ def test_each_replacement_is_a_condition_of_its_own():
         "at the class token with the others set to the mean",
         "at the class token with the others set to another image's value"]
     assert [each.condition for each in claims["class values"].comparisons] == [
-        "at the class token", "at all tokens"]
+        "at the class token", "at patch tokens", "at all tokens"]
+    # where a model is pruned decides what is left of it: tokens are not pooled
+    assert {each.condition.partition(" with")[0]
+            for each in claims["five patch tokens"].comparisons} == {"at patch tokens"}
     assert [each.condition for each in claims["searched"].comparisons] == [
         "when set to the mean", "when set to the values it was searched with",
         "when set to a new image's values"]
     assert [len(claims[key].comparisons) for key in ("stay", "five: random", "five everywhere")] == [
-        2, 6, 3]
+        2, 9, 3]
     assert {claim.finding for claim in made} == {"1", "2", "5", "beyond"}
     assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
 
