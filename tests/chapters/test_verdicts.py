@@ -248,9 +248,12 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
                            row(float("nan"), float("nan"), float("nan"), classes=0, verdict="not shown")])
     again = pd.DataFrame([row(0.3, 0.2, 0.4, images=22, condition=condition, verdict="agrees")
                           for condition in ("another image", "shifted by one pixel")])
-    leads = pd.DataFrame([row(value, value - 0.02, value + 0.02, operation=operation, against=against)
+    leads = pd.DataFrame([row(value, value - 0.02, value + 0.02, operation=operation, against=against,
+                              telling=telling)
                           for operation in ("remove", "keep")
-                          for against, value in (("random", 0.05), ("other", 0.0), ("voted", -0.05))])
+                          for against, value, telling in (
+                              ("random", 0.05, True), ("other", 0.0, True), ("voted", -0.05, True),
+                              ("voted", 0.0, False))])  # where random neurons keep as much
     made = certified.made_from(pd.DataFrame(shares(0.3, -0.4) + shares(0.8, 0.0)), dealt, halves, again, leads,
                                120, 1)
     assert of(made, "share") == [(0.3, 0.2, 0.4, "contradicts"), (0.8, 0.7, 0.9, "agrees")]
@@ -267,7 +270,7 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
     assert {each.against for each in claims["remove"].comparisons} == {
         "random neurons", "another class's certified neurons"}
     assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
-    assert "2 replaced images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, 9,
+    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, 9,
                                                       2)[0].sentence
 
 
