@@ -86,10 +86,11 @@ def faithfulness_dots(places: pd.DataFrame) -> Figure:
     at the left with the path alone, at the right without it; a row per path, a colour and a mark
     per model, with 95 % intervals, which are cut at the panel's edge.
 
-    ``places``: ``condition, side`` (``"keep"`` or ``"remove"``), ``path`` (as it is to be called),
+    ``places``: ``condition`` ("set to zero"), ``side`` (``"keep"`` or ``"remove"``), ``path`` (as
+    it is to be called),
     ``data, model, value, low, high``.
     """
-    words = {"keep": "the path alone is kept", "remove": "the path is removed"}
+    words = {"keep": "kept alone, all others", "remove": "removed, its own neurons"}
     conditions, paths = (list(dict.fromkeys(places[name])) for name in ("condition", "path"))
     cells = list(dict.fromkeys(zip(places["data"], places["model"], strict=True)))
     colours = sns.color_palette("colorblind", len(cells))
@@ -107,14 +108,14 @@ def faithfulness_dots(places: pd.DataFrame) -> Figure:
             for share in (0, 1):
                 axis.axvline(share, color="0.25", linewidth=0.8)
             axis.set_xlim(-0.15, 1.25)
-            axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0: none", "0.25", "0.5", "0.75",
-                                                      "1: the model"], fontsize=LEAST)
+            axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"],
+                            fontsize=LEAST)
             axis.tick_params(labelbottom=True)
             axis.set_yticks(range(len(paths)), paths, fontsize=SMALL)
             axis.set_ylim(len(paths) - 0.5, -0.5)
             axis.grid(False, axis="y")
-            axis.set_title(f"{title}; {condition}", fontsize=SMALL)
+            axis.set_title(f"{title} {condition}", fontsize=SMALL)
     for axis in axes[-1]:
-        axis.set_xlabel("share of what all neurons do", fontsize=SMALL)
+        axis.set_xlabel("what is left: 0 as without any neuron, 1 as the model", fontsize=SMALL)
     legend_outside(figure, axes[0, 0], ncols=2)
     return figure

@@ -252,8 +252,8 @@ def test_words():
     assert "all others set to zero, the path keeps 50 %" in zero
     shown = claims.dots(places)
     assert list(shown[shown["side"] == "keep"]["path"]) == [
-        "neuron path", "matched random path", "best path for this"]
-    assert shown[(shown["side"] == "keep") & (shown["path"] == "best path for this")][
+        "neuron path", "matched random path", "best path for it"]
+    assert shown[(shown["side"] == "keep") & (shown["path"] == "best path for it")][
         "value"].item() == pytest.approx(0.6)
     assert claims.percent(pd.Series([-0.02, 0.314])) == "-2 to 31 %"
     table = claims.place_table(places)

@@ -542,8 +542,8 @@ def test_faithfulness_dots_are_where_paths_are_kept_and_removed():
     table = small.places_of_paths()
     axes = panels(figures.faithfulness_dots(table))
     assert [axis.get_title() for axis in axes] == [
-        f"{title}; {condition}" for condition in ("zero", "mean")
-        for title in ("the path alone is kept", "the path is removed")]
+        f"{title} {condition}" for condition in ("zero", "mean")
+        for title in ("kept alone, all others", "removed, its own neurons")]
     for axis, (condition, side) in zip(axes, itertools.product(("zero", "mean"), ("keep", "remove")),
                                        strict=True):
         own = table[(table["condition"] == condition) & (table["side"] == side)]

@@ -22,7 +22,7 @@ MEASURED = {"logit_difference": "logit difference", "probability": "probability"
 MAIN = "logit_difference"
 DRAWN = ("gradient_activation", "activation", MATCHED)
 # the paper's own replacement first
-SHOWN = {"zero": "other values: zero", "mean": "other values: the mean"}
+SHOWN = {"zero": "set to zero", "mean": "set to the mean"}
 
 
 def of(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def dots(places: pd.DataFrame) -> pd.DataFrame:
     asked = {"keep": "best path to keep", "remove": "best path to remove"}
     paths = rows["ranking"].map(PATHS)
     best = rows["ranking"] == rows["side"]
-    rows = rows.assign(path=paths.mask(best, "best path for this"),
+    rows = rows.assign(path=paths.mask(best, "best path for it"),
                        condition=rows["replaced"].map(SHOWN))
     return rows[best | ~rows["ranking"].isin(asked)].reset_index(drop=True)
 
