@@ -391,3 +391,13 @@ def curves_of_rankings():
               "value": value} for model in MODELS for side, value in (("keep", 0.3),
                                                                       ("remove", 0.6))]
     return with_interval(pd.DataFrame(rows)), with_interval(pd.DataFrame(paths))
+
+
+def places_of_paths():
+    """Of two paths, kept alone and removed, of two models under two conditions."""
+    return with_interval(pd.DataFrame([
+        {"condition": condition, "data": "one", "model": model, "path": path, "side": side,
+         "value": value + 0.02 * number}
+        for condition in ("zero", "mean") for number, model in enumerate(MODELS)
+        for path, kept, left in (("path", 0.4, 0.7), ("random", 0.1, 0.95))
+        for side, value in (("keep", kept), ("remove", left))]))

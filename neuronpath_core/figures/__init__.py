@@ -36,7 +36,7 @@ from neuronpath_core.figures.cost import (
     rule_agreement,
     search_speed,
 )
-from neuronpath_core.figures.faithfulness import faithfulness_curves
+from neuronpath_core.figures.faithfulness import faithfulness_curves, faithfulness_dots
 from neuronpath_core.figures.methods import method_front
 from neuronpath_core.figures.paper import (
     deviation_boxes,
@@ -56,7 +56,7 @@ __all__ = [
     "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
     "deviation_dots", "digits_and_path", "edge_arcs", "edge_shares", "factorial_map",
-    "faithfulness_curves", "half_curves",
+    "faithfulness_curves", "faithfulness_dots", "half_curves",
     "image_paths",
     "integrand_curves", "knowledge_blocks", "lead_forest", "mask_leak", "method_front",
     "overlap_blocks",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from neuronpath_core.figures.style import (
     LEAST,
@@ -22,6 +21,10 @@ from neuronpath_core.figures.style import (
 )
 
 ROW = 0.19  # inches a class
+BLUE = "#1f6fc4"
+# opacity from which white letters are told from the blue on a light page; no grey, so that they do
+# not follow the page
+SOLID, ON_SOLID = 0.8, "#fffffe"
 
 
 @styled
@@ -53,9 +56,10 @@ def certified_shares(table: pd.DataFrame, xlabel: str) -> Figure:
 
 
 def _shades(count: int) -> list[tuple]:
-    """Blues from light to dark; those in the middle light enough for dark letters."""
-    steps = np.linspace(0, 1, count) if count > 1 else np.array([0.3])
-    return [tuple(shade) for shade in plt.get_cmap("Blues")(0.15 + 0.75 * steps ** 1.5)]
+    """A blue from thin to solid: what is thin has the page's own colour behind it, so that the
+    strongest stands out most on a light page and on a dark one."""
+    return [(*to_rgb(BLUE), float(share)) for share in
+            (np.linspace(0.22, 0.95, count) if count > 1 else [0.5])]
 
 
 @styled
@@ -63,11 +67,11 @@ def certified_map(table: pd.DataFrame, radius: int) -> Figure:
     """Which neuron of a class's path is certain: a row per class and a column per block, one panel
     per data set.
 
-    A coloured cell has the number of its certified neuron, the darker the more replaced images it
-    stands.  A ring: no certificate, but the commonest neuron stands ``radius`` of them by count.
+    A coloured cell has the number of its certified neuron, the bluer the more replaced images it
+    survives.  A ring: no certificate, but the commonest neuron survives ``radius`` by count.
 
     ``table``: ``data, class, block, neuron`` (of the certified), ``certified, counted`` (edits that
-    are stood, -1 for none).
+    are survived, -1 for none).
     """
     parts = dict(list(table.groupby("data", sort=False)))
     rows = [own["class"].nunique() for own in parts.values()]
@@ -80,24 +84,27 @@ def certified_map(table: pd.DataFrame, radius: int) -> Figure:
             dict.fromkeys(own["class"])) for name in ("certified", "counted", "neuron")}
         value = wide["certified"].to_numpy()
         inside = value >= radius
-        numbers = np.array([[f"{neuron:.0f}" if holds else "" for neuron, holds
-                             in zip(*pair, strict=True)]
-                            for pair in zip(wide["neuron"].to_numpy(), inside, strict=True)])
-        sns.heatmap(value, mask=~inside, annot=numbers, fmt="", cmap=ListedColormap(shades),
-                    vmin=radius - 0.5, vmax=most + 0.5, cbar=False, ax=axis,
-                    annot_kws={"fontsize": LEAST},
-                    xticklabels=[str(block) for block in wide["neuron"].columns],
-                    yticklabels=list(wide["neuron"].index))
+        for row, block in np.argwhere(inside):
+            shade = shades[int(value[row, block]) - radius]
+            axis.add_patch(Rectangle((block, row), 1, 1, facecolor=shade, edgecolor="none"))
+            # on a thin blue letters are the page's ink, on a solid one they stay white
+            axis.text(block + 0.5, row + 0.5, f"{wide['neuron'].to_numpy()[row, block]:.0f}",
+                      ha="center", va="center", fontsize=LEAST,
+                      color=ON_SOLID if shade[3] > SOLID else "0.15")
+        blocks, classes = list(wide["neuron"].columns), list(wide["neuron"].index)
+        axis.set_xticks(np.arange(len(blocks)) + 0.5, [str(block) for block in blocks])
+        axis.set_yticks(np.arange(len(classes)) + 0.5, classes)
+        axis.set(xlim=(0, len(blocks)), ylim=(len(classes), 0))
         down, across = np.nonzero(~inside & (wide["counted"].to_numpy() >= radius))
         axis.plot(across + 0.5, down + 0.5, linestyle="none", marker="o", markersize=3.5,
                   markerfacecolor="none", color="0.5", markeredgewidth=0.8)
         axis.grid(False)
         axis.set(title=data, ylabel="class", xlabel="block" if data == list(parts)[-1] else "")
         axis.tick_params(labelsize=LEAST, length=0, rotation=0)
-    keys = [Patch(color=shade, label=f"certified to stand {radius + place}")
+    keys = [Patch(facecolor=shade, label=f"certified to survive {radius + place}")
             for place, shade in enumerate(shades)]
     ring = plt.Line2D([], [], linestyle="none", marker="o", markersize=3.5, color="0.5",
                       markerfacecolor="none", label=f"by count alone {radius}")
     figure.legend(handles=[*keys, ring], loc="outside lower center", ncols=4, fontsize=SMALL,
-                  title="replaced images that the neuron stands", title_fontsize=SMALL)
+                  title="replaced images that the neuron survives", title_fontsize=SMALL)
     return figure

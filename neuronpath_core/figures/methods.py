@@ -27,6 +27,7 @@ TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
 FINEST = 0.003
 # where a method that takes no pass is drawn
 NO_PASS = 0.2
+FADED, RECOMMENDED = "0.55", "#d55e00"
 
 
 def _height(share):
@@ -34,20 +35,26 @@ def _height(share):
 
 
 @styled
-def method_front(table: pd.DataFrame, joined: Sequence[str], line: str) -> Figure:
+def method_front(table: pd.DataFrame, joined: Sequence[str], line: str, marked: str = "",
+                 compared: Sequence[str] = ()) -> Figure:
     """Share of the largest effect that each method reaches, over the passes that it takes: a panel
-    per condition, the first the largest; a small mark per model, a large one at the mean over them,
-    a colour and a shape per method; methods that are one at several budgets are joined by a line.
+    per condition, the first the largest; a small mark per model, a large one at the mean over them.
+    Methods that are one at several budgets are joined by a line; those of ``compared`` are
+    coloured, all others grey, each with a shape of its own.
 
     Args:
         table: ``condition, data, model, method`` (as it is to be called), ``passes, value``. A
             method without passes is drawn at the left edge.
         joined: the methods on the line, of which each point is labelled with its mean.
         line: what the line is called.
+        marked: the method on the line that is recommended; it is named so beside its budget.
+        compared: methods to set apart from the others by a colour.
     """
     conditions, methods = (list(dict.fromkeys(table[name])) for name in ("condition", "method"))
     alone = [method for method in methods if method not in joined]
-    colours = dict(zip(alone, sns.color_palette("colorblind", len(alone)), strict=True))
+    alone = [*(method for method in compared if method in alone),
+             *(method for method in alone if method not in compared)]
+    bright = dict(zip(compared, sns.color_palette("colorblind", len(compared)), strict=True))
     rest = conditions[1:]
     figure = plt.figure(figsize=(WIDTH, 5.4 + 2.2 * bool(rest)))
     grid = figure.add_gridspec(2, len(rest), height_ratios=(2, 1)) if rest else \
@@ -56,30 +63,44 @@ def method_front(table: pd.DataFrame, joined: Sequence[str], line: str) -> Figur
     axes += [figure.add_subplot(grid[1, place]) for place in range(len(rest))]
     for axis, condition in zip(axes, conditions, strict=True):
         own = table[table["condition"] == condition]
-        _line(axis, own[own["method"].isin(joined)], line, axis is axes[0])
+        _line(axis, own[own["method"].isin(joined)], line, axis is axes[0], marked)
         for number, method in enumerate(alone):
-            _points(axis, own[own["method"] == method], colours[method], number + 1, method)
+            _points(axis, own[own["method"] == method], bright.get(method), number + 1, method)
         _frame(axis, condition, axis is axes[0] or axis is axes[1], axis is axes[0])
     legend_outside(figure, axes[0], ncols=3, fontsize=LEAST)
     return figure
 
 
-def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool) -> None:
-    """The methods that are one at several budgets."""
+def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool, marked: str) -> None:
+    """The methods that are one at several budgets, the recommended one ringed."""
     means = rows.groupby("method", sort=False)[["passes", "value"]].mean().sort_values("passes")
     axis.plot(rows["passes"], _height(rows["value"]), linestyle="none", marker=".", markersize=3,
               color="0.55")
     axis.plot(means["passes"], _height(means["value"]), color="0.1", marker=marker(0), markersize=5,
               linewidth=1.8, label=name, zorder=4)
-    for passes, value in means.itertuples(index=False) if labelled else ():
-        # to three places, where a round number would say that nothing is missing
-        axis.annotate(f"{value:.3f}", (passes, float(_height(value))), xytext=(-3, 5),
-                      textcoords="offset points", ha="right", fontsize=LEAST, zorder=5)
+    if marked in means.index:
+        axis.plot(means.loc[[marked], "passes"], _height(means.loc[[marked], "value"]), marker="o",
+                  markersize=11, markerfacecolor="none", markeredgewidth=2, linestyle="none",
+                  color=RECOMMENDED, zorder=6)
+    for method, passes, value in means.itertuples() if labelled else ():
+        # with one decimal, as in the tables
+        text, at = f"{100 * value:.1f} %", (passes, float(_height(value)))
+        if method == marked:
+            axis.annotate(f"recommended ({method.rpartition(', ')[2].split()[0]}): {text}", at,
+                          xytext=(10, -12), textcoords="offset points", fontsize=SMALL,
+                          fontweight="bold", zorder=7)
+        else:
+            after = marked in means.index and passes > means.loc[marked, "passes"]
+            axis.annotate(text, at, xytext=(4, 7) if after else (-4, 5),
+                          textcoords="offset points", ha="center" if after else "right",
+                          fontsize=LEAST, zorder=5)
 
 
 def _points(axis: Axes, rows: pd.DataFrame, colour, number: int, name: str) -> None:
+    """One method beside the line, grey where it has no colour."""
     if not len(rows):
         return
+    colour = FADED if colour is None else colour
     # shapes that come again are open
     shape, is_open = marker(number), number >= len(MARKERS)
     passes = rows["passes"].where(rows["passes"] > 0, NO_PASS)
@@ -95,7 +116,7 @@ def _points(axis: Axes, rows: pd.DataFrame, colour, number: int, name: str) -> N
 def _frame(axis: Axes, condition: str, named: bool, large: bool) -> None:
     ticks = TICKS if large else TICKS[::2] + TICKS[-1:]
     axis.set_xscale("log")
-    axis.set_yticks(_height(ticks), [f"{tick:g}" for tick in ticks])
+    axis.set_yticks(_height(ticks), [f"{100 * tick:g} %" for tick in ticks])
     axis.tick_params(labelsize=SMALL)
     axis.set_ylim(float(_height(-0.6)), float(_height(1)) + 0.15)
     places = (1, 10, 100, 1000) if not large else (NO_PASS, 1, 3, 10, 30, 100, 300, 1000)
@@ -105,5 +126,5 @@ def _frame(axis: Axes, condition: str, named: bool, large: bool) -> None:
     axis.set_xlabel("passes of the whole model, forward and back, for one image", fontsize=SMALL) \
         if large else axis.set_xlabel("passes", fontsize=SMALL)
     if named:
-        axis.set_ylabel("share of the refined search's effect" if large else "share",
+        axis.set_ylabel("share of the best known effect" if large else "share",
                         fontsize=SMALL)

@@ -295,9 +295,10 @@ def test_words_and_tables():
                           for data, model in names])
     own = claims.of_measure(shares, "certified")["value"]
     sentence = claims.finding(shares, dealt, 1)
-    assert sentence.startswith(f"{report.percent_span(own)} of a class's path is certified to stand one replaced "
-                               "image, 0 % of classes dealt at random; by count ")
-    assert sentence.endswith("and 20 % of dealt classes") and "2 replaced images" in claims.finding(shares, dealt, 2)
+    assert sentence.startswith(f"{report.percent_span(own)} of a class's path is certified to survive the "
+                               "replacement of one image, 0 % when class labels are shuffled; by count ")
+    assert sentence.endswith("and 20 % when they are shuffled")
+    assert "the replacement of 2 images" in claims.finding(shares, dealt, 2)
     assert [claims.replaced_text(radius) for radius in (1, 3)] == [
         "any one image of the class is replaced", "any 3 images of the class are replaced"]
     drawn = claims.figure_shares(shares, dealt)
@@ -316,3 +317,19 @@ def test_words_and_tables():
     assert claims.span_of([24, 10, 10]) == "10 or 24" and claims.span_of([16, 40, 17]) == "16 to 40"
     again = pd.DataFrame({"condition": ["a", "b", "a"], "certified": [1, 2, 3]})
     assert claims.at(again, "a", "certified") == [1, 3]
+
+
+@pytest.mark.parametrize(("voted", "telling"), [(0.9, True), (0.3, False)])
+def test_a_whole_path_that_keeps_no_more_than_random_neurons_tells_nothing(voted, telling):
+    right = {"certified": 0.8, "voted": voted, "random": 0.3, "other": 0.3}
+    effects = pd.DataFrame([{"image": image, "set": name, "operation": operation,
+                             "probability": -share, "correct": float(image < 100 * share),
+                             "clean": 1.0} for operation in ("remove", "keep")
+                            for name, share in right.items() for image in range(100)])
+    leads = elsewhere.effect_leads(effects)
+    assert set(leads.loc[leads["operation"] == "keep", "telling"]) == {telling}
+    text = claims.hardly_more(pd.concat([
+        effects.assign(data="d", model="a"),
+        effects.assign(data="d", model="b", correct=effects["correct"].where(
+            effects["set"] != "random", effects["image"] < 75))]))
+    assert text == "0.80 against 0.75 (b, d)"

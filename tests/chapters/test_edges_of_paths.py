@@ -42,7 +42,8 @@ def verdicts(table):
 def test_a_planted_chain_is_a_path(scope):
     table = edges_of(planted_model("chain", scope, n_images=12))
     found, own = verdicts(table), shares.edge_shares(table).set_index(["control", "measure"])
-    assert (found[["activation", "own activation", "label", "cosine"]] == "agrees").all(axis=None)
+    assert (found[["activation", "own activation", "label", "label size", "cosine"]]
+            == "agrees").all(axis=None)
     assert own.loc[("path", "activation"), "low"] > 0.9
     assert own.loc[("path", "signed"), "low"] > 0.9
     # all that a neuron of a chain does goes by way of the next one
@@ -132,7 +133,8 @@ def test_shares_in_closed_form():
 def test_leads_in_closed_form():
     lead = shares.leads(made_up()).set_index("measure")
     assert lead["value"].to_dict() == pytest.approx(
-        {"activation": 0.1 - 0.02, "own activation": 0.1 - 0.04, "label": 0.12, "cosine": 0.3})
+        {"activation": 0.1 - 0.02, "own activation": 0.1 - 0.04, "label": 0.12,
+         "label size": 0.1 - 0.02, "cosine": 0.3})
     assert (lead["images"] == 6).all()
     # where the partner is moved more the claim is contradicted
     table = made_up(12)
@@ -153,7 +155,7 @@ def test_a_lead_is_of_the_same_edges():
 def test_of_weights_alone_nothing_is_replaced():
     table = pd.concat([made_up(), made_up().assign(replaced="mean")])
     lead = shares.leads(table)
-    assert (lead["measure"] == "cosine").sum() == 1 and len(lead) == 7
+    assert (lead["measure"] == "cosine").sum() == 1 and len(lead) == 9
 
 
 def test_routes_in_closed_form():
@@ -289,3 +291,31 @@ def test_the_example_is_the_image_whose_neurons_matter_most():
     table.loc[(table["model"] == "n") & (table["image"] == 3), "source_effect"] = 0.7
     one = claims.example(table, "made up", "m")
     assert one["image"].tolist() == [2] * 3 and set(one["control"]) == {"path"}
+
+
+@pytest.mark.parametrize(("kind", "most"), [("chain", 0.9), ("parallel", 0.0)])
+def test_no_edge_of_a_path_is_stronger_than_the_strongest_pair(kind, most):
+    planted = planted_model(kind, "cls", n_images=6)
+    neurons = planted.neurons[..., 0]
+    table = measured.strongest_pairs(planted.target, planted.images, neurons, sources=4)
+    own = path_edges(planted.target, planted.images, planted.labels, neurons, split=False)
+    own = own[own["target_block"] == own["source_block"] + 1]
+    both = table.merge(own, on=["image", "source_block"], suffixes=("", "_path"))
+    assert len(both) == len(table) == 6 * (planted.target.n_blocks - 1)
+    shares_of = [(both[f"exact{end}"] / both[f"target_activation{end}"]).abs()
+                 for end in ("", "_path")]
+    assert (shares_of[0] >= shares_of[1] - 1e-9).all()
+    found = shares.strongest_shares(table.assign(data="d", model="m"))
+    assert found["value"].item() > most and found["images"].item() == 6
+
+
+def test_the_ratio_by_way_of_two_partners_in_closed_form():
+    rows = [{"data": "d", "model": "m", "scope": "cls", "replaced": "zero", "control": control,
+             "image": image, "source_block": 1, "target_block": 2, "exact": 0.0,
+             "target_activation": 1.0, "exact_probability": sign * size * (1 + image),
+             "source_effect": 1.0}
+            for image in range(5) for control, size, sign in (("path", 0.04, 1),
+                                                              ("matched", 0.01, -1))]
+    row = shares.label_ratios(pd.DataFrame(rows)).iloc[0]
+    assert row["value"] == pytest.approx(4) == row["low"] == row["high"]
+    assert claims.times(pd.DataFrame([row])) == "4.0 to 4.0"

@@ -220,6 +220,25 @@ def test_paths_of_a_case_are_tested_on_every_second_image():
     assert claims.passed_most(chance).endswith("of 30")
 
 
+def test_a_positive_control_passes_and_no_neurons_do_not():
+    network = planted_model("chain", "cls", n_images=12, blocks=4)
+    target = network.target
+    zero = torch.zeros(1, 1, 4, 1, target.n_neurons, dtype=target.dtype)
+    case = measured.Case("d", "m", target, network.images, network.labels, {"mean": zero})
+    table = circuits.large_tests(case)
+    assert list(table.columns) == ["data", "model", "path", "test", "statistic", "p", "passes", "n"]
+    assert (table["n"] == 6).all()
+    passed = claims.large_passed(table)
+    assert passed["best equivalence"] == passed["best independence"] == "1 of 1"
+    # all neurons are the model and leave nothing behind; what is left without none is the model
+    every, none = (circuits.large_tests(case, share=share).set_index(["path", "test"])["p"]
+                   for share in (1.0, 0.0))
+    assert every[circuits.BEST, "equivalence"] == every[circuits.BEST, "independence"] == 1
+    assert none[circuits.BEST, "independence"] < 0.05
+    assert claims.large_table(table).loc[("d", "m", circuits.BEST), "equivalence"].startswith(
+        "passes")
+
+
 # --- words ---
 
 
@@ -227,8 +246,15 @@ def test_words():
     keep = {"neuron_path": 0.3, MATCHED: 0.1, "keep": 0.6, "remove": 0.4}
     places = rates.shares(paths_of(keep, {name: 0.8 for name in keep}))
     assert claims.finding(places) == (
-        "With 0.7 % of the neurons the path alone keeps 30 % of what all neurons do, and its "
-        "removal costs 20 %")
+        "With 0.7 % of the neurons and all others set to the mean, the path keeps 30 % of what all "
+        "neurons do, a random path 10 %")
+    zero = claims.finding(pd.concat([places, places.assign(replaced="zero", value=0.5)]))
+    assert "all others set to zero, the path keeps 50 %" in zero
+    shown = claims.dots(places)
+    assert list(shown[shown["side"] == "keep"]["path"]) == [
+        "neuron path", "matched random path", "best path for it"]
+    assert shown[(shown["side"] == "keep") & (shown["path"] == "best path for it")][
+        "value"].item() == pytest.approx(0.6)
     assert claims.percent(pd.Series([-0.02, 0.314])) == "-2 to 31 %"
     table = claims.place_table(places)
     assert table.index.names == ["data", "model", "path", "replaced"]

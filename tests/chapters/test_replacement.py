@@ -211,15 +211,15 @@ def test_losses_and_leads_of_planted_differences():
             EVERY[PATH, "mean"] - EVERY[method, "mean"], abs=0.01)
     assert set(rows.loc["class_resample", "verdict"]) == {"not shown"}
     table, notes = claims.drawn(lost, lead)
-    assert notes["set to the mean"] == "ahead of\nrandom: 1 of 1\nbaselines: 1 of 1"
+    assert notes["set to the mean"] == "models ahead of\nboth random: 1 of 1\nboth baselines: 1 of 1"
     assert notes["set to the value of another image of the class"].endswith("baselines: 0 of 1")
     row = table[(table["path"] == "Neuron Path") & (table["kind"] == "set to zero")]
     assert row["value"].item() == pytest.approx(100 * own.loc["zero", "value"])
     assert claims.finding(lost) == (
-        f"Removing a neuron path costs {100 * own.loc['zero', 'value']:.1f} % of the probability "
+        f"Removing a neuron path takes {100 * own.loc['zero', 'value']:.1f} % of the probability "
         f"with zero, {100 * own.loc['mean', 'value']:.1f} % with the mean, "
         f"{100 * own.loc['class_resample', 'value']:.1f} % with the value of another image of the "
-        "class; the paths of 0 of 3 other methods cost more with each")
+        "class; the paths of 0 of 3 other methods take more with each")
     assert claims.lead_table(lead).loc[("set to the mean", "Activation"),
                                        "accuracy (points)"].startswith("+17.5 to +17.5; 1 of 1")
 
@@ -241,14 +241,18 @@ def test_lines_say_the_sizes_and_where_they_hold():
     assert sizes["verdict"].tolist() == ["agrees", "contradicts", "contradicts", "contradicts"]
     effects = made_up(EVERY)
     lines = claims.lines(claims.losses(effects), claims.leads(effects), sizes)
-    assert lines["5"] == ("accuracy changes by +0.0 to +0.0 points with zero (kept in 1 of 1), "
-                          "-50.0 to -50.0 points with the mean (kept in 0 of 1), -75.0 to -75.0 "
-                          "points with another image's value (kept in 0 of 1)")
+    assert lines["5 class token"] == (
+        "accuracy changes by +0.0 to +0.0 points with zero (kept in 1 of 1 models), -50.0 to -50.0 "
+        "points with the mean (kept in 0 of 1 models), -75.0 to -75.0 points with another image's "
+        "value (kept in 0 of 1 models)")
+    assert lines["5"] == f"with the class token pruned {lines['5 class token']}"
+    both = claims.lines(claims.losses(effects), claims.leads(effects), pd.concat(
+        [sizes, sizes.assign(tokens=sizes["tokens"].replace("class token", "patch tokens"))]))
+    assert both["5"].count("pruned") == 2 and both["5 class token"] == lines["5 class token"]
     # the path loses 10 images, the second baseline 5 of them: too few more to be shown
-    assert lines["1"] == ("removal costs +25.0 to +25.0 with the mean instead of +50.0 to +50.0 "
-                          "with zero (points of accuracy), more than random neurons in 2 of 2 and "
-                          "than the baselines in 1 of 2 comparisons; +0.0 to +0.0 with another "
-                          "image of the class")
+    assert lines["1"] == ("removal takes 25.0 points of accuracy with the mean instead of 50.0 "
+                          "with zero, more than random neurons in 2 of 2 and than the baselines in "
+                          "1 of 2 comparisons; 0.0 with another image of the class")
     assert claims.sizes_at(sizes, "class token")["mean"] == "-50.0 to -50.0 points, kept in 0 of 1"
 
 
@@ -278,3 +282,18 @@ def test_gains_of_a_search():
 def test_bad_input(study, images, call):
     with pytest.raises(ValueError, match="accepted"):
         call(study, images)
+
+
+def test_how_far_a_path_is_moved_is_told_beside_what_random_neurons_are():
+    rows = [{"data": "d", "model": model, "method": method, "kind": "zero", "image": image,
+             "moved": moved}
+            for model, times in (("a", 1.5), ("b", 2.0)) for image in range(3)
+            for method, moved in ((PATH, 0.1 * times), ("activation", 0.3), (measured.MATCHED, 0.2),
+                                  (measured.MOVED, 0.1))]
+    effects = pd.DataFrame(rows)
+    assert claims.farther(effects, "zero") == "1.5 to 2.0"
+    table = claims.distance_table(effects)["set to zero"]
+    assert table[("d", "b", "random neurons moved as far as available")] == (
+        "0.100 (path: 2.0 times)")
+    assert table[("d", "a", "random neurons as active")] == "0.200 (path: 0.8 times)"
+    assert table[("d", "a", "Activation")] == "0.300"

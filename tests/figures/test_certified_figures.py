@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.collections import QuadMesh
 
 from neuronpath_core import figures
+from neuronpath_core.figures.certified import ON_SOLID
 from tests import figure_tables as small
 from tests.figure_tables import MODELS, panels
 
@@ -47,24 +47,28 @@ def test_a_cell_has_its_neuron_and_a_shade_for_what_it_stands():
                   for text in axis.texts if text.get_text()}
         assert places == {(block - 1, classes.index(name)): str(neuron) for name, block, neuron
                           in zip(inside["class"], inside["block"], inside["neuron"], strict=True)}
-        mesh, = (each for each in axis.collections if isinstance(each, QuadMesh))
-        colours = mesh.get_facecolors().reshape(len(classes), 4, 4)
-        for name, block, certified in zip(own["class"], own["block"], own["certified"], strict=True):
-            colour = tuple(colours[classes.index(name), block - 1])
-            assert (colour[3] == 0) == (certified < 1)
-            if certified >= 1:
-                assert shades.setdefault(certified, colour) == colour
+        cells = {(round(each.get_x()), round(each.get_y())): each.get_facecolor()
+                 for each in axis.patches if each.get_width() == 1}
+        assert len(cells) == len(inside)
+        for name, block, certified in zip(inside["class"], inside["block"], inside["certified"],
+                                          strict=True):
+            colour = cells[block - 1, classes.index(name)]
+            assert shades.setdefault(certified, colour) == colour
         alone = own[(own["certified"] < 1) & (own["counted"] >= 1)]
         ring, = (line for line in axis.lines if line.get_marker() == "o")
         assert sorted(zip(ring.get_xdata() - 0.5, ring.get_ydata() - 0.5, strict=True)) == sorted(
             zip(alone["block"] - 1, [classes.index(name) for name in alone["class"]], strict=True))
-    lightness = [sum(shades[number][:3]) for number in (1, 2, 3)]
-    assert lightness == sorted(lightness, reverse=True) and len(set(lightness)) == 3
+    # one colour, the more solid the more is survived: on any page the strongest stands out most
+    assert len({shades[number][:3] for number in (1, 2, 3)}) == 1
+    solid = [shades[number][3] for number in (1, 2, 3)]
+    assert solid == sorted(solid) and len(set(solid)) == 3
+    letters = {text.get_color() for axis in (first, second) for text in axis.texts}
+    assert letters == {"0.15", ON_SOLID}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        *(f"certified to stand {number}" for number in (1, 2, 3)), "by count alone 1"]
+        *(f"certified to survive {number}" for number in (1, 2, 3)), "by count alone 1"]
 
 
 def test_one_shade_is_enough_where_no_certificate_stands_more():
     table = small.cells_of_classes()
     figure = figures.certified_map(table.assign(certified=table["certified"].clip(upper=1)), 1)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["certified to stand 1", "by count alone 1"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["certified to survive 1", "by count alone 1"]

@@ -1,6 +1,8 @@
 """Every figure from a small table: closed, the same every time, and without a trace in the
 settings; and what those of chapters 1-8 show."""
 
+import itertools
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -88,6 +90,7 @@ CALLS = {
     "method_front": lambda: figures.method_front(small.shares_of_methods(), ["one", "three"],
                                                  "budgets"),
     "faithfulness_curves": lambda: figures.faithfulness_curves(*small.curves_of_rankings()),
+    "faithfulness_dots": lambda: figures.faithfulness_dots(small.places_of_paths()),
     "mask_leak": lambda: figures.mask_leak(small.leaks_of_masks(), ["own mask", "elsewhere"]),
 }
 
@@ -553,3 +556,18 @@ def test_faithfulness_curves_run_by_share_and_paths_are_marks():
                                    rtol=0, atol=1e-12)
     figure = figures.faithfulness_curves(curves, paths, finding="It holds")
     assert list(svg_faults(figure._repr_svg_())) == []
+
+
+def test_faithfulness_dots_are_where_paths_are_kept_and_removed():
+    table = small.places_of_paths()
+    axes = panels(figures.faithfulness_dots(table))
+    assert [axis.get_title() for axis in axes] == [
+        f"{title} {condition}" for condition in ("zero", "mean")
+        for title in ("kept alone, all others", "removed, its own neurons")]
+    for axis, (condition, side) in zip(axes, itertools.product(("zero", "mean"), ("keep", "remove")),
+                                       strict=True):
+        own = table[(table["condition"] == condition) & (table["side"] == side)]
+        drawn = sorted(value for bars in axis.containers for value in bars[0].get_xdata())
+        assert drawn == sorted(own["value"])
+        low, high = axis.get_xlim()
+        assert low < 0 and 1 < high < 1.5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neuronpath_core import figures
-from neuronpath_core.figures.methods import FINEST, NO_PASS
+from neuronpath_core.figures.methods import FADED, FINEST, NO_PASS
 from tests import figure_tables as small
 from tests.figure_tables import panels
 from tests.project.test_notebooks_static import svg_faults
@@ -43,7 +43,7 @@ def test_means_and_models_lie_where_their_passes_and_shares_are():
         assert sum(len(line.get_xdata()) for line in small_marks) == 10
         assert len({line.get_marker() for line in axis.lines}) == 5
         assert axis.get_xscale() == "log"
-    assert [text.get_text() for text in axes[0].texts] == ["0.895", "0.975"]
+    assert [text.get_text() for text in axes[0].texts] == ["89.5 %", "97.5 %"]
     assert not axes[1].texts
     assert list(svg_faults(figure._repr_svg_())) == []
 
@@ -52,3 +52,12 @@ def test_of_one_condition_there_is_one_panel():
     table = small.shares_of_methods()
     assert len(panels(figures.method_front(table[table["condition"] == "zero"], ["one", "three"],
                                            "budgets"))) == 1
+
+
+def test_the_recommended_budget_is_named_and_only_what_is_compared_has_a_colour():
+    figure = figures.method_front(small.shares_of_methods(), ["one", "three"], "budgets", "three",
+                                  ["search"])
+    large = panels(figure)[0]
+    assert any(text.get_text() == "recommended (three): 97.5 %" for text in large.texts)
+    colours = {line.get_label(): line.get_color() for line in large.lines}
+    assert colours["ranking"] == colours["chance"] == FADED != colours["search"]

@@ -61,6 +61,17 @@ def test_tally(verdicts, phrase):
     assert report.tally(verdicts) == phrase
 
 
+@pytest.mark.parametrize(("verdicts", "phrase"), [
+    (["agrees"] * 8, "8 of 8 models"),
+    (["agrees"] * 7 + ["not shown"], "7 of 8 models; the other is inconclusive"),
+    (["agrees"] * 3 + ["contradicts"], "3 of 4 models; the other shows the opposite"),
+    (["not shown", "not shown", "agrees"], "1 of 3 models; 2 are inconclusive"),
+    (["agrees", "contradicts", "contradicts", "not shown"],
+     "1 of 4 models; 1 is inconclusive and 2 show the opposite")])
+def test_a_tally_that_a_sentence_goes_on_with(verdicts, phrase):
+    assert report.in_words(verdicts) == phrase
+
+
 def test_conclusion():
     rows = [("A claim", "a number", "agrees"), ("Another", "none", "not shown")]
     found = report.conclusion(rows)

@@ -20,6 +20,8 @@ SENTENCES = {
                 "blocks",
     "label": "By way of the next path neuron it raises the label's probability more than by way of "
              "other neurons",
+    "label size": "By way of the next path neuron it moves the label's probability more, whatever "
+                  "the sign, than by way of other neurons",
     "cosine": "What a path neuron writes fits what the next one reads better than what others read",
     "attention": "Most of what reaches path neurons further on has gone through attention",
     "chain": "Where a chain was planted, one neuron makes up most of the next",
@@ -29,6 +31,7 @@ SENTENCES = {
 PLANTED = {"chain": "planted chain", "parallel": "planted side by side"}
 OWN, SAME = "in shares of what each reaches", "in shares of the path's activation"
 SERIES = "planted, {scope}"
+STRONGEST = "the strongest pair in the same blocks"
 
 
 def percents(values: Sequence[float], signed: bool = False) -> str:
@@ -45,18 +48,19 @@ def edge_claims(judged: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, str]
     def text(key: str, rows: pd.DataFrame) -> str:
         if key == "cosine":
             return f"cosine {report.span_text(rows['value'], 2)}"
-        return percents(rows["value"], signed=key in ("signed", "matched", "partners", "label"))
+        return percents(rows["value"], signed=key in (
+            "signed", "matched", "partners", "label", "label size"))
 
     return [(SENTENCES[key], text(key, rows.dropna(subset="value")),
              report.tally(list(rows["verdict"]))) for key, rows in judged.items() if len(rows)]
 
 
-def finding(judged: Mapping[str, pd.DataFrame]) -> str:
+def finding(judged: Mapping[str, pd.DataFrame], strongest: pd.DataFrame) -> str:
     """The figure of the shares in a sentence."""
     own = judged["most"][judged["most"]["replaced"] == "zero"]
-    return (f"A path neuron moves the next one by {percents(own['value'])} of its activation; in "
-            f"planted chains by {percents(judged['chain']['value'])}, side by side by "
-            f"{percents(judged['parallel']['value'])}")
+    return (f"A path neuron moves the next one by {percents(own['value'])} of its activation, the "
+            f"strongest pair in the same blocks by {percents(strongest['value'])}; in planted "
+            f"chains it is {percents(judged['chain']['value'])}")
 
 
 def answer(judged: Mapping[str, pd.DataFrame]) -> str:
@@ -90,8 +94,22 @@ def _series(rows: pd.DataFrame) -> pd.Series:
     return rows["model"] + ", " + rows["data"]
 
 
-def truth_rows(shares: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:
-    """Planted networks above trained models, as
+def times(ratios: pd.DataFrame) -> str:
+    """``2.4 to 2.9``: the smallest and the largest ratio of a model."""
+    return f"{ratios['value'].min():.1f} to {ratios['value'].max():.1f}"
+
+
+def label_table(shares: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
+    """What goes to the label by way of the path's next neuron, and of one about as active, in per
+    cent, and their ratio: a row per model."""
+    own = share_table(shares, "label")[[PARTNERS["path"], PARTNERS["matched"]]]
+    text = [report.interval_text(row, 1, signed=False) for row in ratios.to_dict("records")]
+    return own.join(ratios.assign(**{"ratio": text}).set_index(["data", "model"])["ratio"])
+
+
+def truth_rows(shares: pd.DataFrame, planted: pd.DataFrame,
+               strongest: pd.DataFrame) -> pd.DataFrame:
+    """Planted networks and the strongest pairs above the paths of trained models, as
     :func:`~neuronpath_core.figures.path_graph.edge_shares` draws them: ``name, series, value, low,
     high``."""
     known = planted[(planted["control"] == "path") & (planted["measure"] == "activation")]
@@ -100,6 +118,7 @@ def truth_rows(shares: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([
         known.assign(name=known["kind"].map(PLANTED),
                      series=[SERIES.format(scope=SCOPE_LABELS[scope]) for scope in known["scope"]]),
+        strongest.assign(name=STRONGEST, series=_series(strongest)),
         own.assign(name="paths of trained models", series=_series(own))])[
             ["name", "series", "value", "low", "high"]].reset_index(drop=True)
 

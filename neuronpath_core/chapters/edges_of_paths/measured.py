@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neuronpath_core.circuits.edges import edge_controls
 from neuronpath_core.graphs import read_graph, write_graph
+from neuronpath_core.hooks import read_activations, scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.models.planted import planted_model
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 PARTNERS = {"path": "the path's own next neuron", "matched": "a neuron about as active as it",
             "another image": "that of another image's path",
             "shuffled blocks": "a neuron with another block's number"}
+
+# of every block, the most active neurons that are tried as sources of a strongest pair, and how
+# active what they reach must be, of the path's own neuron there
+SOURCES, LEAST_ACTIVE = 16, 0.5
 
 
 def removal_effects(
@@ -83,6 +88,56 @@ def edges_of(
     table = pd.concat(parts, ignore_index=True)
     lost = removal_effects(target, pictures, labels, neurons, values)
     return table.assign(source_effect=lost[table["image"], table["source_block"] - 1])
+
+
+def strongest_pairs(
+    target: TargetModel, pictures: Float[Tensor, "image channel height width"],
+    neurons: Int64[Tensor, "image layer"], sources: int = SOURCES, least: float = LEAST_ACTIVE
+) -> pd.DataFrame:
+    """In every two blocks that follow one another, the pair of neurons of which the second moves
+    most without the first, as a share of its activation: how strong an edge can be in this model.
+
+    Sources are the most active neurons of a block and the path's own; what is reached is any neuron
+    of the next block that is at least ``least`` times as active as the path's own there.  So the
+    path's own edge is among them.
+
+    Args:
+        target, pictures: the model and a batch.
+        neurons: the paths.
+        sources: how many of the most active neurons are tried.
+
+    Returns:
+        ``image, source_block`` (from 1), ``source_neuron, target_neuron, exact,
+        target_activation``, the last two as of
+        :func:`~neuronpath_core.circuits.edges.path_edges`.
+    """
+    clean = read_activations(target, pictures).mean(2)
+    rows, tables = torch.arange(len(pictures), device=clean.device), []
+    for block in range(target.n_blocks - 1):
+        units = target.layers[block].units
+        most = clean[:, block, :units].abs().topk(min(sources, units), dim=1).indices
+        tried = torch.cat([neurons[:, [block]].to(most), most], 1)
+        own = clean[:, block + 1]
+        active = own.abs() >= least * own[rows, neurons[:, block + 1].to(own.device)].abs()[:, None]
+        every = []
+        for source in tried.unbind(1):
+            factors = torch.ones(len(pictures), target.n_blocks, target.n_neurons,
+                                 dtype=target.dtype, device=target.device)
+            factors[rows, block, source] = 0
+            with scaled(target, factors):
+                every.append(own - read_activations(target, pictures).mean(2)[:, block + 1])
+        moves = torch.stack(every, 1)
+        share = (moves.abs() / own.abs()[:, None]).where(
+            active[:, None] & (own != 0)[:, None], -torch.inf)
+        best = share.flatten(1).argmax(1)
+        place, reached = best // own.shape[1], best % own.shape[1]
+        tables.append(pd.DataFrame({
+            "image": range(len(pictures)), "source_block": block + 1,
+            "source_neuron": tried[rows, place].cpu().numpy(),
+            "target_neuron": reached.cpu().numpy(),
+            "exact": moves[rows, place, reached].cpu().double().numpy(),
+            "target_activation": own[rows, reached].cpu().double().numpy()}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def path_edge_table(study: Study, names: Sequence[str], images: ImageSet, pool: ImageSet,

@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core.stats.claims import with_verdict
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.stats.tests import judged, sign_flip_test
 
 CELL = ["data", "model", "scope", "replaced"]
 KEY = [*CELL, "image", "source_block", "target_block"]
 # the leads of a path's edges over those of a control, see `leads`
-LEADS = ("activation", "own activation", "label", "cosine")
+LEADS = ("activation", "own activation", "label", "label size", "cosine")
 ROUTES = {"residual": "own residual stream", "attention": "attention to itself",
           "others": "other tokens"}
 NEXT, LATER = "the next block", "later blocks"
@@ -103,6 +103,8 @@ def _lead(both: pd.DataFrame) -> pd.Series:
                                                                both["target_activation"]),
         "label": share(both["exact_probability_path"] - both["exact_probability"],
                        both["source_effect_path"]),
+        "label size": share(both["exact_probability_path"].abs() - both["exact_probability"].abs(),
+                            both["source_effect_path"]),
         "cosine": float((both["composition_path"] - both["composition"]).mean())})
 
 
@@ -119,7 +121,8 @@ def leads(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
           activation, :math:`d'` of the partner;
         * ``own activation``: :math:`\sum |d| / \sum |w| - \sum |d'| / \sum |w'|`, each in shares
           of what it reaches;
-        * ``label``: :math:`\sum (p - p') / \sum |s|`;
+        * ``label``: :math:`\sum (p - p') / \sum |s|`, and ``label size``, whatever the sign,
+          :math:`\sum (|p| - |p'|) / \sum |s|`;
         * ``cosine``: of what the source writes and what the target reads, the mean difference.
     """
     following = pairs(edges, NEXT)
@@ -135,6 +138,44 @@ def leads(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         rows += [{**place, "measure": measure, **_interval(own[measure], seed),
                   "p": _flipped(own[measure], seed)} for measure in measures]
     return judged(pd.DataFrame(rows), "measure")
+
+
+def label_ratios(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    r"""How many times as much a source does to the label, whatever the sign, by way of the path's
+    next neuron as by way of one about as active: the ratio of the means over images of
+    :math:`\sum |p| / \sum |s|`, images drawn in pairs.
+
+    Returns:
+        ``data, model, images, value, low, high``, source set to zero.
+    """
+    own = pairs(edges[edges["replaced"] == "zero"], NEXT)
+    own = own[own["control"].isin(["path", "matched"])]
+    table, rows = _by_image(own, ["data", "model", "control"], image_shares), []
+    for (data, model), part in table.groupby(["data", "model"], sort=False):
+        wide = part.pivot(index="image", columns="control", values="label").dropna().to_numpy()
+        wide = wide[:, [1, 0]]  # columns in order of their names: matched, path
+
+        def ratio(chosen: np.ndarray, wide: np.ndarray = wide) -> float:
+            path, matched = wide[chosen].mean(0)
+            return path / matched
+
+        everyone = np.arange(len(wide))
+        rows.append({"data": data, "model": model, "images": len(wide),
+                     **percentile_row(ratio(everyone), resampled(ratio, [everyone], seed=seed))})
+    return pd.DataFrame(rows)
+
+
+def strongest_shares(strongest: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """The share of activation that the strongest pairs of
+    :func:`~neuronpath_core.chapters.edges_of_paths.measured.strongest_pairs` make up, as
+    ``activation`` of :func:`edge_shares`: ``data, model, images, value, low, high``."""
+    def moved(image: pd.DataFrame) -> pd.Series:
+        return pd.Series({"value": share(image["exact"].abs(), image["target_activation"])})
+
+    table = _by_image(strongest, ["data", "model"], moved)
+    return pd.DataFrame([
+        {"data": data, "model": model, **_interval(own["value"], seed)}
+        for (data, model), own in table.groupby(["data", "model"], sort=False)])
 
 
 def route_shares(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -208,6 +249,7 @@ def verdicts(share_rows: pd.DataFrame, lead: pd.DataFrame, routes: pd.DataFrame,
         "matched": moved[moved["control"] == "matched"],
         "partners": moved[moved["control"] != "matched"],
         "label": lead[lead["measure"] == "label"],
+        "label size": lead[lead["measure"] == "label size"],
         "cosine": lead[lead["measure"] == "cosine"],
         "attention": with_verdict(attended, threshold=HALF),
         "chain": with_verdict(mine[mine["kind"] == "chain"], threshold=HALF),

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from neuronpath_core.baselines import gradient_activation
 from neuronpath_core.chapters.faithfulness.measured import AT, Case, ends
 from neuronpath_core.circuits.circuit_tests import (
     TESTS,
@@ -20,7 +21,7 @@ from neuronpath_core.circuits.circuit_tests import (
     partial_necessity,
     sufficiency,
 )
-from neuronpath_core.circuits.faithfulness import neuron_mask
+from neuronpath_core.circuits.faithfulness import best_mask, neuron_mask, ranking
 from neuronpath_core.models.planted import KINDS, SCOPES, planted_model
 from neuronpath_core.random_paths import random_paths
 from neuronpath_core.stats.intervals import wilson_interval
@@ -31,6 +32,9 @@ MARGIN = 0.1
 OF_RANDOM = tuple(test for test in TESTS if test != "minimality")
 PLANTED_IMAGES, PLANTED_BLOCKS = 12, 4
 ALL = "all of them"
+# of all neurons: so many that they should do what the model does, and leave nothing to do
+LARGE = 0.3
+BEST, RANDOM = "the best neurons", "random neurons"
 
 
 def _frame(found: CircuitTests) -> pd.DataFrame:
@@ -75,6 +79,32 @@ def random_tests(case: Case, draws: int = 30, seed: int = 0) -> pd.DataFrame:
         kept.append(model.measures(mask)["logit_difference"])
         left.append(model.measures(~mask)["logit_difference"])
     return half.named(passing(full, np.array(kept), np.array(left), margin, seed))
+
+
+def large_tests(case: Case, share: float = LARGE, seed: int = 0) -> pd.DataFrame:
+    """Whether a large share of all neurons passes the two tests that need no others of its size: a
+    positive control, the best by gradient × activation, and as many drawn at random.
+
+    Returns:
+        ``data, model, path`` (``BEST`` or ``RANDOM``), ``test, statistic, p, passes, n``, on every
+        second image and with the margin of :func:`path_tests`.
+    """
+    half = case.select(slice(None, None, 2))
+    margin = MARGIN * abs(ends(half, AT))
+    model, target = half.masked(AT), half.target
+    full = model.measures(None)["logit_difference"]
+    scores = gradient_activation(target, half.pictures, half.labels, half.baseline(AT))
+    drawn = torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed)).to(scores)
+    rows = []
+    for path, own in ((BEST, scores), (RANDOM, drawn)):
+        order = ranking(target, own, len(full))
+        mask = best_mask(target, order, round(share * order.shape[1]))
+        kept, left = (model.measures(each)["logit_difference"] for each in (mask, ~mask))
+        rows += [{"path": path, "test": test.name, "statistic": test.statistic, "p": test.p,
+                  "passes": test.passes, "n": test.n}
+                 for test in (equivalence(full, kept, margin=margin),
+                              independence(full, left, seed=seed, margin=margin))]
+    return half.named(pd.DataFrame(rows))
 
 
 def passing(full: np.ndarray, kept: np.ndarray, left: np.ndarray, margin: float,

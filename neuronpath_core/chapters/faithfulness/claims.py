@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.faithfulness.circuits import ALL
+from neuronpath_core.chapters.faithfulness.circuits import ALL, BEST
+from neuronpath_core.chapters.faithfulness.circuits import RANDOM as DRAWN_AT_RANDOM
 from neuronpath_core.chapters.faithfulness.measured import (
     AT,
     CONTROLS,
@@ -20,6 +21,8 @@ from neuronpath_core.stats.claims import with_verdict
 MEASURED = {"logit_difference": "logit difference", "probability": "probability"}
 MAIN = "logit_difference"
 DRAWN = ("gradient_activation", "activation", MATCHED)
+# the paper's own replacement first
+SHOWN = {"zero": "set to zero", "mean": "set to the mean"}
 
 
 def of(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
@@ -38,6 +41,19 @@ def drawn(curves: pd.DataFrame, places: pd.DataFrame) -> tuple[pd.DataFrame, pd.
             of(places, ranking="neuron_path").assign(ranking=PATHS["neuron_path"]))
 
 
+def dots(places: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the figure of paths, as they are to be called: every path but the one of the
+    other question at either side, by the logit difference, with zero and with the mean."""
+    rows = of(places, measure=MAIN)
+    rows = rows[rows["replaced"].isin(SHOWN)]
+    asked = {"keep": "best path to keep", "remove": "best path to remove"}
+    paths = rows["ranking"].map(PATHS)
+    best = rows["ranking"] == rows["side"]
+    rows = rows.assign(path=paths.mask(best, "best path for it"),
+                       condition=rows["replaced"].map(SHOWN))
+    return rows[best | ~rows["ranking"].isin(asked)].reset_index(drop=True)
+
+
 def percent(values: pd.Series) -> str:
     """``16 to 63 %``: from the smallest to the largest share, negative ones with their sign."""
     low, high = (f"{100 * value:z.0f}" for value in (values.min(), values.max()))
@@ -51,11 +67,26 @@ def size(places: pd.DataFrame) -> str:
 
 
 def finding(places: pd.DataFrame) -> str:
-    """The figure in a sentence: what the neuron path keeps, and what its removal costs."""
-    own = of(places, ranking="neuron_path", measure=MAIN, replaced=AT)
-    return (f"With {size(own)} of the neurons the path alone keeps "
-            f"{percent(of(own, side='keep')['value'])} of what all neurons do, and its removal "
-            f"costs {percent(1 - of(own, side='remove')['value'])}")
+    """The figure in a sentence: what the neuron path keeps, and what is lost without it, beside a
+    random path, with zero in the place of what is replaced."""
+    at = "zero" if "zero" in set(places["replaced"]) else AT
+    rows = of(places, measure=MAIN, replaced=at)
+    own, random = (of(rows, ranking=name) for name in ("neuron_path", MATCHED))
+    return (f"With {size(own)} of the neurons and all others set to {REPLACED[at][3:]}, the path "
+            f"keeps {percent(of(own, side='keep')['value'])} of what all neurons do, a random path "
+            f"{percent(of(random, side='keep')['value'])}")
+
+
+def curve_finding(curves: pd.DataFrame) -> str:
+    """The curves in a sentence: what one per cent of the neurons keeps, chosen by gradient ×
+    activation or dealt anew."""
+    own = of(curves, measure=MAIN, replaced=AT, side="keep")
+    own = own[own["share"] == 1.0]
+    best, random = (percent(of(own, ranking=name)["value"])
+                    for name in ("gradient_activation", MATCHED))
+    return (f"The best 1 % of the neurons by gradient × activation keep {best} of what all do, "
+            f"matched random ones {random}: more than all where neurons that speak against the "
+            "label are left out")
 
 
 def _tally(rows: pd.DataFrame) -> str:
@@ -86,10 +117,10 @@ def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
          f"{percent(kept['value'])} kept", _tally(with_verdict(kept, threshold=0.5))),
         ("Without the neuron path more than half of it is lost",
          f"{percent(lost['value'])} lost", _tally(with_verdict(lost, threshold=0.5))),
-        *((f"The neuron path {does} than a random path as active",
-           f"lead {percent(rows['value'])}", _tally(rows)) for does, rows in (
-            ("alone keeps more", lead("own, kept", MAIN)),
-            ("costs more, removed,", lead("own, removed", MAIN)))),
+        *((f"{claim} a random path as active",
+           f"lead {percent(rows['value'])}", _tally(rows)) for claim, rows in (
+            ("The neuron path alone keeps more than", lead("own, kept", MAIN)),
+            ("Without the neuron path more is lost than without", lead("own, removed", MAIN)))),
         *((f"The best neurons by {words} {does} than matched random ones ({area})",
            f"lead {percent(rows['value'])}", _tally(rows))
           for area, does in (("CPR", "keep more"), ("CMD", "are closer to the model"))
@@ -110,37 +141,41 @@ def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
            _tally(with_verdict(rows, threshold=0.5)))
           for path, does in (("planted", "passes"), ("random", "fails"))
           for rows in (of(planted, path=path),)),
-        ("A random path of a trained model fails the tests of a circuit",
-         f"{passed_most(random)} pass all tests", _tally(_failing(random))),
     ]
 
 
-def _failing(random: pd.DataFrame) -> pd.DataFrame:
-    own = of(random, test=ALL)
-    return with_verdict(own.assign(low=1 - own["high"], high=1 - own["low"]), threshold=0.5)
+def _words(rows: pd.DataFrame) -> str:
+    return report.in_words(list(rows["verdict"]), "comparisons")
 
 
 def glued(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame, apart: pd.DataFrame,
           tests: pd.DataFrame, random: pd.DataFrame) -> dict[str, str]:
     """The numbers that the page's text names; arguments as of :func:`conclusion`, and ``tests`` of
     ``circuits.path_tests``."""
-    own = of(places, ranking="neuron_path", measure=MAIN, replaced=AT)
+    whole = of(places, measure=MAIN)
+    own = of(whole, ranking="neuron_path", replaced=AT)
     main = of(leads, measure=MAIN)
-    return {
+    by_path = {
+        f"{word} {path} {replaced}".replace("neuron_path ", "").replace(MATCHED, "random"):
+            percent(rows["value"] if side == "keep" else 1 - rows["value"])
+        for side, word in (("keep", "kept"), ("remove", "lost"))
+        for path in PATHS for replaced in dict.fromkeys(whole["replaced"])
+        for rows in (of(whole, ranking=path, replaced=replaced, side=side),)}
+    return by_path | {
         "size": size(own), "kept": percent(of(own, side="keep")["value"]),
         "lost": percent(1 - of(own, side="remove")["value"]),
         "apart": percent(apart["value"]),
-        **{f"tally {name}": _tally(of(ahead, lead=lead, measure=measure))
+        **{f"tally {name}": _words(of(ahead, lead=lead, measure=measure))
            for name, lead, measure in (
             ("kept random", "own, kept", MAIN), ("lost random", "own, removed", MAIN),
             ("question keep", "question, kept", "probability"),
             ("question remove", "question, removed", "probability"))},
-        **{f"{area} {score}": f"{_tally(rows)}" for area in ("CPR", "CMD") for score in SCORES
+        **{f"{area} {score}": _words(rows) for area in ("CPR", "CMD") for score in SCORES
            for rows in (of(main, area=area, against=MATCHED, ranking=score),)},
         **{f"passed {path}": passed(tests, path) for path in dict.fromkeys(tests["path"])},
         "passed random": passed_most(random),
         "passed equivalence": passed_most(random, "equivalence"),
-        **{f"tally {name}": _tally(with_verdict(rows, threshold=0.5)) for name, rows in (
+        **{f"tally {name}": _words(with_verdict(rows, threshold=0.5)) for name, rows in (
             ("sufficient", of(places, ranking="neuron_path", measure=MAIN, side="keep")),
             ("necessary", _lost(of(places, ranking="neuron_path", measure=MAIN, side="remove"))))},
     }
@@ -218,6 +253,21 @@ def random_table(random: pd.DataFrame) -> pd.DataFrame:
         f"{row['passed']} of {row['paths']} [{row['low']:.2f}, {row['high']:.2f}]"
         for row in random.to_dict("records")])
     return _wide(rows, ["data", "model"], "test")
+
+
+def large_table(large: pd.DataFrame) -> pd.DataFrame:
+    """Whether a large share of all neurons passes, for reading: a row per model and choice."""
+    rows = large.assign(text=[f"{'passes' if row['passes'] else 'fails'} (p = {row['p']:.2g})"
+                              for row in large.to_dict("records")])
+    return _wide(rows.rename(columns={"path": "kept or removed"}),
+                 ["data", "model", "kept or removed"], "test")
+
+
+def large_passed(large: pd.DataFrame) -> dict[str, str]:
+    """``best equivalence``: in how many models the best neurons, or as many random ones, pass."""
+    return {f"{word} {test}": f"{int(own['passes'].sum())} of {len(own)}"
+            for path, word in ((BEST, "best"), (DRAWN_AT_RANDOM, "as many"))
+            for test in dict.fromkeys(large["test"]) for own in (of(large, path=path, test=test),)}
 
 
 def planted_table(planted: pd.DataFrame) -> pd.DataFrame:

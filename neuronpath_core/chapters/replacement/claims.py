@@ -179,10 +179,24 @@ def lead_table(lead: pd.DataFrame) -> pd.DataFrame:
 
 def distance_table(effects: pd.DataFrame) -> pd.DataFrame:
     """How far each replacement moves the removed neurons, in the mean over blocks, tokens and
-    images."""
+    images; of random neurons also how many times as far it moves the path's."""
     means = effects.groupby([*CELL, "method", "kind"], sort=False)["moved"].mean().reset_index()
-    return _wide(_set_to(means.assign(path=means["method"].map(named))), [*CELL, "path"], "kind",
-                 lambda row: f"{row['moved']:.3f}")
+    own = means[means["method"] == PATH].set_index([*CELL, "kind"])["moved"]
+    ratio = own.loc[list(means[[*CELL, "kind"]].itertuples(index=False, name=None))].to_numpy() \
+        / means["moved"].to_numpy()
+    texts = [f"{row['moved']:.3f}" + (f" (path: {each:.1f} times)" if row["method"] in RANDOM
+                                      else "")
+             for row, each in zip(means.to_dict("records"), ratio, strict=True)]
+    return _wide(_set_to(means.assign(path=means["method"].map(named), said=texts)),
+                 [*CELL, "path"], "kind", lambda row: row["said"])
+
+
+def farther(effects: pd.DataFrame, kind: str) -> str:
+    """``1.4 to 1.9``: how many times as far as random neurons, moved as far as available, a
+    replacement moves the path's, from model to model."""
+    rows = effects[effects["kind"] == kind]
+    means = rows.groupby([*CELL, "method"], sort=False)["moved"].mean().unstack()
+    return plain_span(means[PATH] / means[MOVED])
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
@@ -215,9 +229,16 @@ def percent(values: Sequence[float], digits: int = 1) -> str:
     return report.span_text(100 * np.asarray(values), digits)
 
 
+def plain_span(values: Sequence[float], digits: int = 1) -> str:
+    """``4.1 to 9.9``: the smallest and the largest of several values of which a sentence says the
+    sign; one number where they are written alike."""
+    low, high = (f"{value:z.{digits}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
 def finding(lost: pd.DataFrame) -> str:
-    """The chapter's figure in a sentence: what the path's removal costs under each replacement, in
-    the mean over models, and how many other methods' paths cost more under all of them."""
+    """The chapter's figure in a sentence: what the path's removal takes under each replacement, in
+    the mean over models, and how many other methods' paths take more under all of them."""
     rows = lost[lost["measure"] == "probability"]
     means = rows.groupby(["kind", "method"], sort=False)["value"].mean().unstack()
     own = means.pop(PATH)
@@ -225,8 +246,8 @@ def finding(lost: pd.DataFrame) -> str:
              for first in [own.index[0]] for kind, words in KINDS.items() if kind in own.index]
     others = means.drop(columns=list(RANDOM), errors="ignore")
     more = int(others.gt(own, axis=0).all().sum())
-    return (f"Removing a neuron path costs {', '.join(sizes)}; the paths of {more} of "
-            f"{others.shape[1]} other methods cost more with each")
+    return (f"Removing a neuron path takes {', '.join(sizes)}; the paths of {more} of "
+            f"{others.shape[1]} other methods take more with each")
 
 
 def drawn(lost: pd.DataFrame, lead: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -243,31 +264,36 @@ def drawn(lost: pd.DataFrame, lead: pd.DataFrame) -> tuple[pd.DataFrame, dict[st
         models = [group for _, group in own.groupby(CELL)]
         counts = [sum((each.loc[each["method"].isin(names), "verdict"] == "agrees").all()
                       for each in models) for names in (RANDOM, PAPER)]
-        notes[kind] = (f"ahead of\nrandom: {counts[0]} of {len(models)}\n"
-                       f"baselines: {counts[1]} of {len(models)}")
+        notes[kind] = (f"models ahead of\nboth random: {counts[0]} of {len(models)}\n"
+                       f"both baselines: {counts[1]} of {len(models)}")
     return rows, notes
 
 
 def lines(lost: pd.DataFrame, lead: pd.DataFrame, sizes: pd.DataFrame) -> dict[str, str]:
     """A short line for each finding that is tested again, ``"1"``, ``"2"`` and ``"5"``: the size
     with the mean beside that with zero, in how many comparisons it holds, and the size with other
-    images' values."""
+    images' values.  Of the fifth also one for each scope, ``"5 class token"``: the tokens at which
+    a model is pruned decide what is left of it."""
     found = {}
     for number, measure, factor, unit in (("1", "accuracy", 1, "points of accuracy"),
                                           ("2", "probability", 100, "% of the probability")):
-        size = {kind: report.span_text(factor * own["value"], 1) for kind, own
+        size = {kind: plain_span(factor * own["value"]) for kind, own
                 in own_losses(lost, measure).groupby("kind", sort=False)}
         mean = lead[(lead["measure"] == measure) & (lead["kind"] == "mean")]
         ahead = [holds(mean[mean["method"].isin(names)]) for names in (RANDOM, PAPER)]
-        found[number] = (f"removal costs {size['mean']} with the mean instead of {size['zero']} "
-                         f"with zero ({unit}), more than random neurons in {ahead[0]} and than the "
-                         f"baselines in {ahead[1]} comparisons; {size['class_resample']} with "
-                         f"another image of the class")
+        found[number] = (f"removal takes {size['mean']} {unit} with the mean instead of "
+                         f"{size['zero']} with zero, more than random neurons in {ahead[0]} and "
+                         f"than the baselines in {ahead[1]} comparisons; {size['class_resample']} "
+                         f"with another image of the class")
     five = sizes[(sizes["kept"] == "neuron path") & (sizes["tokens"] != EVERYWHERE)]
-    size = {kind: (percent(own["value"]), holds(own)) for kind, own
-            in five.groupby("kind", sort=False)}
-    found["5"] = "accuracy changes by " + ", ".join(
-        f"{size[kind][0]} points with {KINDS[kind]} (kept in {size[kind][1]})" for kind in BLIND)
+    for tokens, part in five.groupby("tokens", sort=False):
+        size = {kind: (percent(own["value"]), holds(own)) for kind, own
+                in part.groupby("kind", sort=False)}
+        found[f"5 {tokens}"] = "accuracy changes by " + ", ".join(
+            f"{size[kind][0]} points with {KINDS[kind]} (kept in {size[kind][1]} models)"
+            for kind in BLIND)
+    found["5"] = "; ".join(f"with the {number.removeprefix('5 ')} pruned {line}"
+                           for number, line in found.items() if number.startswith("5 "))
     return found
 
 
@@ -296,14 +322,14 @@ def conclusions(lost: pd.DataFrame, lead: pd.DataFrame, gains: pd.DataFrame, siz
 
     probability, points = (lead[lead["measure"] == measure] for measure in MEASURES)
     add("Removing the path lowers the probability", own_losses(lost, "probability"),
-        lambda own: f"{percent(own['value'])} % lost")
-    add("Removing the path costs accuracy", own_losses(lost, "accuracy"),
-        lambda own: f"{report.span_text(own['value'], 1)} points lost")
+        lambda own: f"{plain_span(100 * own['value'])} % lost")
+    add("Removing the path lowers accuracy", own_losses(lost, "accuracy"),
+        lambda own: f"{plain_span(own['value'])} points lost")
     for names, words in ((RANDOM, "random neurons"), (PAPER, "the paper's baselines")):
-        add(f"It costs more of the probability than {words}",
+        add(f"It lowers the probability more than {words}",
             probability[probability["method"].isin(names)],
             lambda own: f"lead {percent(own['value'])} %")
-        add(f"It costs more accuracy than {words}", points[points["method"].isin(names)],
+        add(f"It lowers accuracy more than {words}", points[points["method"].isin(names)],
             lambda own: f"lead {report.span_text(own['value'], 1)} points")
     five = sizes[(sizes["kept"] == "neuron path") & sizes["kind"].isin(BLIND)]
     for tokens, own in five.groupby("tokens", sort=False):
@@ -315,6 +341,6 @@ def conclusions(lost: pd.DataFrame, lead: pd.DataFrame, gains: pd.DataFrame, siz
     gain = gains[(gains["measure"] == "gain") & (gains["method"] == PATH)]
     for (kind, seen), (span, tally) in spans(gain, ["kind", "seen"]).items():
         values = "" if kind == "mean" else f": {seen}"
-        rows.append((f"A path searched for it costs more ({KINDS[kind]}{values})",
+        rows.append((f"A path searched for it takes more ({KINDS[kind]}{values})",
                      f"{span} of the probability", tally))
     return rows

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 KINDS = {"zero": "zero", "mean": "the mean", "resample": "another image's value",
          "class_resample": "the value of another image of the class"}
 PATH, MATCHED, MOVED = "neuron_path", "matched_random", "moved_random"
-RANDOM = {MATCHED: "random neurons as active", MOVED: "random neurons moved as far"}
+RANDOM = {MATCHED: "random neurons as active",
+          MOVED: "random neurons moved as far as available"}
 PAPER = ("activation", "influence_pattern")
 # what a path is also searched for; then it is removed with the values that the search has seen, or
 # with those of an image that it has not
@@ -92,8 +93,9 @@ def replaced_effects(
     with zero, as published, and for random ones.
 
     Two controls go with the neuron path: random neurons about as active as its own, and random
-    neurons that the replacement moves about as far, :math:`|\bar w - v|` in the mean over the
-    scope's tokens. With zero the two are nearly the same.
+    neurons that the replacement moves as far as there are any, :math:`|\bar w - v|` in the mean
+    over the scope's tokens. With zero the two are nearly the same. Where few neurons are moved as
+    far as the path's, both are moved less: ``moved`` says how far.
 
     Args:
         methods: keys of ``npc.METHODS``; the neuron path is among them.

@@ -21,7 +21,8 @@ def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, a
     """The tables are those of :mod:`~neuronpath_core.chapters.certified_paths.certain` and
     :mod:`~neuronpath_core.chapters.certified_paths.elsewhere`, each with ``data`` and ``model``: of
     ``share_rows``, ``shuffled_row`` (with a ``verdict``), ``half_rows``, ``again_rows`` and
-    ``effect_leads``, the last over ``images``; ``radius``: the edits that a certificate stands."""
+    ``effect_leads``, the last over ``images``; ``radius``: the edits that a certificate survives.
+    """
     again = again.assign(condition=again["condition"].map(CHANGES))
     leads = leads.assign(against=leads["against"].map(SETS), which=leads["against"])
     lost = leads[leads["operation"] == "remove"]
@@ -30,13 +31,13 @@ def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, a
     few, whole = ("random", "other"), ("voted",)
     stands = edits_text(radius)
     return [
-        asked("share", "beyond", f"Most of a class's path is certified to stand {stands}",
+        asked("share", "beyond", f"Most of a class's path is certified to survive {stands}",
               comparisons(with_verdict(of_measure(shares, "certified"), threshold=0.5), "classes"),
-              "found", "classes dealt to the images at random",
+              "found", "class labels shuffled among the images",
               f"The share of the blocks with a certified neuron; agrees if its {OVER_CLASSES} lies "
               f"above one half, contradicts if below.", "shares", of="classes"),
-        asked("dealt", "beyond", "More is certified of a class's path than of classes that are "
-                                 "dealt to the images at random",
+        asked("dealt", "beyond", "More is certified of a class's path than when class labels are "
+                                 "shuffled",
               comparisons(dealt, "classes"), "neurons", "class labels permuted",
               f"The share of the blocks with a certified neuron minus the mean over permutations; "
               f"agrees if its {OVER_CLASSES} lies above zero and the permutation test, corrected "
@@ -44,7 +45,7 @@ def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, a
         asked("count", "beyond", "A certificate from random subsets vouches for more neurons than "
                                  "an exact count of the votes does",
               comparisons(with_verdict(of_measure(shares, "certified - counted")), "classes"),
-              "neurons", f"the commonest neurons that stand {stands} by count",
+              "neurons", f"the commonest neurons that survive {stands} by count",
               f"The difference of the two shares of blocks; agrees if its {OVER_CLASSES} lies "
               f"above zero, contradicts if below.", "shares", of="classes"),
         asked("halves", "beyond", "What is certified from half of a class's images is voted for by "
@@ -58,7 +59,7 @@ def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, a
               "voted neurons without a certificate",
               f"The difference of the two shares that are on an image's path; agrees if its "
               f"{OVER_IMAGES} lies above zero.", "again"),
-        asked("remove", "beyond", "Removing a class's certified neurons costs more of the "
+        asked("remove", "beyond", "Removing a class's certified neurons takes more of the "
                                   "probability than removing other neurons",
               comparisons(with_verdict(lost[lost["which"].isin(few)]), images, against="against"),
               "probability", "random neurons, and those certified of another class",
@@ -72,9 +73,9 @@ def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, a
               f"zero.", "leads"),
         asked("keep whole", "beyond", "The certified neurons alone keep as much accuracy as the "
                                       "whole voted path",
-              comparisons(with_verdict(kept[kept["which"].isin(whole)], threshold=-MARGIN), images,
-                          against="against"),
-              "kept accuracy", "the whole voted path, kept in the same way",
+              comparisons(with_verdict(kept[kept["which"].isin(whole) & kept["telling"]],
+                                       threshold=-MARGIN), images, against="against"),
+              "kept accuracy", "the whole voted path, where it keeps more than random neurons",
               f"The mean difference on the same images; agrees if its {OVER_IMAGES} lies above "
               f"{-100 * MARGIN:.0f} points, contradicts if below.", "leads"),
     ]

@@ -30,6 +30,7 @@ RULES = {
     "matched": ("activation", "neurons of about the same activation", LEAD, "lead"),
     "partners": ("activation", "neurons of other paths and blocks", LEAD, "lead"),
     "label": ("label effect", "neurons that are not on the path", LEAD, "lead"),
+    "label size": ("label effect", "neurons that are not on the path", LEAD, "lead"),
     "cosine": ("cosine", "neurons that are not on the path", LEAD, "lead"),
     "attention": ("flow", "the residual stream of the token itself", HALF.format(
         what="The routes that lead through an attention half, in shares of all, to first order, of "

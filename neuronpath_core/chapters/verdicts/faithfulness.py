@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.faithfulness.circuits import ALL
 from neuronpath_core.chapters.faithfulness.measured import CONTROLS, MATCHED, SCORES
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
@@ -20,11 +19,12 @@ UNIT = "carried"
 
 
 def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFrame,
-              apart: pd.DataFrame, planted: pd.DataFrame, random: pd.DataFrame) -> list[Claim]:
+              apart: pd.DataFrame, planted: pd.DataFrame) -> list[Claim]:
     """The tables are the chapter's: of
     :func:`~neuronpath_core.chapters.faithfulness.rates.shares` (of the paths), ``path_leads``,
     ``area_leads``, ``apart``, and of
-    :func:`~neuronpath_core.chapters.faithfulness.circuits.planted_rates` and ``random_rates``."""
+    :func:`~neuronpath_core.chapters.faithfulness.circuits.planted_rates`.  Of the tests in trained
+    models nothing is claimed: nothing there is known to be a circuit."""
     places, path_leads, leads, apart = (
         table.assign(condition=table["replaced"].map(WHERE))
         for table in (places, path_leads, leads, apart))
@@ -45,9 +45,6 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
         return comparisons(table, "images", condition="condition", **columns)
 
     others = [control for control in CONTROLS if control != MATCHED]
-    alone = random[random["test"] == ALL]
-    failing = with_verdict(alone.assign(value=1 - alone["value"], low=1 - alone["high"],
-                                        high=1 - alone["low"]), threshold=0.5)
     return [
         Claim("sufficient", "beyond", "The neuron path alone keeps more than half of what all "
               "neurons do", made(with_verdict(kept, threshold=0.5)), UNIT,
@@ -55,7 +52,7 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
               "places", by="book", statistic="mean"),
         Claim("necessary", "beyond", "Without the neuron path more than half of what all neurons "
               "do is lost", made(with_verdict(lost, threshold=0.5)), UNIT,
-              "all other neurons kept", HALF.format(what="What the path's removal costs"),
+              "all other neurons kept", HALF.format(what="What is lost without the path"),
               "places", by="book", statistic="mean"),
         *(Claim(key, "2" if name == "own, removed" else "beyond", sentence, made(lead(name)), UNIT,
                 "a random path of neurons about as active",
@@ -89,7 +86,7 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
              "Kept alone, the best path to keep does more than the best path to remove",
              "the best path to remove, found by the same method"),
             ("question: remove", "question, removed",
-             "Removed, the best path to remove costs more than the best path to keep",
+             "Without the best path to remove more is lost than without the best path to keep",
              "the best path to keep, found by the same method"))),
         Claim("question: apart", "beyond", "More than half of the neurons of the best path to keep "
               "are others than those of the best path to remove",
@@ -108,8 +105,4 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
              "networks whose influential neurons are known"),
             ("random", "The tests of a circuit stop a random path of a network with a planted one",
              "random paths of the same networks"))),
-        Claim("tests: random of models", "beyond", "The tests of a circuit stop random paths of "
-              "trained models", comparisons(failing, "paths"), "paths",
-              "random paths", "The share of random paths that fail a test; agrees if its 95 % "
-              "Wilson interval lies above one half.", "chance", by="book", of="paths"),
     ]

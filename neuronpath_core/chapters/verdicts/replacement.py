@@ -50,11 +50,11 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gains: pd.DataFrame, sizes
     for measure, (number, unit, some, more) in LOST.items():
         rows = lead[lead["measure"] == measure]
         claims += [
-            Claim(measure, number, f"Removing the path costs {some}, whatever replaces its neurons",
+            Claim(measure, number, f"Removing the path takes {some}, whatever replaces its neurons",
                   comparisons(own[own["measure"] == measure], "images", **where), unit,
                   "what replaces a removed neuron", MEAN, "lost", by="book", statistic="mean"),
             *(Claim(f"{key} {measure}", number,
-                    f"Removing the path costs {more} than {words}, whatever replaces them",
+                    f"Removing the path takes {more} than {words}, whatever replaces them",
                     comparisons(rows[rows["method"].isin(names)], "images", against="against",
                                 **where), unit, words, LEAD, "lead", by="book", statistic="mean")
               for key, names, words in (
@@ -67,7 +67,8 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gains: pd.DataFrame, sizes
                 comparisons(rows, "images", **where), "kept accuracy", "the whole model", KEPT,
                 "sizes", by="book", statistic="mean")
           for key, rows, at in (
-            ("five", five[five["tokens"] != EVERYWHERE], "where the neurons are read"),
+            ("five", five[five["tokens"] == "class token"], "at the class token"),
+            ("five patch tokens", five[five["tokens"] == "patch tokens"], "at the patch tokens"),
             ("five everywhere", five[five["tokens"] == EVERYWHERE], "at all tokens"))),
         *(Claim(f"five: {other}", "5", f"The path's {top} neurons keep more accuracy than {words}, "
                 f"whatever replaces the others",
@@ -78,7 +79,7 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gains: pd.DataFrame, sizes
               "neuron left", comparisons(told, "images", condition="place"),
               "kept accuracy", "no neuron of the image itself", KEPT, "sizes", by="book",
               statistic="mean"),
-        Claim("searched", "beyond", "A path searched for the replacement costs more than one "
+        Claim("searched", "beyond", "A path searched for the replacement takes more than one "
               "searched for zero, both removed by that replacement",
               comparisons(gains[(gains["measure"] == "gain") & (gains["method"] == PATH)],
                           "images", **where), "probability", "the path searched for zero",

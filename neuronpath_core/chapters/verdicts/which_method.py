@@ -29,23 +29,34 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
     def of(measure: str) -> pd.DataFrame:
         return changes[changes["measure"] == measure]
 
+    def zero(table: pd.DataFrame, wanted: bool = True) -> pd.DataFrame:
+        return table[(table["replacement"] == "zero") == wanted] if len(table) else table
+
     fields = {"condition": "condition", "against": "against"}
     return [
         *(Claim(key, finding, sentence, comparisons(table, "images", **fields), "lost probability",
                 control, LEAD, variable, by="book", statistic="mean")
           for key, finding, sentence, table, control, variable in (
             ("published", "1", "The conditional gradient with three gradients finds paths whose "
-             "removal costs more than those of the published search", ahead,
+             "removal has a larger effect than that of the published search's", zero(ahead),
              f"the {PUBLISHED}, on the same images", "ahead"),
+            ("published, other values", "beyond", "The conditional gradient with three gradients "
+             "finds paths whose removal has a larger effect than that of the published search's, "
+             "where both are given other values than zero", zero(ahead, False),
+             f"the {PUBLISHED}, with the same values as baseline", "ahead"),
             ("default", "beyond", "The conditional gradient with three gradients finds paths whose "
-             "removal costs more than those of a search by the joint attribution score, whatever "
-             "replaces the neurons", ahead_default, f"{DEFAULT}, with the same values as baseline",
-             "ahead_default"),
+             "removal has a larger effect than that of a search by the joint attribution score, "
+             "whatever replaces the neurons", ahead_default,
+             f"{DEFAULT}, with the same values as baseline", "ahead_default"),
             ("one backward", "1", "One gradient, gradient × activation, finds paths whose removal "
-             "costs more than those of the published search", one,
+             "has a larger effect than that of the published search's", zero(one),
              f"the {PUBLISHED}, on the same images", "one"),
+            ("one backward, other values", "beyond", "One gradient, gradient × activation, finds "
+             "paths whose removal has a larger effect than that of the published search's, where "
+             "both are given other values than zero", zero(one, False),
+             f"the {PUBLISHED}, with the same values as baseline", "one"),
             ("chance", "beyond", "The conditional gradient with three gradients finds paths whose "
-             "removal costs more than that of random neurons about as active", chance,
+             "removal has a larger effect than that of random neurons about as active", chance,
              "random neurons about as active", "chance"))),
         *(Claim(key, "beyond", f"The conditional gradient with {words} gradients reaches "
                 f"{least:.0%} of the effect of the best path known",
@@ -67,7 +78,7 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
               "neuron alone; agrees if its 95 % bootstrap interval over images lies above zero.",
               "ranks", by="book", statistic="mean"),
         Claim("question", "beyond", "A path found for the question that is asked does more than "
-              "the path whose removal costs most",
+              "the path whose removal has the largest effect",
               comparisons(asked, "images", **fields), "lost probability",
               "the path found for removal", LEAD.replace("lost probability", "effect"), "asked",
               by="book", statistic="mean"),

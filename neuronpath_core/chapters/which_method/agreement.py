@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 RELP = SCORES["relp"]
+GRADDROP = SCORES["atp_graddrop"]
+# it has no sign: it is held against the size of the exact effect too
+SIZES = f"{GRADDROP}, with the size of the effect"
 RANKED = {"gradient_activation": ONE_PASS, **SCORES}
 
 
@@ -52,7 +55,8 @@ def rank_correlations(exact: Float[np.ndarray, "image neuron"],
 def agreements(study: Study, models: Sequence[str], images: ImageSet, count: int,
                seed: int = 0) -> pd.DataFrame:
     """Per model, score and image the correlation with the exact effect over some neurons of every
-    block: ``data, model, score, image, correlation``."""
+    block: ``data, model, score, image, correlation``; of AtP with GradDrop also with the size of
+    the exact effect, as ``SIZES``."""
     rows = []
     for model in study.check_models(list(models)):
         target, batch = study.target(model), study.batch(images, model)
@@ -61,9 +65,12 @@ def agreements(study: Study, models: Sequence[str], images: ImageSet, count: int
         places = chosen.expand(len(images), -1, -1)
         for key, name in RANKED.items():
             score = _neuron_scores(target, *batch, key).gather(2, places)
-            found = rank_correlations(exact, numbers(score).reshape(len(images), -1))
-            rows += [{"data": study.profile, "model": model, "score": name, "image": int(image),
-                      "correlation": value} for image, value in zip(images.ids, found, strict=True)]
+            own = numbers(score).reshape(len(images), -1)
+            compared = {name: exact} | ({SIZES: np.abs(exact)} if name == GRADDROP else {})
+            rows += [{"data": study.profile, "model": model, "score": each, "image": int(image),
+                      "correlation": value} for each, effect in compared.items()
+                     for image, value in zip(images.ids, rank_correlations(effect, own),
+                                             strict=True)]
     return pd.DataFrame(rows)
 
 

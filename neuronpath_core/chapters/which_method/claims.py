@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 from neuronpath_core.chapters.which_method.measured import (
+    CALLED,
     CONDITIONAL,
+    CONTROL,
+    DEFAULT,
+    EXACT,
     PUBLISHED,
     REFINED,
     REPLACED,
     conditional,
 )
 from neuronpath_core.chapters.which_method.questions import ASKED
+from neuronpath_core.chapters.which_method.shares import across_models, merged
 from neuronpath_core.stats import report
 
 FEW, MANY = conditional(3), conditional(10)
 GOALS = {FEW: 0.95, MANY: 0.99}
-LINE = "conditional gradient, 1 to 20 passes"
+LINE = "conditional gradient, 1 to 20 gradients"
+# set apart from the other methods in the figure
+COMPARED = (PUBLISHED, DEFAULT, CONTROL)
 
 
 def percent(value: float) -> str:
-    """``97.4 %``; never rounded up to what it does not reach."""
-    return f"{int(1000 * value + 1e-9) / 10:.1f} %"
+    """``97.4 %``, rounded as every table and figure of the chapter is."""
+    return f"{100 * value:.1f} %"
+
+
+def share_text(row: Mapping[str, float]) -> str:
+    """``97.4 % [96.0, 98.3]``: a share with its interval, or alone where it has none."""
+    if row["low"] != row["low"]:
+        return percent(row["value"])
+    return f"{percent(row['value'])} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def like_for_like(share: pd.DataFrame, method: str, replacement: str = "zero",
+                  seed: int = 0) -> dict[str, str]:
+    """Under one replacement a method's mean share over models, the same with its interval, and the
+    smallest share of a model, as texts: ``mean, interval, least``; dashes where there is none."""
+    rows = across_models(share, replacement, seed).set_index("method")
+    if method not in rows.index:
+        return dict.fromkeys(("mean", "interval", "least"), "–")
+    row = rows.loc[method]
+    return {"mean": percent(row["value"]), "interval": share_text(row),
+            "least": percent(row["least"])}
 
 
 def share_span(share: pd.DataFrame, method: str) -> str:
@@ -37,44 +65,64 @@ def mean_share(share: pd.DataFrame, method: str) -> str:
 
 def passes_span(share: pd.DataFrame, method: str) -> str:
     """``111 to 234``: the passes that a method takes, over models."""
-    own = share.loc[share["method"] == method, "passes"]
+    return passes_text(share.loc[share["method"] == method, "passes"])
+
+
+def passes_text(values: Sequence[float]) -> str:
+    """``3.4 to 3.5``: the smallest and the largest of several numbers of passes."""
     texts = list(dict.fromkeys(f"{value:.0f}" if value >= 20 else f"{value:.1f}"
-                               for value in (own.min(), own.max())))
+                               for value in (min(values), max(values))))
     return " to ".join(texts)
+
+
+def points_text(row: Mapping[str, float]) -> str:
+    """``+1.7 points [-4.9, +8.4]``: a difference of shares with its interval."""
+    return report.interval_text({name: 100 * row[name] for name in ("value", "low", "high")}, 1,
+                                "points")
 
 
 def finding(share: pd.DataFrame) -> str:
     """The figure in a sentence."""
-    least = share.loc[share["method"] == FEW, "value"].min()
-    text = (f"The conditional gradient with three gradients ({passes_span(share, FEW)} passes) "
-            f"reaches at least {percent(least)} of the best known effect")
-    if PUBLISHED not in set(share["method"]):
-        return text
-    return (f"{text}; the published search ({passes_span(share, PUBLISHED)} passes) "
-            f"{share_span(share, PUBLISHED)}")
+    few, published = (like_for_like(share, method) for method in (FEW, PUBLISHED))
+    return (f"With neurons set to zero, three gradients ({passes_span(share, FEW)} passes) reach "
+            f"{few['mean']} of the best known effect (least {few['least']}), the published search "
+            f"({passes_span(share, PUBLISHED)} passes) {published['mean']} (least "
+            f"{published['least']})")
 
 
 def drawn(share: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the figure shows, conditions in words."""
-    own = share[share["method"] != REFINED]
-    return own.assign(condition=own["replacement"].map(
-        {kind: f"neurons {words}" for kind, words in REPLACED.items()}))
+    """The rows that the figure shows, conditions in words, each with its own means: not the
+    reference, nor what was measured on other images."""
+    own = merged(share[~share["method"].isin([REFINED, EXACT])])
+    words = {}
+    for kind, replaced in REPLACED.items():
+        few, published = (like_for_like(share, method, kind)["mean"] for method in (FEW, PUBLISHED))
+        words[kind] = (f"neurons {replaced}:\nthree gradients {few}, published search {published}")
+    return own.assign(condition=own["replacement"].map(words))
 
 
 def front_table(share: pd.DataFrame) -> pd.DataFrame:
-    """Per method its passes and, by replacement, the mean share over models and the smallest;
-    cheapest first."""
+    """Per method how ``find_paths`` is asked for it, its passes and, by replacement, the mean share
+    over models and the smallest; cheapest first.  A method that was not measured on every image has
+    its numbers in brackets and no count of predictions: they are of other images."""
+    share = merged(share)
+    whole = share.groupby(["data", "model", "replacement"])["images"].transform("max")
+    models = share.groupby(["data", "model"]).ngroups
     rows = []
     for method, own in share.groupby("method", sort=False):
-        row = {"method": method, "passes": passes_span(share, method),
-               "order": own["passes"].mean()}
+        row = {"method": method, "method=": CALLED.get(method, "–"),
+               "passes": passes_span(share, method), "order": own["passes"].mean()}
+        everywhere = bool((own["images"] == whole[own.index]).all())
         for kind, words in REPLACED.items():
             part = own[own["replacement"] == kind]
-            row[words] = f"{part['value'].mean():.3f} (least {part['value'].min():.3f})" \
+            text = f"{percent(part['value'].mean())} (least {percent(part['value'].min())})" \
                 if len(part) else "–"
+            few = f"{part['images'].min()} images of {len(part)} of {models} models"
+            row[words] = text if everywhere or text == "–" else (
+                f"[{percent(part['value'].mean())}: {few}]")
         zero = own[own["replacement"] == "zero"]
         row["predictions lost, set to zero"] = f"{100 * zero['turned'].mean():.0f} %" \
-            if len(zero) else "–"
+            if len(zero) and everywhere else "–"
         rows.append(row)
     return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order").set_index(
         "method")
@@ -84,8 +132,7 @@ def share_table(share: pd.DataFrame) -> pd.DataFrame:
     """Every model's shares by budget, with their intervals."""
     names = [*CONDITIONAL, PUBLISHED]
     own = share[share["method"].isin(names)]
-    own = own.assign(text=[report.interval_text(row, 3, signed=False)
-                           for row in own.to_dict("records")],
+    own = own.assign(text=[share_text(row) for row in own.to_dict("records")],
                      replaced=own["replacement"].map(REPLACED))
     wide = own.pivot(index=["data", "model", "replaced"], columns="method", values="text").fillna(
         "–")
@@ -94,25 +141,31 @@ def share_table(share: pd.DataFrame) -> pd.DataFrame:
 
 
 def missed(share: pd.DataFrame) -> str:
-    """Where a goal of ``GOALS`` is not reached, and by how much: ``3 passes: shapes tiny-L-32, set
-    to the mean over images, 0.93``; or that it is everywhere."""
+    """Where a goal of ``GOALS`` is not reached: by the mean itself, with its size, and by how many
+    intervals alone, whose means are above it."""
     texts = []
     for method, least in GOALS.items():
-        below = share[(share["method"] == method) & (share["value"] < least)]
+        own = share[share["method"] == method]
+        below = own[own["value"] < least]
+        unsure = own[(own["value"] >= least) & ~(own["low"] > least)]
         where = "; ".join(f"{row.model} on {row.data}, {REPLACED[row.replacement]} "
                           f"({percent(row.value)})" for row in below.itertuples())
-        texts.append(f"{least:.0%} with {method.rpartition(', ')[2]}: "
-                     + (where or "everywhere reached"))
+        texts.append(f"With {method.rpartition(', ')[2]} the mean is below {100 * least:.0f} % in "
+                     f"{len(below)} of {len(own)} comparisons{f' ({where})' * bool(where)}; in "
+                     f"{len(unsure)} more the mean is above it and the interval is not")
     return ". ".join(texts)
 
 
 def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Correlations with the exact effect, scores by models."""
+    rows = merged(rows, "score")
     own = rows.assign(text=[report.interval_text(row, signed=False)
                             for row in rows.to_dict("records")])
     wide = own.pivot(index="score", columns=["data", "model"], values="text")
     order = rows.groupby("score")["value"].mean().sort_values(ascending=False).index
     wide.columns = [f"{model}, {data}" for data, model in wide.columns]
+    wide.insert(0, "method=", [CALLED.get(score.partition(", with")[0], "–")
+                               for score in wide.index])
     return wide.loc[order].rename_axis("score")
 
 
@@ -151,10 +204,17 @@ def toy_table(rows: pd.DataFrame) -> pd.DataFrame:
     own = rows.sort_values("value", ascending=False)
     return pd.DataFrame({
         "method": own["method"],
-        "share of the best path's effect": [report.interval_text(row, 3, signed=False)
-                                            for row in own.to_dict("records")],
+        "share of the best path's effect": [share_text(row) for row in own.to_dict("records")],
         "is the best path": [f"{value:.0%} of images" for value in own["exact"]],
     }).set_index("method")
+
+
+def _correlation_apart(values: pd.Series) -> str:
+    """``correlation lower by 0.32 to 0.69``: differences of a correlation in words."""
+    low, high = sorted(abs(values.agg(["min", "max"])))
+    if values.max() < 0 or values.min() > 0:
+        return f"correlation {'lower' if values.max() < 0 else 'higher'} by {low:.2f} to {high:.2f}"
+    return f"correlation different by {report.span_text(values, 2)}"
 
 
 def answers(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFrame,
@@ -169,7 +229,7 @@ def answers(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFram
         values = table["value"]
         text = {"share": f"{percent(values.min())} to {percent(values.max())} of the effect",
                 "points": f"{report.span_text(100 * values, 1)} points of probability",
-                "correlation": f"{report.span_text(values, 2)} of the correlation",
+                "correlation": _correlation_apart(values),
                 "blocks": f"{report.span_text(100 * values, 0)} % of the blocks",
                 "attribution": f"{report.span_text(values, 2)} of attribution"}[form]
         return question, text, report.tally(list(table["verdict"]))
@@ -177,15 +237,23 @@ def answers(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFram
     def of(measure: str) -> pd.DataFrame:
         return changes[changes["measure"] == measure]
 
+    def zero(table: pd.DataFrame, wanted: bool = True) -> pd.DataFrame:
+        return table[(table["replacement"] == "zero") == wanted] if len(table) else table
+
     return [
-        row("Do three passes find paths that cost more than the published search's?", ahead,
+        row("Set to zero: do three gradients find paths with a larger effect than the published "
+            "search's?", zero(ahead), "points"),
+        row("Set to zero: does a single gradient?", zero(one), "points"),
+        row("Set to other values, which the search is given too: do three gradients?",
+            zero(ahead, False), "points"),
+        row("Set to other values: does a single gradient?", zero(one, False), "points"),
+        row("Three gradients against the default search, all replacements?", ahead_default,
             "points"),
-        row("And more than the default search's, with the same replacement?", ahead_default,
+        row("Three gradients against random neurons about as active, all replacements?", chance,
             "points"),
-        row("Does a single gradient?", one, "points"),
-        row("Do three passes find more than random neurons about as active?", chance, "points"),
-        row("Do three passes reach 95 % of the best known effect?", three, "share"),
-        row("Do ten passes reach 99 %?", ten, "share"),
+        row("Do three gradients reach 95 % of the best known effect, all replacements?", three,
+            "share"),
+        row("Do ten gradients reach 99 %?", ten, "share"),
         row("Does the refined search reach 99 % of the best of all paths, on toys?", small,
             "share"),
         row("Does RelP rank single neurons better than gradient × activation?", ranks,

@@ -50,15 +50,25 @@ SCORES = {"relp": "RelP", "libragrad": "LibraGrad", "atp_graddrop": "AtP with Gr
           "eap_ig_inputs": "EAP-IG along inputs", "knowledge": "single-neuron integrated gradients",
           "activation": "activation"}
 SEARCHED = {"complete": "search by complete attribution"}
+# two derivations that give the same numbers in every model whose FFN is a plain MLP
+ALIKE = (SCORES["relp"], SCORES["libragrad"])
 
 
 def conditional(passes: int) -> str:
     """The name of the conditional gradient with so many passes; with one it is gradient ×
     activation."""
-    return ONE_PASS if passes == 1 else f"conditional gradient, {passes} passes"
+    return ONE_PASS if passes == 1 else f"conditional gradient, {passes} gradients"
 
 
 CONDITIONAL = tuple(conditional(passes) for passes in BUDGETS)
+# how find_paths is asked for a method; those that are not here cannot be had by it
+CALLED = {
+    **{conditional(passes): f'"recommended", budget={passes}' for passes in BUDGETS},
+    ONE_PASS: '"gradient_activation"', REMOVAL: '"ablation"', EXACT: '"exact"',
+    DEFAULT: '"neuron_path"', PUBLISHED: 'settings="published"',
+    **{name: f'"{key}"' for key, name in (SCORES | SEARCHED).items()},
+    " = ".join(ALIKE): " or ".join(f'"{key}"' for key in ("relp", "libragrad")),
+}
 
 
 def every_nth(images: ImageSet, step: int) -> ImageSet:
@@ -126,7 +136,7 @@ def found_paths(target: TargetModel, images: Tensor, labels: Tensor, values: Ten
 
     Args:
         values: what removed neurons are set to, and what methods that have one take as baseline.
-        published: paths of the published search, which knows zero alone; ``None`` leaves it out.
+        published: paths of the published search, where they are known; ``None`` searches them.
         seed: of the control.
     """
     neurons, _ = conditional_gradient_by_passes(target, images, labels, BUDGETS, baseline=values)
@@ -138,8 +148,10 @@ def found_paths(target: TargetModel, images: Tensor, labels: Tensor, values: Ten
     for key, name in SEARCHED.items():
         found[name] = find_paths(target, images, labels, key, baseline=values).neurons
     found[DEFAULT] = find_paths(target, images, labels, "neuron_path", baseline=values).neurons
-    if published is not None:
-        found[PUBLISHED] = published.to(target.device)
+    if published is None:
+        published = find_paths(target, images, labels, settings="published",
+                               baseline=values).neurons
+    found[PUBLISHED] = published.to(target.device)
     found[CONTROL] = matched_random_paths(target, images, found[conditional(3)][..., None],
                                           seed)[..., 0]
     return found
@@ -197,11 +209,11 @@ def _best_of(found: Mapping[str, Tensor], effects: Mapping[str, tuple[np.ndarray
     return every[torch.from_numpy(best), torch.arange(most)]
 
 
-def _operations(target: TargetModel, settings: Mapping) -> float:
-    """Multiply-adds of finding one image's path, without its score."""
+def _operations(target: TargetModel, settings: Mapping, scored: bool = False) -> float:
+    """Multiply-adds of finding one image's path, without its score unless ``scored``."""
     complete = SearchSettings.of(**settings).complete(target)
     passes = path_passes(target, complete.as_dict())
-    if complete.method != "neuron_path":  # whose search gives the score too
+    if not scored and complete.method != "neuron_path":  # whose search gives the score too
         rule = (complete.quadrature, SearchSettings(steps=complete.steps).one_rule, complete.nodes)
         passes = passes + -1 * score_passes(target, len(quadrature_rule(*rule)[0]))
     return passes.seconds(multiply_adds(target))
@@ -223,6 +235,13 @@ def passes_of(target: TargetModel) -> dict[str, float]:
     sweep = ablation_passes(target, min(PROPOSALS, target.fewest_neurons)).seconds(weights)
     return {**{name: _operations(target, each) / one for name, each in settings.items()},
             REFINED: SWEEPS * sweep / one, CONTROL: 0.0}
+
+
+def passes_as_typed(target: TargetModel) -> float:
+    """What ``find_paths(method="recommended")`` costs an image with the joint attribution score
+    that it gives besides, in the unit of :func:`passes_of`."""
+    one = Passes(gradient=target.n_blocks).seconds(multiply_adds(target))
+    return _operations(target, {"method": "recommended"}, scored=True) / one
 
 
 def pass_table(study: Study, models: Sequence[str]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from neuronpath_core.chapters.which_method.measured import REFINED, REPLACED
+from neuronpath_core.chapters.which_method.measured import ALIKE, REFINED, REPLACED
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.stats.intervals import interval_row
@@ -57,6 +57,28 @@ def reached(table: pd.DataFrame, passes: pd.DataFrame, seed: int = 0) -> pd.Data
                          **share_row(part["lost"].to_numpy(),
                                      most.loc[part["image"]].to_numpy(), seed)})
     return pd.DataFrame(rows).merge(passes, on=["data", "model", "method"], how="left")
+
+
+def merged(rows: pd.DataFrame, column: str = "method") -> pd.DataFrame:
+    """The rows with RelP and LibraGrad as one, where they are equal to the last digit."""
+    first, second = (rows[rows[column] == name] for name in ALIKE)
+    if not len(first) or len(first) != len(second) or not first.drop(columns=column).reset_index(
+            drop=True).equals(second.drop(columns=column).reset_index(drop=True)):
+        return rows
+    return rows.drop(second.index).replace({column: {ALIKE[0]: " = ".join(ALIKE)}})
+
+
+def across_models(share: pd.DataFrame, replacement: str = "zero", seed: int = 0) -> pd.DataFrame:
+    """Each method's mean share over models under one replacement, like with like: ``method, models,
+    value, low, high`` (percentile bootstrap over models; NaN for one model) and ``least``, that of
+    the model with the smallest."""
+    rows = []
+    for method, own in share[share["replacement"] == replacement].groupby("method", sort=False):
+        values = own["value"].to_numpy()
+        row = interval_row(values, seed=seed) if len(values) > 1 else {
+            "value": values[0], "low": np.nan, "high": np.nan}
+        rows.append({"method": method, "models": len(values), **row, "least": values.min()})
+    return pd.DataFrame(rows)
 
 
 def reaches(share: pd.DataFrame, method: str, least: float) -> pd.DataFrame:

@@ -91,6 +91,14 @@ def toy_effects(toys: int, images: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def toy_lead(table: pd.DataFrame, first: str, second: str, seed: int = 0) -> dict[str, float]:
+    """By how much the first method's effect is above the second's on the same images, as a share of
+    the best path's: ``value, low, high``."""
+    own, other = (table[table["method"] == name].reset_index(drop=True)
+                  for name in (first, second))
+    return share_row((own["lost"] - other["lost"]).to_numpy(), own["best"].to_numpy(), seed)
+
+
 def toy_shares(table: pd.DataFrame, least: float = 0.99, seed: int = 0) -> pd.DataFrame:
     """Per method the share of the best path's effect with its interval over all networks' images,
     and ``exact``, the share of the images on which it is the best path's: ``method, images, value,
