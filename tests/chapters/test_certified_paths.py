@@ -328,6 +328,11 @@ def test_a_whole_path_that_keeps_no_more_than_random_neurons_tells_nothing(voted
                             for name, share in right.items() for image in range(100)])
     leads = elsewhere.effect_leads(effects)
     assert set(leads.loc[leads["operation"] == "keep", "telling"]) == {telling}
+    said = claims.glued_leads(leads, 0.01)
+    assert said["telling"] == f"{int(telling)} of 1"
+    assert said["tally whole"] == ("0 of 1 models; the other shows the opposite" if telling
+                                   else "0 of 0 models")
+    assert said["tally keep"] == said["tally remove"] == "2 of 2 comparisons"
     text = claims.hardly_more(pd.concat([
         effects.assign(data="d", model="a"),
         effects.assign(data="d", model="b", correct=effects["correct"].where(

@@ -282,6 +282,12 @@ def test_what_the_chapter_says(known):
     assert len(claims.edge_claims(shares.verdicts(*parts))) == len(
         [claim for claim in every if claim.comparisons])
     assert claims.mean_table(parts[0], parts[1]).shape == (2, 3)
+    said_of = claims.glued(parts[0], shares.verdicts(*parts), shares.label_ratios(table),
+                           pd.DataFrame({"value": [0.2, 0.3]}))
+    assert said_of["answer"] == "Little" and said_of["strongest"] == "20.0 to 30.0 %"
+    assert said_of["tally size matched"] == "1 of 1 models" and said_of["tally size"].startswith(
+        "0 of 0")
+    assert said_of["handed"] == "10.0 %" and said_of["handed matched"] == "2.0 %"
     assert claims.route_table(parts[2]).shape == (2, 3)
 
 

@@ -292,6 +292,8 @@ def test_how_far_a_path_is_moved_is_told_beside_what_random_neurons_are():
                                   (measured.MOVED, 0.1))]
     effects = pd.DataFrame(rows)
     assert claims.farther(effects, "zero") == "1.5 to 2.0"
+    # 0.06 of the probability for 0.15 and for 0.2
+    assert claims.per_distance(effects.assign(probability=0.06), "zero", PATH) == "3.0 to 4.0"
     table = claims.distance_table(effects)["set to zero"]
     assert table[("d", "b", "random neurons moved as far as available")] == (
         "0.100 (path: 2.0 times)")

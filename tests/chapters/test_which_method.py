@@ -405,3 +405,26 @@ def test_differences_of_correlations_are_put_into_words():
     assert words(pd.Series([-0.69, -0.32])) == "correlation lower by 0.32 to 0.69"
     assert words(pd.Series([0.1, 0.2])) == "correlation higher by 0.10 to 0.20"
     assert words(pd.Series([-0.1, 0.2])) == "correlation different by -0.10 to +0.20"
+
+
+def test_texts_that_pages_name_are_of_their_own_replacement():
+    names = {"three": claims.FEW, "published": measured.PUBLISHED}
+    cost = {claims.FEW: 3.4, measured.PUBLISHED: 111.0, measured.REFINED: 80.0}
+    share = pd.concat([
+        shares.reached(losses({claims.FEW: few, measured.PUBLISHED: 0.6}, replacement=kind),
+                       passes(**cost)) for kind, few in (("zero", 0.9), ("resample", 0.5))],
+        ignore_index=True)
+    texts = claims.glued_shares(share, names)
+    shown = {name: float(texts[name].removesuffix(" %")) for name in ("zero three", "other three")}
+    assert shown == pytest.approx({"zero three": 90, "other three": 50}, abs=1)
+    assert texts["mean three"] == texts["mean three interval"] == "–"
+    assert texts["passes published"] == "111" and texts["zero three least"] == texts["zero three"]
+    lead = pd.concat([pd.DataFrame([{"replacement": kind, "verdict": verdict}] * 2)
+                      for kind, verdict in (("zero", "agrees"), ("mean", "not shown"))])
+    tallies = claims.glued_leads({"three": lead})
+    assert tallies["zero tally three"] == "2 of 2 models"
+    assert tallies["mean tally three"] == "0 of 2 models; 2 are inconclusive"
+    tried = pd.DataFrame([{"method": claims.FEW, "value": 0.95, "low": 0.9, "high": 0.99}])
+    for low, words in ((0.01, "can be told apart"), (-0.01, "cannot be told apart")):
+        found = claims.glued_toys(tried, {"value": 0.02, "low": low, "high": 0.05}, names)
+        assert found["toys apart"] == words and found["toys three"] == "95.0 % [90.0, 99.0]"

@@ -15,6 +15,7 @@ from neuronpath_core.chapters.certified_paths.elsewhere import SETS
 from neuronpath_core.circuits.certified import CertifiedPath
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
+from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.stats.intervals import interval_row
 
 # name of a share of a class's path: in words
@@ -89,6 +90,21 @@ def map_finding(mapped: pd.DataFrame, model: str, radius: int) -> str:
         texts.append(f"in {inside.sum()} of {len(own)} cells on {data}, most for class "
                      f"{inside.idxmax()} ({inside.max()}), {least}")
     return f"A neuron of {model} is certain {'; '.join(texts)}"
+
+
+def glued_leads(leads: pd.DataFrame, margin: float) -> dict[str, str]:
+    """What the page says of ``elsewhere.effect_leads``: ``tally remove`` and ``tally keep`` against
+    random neurons and another class's, ``tally whole`` against the whole path, within ``margin``,
+    and ``telling``, in how many models that comparison says something."""
+    whole = leads[(leads["operation"] == "keep") & (leads["against"] == "voted")]
+    found = {"telling": f"{whole['telling'].sum()} of {len(whole)}",
+             "tally whole": report.in_words(list(with_verdict(
+                 whole[whole["telling"].astype(bool)], threshold=-margin)["verdict"]))}
+    for operation in ("remove", "keep"):
+        own = leads[(leads["operation"] == operation) & leads["against"].isin(["random", "other"])]
+        found[f"tally {operation}"] = report.in_words(list(with_verdict(own)["verdict"]),
+                                                      "comparisons")
+    return found
 
 
 def share_table(shares: pd.DataFrame, dealt: pd.DataFrame) -> pd.DataFrame:

@@ -72,6 +72,35 @@ def answer(judged: Mapping[str, pd.DataFrame]) -> str:
     return "Little" if all(each == "contradicts" for each in verdicts) else "In part"
 
 
+def glued(share: pd.DataFrame, judged: Mapping[str, pd.DataFrame], ratios: pd.DataFrame,
+          strongest: pd.DataFrame) -> dict[str, str]:
+    """The numbers that the page's text names, sources set to zero; tables of
+    :mod:`~neuronpath_core.chapters.edges_of_paths.shares`."""
+    at = {name: rows[rows["replaced"] == "zero"] for name, rows in judged.items()
+          if "replaced" in rows}
+
+    def shown(control: str, measure: str) -> str:
+        zero = share[(share["replaced"] == "zero") & (share["control"] == control)]
+        return percents(zero.loc[zero["measure"] == measure, "value"])
+
+    def tally(rows: pd.DataFrame, noun: str = "models") -> str:
+        return report.in_words(list(rows["verdict"]), noun)
+
+    near = at["label size"]["control"] == "matched"
+    found = {"answer": answer(judged), "moved": shown("path", "activation"),
+             "handed": shown("path", "label"), "handed matched": shown("matched", "label"),
+             "times": times(ratios), "strongest": percents(strongest["value"]),
+             **{kind: percents(judged[kind]["value"]) for kind in ("chain", "parallel")},
+             "tally label": tally(at["label"], "comparisons"),
+             "tally size matched": tally(at["label size"][near]),
+             "tally size": tally(at["label size"][~near], "comparisons")}
+    for name, measure in (("same", "activation"), ("own", "own activation")):
+        rows = at["matched"][at["matched"]["measure"] == measure]
+        found |= {f"lead {name}": percents(rows["value"], signed=True),
+                  f"tally {name}": tally(rows)}
+    return found
+
+
 def example(edges: pd.DataFrame, data: str, model: str) -> pd.DataFrame:
     """The edges of one path of a model, sources set to zero: that of the image whose probability
     its neurons move most, one by one."""

@@ -140,6 +140,16 @@ def strongest_pairs(
     return pd.concat(tables, ignore_index=True)
 
 
+def strongest_pair_table(study: Study, names: Sequence[str], images: ImageSet,
+                         **settings) -> pd.DataFrame:
+    """:func:`strongest_pairs` of every image and model of a study, with ``model``; ``settings`` as
+    of :func:`path_edge_table`."""
+    return pd.concat([
+        strongest_pairs(study.target(model), study.batch(images, model)[0],
+                        study.paths(model, images, **settings).neurons).assign(model=model)
+        for model in study.check_models(list(names))], ignore_index=True)
+
+
 def path_edge_table(study: Study, names: Sequence[str], images: ImageSet, pool: ImageSet,
                     seed: int = 0, **settings) -> pd.DataFrame:
     """The edges of every image's path and of its controls.

@@ -100,3 +100,11 @@ def agreement_leads(table: pd.DataFrame, first: str, second: str, seed: int = 0)
         rows.append({"data": data, "model": model, "images": len(wide), **row,
                      "verdict": report.verdict(row)})
     return pd.DataFrame(rows)
+
+
+def glued_ranks(rows: pd.DataFrame) -> dict[str, str]:
+    """``rank RelP``: from where to where a score's correlations of :func:`agreement_rows` go over
+    models, of the scores that pages speak of."""
+    named = {"RelP": RELP, ONE_PASS: ONE_PASS, "AtP": GRADDROP, "AtP size": SIZES}
+    spans = {key: rows.loc[rows["score"] == score, "value"] for key, score in named.items()}
+    return {f"rank {key}": f"{own.min():.2f} to {own.max():.2f}" for key, own in spans.items()}

@@ -24,6 +24,8 @@ from neuronpath_core.stats import report
 FEW, MANY = conditional(3), conditional(10)
 GOALS = {FEW: 0.95, MANY: 0.99}
 LINE = "conditional gradient, 1 to 20 gradients"
+# kind of replacement -> how the names of what pages say of it begin
+WORDS = {"zero": "zero", "mean": "mean", "resample": "other"}
 # set apart from the other methods in the figure
 COMPARED = (PUBLISHED, DEFAULT, CONTROL)
 
@@ -79,6 +81,40 @@ def points_text(row: Mapping[str, float]) -> str:
     """``+1.7 points [-4.9, +8.4]``: a difference of shares with its interval."""
     return report.interval_text({name: 100 * row[name] for name in ("value", "low", "high")}, 1,
                                 "points")
+
+
+def glued_shares(share: pd.DataFrame, names: Mapping[str, str], seed: int = 0) -> dict[str, str]:
+    """The texts that pages name: of each method by its key in ``names`` ``share KEY``, ``mean share
+    KEY`` and ``passes KEY`` over all replacements, and under each alone ``zero KEY``, ``zero KEY
+    interval`` and ``zero KEY least``, likewise ``mean KEY`` and ``other KEY``."""
+    texts = {}
+    for key, name in names.items():
+        texts |= {f"share {key}": share_span(share, name),
+                  f"mean share {key}": mean_share(share, name),
+                  f"passes {key}": passes_span(share, name)}
+        for kind, word in WORDS.items():
+            own = like_for_like(share, name, kind, seed)
+            texts |= {f"{word} {key}": own["mean"], f"{word} {key} interval": own["interval"],
+                      f"{word} {key} least": own["least"]}
+    return texts
+
+
+def glued_leads(leads: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """``zero tally KEY``: in how many models a lead shows under one replacement, of each table."""
+    return {f"{word} tally {key}": report.in_words(list(own["verdict"]))
+            for key, rows in leads.items() if len(rows)
+            for kind, word in WORDS.items() for own in (rows[rows["replacement"] == kind],)}
+
+
+def glued_toys(tried: pd.DataFrame, apart: Mapping[str, float],
+               names: Mapping[str, str]) -> dict[str, str]:
+    """``toys KEY``: shares of the best path's effect on toys, how far two of them are apart, and
+    whether that shows."""
+    shares = tried.set_index("method").to_dict("index")
+    shown = report.verdict(apart) != "not shown"
+    return {**{f"toys {key}": share_text(shares[name]) for key, name in names.items()
+               if name in shares}, "toys lead": points_text(apart),
+            "toys apart": "can be told apart" if shown else "cannot be told apart"}
 
 
 def finding(share: pd.DataFrame) -> str:

@@ -78,7 +78,7 @@ def across_models(share: pd.DataFrame, replacement: str = "zero", seed: int = 0)
         row = interval_row(values, seed=seed) if len(values) > 1 else {
             "value": values[0], "low": np.nan, "high": np.nan}
         rows.append({"method": method, "models": len(values), **row, "least": values.min()})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["method", "models", "value", "low", "high", "least"])
 
 
 def reaches(share: pd.DataFrame, method: str, least: float) -> pd.DataFrame:
