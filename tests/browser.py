@@ -25,7 +25,10 @@ SEVERE = ("serious", "critical")
 OF_THEME, OF_WIDTH = ("color-contrast", "link-in-text-block"), ("scrollable-region-focusable",)
 PAPER = 688  # pixels: the width that A4 leaves between margins of 14 mm
 
-SMALL_TEXT = """least => [...document.querySelectorAll("svg.np-drawing text")].map(text => {
+# of two drawings of a figure, one for narrow screens, the other is not shown and has no size
+SMALL_TEXT = """least => [...document.querySelectorAll("svg.np-drawing text")]
+  .filter(text => !text.closest(".np-beside, .np-below, .np-title") || text.checkVisibility())
+  .map(text => {
   const size = parseFloat(getComputedStyle(text).fontSize), at = text.getScreenCTM();
   return [size * Math.hypot(at.a, at.b), text.textContent.trim()];
 }).filter(([size, words]) => words && size < least - 0.05)
