@@ -116,6 +116,6 @@ def faithfulness_dots(places: pd.DataFrame) -> Figure:
             axis.grid(False, axis="y")
             axis.set_title(f"{title} {condition}", fontsize=SMALL)
     for axis in axes[-1]:
-        axis.set_xlabel("what is left: 0 as without any neuron, 1 as the model", fontsize=SMALL)
+        axis.set_xlabel("share left (0: no neuron, 1: the model)", fontsize=SMALL)
     legend_outside(figure, axes[0, 0], ncols=2)
     return figure
