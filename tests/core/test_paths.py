@@ -943,7 +943,8 @@ def test_settings_are_completed():
     target, averaging = case("cls", 791)[0], case("avg", 791)[0]
     everything = {"method": "neuron_path", "search": "joint", "context": "mixed",
                   "quadrature": "gauss-legendre", "steps": [8, 4], "nodes": None,
-                  "exact_steps": [6, 4, 2], "draft": None, "top": None, "width": 4, "seed": 0, "budget": None}
+                  "exact_steps": [6, 4, 2], "draft": None, "top": None, "width": 4, "seed": 0,
+                  "budget": None, "question": None}
     assert completed(target) == everything
     full = everything | {"context": "full", "steps": [12, 6, 4]}  # of three blocks
     assert completed(averaging) == completed(target, context="full") == full

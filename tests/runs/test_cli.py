@@ -149,10 +149,10 @@ REFUSED = {
     "no memory": (["paths", "--memory-budget", "0"], ["memory_budget", "'6GB'", "'0'"]),
     "a word for steps of run": (["run", "-p", "steps", "ten"],
                                 ["steps", "01_sum", "'ten'", "whole number", "auto"]),
-    "too few images": (["paths", "--n-images", "5"], ["number of images", "from 10", "1350",
-                                                      "cannot be 5"]),
+    "no images": (["paths", "--n-images", "0"], ["number of images", "from 1 to 1350",
+                                                 "cannot be 0"]),
     "too many images": (["paths", "--n-images", "2000"],
-                        ["number of images", "from 10", "1350", "cannot be 2000"]),
+                        ["number of images", "from 1 to 1350", "cannot be 2000"]),
     "option": (["run", "--fast"], ["--fast"]),
     "command": (["walk"], ["walk"]),
 }
@@ -509,9 +509,10 @@ def test_a_disk_that_is_full_when_a_notebook_ends(root, neuronpath, tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_fewer_images_than_classes_are_refused_before_a_notebook_starts(root, neuronpath,
-                                                                        executions):
-    assert_refused(neuronpath("run", "02", "-p", "n_images", "5"), "n_images", "10")
+def test_fewer_images_than_classes_do_and_none_are_refused_before_a_notebook_starts(
+        root, neuronpath, executions):
+    assert neuronpath("run", "02", "-p", "n_images", "5")[0] == 0 and len(executions) == 1
+    assert_refused(neuronpath("run", "02", "-p", "n_images", "0"), "n_images", "from 1 to 1350")
 
 
 def test_weights_are_asked_for_by_notebooks_that_read_the_profile_alone(root, neuronpath,

@@ -192,11 +192,11 @@ def test_a_dry_run_finds_wrong_classes_weights_counts_and_devices(root, tmp_path
     plain.write_bytes(plain.read_bytes()[:-100])
     torch_file.with_name(f"{torch_file.name}.sha256").write_text(f"{'0' * 64}  {torch_file.name}\n")
     problems, output = listed(rehearsal.command(root, "paths", "--profile", "folders", "--data",
-                                                "data-set", "--weights", weights, "--n-images", 3,
+                                                "data-set", "--weights", weights, "--n-images", 0,
                                                 "--device", "cuda:7", "--check"))
     for problem, words in zip(problems, [
             ("device 'cuda:7'", "does not have", "accepted: cpu"),
-            ("images of profile folders", "cannot be 3", "accepted", "from 4"),
+            ("images of profile folders", "cannot be 0", "accepted", "from 1"),
             ("model ViT-B-16", plain.name, "accepted"),
             ("model ViT-B-32", "4 classes", "1000 outputs", "accepted", "class_names: timm"),
             ("model ViT-L-32", "num_heads"),

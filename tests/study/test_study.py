@@ -221,9 +221,9 @@ def test_images_of_another_seed_are_others(digits):
                                                        0).sha256() != digits.images(20, 1).sha256()
 
 
-@pytest.mark.parametrize("count", [0, 9, -10, 1351, 10**9, True, False, 20.0, "20", None])
+@pytest.mark.parametrize("count", [0, -10, 1351, 10**9, True, False, 20.0, "20", None])
 def test_numbers_of_images_that_are_refused(digits, count):
-    refused(lambda: digits.images(count), "number of images", "from 10", "to 1350", repr(count))
+    refused(lambda: digits.images(count), "number of images", "from 1 to 1350", repr(count))
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "a"])
@@ -468,7 +468,7 @@ BASE = {"steps": 2, "method": "random"}
     {"steps": 3}, {"quadrature": "right"}, {"search": "literal"}, {"method": "activation"},
     {"top": 1}, {"seed": 1}, {"context": "full"}, {"nodes": 1},
     {"exact_steps": 1}, {"width": 2}, {"draft": None},
-    {"method": "conditional_gradient", "budget": 2}], ids=str)
+    {"method": "conditional_gradient", "budget": 2, "question": "keep"}], ids=str)
 def test_a_change_of_any_setting_is_a_new_search(small, searches, change):
     images = small.images(10)
     small.paths("one", images, **BASE)
