@@ -316,6 +316,16 @@ class Snapshot:
             assert self.grads[name] is None or torch.equal(parameter.grad, self.grads[name]), name
 
 
+def run_hooked(model, image, handles):
+    """The logits of one image, ``(class,)``, with hooks that are set, which are then taken away."""
+    try:
+        with torch.no_grad():
+            return model(image[None])[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def refused(call, *words):
     """``call`` raises a ``ValueError`` of one line that holds every word; the line."""
     with pytest.raises(ValueError, match=".+") as caught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,12 +56,21 @@ def class_names(model: nn.Module, count: int, names: str | Sequence[str] | None 
     return tuple(found), whose
 
 
+def configured_names(config: Mapping) -> tuple[str, ...] | None:
+    """What timm's configuration of a model calls its classes, ``label_names`` by their
+    ``label_descriptions`` where there are any; ``None`` where it calls them nothing."""
+    labels, words = config.get("label_names"), config.get("label_descriptions")
+    words = words if isinstance(words, Mapping) else {}
+    if not isinstance(labels, (list, tuple)):
+        return None
+    return tuple(str(words.get(each, each)) for each in map(str, labels))
+
+
 def _own(model: nn.Module, count: int) -> tuple[tuple[str, ...], str]:
     config = getattr(model, "pretrained_cfg", None) or {}
-    labels, words = config.get("label_names"), config.get("label_descriptions") or {}
-    if isinstance(labels, (list, tuple)) and len(labels) == count:
-        return (tuple(str(words.get(each, each)) for each in map(str, labels)),
-                "Classes have the names of the model's configuration.")
+    own = configured_names(config)
+    if own is not None and len(own) == count:
+        return own, "Classes have the names of the model's configuration."
     known = wordnet_classes()[1]
     if count == len(known) == config.get("num_classes"):
         return known, (f"Classes have timm's names for models with {count} classes of this "

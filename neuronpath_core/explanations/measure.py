@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from neuronpath_core.explanations import labels as classes
 from neuronpath_core.explanations.explanation import Explanation
-from neuronpath_core.explanations.labels import AUTO, chosen_class, class_names
 from neuronpath_core.explanations.picture import (
     Picture,
     as_seen,
@@ -40,7 +40,7 @@ CONTROLS, MOST_CONTROLS = 5, 1000
 def explain(
     target: TargetModel | nn.Module,
     image: str | os.PathLike | Image.Image | Picture | Float[Tensor, "channel height width"],
-    label: int | str = AUTO,
+    label: int | str = classes.AUTO,
     method: str = METHOD,
     *,
     class_names: str | Sequence[str] | None = None,
@@ -89,12 +89,12 @@ def explain(
     if target.sites != "ffn":
         raise ValueError(f"sites cannot be {shown(target.sites)} here; accepted: a TargetModel, "
                          "whose paths are of FFN neurons")
-    names, whose = _names(target, class_names)
+    names, whose = classes.class_names(target.model, target.n_classes, class_names)
     values, picture, pixels, notes = _given(target, image, preprocessing)
     with memory_limit(target, memory_budget):
         target.check_images(values)
         clean = class_probabilities(target, values)
-        number = chosen_class(label, names, clean[0])
+        number = classes.chosen_class(label, names, clean[0])
         labels = torch.tensor([number], device=target.device)
         paths, told = _found(target, values, labels, method, settings, memory_budget, overrides)
         frame = paths.to_frame(target, values, labels).drop(columns=["image", "score"])
@@ -109,10 +109,6 @@ def explain(
         path=frame, maps=maps, patch=tuple(target.model.patch_embed.patch_size), scope=target.scope,
         score=float(paths.score[0]), settings=paths.settings,
         notes=(*notes, *told, *_without_effect(clean, removed, frame, target.dtype), whose))
-
-
-def _names(target: TargetModel, names: str | Sequence[str] | None) -> tuple[tuple[str, ...], str]:
-    return class_names(target.model, target.n_classes, names)
 
 
 def _given(target: TargetModel, image: object, preprocessing: Mapping | None

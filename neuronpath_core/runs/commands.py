@@ -15,7 +15,7 @@ import pandas as pd
 from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.runs.executions import executed
-from neuronpath_core.runs.notebooks import plan
+from neuronpath_core.runs.notebooks import outputs_folder, plan
 from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.runs.preflight import demand, problems, run_problems
 from neuronpath_core.study.engines.choice import chosen_engine
@@ -71,7 +71,7 @@ def run(root: Path, folder: Path, profile: str, notebooks: list[str], parameters
         for each in chain(kept, finished):
             if store:
                 store_outputs(root, each)
-    click.echo(f"executed notebooks are in {folder / ('quick' if quick else 'notebooks')}")
+    click.echo(f"executed notebooks are in {outputs_folder(folder, quick)}")
 
 
 def paths(models: list[str], profile: str, n_images: int, device: str, dtype: str,

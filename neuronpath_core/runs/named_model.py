@@ -10,6 +10,7 @@ from pathlib import Path
 
 from timm import list_models
 
+from neuronpath_core.explanations.labels import configured_names
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models.checkpoints import HUB, HUB_CONFIG, RESERVED
 from neuronpath_core.models.entries import Preprocessing
@@ -131,12 +132,7 @@ def _of_a_config(path: Path) -> NamedModel | None:
     spec = {"timm": config["architecture"], "pretrained": False, "arguments": arguments,
             "weights": utf8_path(path, "weights"),
             "data_config": {key: inner[key] for key in OF_A_PICTURE if key in inner}}
-    labels = config.get("label_names")
-    words = config.get("label_descriptions")
-    words = words if isinstance(words, dict) else {}
-    names = tuple(str(words.get(each, each)) for each in map(str, labels)) if isinstance(
-        labels, list) else None
-    return NamedModel(stem(path), spec, names)
+    return NamedModel(stem(path), spec, configured_names(config))
 
 
 def _like(path: Path) -> str:

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,11 @@ class Run:
                                  f"file of an earlier run")
 
 
+def outputs_folder(results: Path, quick: bool = False) -> Path:
+    """Where executed notebooks of a run with these results go."""
+    return results / ("quick" if quick else "notebooks")
+
+
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
          results: Path, store: bool = False, quick: bool = False) -> list[Run]:
     """Everything that a run would do, validated before any work starts.
@@ -128,7 +134,7 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
     """
     chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides) or quick, store), []
     entries = load_profile(profile, root)
-    folder = results / ("quick" if quick else "notebooks")
+    folder, classes = outputs_folder(results, quick), cache(partial(n_classes, root))
     checks, hashes = parameter_checks(root, entries), Hashes(root)
     known = {name: own_parameters(root, name) for name in chosen}
     for name in overrides:
@@ -144,7 +150,7 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
         if quick:
             profiles = (names | parameters).get("profiles", [profile])
             parameters.update(quick_counts(names | parameters, of_each,
-                                           max(n_classes(root, each) for each in profiles)))
+                                           max(map(classes, profiles))))
         parameters.update({name: value for name, value in overrides.items() if name in names})
         # its own values too: they need not fit another profile
         check_parameters(notebook, list(names), checks,

@@ -36,7 +36,6 @@ def _some_of(names: Sequence[str]) -> Check:
     return kind.accepts, kind.accepted
 
 
-@cache
 def n_classes(root: Path, profile: str) -> int:
     """How many classes a profile's held-out images are of; 0 where there are none, which is said
     with whatever else a run lacks."""

@@ -77,12 +77,7 @@ def twin_logits(model, scope, image, kept, values=None, kind="ffn"):
 
     for layer, (site, units, width) in enumerate(sites_of(model, kind)):
         handles.append(site.register_forward_pre_hook(at(layer, units, width)))
-    try:
-        with torch.no_grad():
-            return model(image[None])[0]
-    finally:
-        for handle in handles:
-            handle.remove()
+    return helpers.run_hooked(model, image, handles)
 
 
 def twin_measures(logits, label, rival):

@@ -133,12 +133,7 @@ def edited(model, scope, image, path, factor):
                 value[:, token, neuron] *= factor
             return (value,)
         handles.append(block.mlp.fc2.register_forward_pre_hook(at))
-    try:
-        with torch.no_grad():
-            return model(image[None])[0]
-    finally:
-        for handle in handles:
-            handle.remove()
+    return helpers.run_hooked(model, image, handles)
 
 
 # --- each kind against the twins ---

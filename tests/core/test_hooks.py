@@ -330,12 +330,7 @@ def replaced_logits(model, where, image, factors, values):
 
     handles = [block.mlp.fc2.register_forward_pre_hook(hook(factor, value))
                for block, factor, value in zip(model.blocks, factors, values, strict=True)]
-    try:
-        with torch.no_grad():
-            return model(image[None])[0]
-    finally:
-        for handle in handles:
-            handle.remove()
+    return helpers.run_hooked(model, image, handles)
 
 
 @pytest.mark.parametrize("tokens", ["each", "one"])

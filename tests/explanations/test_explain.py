@@ -28,6 +28,7 @@ from tests.helpers import (
     network,
     planted_vit,
     refused,
+    run_hooked,
     small_batch,
     small_vit,
 )
@@ -43,12 +44,7 @@ def hooked_run(model, image, change):
     """Logits of timm's own network with ``change(block, values)`` of what enters each fc2."""
     handles = [block.mlp.fc2.register_forward_pre_hook(
         lambda _module, inputs, index=index: (change(index, inputs[0].clone()),)) for index, block in enumerate(model.blocks)]
-    try:
-        with torch.no_grad():
-            return model(image[None])[0]
-    finally:
-        for handle in handles:
-            handle.remove()
+    return run_hooked(model, image, handles)
 
 
 @pytest.mark.parametrize("name", SCOPES)

@@ -283,13 +283,18 @@ def test_no_code_of_a_repository_is_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def printed(code, cache):
+    """What another interpreter prints that has this cache of the hub and no network."""
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, text=True,
+                          capture_output=True, env=os.environ | {
+                              "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache)}).stdout
+
+
 def test_a_name_that_is_not_in_the_cache_is_refused_without_a_network(tmp_path):
     code = ("import neuronpath_core as npc\n"
             "try: npc.from_transformers('hf-hub:nobody/no-model')\n"
             "except ValueError as error: print(error)\n")
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, text=True,
-                          capture_output=True, env=os.environ | {
-                              "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}).stdout
+    said = printed(code, tmp_path)
     assert said.startswith("'nobody/no-model' cannot be read: ") and said.count("\n") == 1
     assert "accepted: the name of a model on the hub" in said
 
@@ -306,15 +311,10 @@ def test_a_name_in_the_cache_is_loaded_without_a_network(tmp_path):
     code = ("import neuronpath_core as npc\n"
             "target = npc.from_transformers('somebody/tiny')\n"
             "print(target.n_classes, target.model.pretrained_cfg['crop_mode'])\n")
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, text=True,
-                          capture_output=True, env=os.environ | {
-                              "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}).stdout
-    assert said == "5 squash\n"
+    assert printed(code, tmp_path) == "5 squash\n"
 
 
-def test_the_package_does_not_load_transformers_until_it_is_asked():
+def test_the_package_does_not_load_transformers_until_it_is_asked(tmp_path):
     code = ("import sys, neuronpath_core as npc\nfrom neuronpath_core import find_paths\n"
             "npc.from_transformers\nprint('transformers' in sys.modules)\n")
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, text=True,
-                          capture_output=True).stdout
-    assert said == "False\n"
+    assert printed(code, tmp_path) == "False\n"
