@@ -74,23 +74,25 @@ def multiply_adds(target: TargetModel) -> dict[str, float]:
 
     With T tokens, width d and n neurons a native block costs :math:`T(4d^2 + 2nd) + 2T^2d`.  The
     way back costs as much in products with weights, which need no gradient, and twice that in the
-    two attention products, and so does a tangent.  Of the last block, keys and values are all that
-    is computed of the tokens but the class token.  Left out: embedding, norms, activation functions
+    two attention products, and so does a tangent.  Where neurons are held, the FFN of the tokens
+    outside the scope is computed whole; of those inside, copy by copy, what the held values write.
+    Of the last block, keys and values are all that is computed of the tokens but the class token.  Left out: embedding, norms, activation functions
     and the head, and what a fused attention kernel computes again on the way back, :math:`T^2 d`.
     """
     tokens = target.n_tokens
     width = target.model.embed_dim
     neurons = target.n_neurons
-    outside = target.model.num_prefix_tokens
+    inside = len(range(tokens)[target.tokens])
     own, ffn, attention = 4 * width**2, 2 * neurons * width, 2 * tokens * width
     whole, one = tokens * (own + ffn + attention), own + ffn + attention
     both_ways = 2 * tokens * (own + ffn) + 3 * tokens * attention
-    held = tokens * (own + attention) + outside * ffn
+    held = tokens * (own + attention) + (tokens - inside) * ffn
+    written = inside * neurons * width
     last = tokens * 2 * width**2 + 2 * width**2 + ffn + attention
     last_both = 2 * (last - attention) + 3 * attention
     return {"forward": whole, "gradient": both_ways, "tangent": both_ways, "held_forward": held,
             "held_backward": held + tokens * attention,
-            "held_gradient": 2 * held + tokens * attention, "last_forward": last,
+            "held_gradient": 2 * (held + written) + tokens * attention, "last_forward": last,
             "last_gradient": last_both, "last_tangent": last_both,
             "frozen_gradient": 2 * one + attention, "frozen_tangent": 2 * own + 3 * attention,
             "keys_values": tokens * 2 * width**2}

@@ -300,6 +300,11 @@ def test_multiply_adds_are_those_that_torch_counts(pool):
         there_and_back = products.count(lambda: torch.autograd.grad(target.run(leaf, 1, 2).sum(),
                                                                     leaf))
     assert there_and_back == 2 * weights["gradient"]
+    held = clean.activations[1].detach().requires_grad_()
+    with npc.gradients.activation_gradients(target), sdpa_kernel(SDPBackend.MATH):
+        held_there_and_back = products.count(lambda: torch.autograd.grad(
+            target.run(leaf, 1, 2, {1: held}).sum(), [leaf, held]))
+    assert held_there_and_back == 2 * weights["held_gradient"]
     if pool == "token":
         last = target.n_blocks - 1
         assert products.count(lambda: target.run(stream, last, last + 1,
