@@ -76,8 +76,9 @@ def multiply_adds(target: TargetModel) -> dict[str, float]:
     way back costs as much in products with weights, which need no gradient, and twice that in the
     two attention products, and so does a tangent.  Where neurons are held, the FFN of the tokens
     outside the scope is computed whole; of those inside, copy by copy, what the held values write.
-    Of the last block, keys and values are all that is computed of the tokens but the class token.  Left out: embedding, norms, activation functions
-    and the head, and what a fused attention kernel computes again on the way back, :math:`T^2 d`.
+    Of the last block, keys and values are all that is computed of the tokens but the class token.
+    Left out: embedding, norms, activation functions and the head, and what a fused attention kernel
+    computes again on the way back, :math:`T^2 d`.
     """
     tokens = target.n_tokens
     width = target.model.embed_dim

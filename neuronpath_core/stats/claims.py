@@ -21,12 +21,16 @@ from neuronpath_core.stats import report
 MIME = "application/vnd.neuronpath.claims+json"
 VERDICTS = ("agrees", "not shown", "contradicts")
 # what a claim is about: the masked autoencoder's inversion, one of the paper's five findings, what
-# goes beyond the paper, or what its published code does
+# goes beyond the paper, what its published code does, or what a companion paper reports
 FINDINGS = {"0": "Knowledge neurons", "1": "Finding 1: influential paths",
             "2": "Finding 2: the predicted probability", "3": "Finding 3: neurons of a class",
             "4": "Finding 4: similar classes", "5": "Finding 5: a few neurons suffice",
-            "beyond": "Beyond the paper", "code": "The published code"}
-BY = {"paper": "claimed by the paper", "book": "asked by this book"}
+            "beyond": "Beyond the paper", "code": "The published code",
+            "class space": "What tokens and memories say (Vilas et al., 2023)",
+            "key neurons": "What single neurons mean (Allert et al., 2024)",
+            "vision-language": "Neurons of a vision-language model (Xu et al., 2025)"}
+BY = {"paper": "claimed by the paper", "companion": "claimed by a companion paper",
+      "book": "asked by this book"}
 # how an effect is taken over the units that it is of
 STATISTICS = ("", "mean", "median")
 # of the unit that an interval resamples or leaves out

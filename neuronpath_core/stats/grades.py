@@ -106,6 +106,13 @@ UNITS = {
     "carried": Unit("% of what all neurons do", 100, 0, 0.05, "small", TWENTIETH),
     "networks": Unit("% of the networks", 100, 0, None, signed=False),
     "paths": Unit("% of the paths", 100, 0, None, signed=False),
+    "tokens": Unit("% of the tokens", 100, 1, 0.05, "small", TWENTIETH),
+    "identifiability": Unit("identifiability ", 1, 3, 0.05, "small", TWENTIETH),
+    "logit": Unit("of the label's logit", 1, 2, None),
+    "curve": Unit("points of accuracy, averaged over the curve", 100, 1, 0.05, "small", TWENTIETH),
+    "classes": Unit("% of the classes", 100, 0, 0.05, "small", TWENTIETH),
+    "overlap": Unit("intersection over union ", 1, 3, 0.05, "small", TWENTIETH),
+    "separation": Unit("area under the ROC curve ", 1, 2, 0.05, "small", TWENTIETH),
 }
 
 

@@ -68,7 +68,7 @@ ROW = Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agrees")
     (lambda: Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agree"), "accepted: agrees, not shown"),
     (lambda: Comparison("digits", "a", math.nan, 0.0, 0.2, 48, "agrees"), "a finite number"),
     (lambda: claim((ROW,), finding="6"), "accepted: 0, 1, 2, 3, 4, 5, beyond, code"),
-    (lambda: claim((ROW,), by="authors"), "accepted: paper, book"),
+    (lambda: claim((ROW,), by="authors"), "accepted: paper, companion, book"),
     (lambda: claim((ROW,), of="pixels"), "accepted: images"),
     (lambda: claims.emit([claim((ROW,)), claim((ROW,))]), "a key for each"),
     (lambda: claims.from_json({"claims": [{"key": "removal"}]}), "the output of"),
