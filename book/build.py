@@ -157,9 +157,9 @@ def stage(shown: Iterator[tuple[str, Path, list[str]]], source: Path,
     made_by = {name: sources_of(name, text, claimed.get(name, ()), pages)
                for name, text in texts.items()}
     for name, text in texts.items():
-        if name not in executed and drawings.GLUED.search(text):
+        if name.removeprefix("notebooks/") not in pages:
             try:
-                texts[name] = drawings.glued(text, pages)
+                texts[name] = drawings.glued(provenance.with_times(text, pages), pages)
             except ValueError as error:
                 sys.exit(f"book: {name}: {error}")
     if toc.get("parts"):

@@ -81,20 +81,28 @@ def pixels(size: str | None) -> float:
 
 
 def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
-    """Replace a page's pictures of drawings by places for them, and return what belongs there."""
+    """Replace a page's pictures of drawings by places for them, and return what belongs there.
+
+    If ``_static`` has a drawing for narrow screens beside one, these show that one."""
     drawings = {}
     for number, image in enumerate(page.select('article img[src$=".svg"]')):
-        file = path.parent / image["src"]
+        file, narrow = path.parent / image["src"], path.parent / narrow_address(image)
         if not file.is_file() or "--np-ink" not in (text := file.read_text(encoding="utf-8")):
             offer_narrow(page, image, path)
             continue
-        place = f"%%np-drawing-{number}%%"
-        drawings[place] = inline_svg(text, image.get("alt", ""), f"d{number}-")
+        place, said = f"%%np-drawing-{number}%%", image.get("alt", "")
+        drawings[place] = inline_svg(text, said, f"d{number}-")
         box = frame(page)
         box.string = place
         image.replace_with(box)
         if line := finding_line(text):
             box.insert_before(BeautifulSoup(line, "html.parser"))
+        if narrow.is_file():
+            below, other = frame(page), f"%%np-narrow-{number}%%"
+            below.string = other
+            drawings[other] = inline_svg(narrow.read_text(encoding="utf-8"), said, f"n{number}-")
+            box["class"], below["class"] = "np-figure np-beside", "np-figure np-below"
+            box.insert_after(below)
     return drawings
 
 
@@ -103,10 +111,15 @@ def narrow_file(file: Path) -> Path:
     return file.with_name(f"{file.stem}_narrow{file.suffix}")
 
 
+def narrow_address(image: Tag) -> str:
+    """Where ``_static`` would have a picture's drawing for narrow screens, seen from its page."""
+    up = "../" * (len(Path(image["src"]).parts) - 2)
+    return f"{up}_static/{narrow_file(Path(image['src'])).name}"
+
+
 def offer_narrow(page: BeautifulSoup, image: Tag, path: Path) -> None:
     """Let a narrow screen take the drawing that was made for it, if ``_static`` has one."""
-    up = "../" * (len(Path(image["src"]).parts) - 2)
-    other = f"{up}_static/{narrow_file(Path(image['src'])).name}"
+    other = narrow_address(image)
     if (path.parent / other).is_file():
         both = image.wrap(page.new_tag("picture"))
         both.insert(0, page.new_tag("source", attrs={"media": NARROW, "srcset": other}))
