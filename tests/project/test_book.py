@@ -289,6 +289,26 @@ def test_a_picture_gives_way_to_the_one_for_narrow_screens(tmp_path):
     assert [len(image.find_parents("picture")) for image in page.select("img")] == [1, 0]
 
 
+def test_a_drawing_in_the_themes_ink_has_its_narrow_one_beside_it(tmp_path):
+    ink = '<svg width="{}pt" height="9pt"><g style="fill: var(--np-ink-00, #000000)"/></svg>'
+    for name, width in (("_images/path.svg", 504), ("_static/path_narrow.svg", 252)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(ink.format(width))
+    (tmp_path / "book").mkdir()
+    page = BeautifulSoup('<article><figure><img alt="A path" src="../_images/path.svg"></figure>'
+                         "</article>", "html.parser")
+    places = drawings.put_drawings(page, tmp_path / "book" / "page.html")
+    assert [box["class"] for box in page.select("figure > div")] == [
+        "np-figure np-beside", "np-figure np-below"]
+    assert [box.string for box in page.select("figure > div")] == list(places)
+    assert all('aria-label="A path"' in drawn for drawn in places.values())
+    assert ['width="672"' in drawn for drawn in places.values()] == [True, False]
+    (tmp_path / "_static" / "path_narrow.svg").unlink()  # the control: without one, there is one box
+    page = BeautifulSoup('<article><img alt="A path" src="../_images/path.svg"></article>',
+                         "html.parser")
+    assert len(drawings.put_drawings(page, tmp_path / "book" / "page.html")) == 1
+
+
 def test_a_foot_names_the_chapters_whose_numbers_the_page_shows(little):
     feet = {name: re.search(r'"np-provenance">(.*)', (little / f"book/{name}.md").read_text())[1]
             for name in ("index", "other", "numbers")}
