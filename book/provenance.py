@@ -127,8 +127,8 @@ def with_times(text: str, pages: Mapping[str, NotebookNode]) -> str:
     Raises:
         ValueError: it asks for a chapter that is not there.
     """
-    made = {name: page.metadata.get("neuronpath", {}).get("executed") for name, page in pages.items()}
-    made = {name: each for name, each in made.items() if each}
+    made = {name: each for name, page in pages.items()
+            if (each := page.metadata.get("neuronpath", {}).get("executed"))}
 
     def time(found: re.Match) -> str:
         if found[1] == "all":

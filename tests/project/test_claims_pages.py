@@ -301,3 +301,19 @@ def test_the_table_is_filtered_in_a_browser(tmp_path):
         page.get_by_label("Search").fill("KNOWLEDGE claim")
         assert shown(page) == ["claim-11-single-knowledge"]
         assert page.locator("output").inner_text() == "1 of 3 claims shown"
+
+
+@pytest.mark.browser
+def test_what_goes_on_beyond_the_edge_says_so_on_narrow_screens():
+    """Of two boxes the one whose content is wider; and none on a wide screen."""
+    sheet, script = ((ROOT / "book" / "_static" / f"study.{kind}").read_text(encoding="utf-8")
+                     for kind in ("css", "js"))
+    boxes = "".join(f'<div class="np-scroll"><div style="width: {width}px">text</div></div>'
+                    for width in (600, 100))
+    said = "box => getComputedStyle(box, '::before').content"
+    with headless() as browser:
+        for width, hints in ((390, [True, False]), (1280, [False, False])):
+            page = browser.new_page(viewport={"width": width, "height": 600})
+            page.set_content(f"<!doctype html><meta charset=utf-8><style>{sheet}</style>{boxes}"
+                             f"<script>{script}</script>")
+            assert ["swipe" in box.evaluate(said) for box in page.locator(".np-scroll").all()] == hints
