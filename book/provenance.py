@@ -140,7 +140,7 @@ def with_times(text: str, pages: Mapping[str, NotebookNode]) -> str:
         if found[1] not in pages:
             raise ValueError(f"{found[0]} asks for {found[1]!r}; accepted: all, cores, "
                              f"{', '.join(pages)}")
-        return f"{made[found[1]]['seconds']} s" if found[1] in made else "–"
+        return f"{made[found[1]]['seconds']}\u00a0s" if found[1] in made else "–"
 
     return TOOK.sub(time, text)
 

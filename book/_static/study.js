@@ -2,7 +2,7 @@
 // and tables that go on beyond the edge say so on narrow screens.
 (() => {
   const boxes = ".np-scroll, .np-figure, div.cell_output, div.highlight pre, div.math, mjx-container";
-  const shown = ".np-scroll, .np-figure, figure.np-wide";
+  const shown = ".np-scroll, .np-figure, figure.np-wide, .np-printed pre";
   const reach = () => {
     document.querySelectorAll(boxes).forEach(box => {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

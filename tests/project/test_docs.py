@@ -359,7 +359,7 @@ def test_reproduce_says_what_chapters_took_and_what_the_command_reads():
         name = re.search(r"notebooks/(\w+)", asked[0]).group(1)
         took = notebooks[name].metadata["neuronpath"]["executed"]["seconds"]
         assert asked[1] == f"{{took}}`{name}`" and asked[0].startswith(name[:2]), name
-        assert shown[1] == f"{took} s"
+        assert shown[1] == f"{took}\u00a0s"
         seconds += took
     assert f"adds up to {round(seconds / 60)} minutes on " in filled and "{took}" not in filled
     with pytest.raises(ValueError, match="asks for '99_none'; accepted: all, cores, 01_"):
