@@ -18,6 +18,7 @@ from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
     block_ticks,
+    legend_above,
     legend_outside,
     marker,
     spans,
@@ -90,7 +91,7 @@ def overlap_blocks(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel("share of equal neurons")
     for axis in axes[-1]:
         axis.set_xlabel("block")
-    legend_outside(figure, axes[0, 0], ncols=min(3, 1 + len(models)))
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -123,7 +124,7 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
         axis.axvline(0, color="0.25", linewidth=0.8)
         axis.set(title=title, xlabel="rank correlation", ylim=(len(names) - 0.5, -0.5))
         axis.set_yticks(range(len(names)), names)
-    legend_outside(figure, axes[0, 0], ncols=min(4, len(kinds)))
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -212,5 +213,5 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
                                           strict=False)]
     keys += [Line2D([], [], color="0.3", linewidth=1, linestyle=style, label=label) for style,
              label in (("-", "own scope"), ("--", "the other's scope"))]
-    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=SMALL)
+    legend_above(figure, keys, [key.get_label() for key in keys])
     return figure

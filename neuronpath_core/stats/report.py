@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+
+# not of a name or a range, such as tiny-B-16 and 5-95
+_MINUS = re.compile(r"(?<![\w.,)\]])-(?=\.?\d)")
+_PERCENT = re.compile(r"(?<=\d) %")
+
+
+def typeset(text: str) -> str:
+    """A sentence with minus signs in front of its numbers, and no line break before a per cent
+    sign."""
+    return _PERCENT.sub("\u00a0%", _MINUS.sub("\u2212", text))
 
 
 def interval_text(row: Mapping[str, float], digits: int = 2, unit: str = "",
