@@ -54,8 +54,10 @@ def overlap_dots(summary: pd.DataFrame, models: Sequence[str] = ()) -> Figure:
             for column, shape, label in marks:
                 axis.plot(own[column], positions, shape, markersize=4, color="0.35",
                           fillstyle="none", label=label)
-            axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1),
+            axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03),
                      ylim=(len(conditions) - 0.5, -0.5))
+            # short, so that those of two panels do not meet
+            axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
             axis.set_yticks(range(len(conditions)), conditions, fontsize=SMALL)
     for axis in axes[-1]:
         axis.set_xlabel("share of equal neurons")

@@ -62,8 +62,11 @@ class Table:
         return "–" if value is None or value is pd.NA else str(value)
 
     def csv(self) -> str:
-        """The table's values as CSV, with a header line, unrounded."""
-        return self.frame.to_csv(index=any(_names(self.frame.index)), lineterminator="\n")
+        """The table's values as CSV, with one header line, unrounded; headers above one another are
+        joined by a comma."""
+        columns = self.frame.columns
+        flat = [", ".join(map(str, each)) for each in columns] if columns.nlevels > 1 else columns
+        return self.frame.set_axis(flat, axis=1).to_csv(index=any(_names(self.frame.index)), lineterminator="\n")
 
     def slug(self) -> str:
         """The caption's first words as the name of a file."""
