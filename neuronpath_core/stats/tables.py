@@ -12,6 +12,8 @@ from numbers import Integral
 
 import pandas as pd
 
+from neuronpath_core.stats.report import typeset
+
 
 @dataclass(frozen=True)
 class Table:
@@ -125,8 +127,8 @@ class Table:
                                 f"{html.escape(row[level])}</th>")
                 else:
                     line.append(f'<th scope="row">{html.escape(row[level])}</th>')
-            line += [f'<td{" class=np-number" if is_number else ""}>{html.escape(value)}</td>'
-                     for value, is_number in zip(row[levels:], number, strict=True)]
+            line += [f'<td{" class=np-number" if is_number else ""}>'
+                     f'{html.escape(typeset(value))}</td>' for value, is_number in zip(row[levels:], number, strict=True)]
             rows.append(f"<tr>{''.join(line)}</tr>")
         return f"<tbody>{''.join(rows)}</tbody>"
 
