@@ -128,7 +128,8 @@ class Table:
                 else:
                     line.append(f'<th scope="row">{html.escape(row[level])}</th>')
             line += [f'<td{" class=np-number" if is_number else ""}>'
-                     f'{html.escape(typeset(value))}</td>' for value, is_number in zip(row[levels:], number, strict=True)]
+                     f"{html.escape(typeset(value))}</td>"
+                     for value, is_number in zip(row[levels:], number, strict=True)]
             rows.append(f"<tr>{''.join(line)}</tr>")
         return f"<tbody>{''.join(rows)}</tbody>"
 
