@@ -68,7 +68,8 @@ class Table:
         joined by a comma."""
         columns = self.frame.columns
         flat = [", ".join(map(str, each)) for each in columns] if columns.nlevels > 1 else columns
-        return self.frame.set_axis(flat, axis=1).to_csv(index=any(_names(self.frame.index)), lineterminator="\n")
+        return self.frame.set_axis(flat, axis=1).to_csv(
+            index=any(_names(self.frame.index)), lineterminator="\n")
 
     def slug(self) -> str:
         """The caption's first words as the name of a file."""
