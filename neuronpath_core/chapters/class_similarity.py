@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 
 from neuronpath_core import metrics
 from neuronpath_core.images.image_set import ImageSet
@@ -17,6 +18,9 @@ from neuronpath_core.stats.mantel import mantel
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
+
+    from neuronpath_core.found_paths import Paths
+    from neuronpath_core.study.study import Study
 
 
 def utilisation(table: pd.DataFrame, model: str, n_neurons: int) -> np.ndarray:
@@ -175,6 +179,20 @@ def label_part(overlap: pd.DataFrame, seed: int = 0) -> dict[str, float]:
     named = {f"{name}{end}": row[key] for name, row in zip(("part", "kept"), shares, strict=True)
              for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
     return {**overlap.mean().to_dict(), **lead, **named}
+
+
+def label_parts(study: Study, paths: Mapping[str, Paths], images: ImageSet, seed: int = 0,
+                **settings) -> pd.DataFrame:
+    """:func:`label_part` of every model, a row each, over the images of :func:`wrongly_labelled`,
+    which are searched again with these ``settings`` of
+    :meth:`~neuronpath_core.study.study.Study.paths`; ``paths`` are those with the own labels."""
+    chosen, wrong = wrongly_labelled(images, seed=seed)
+    again = images.select(chosen).relabelled(torch.from_numpy(wrong))
+    return pd.DataFrame({
+        model: label_part(label_overlap(own.neurons.numpy(),
+                                        study.paths(model, again, **settings).neurons.numpy(),
+                                        chosen, wrong, images.labels.numpy()), seed)
+        for model, own in paths.items()}).T
 
 
 def label_table(parts: pd.DataFrame) -> pd.DataFrame:
