@@ -19,7 +19,7 @@ from neuronpath_core.stats.mantel import mantel
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-    from neuronpath_core.found_paths import Paths
+    from neuronpath_core.paths import Paths
     from neuronpath_core.study.study import Study
 
 
