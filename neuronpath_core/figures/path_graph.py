@@ -22,6 +22,7 @@ from neuronpath_core.figures.style import (
     WIDTH,
     beside,
     block_ticks,
+    legend_above,
     marker,
     spans,
     styled,
@@ -81,7 +82,7 @@ def edge_arcs(edges: pd.DataFrame, image: int = 0,
     signs = [Line2D([], [], color=colour, linewidth=WIDEST / 2, label=label)
              for colour, label in zip(_colours(), ("positive: above", "negative: below"),
                                       strict=True)]
-    figure.legend(handles=signs, loc="outside lower center", ncols=2, fontsize=SMALL)
+    legend_above(figure, signs, [sign.get_label() for sign in signs])
     return figure
 
 
@@ -150,8 +151,7 @@ def edge_shares(truth: pd.DataFrame, shares: pd.DataFrame, leads: pd.DataFrame) 
     axes["leads"].set(title="the path's lead over controls", xlabel="% of the path's activation")
     held = {label: handle for axis in axes.values()
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend([held[each] for each in series], series, loc="outside lower center", ncols=3,
-                  fontsize=SMALL)
+    legend_above(figure, [held[each] for each in series], series)
     return figure
 
 

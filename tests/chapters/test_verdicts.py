@@ -211,7 +211,10 @@ def test_an_inversion_is_judged_with_and_without_the_first_block():
 def test_a_look_is_held_against_permutations():
     own = pd.DataFrame({"difference": [0.4], "low": [0.3], "high": [0.5]}, index=["m"])
     look = pd.DataFrame({"correlation": [0.3, 0.1], "permuted_high": [0.2, 0.2]}, index=["m", "n"])
-    claims = class_similarity.made_from(own, look, "digits", 400)
+    parts = pd.DataFrame({"value": [0.1, -0.1], "low": [0.05, -0.2], "high": [0.2, 0.1]},
+                         index=["m", "n"])
+    claims = class_similarity.made_from(own, look, "digits", 400, parts, 100)
+    assert of(claims, "label") == [(0.1, 0.05, 0.2, "agrees"), (-0.1, -0.2, 0.1, "not shown")]
     assert of(claims, "class") == [(0.4, 0.3, 0.5, "agrees")]
     assert of(claims, "look") == [(0.3, None, None, "agrees"), (0.1, None, None, "not shown")]
 

@@ -209,7 +209,7 @@ def test_knowledge_blocks_write_out_the_largest_share():
         own = table[table["model"] == model]
         largest = own.loc[own["value"].idxmax()]
         assert [text.get_text() for text in axis.texts] == [
-            f"{largest['value']:.0%} in block {largest['block']}"]
+            f"{100 * largest['value']:.0f} % in block {largest['block']}"]
 
 
 def test_scaling_blocks():
@@ -474,7 +474,7 @@ def test_pruning_curves():
         for axis, share in zip(row, (0.5, 1.0), strict=True):
             own = table[(table["model"] == model) & (table["share"] == share)]
             assert axis.get_xticks().tolist() == [0, 1, 2]
-            assert axis.get_title() == f"{model}, p = {share:.0%}"
+            assert axis.get_title() == f"{model}, p = {100 * share:.0f} %"
             curves = {container.get_label(): container for container in axis.containers}
             assert list(curves) == ["neuron path", "activation", "random"]
             for kept, container in curves.items():
