@@ -359,7 +359,14 @@ def test_each_replacement_is_a_condition_of_its_own():
                           for kept in ("neuron path", "none")])
     better = sizes.assign(against=sizes["kept"].map({"neuron path": "random",
                                                      "none": "activation"}))
-    made = replacement.made_from(lost, lead, gains, sizes, better, 5)
+    nearer = pd.DataFrame([row(value, value - 0.02, value + 0.02, kind=kind, images=48,
+                               verdict="agrees")
+                           for kind, value in (("mean", 0.3), ("class_resample", 0.1))])
+    pair_lost, pair_lead = (table[table["kind"].isin(["zero", "mean"])].assign(kind=lambda rows: rows[
+        "kind"].map({"zero": "outline", "mean": "background"})) for table in (lost, lead))
+    less = pd.DataFrame([row(0.1, 0.05, 0.2, images=48, verdict="agrees")])
+    made = replacement.made_from(lost, lead, lost.assign(value=0.3), lead, nearer, pair_lost,
+                                 pair_lead, less, gains, sizes, better, 5)
     assert of(made, "probability") == [
         (0.2, 0.18, 0.22, "agrees"), (0.1, 0.08, 0.12, "agrees"), (0.1, 0.08, 0.12, "agrees"),
         (0.0, -0.02, 0.02, "not shown")]
@@ -368,8 +375,19 @@ def test_each_replacement_is_a_condition_of_its_own():
         "not when set to the value of another image of the class")
     assert {each.against for each in claims["baselines accuracy"].comparisons} == {
         "activation", "influence_pattern"}
-    assert {each.against for each in claims["random probability"].comparisons} == {
-        "matched_random", "moved_random"}
+    for key in ("random probability", "enhanced random probability", "outline: random"):
+        assert {each.against for each in claims[key].comparisons} == {
+            "matched_random", "moved_random"}
+    # of the outline alone, and of the class's values alone
+    assert of(made, "outline") == [(0.2, 0.18, 0.22, "agrees")]
+    assert of(made, "class distance") == [(0.1, 0.08, 0.12, "agrees")]
+    assert {each.value for each in claims["enhanced probability"].comparisons} == {0.3}
+    assert [each.condition for each in claims["enhanced accuracy"].comparisons][:2] == [
+        "away from zero", "away from the mean"]
+    nothing = lost.iloc[:0]
+    assert not [claim for claim in replacement.made_from(
+        lost, lead, lost, lead, nearer, nothing, nothing.assign(against=""), nothing, gains, sizes, better, 5)
+        if claim.key.startswith("outline") and claim.comparisons]
     # with values of the class the label is told: these are held apart
     assert [each.condition for each in claims["five"].comparisons] == [
         "at the class token with the others set to zero",
