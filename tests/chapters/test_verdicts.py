@@ -314,8 +314,13 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
                           for against, value, telling in (
                               ("random", 0.05, True), ("other", 0.0, True), ("voted", -0.05, True),
                               ("voted", 0.0, False))])  # where random neurons keep as much
+    changed = pd.DataFrame([row(value, value - 0.02, value + 0.02, operation=operation, against=against,
+                                condition=condition, images=96)
+                            for operation, value in (("remove", 0.05), ("keep", 0.0))
+                            for against in ("random", "other")
+                            for condition in ("noise of 0.05", "another background")])
     made = certified.made_from(pd.DataFrame(shares(0.3, -0.4) + shares(0.8, 0.0)), dealt, halves, again, leads,
-                               120, 1)
+                               changed, 120, 1)
     assert of(made, "share") == [(0.3, 0.2, 0.4, "contradicts"), (0.8, 0.7, 0.9, "agrees")]
     assert [verdict for *_, verdict in of(made, "count")] == ["contradicts", "not shown"]
     assert [verdict for *_, verdict in of(made, "keep")] == ["agrees", "not shown"]
@@ -324,13 +329,18 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
     assert {key: (claim.of, {each.n for each in claim.comparisons}) for key, claim in claims.items()} == {
         "share": ("classes", {10}), "dealt": ("classes", {24}), "count": ("classes", {10}),
         "halves": ("classes", {9}), "again": ("images", {22}), "remove": ("images", {120}),
-        "keep": ("images", {120}), "keep whole": ("images", {120})}
+        "keep": ("images", {120}), "keep whole": ("images", {120}),
+        "changed: remove": ("images", {96}), "changed: keep": ("images", {96})}
+    assert [{each.verdict for each in claims[f"changed: {operation}"].comparisons}
+            for operation in ("remove", "keep")] == [{"agrees"}, {"not shown"}]
+    assert {each.condition for each in claims["changed: keep"].comparisons} == {
+        "with noise of 0.05", "on another background"}
     assert [each.condition for each in claims["again"].comparisons] == ["on other images",
                                                                        "when shifted by one pixel"]
     assert {each.against for each in claims["remove"].comparisons} == {
         "random neurons", "another class's certified neurons"}
     assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
-    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, 9,
+    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, changed, 9,
                                                       2)[0].sentence
 
 
@@ -430,7 +440,9 @@ def test_little_of_an_activation_is_not_most_of_it():
                              "measure": "activation", "value": value, "low": value - 0.01,
                              "high": value + 0.01}
                             for kind, value in (("chain", 0.99), ("parallel", 0.02))])
-    claims = edges.made_from(share, lead, routes, planted)
+    files = pd.DataFrame([row(1, 0.9, 1, file="GraphML", damage=damage, paths=24, verdict="agrees")
+                          for damage in ("", "cut short")])
+    claims = edges.made_from(share, lead, routes, planted, files)
     assert of(claims, "most") == [(0.02, 0.01, 0.03, "contradicts")]
     assert of(claims, "most label") == [(0.6, 0.55, 0.7, "agrees")]
     assert of(claims, "signed") == [(0.001, -0.002, 0.004, "not shown")]
