@@ -317,8 +317,13 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
                           for against, value, telling in (
                               ("random", 0.05, True), ("other", 0.0, True), ("voted", -0.05, True),
                               ("voted", 0.0, False))])  # where random neurons keep as much
+    changed = pd.DataFrame([row(value, value - 0.02, value + 0.02, operation=operation, against=against,
+                                condition=condition, images=96)
+                            for operation, value in (("remove", 0.05), ("keep", 0.0))
+                            for against in ("random", "other")
+                            for condition in ("noise of 0.05", "another background")])
     made = certified.made_from(pd.DataFrame(shares(0.3, -0.4) + shares(0.8, 0.0)), dealt, halves, again, leads,
-                               120, 1)
+                               changed, 120, 1)
     assert of(made, "share") == [(0.3, 0.2, 0.4, "contradicts"), (0.8, 0.7, 0.9, "agrees")]
     assert [verdict for *_, verdict in of(made, "count")] == ["contradicts", "not shown"]
     assert [verdict for *_, verdict in of(made, "keep")] == ["agrees", "not shown"]
@@ -327,13 +332,18 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
     assert {key: (claim.of, {each.n for each in claim.comparisons}) for key, claim in claims.items()} == {
         "share": ("classes", {10}), "dealt": ("classes", {24}), "count": ("classes", {10}),
         "halves": ("classes", {9}), "again": ("images", {22}), "remove": ("images", {120}),
-        "keep": ("images", {120}), "keep whole": ("images", {120})}
+        "keep": ("images", {120}), "keep whole": ("images", {120}),
+        "changed: remove": ("images", {96}), "changed: keep": ("images", {96})}
+    assert [{each.verdict for each in claims[f"changed: {operation}"].comparisons}
+            for operation in ("remove", "keep")] == [{"agrees"}, {"not shown"}]
+    assert {each.condition for each in claims["changed: keep"].comparisons} == {
+        "with noise of 0.05", "on another background"}
     assert [each.condition for each in claims["again"].comparisons] == ["on other images",
                                                                        "when shifted by one pixel"]
     assert {each.against for each in claims["remove"].comparisons} == {
         "random neurons", "another class's certified neurons"}
     assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
-    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, 9,
+    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, changed, 9,
                                                       2)[0].sentence
 
 
@@ -362,7 +372,14 @@ def test_each_replacement_is_a_condition_of_its_own():
                           for kept in ("neuron path", "none")])
     better = sizes.assign(against=sizes["kept"].map({"neuron path": "random",
                                                      "none": "activation"}))
-    made = replacement.made_from(lost, lead, gains, sizes, better, 5)
+    nearer = pd.DataFrame([row(value, value - 0.02, value + 0.02, kind=kind, images=48,
+                               verdict="agrees")
+                           for kind, value in (("mean", 0.3), ("class_resample", 0.1))])
+    pair_lost, pair_lead = (table[table["kind"].isin(["zero", "mean"])].assign(kind=lambda rows: rows[
+        "kind"].map({"zero": "outline", "mean": "background"})) for table in (lost, lead))
+    less = pd.DataFrame([row(0.1, 0.05, 0.2, images=48, verdict="agrees")])
+    made = replacement.made_from(lost, lead, lost.assign(value=0.3), lead, nearer, pair_lost,
+                                 pair_lead, less, gains, sizes, better, 5)
     assert of(made, "probability") == [
         (0.2, 0.18, 0.22, "agrees"), (0.1, 0.08, 0.12, "agrees"), (0.1, 0.08, 0.12, "agrees"),
         (0.0, -0.02, 0.02, "not shown")]
@@ -371,8 +388,19 @@ def test_each_replacement_is_a_condition_of_its_own():
         "not when set to the value of another image of the class")
     assert {each.against for each in claims["baselines accuracy"].comparisons} == {
         "activation", "influence_pattern"}
-    assert {each.against for each in claims["random probability"].comparisons} == {
-        "matched_random", "moved_random"}
+    for key in ("random probability", "enhanced random probability", "outline: random"):
+        assert {each.against for each in claims[key].comparisons} == {
+            "matched_random", "moved_random"}
+    # of the outline alone, and of the class's values alone
+    assert of(made, "outline") == [(0.2, 0.18, 0.22, "agrees")]
+    assert of(made, "class distance") == [(0.1, 0.08, 0.12, "agrees")]
+    assert {each.value for each in claims["enhanced probability"].comparisons} == {0.3}
+    assert [each.condition for each in claims["enhanced accuracy"].comparisons][:2] == [
+        "away from zero", "away from the mean"]
+    nothing = lost.iloc[:0]
+    assert not [claim for claim in replacement.made_from(
+        lost, lead, lost, lead, nearer, nothing, nothing.assign(against=""), nothing, gains, sizes, better, 5)
+        if claim.key.startswith("outline") and claim.comparisons]
     # with values of the class the label is told: these are held apart
     assert [each.condition for each in claims["five"].comparisons] == [
         "at the class token with the others set to zero",
@@ -415,7 +443,9 @@ def test_little_of_an_activation_is_not_most_of_it():
                              "measure": "activation", "value": value, "low": value - 0.01,
                              "high": value + 0.01}
                             for kind, value in (("chain", 0.99), ("parallel", 0.02))])
-    claims = edges.made_from(share, lead, routes, planted)
+    files = pd.DataFrame([row(1, 0.9, 1, file="GraphML", damage=damage, paths=24, verdict="agrees")
+                          for damage in ("", "cut short")])
+    claims = edges.made_from(share, lead, routes, planted, files)
     assert of(claims, "most") == [(0.02, 0.01, 0.03, "contradicts")]
     assert of(claims, "most label") == [(0.6, 0.55, 0.7, "agrees")]
     assert of(claims, "signed") == [(0.001, -0.002, 0.004, "not shown")]

@@ -85,6 +85,7 @@ CALLS = {
     "edge_arcs": lambda: figures.edge_arcs(small.edge_table()),
     "edge_shares": lambda: figures.edge_shares(*small.edge_share_tables()),
     "certified_shares": lambda: figures.certified_shares(small.shares_of_classes(), "share"),
+    "class_path_graph": lambda: figures.class_path_graph(*small.graph_of_a_class()),
     "certified_map": lambda: figures.certified_map(small.cells_of_classes(), 1),
     "replacement_dots": lambda: figures.replacement_dots(small.losses_by_replacement(), "% lost"),
     "method_front": lambda: figures.method_front(small.shares_of_methods(), ["one", "three"],
