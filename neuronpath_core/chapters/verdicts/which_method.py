@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.which_method.measured import DEFAULT, PUBLISHED
+from neuronpath_core.chapters.which_method.questions import SMALL
 from neuronpath_core.stats.claims import Claim, comparisons
 
 LEAD = ("The mean difference of the lost probability on the same images; agrees if its 95 % "
@@ -109,4 +110,10 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
               "the background, which the label does not depend on",
               "The difference of the paths' attributions; agrees if its 95 % bootstrap interval "
               "lies above zero.", "changes", by="book", statistic="mean"),
+        Claim("background: next to nothing", "beyond", f"Pairs that differ in background find less "
+              f"than {SMALL:.0%} of what pairs that differ in outline find",
+              comparisons(of("background share"), "images", condition="condition"), "score share",
+              "the background, which the label does not depend on",
+              f"The mean attribution as a share of that of outlines; agrees if its 95 % bootstrap "
+              f"interval lies below {SMALL:.0%}.", "changes", by="book", statistic="mean"),
     ]
