@@ -86,10 +86,10 @@ def passes_text(values: Sequence[float]) -> str:
     return " to ".join(texts)
 
 
-def points_text(row: Mapping[str, float]) -> str:
+def points_text(row: Mapping[str, float], digits: int = 1) -> str:
     """``+1.7 points [-4.9, +8.4]``: a difference of shares with its interval."""
-    return report.interval_text({name: 100 * row[name] for name in ("value", "low", "high")}, 1,
-                                "points")
+    return report.interval_text({name: 100 * row[name] for name in ("value", "low", "high")},
+                                digits, "points")
 
 
 def glued_shares(share: pd.DataFrame, names: Mapping[str, str], seed: int = 0) -> dict[str, str]:
@@ -347,7 +347,7 @@ def tried_table(rows: pd.DataFrame) -> pd.DataFrame:
             "tried": method, "passes": passes_text(own["passes"]),
             "share of the best known": share_text(means.loc[(method, "share")]),
             "gradients alone, as many passes": share_text(means.loc[(method, "alike")]),
-            "lead": points_text(means.loc[(method, "value")]),
+            "lead": points_text(means.loc[(method, "value")], 2),
             "models": report.tally(list(own["verdict"]))})
     return pd.DataFrame(table).set_index("tried")
 
@@ -363,13 +363,13 @@ def glued_tried(rows: pd.DataFrame, settled: pd.DataFrame,
         means = over_models(own, ("share", "alike", "value")).set_index("column")
         texts |= {f"tried {key}": percent(means.loc["share", "value"]),
                   f"tried {key} alike": percent(means.loc["alike", "value"]),
-                  f"tried {key} lead": points_text(means.loc["value"]),
+                  f"tried {key} lead": points_text(means.loc["value"], 2),
                   f"tried {key} passes": passes_text(own["passes"]),
                   f"tried {key} tally": report.in_words(list(own["verdict"]))}
     gain = over_models(settled.assign(method="later"), ("value",)).iloc[0]
     return texts | {"settled changed": str(settled["changed"].sum()),
                     "settled images": str(settled["images"].sum()),
-                    "settled gain": points_text(gain)}
+                    "settled gain": points_text(gain, 2)}
 
 
 def permuted_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -42,9 +42,9 @@ BEAMS = ((2, 2), (3, 2), (3, 4))
 MOST, SETTLED = 50, 20
 # in how many gradients in a row nothing must change to stop
 PATIENCE = (1, 2)
-# scores that are computed for a model with permuted weights
+# scores that are computed for a model with permuted weights; LibraGrad ranks as RelP does
 PERMUTED = {"gradient_activation": ONE_PASS, **{key: SCORES[key] for key in (
-    "relp", "libragrad", "atp_graddrop", "eap_ig_inputs")}}
+    "relp", "atp_graddrop", "eap_ig_inputs")}}
 
 
 def beam(gradients: int, width: int) -> str:
