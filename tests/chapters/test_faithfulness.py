@@ -9,7 +9,7 @@ import torch
 from neuronpath_core.chapters.faithfulness import circuits, claims, measured, rates
 from neuronpath_core.chapters.faithfulness.measured import MATCHED, Case
 from neuronpath_core.circuits.circuit_tests import TESTS
-from neuronpath_core.circuits.faithfulness import SHARES, faithfulness
+from neuronpath_core.circuits.faithfulness import SHARES, Faithfulness, faithfulness
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.random_paths import random_paths
 
@@ -55,6 +55,71 @@ def test_areas_in_closed_form():
     # |1 - f| at the measured shares is 1, 1 and 0
     assert found.loc["CMD", "value"] == pytest.approx(first * 1 + second * 0.5, abs=1e-12)
     np.testing.assert_allclose(found["low"], found["high"], atol=1e-12)  # all images are alike
+
+
+def test_the_area_of_removal_in_closed_form():
+    """It is taken on the removed side alone, is better where it is lower, and of a ranking that was
+    not measured there is none."""
+    left = {0.1: 1.0, 50.1: 0.5, 100.0: 0.0}
+    table = made({**{("a", "remove", share): value for share, value in left.items()},
+                  **{("a", "keep", share): 1.0 for share in left},
+                  **{("b", "keep", share): 0.0 for share in left}})
+    found = rates.areas(table).set_index(["ranking", "area"])["value"]
+    first, second = 0.5 / 0.999, 0.499 / 0.999
+    assert found["a", rates.REMOVED] == pytest.approx(first * 0.75 + second * 0.25, abs=1e-12)
+    assert found["a", "CPR"] == pytest.approx(1, abs=1e-12)
+    assert ("b", rates.REMOVED) not in found and found["b", "CPR"] == pytest.approx(0, abs=1e-12)
+    own = made({("a", "remove", share): value for share, value in left.items()} | {
+        ("a", "keep", share): 1.0 for share in left})
+    network = faithfulness_of(own)
+    assert found["a", rates.REMOVED] == pytest.approx(float(network.removal()[0]), abs=1e-12)
+    text = claims.area_table(rates.areas(table).assign(ranking=lambda rows: rows["ranking"].map(
+        {"a": "relp", "b": MATCHED})))
+    assert list(text[f"{rates.REMOVED}, logit difference"]) == ["0.50 [0.50, 0.50]", "–"]
+
+
+def faithfulness_of(table: pd.DataFrame) -> Faithfulness:
+    """The library's curves of the means over images of one ranking's table."""
+    means = table.groupby(["side", "share"])["value"].mean()
+    ends = table.groupby("image")[["full", "empty"]].first().mean()
+    shares = tuple(means["keep"].index)
+    return Faithfulness("logit_difference", shares, (1,) * len(shares), np.array([ends["full"]]),
+                        np.array([ends["empty"]]), means["keep"].to_numpy()[None],
+                        means["remove"].to_numpy()[None])
+
+
+@pytest.mark.parametrize(("lead", "verdict"), [(0.2, "agrees"), (-0.2, "contradicts"),
+                                               (0.0, "not shown")])
+def test_removing_the_best_first_is_judged_by_what_is_left(lead, verdict):
+    gains = tuple(np.random.default_rng(0).uniform(1, 2, 20))
+    base = {0.1: 0.9, 50.0: 0.5, 100.0: 0.0}
+    table = made({(ranking, "remove", share): value - each * (share < 100)
+                  for ranking, each in ((MATCHED, 0.0), ("relp", lead))
+                  for share, value in base.items()}, gains)
+    row, = rates.area_leads(table).to_dict("records")
+    assert (row["area"], row["ranking"], row["verdict"]) == (rates.REMOVED, "relp", verdict)
+    assert row["value"] == pytest.approx(lead * (49.9 + 50 / 2) / 99.9, abs=1e-9)
+
+
+def test_rankings_are_held_against_one_another_and_one_is_taken():
+    def rivals(relp, knowledge):
+        own = curves_of({"gradient_activation": 0.1, "relp": 0.1 + relp,
+                         "knowledge": 0.1 + knowledge})
+        return rates.rival_leads(own)
+
+    found = rivals(0.2, -0.1)
+    of = found[found["area"] == "CPR"].set_index("ranking")
+    assert of["verdict"].to_dict() == {"relp": "agrees", "knowledge": "contradicts"}
+    assert set(found["against"]) == {"gradient_activation"}
+    assert claims.to_take(found, "logit_difference") == "RelP"
+    assert claims.to_take(rivals(0.1, 0.3), "logit_difference").startswith("single-neuron")
+    # the planted failures: each is behind, or neither can be told from it
+    assert claims.to_take(rivals(-0.2, -0.1), "logit_difference") == "gradient × activation"
+    assert claims.to_take(rivals(0.0, -0.1), "logit_difference") == "no ranking"
+    rows = pd.DataFrame([{"value": 0.1, "low": 0.05, "high": 0.15},
+                         {"value": -0.2, "low": -0.3, "high": -0.1}])
+    assert claims.ends_text(rows) == "-0.20 [-0.30, -0.10] to +0.10 [+0.05, +0.15]"
+    assert claims.ends_text(rows.iloc[:0]) == "–"
 
 
 def curves_of(leads: dict[str, float], images: int = 20) -> pd.DataFrame:
@@ -127,8 +192,10 @@ def test_curves_are_the_librarys_and_controls_fail_on_planted_networks():
     leads = leads[(leads["measure"] == "logit_difference")
                   & (leads["ranking"] == "gradient_activation")]
     assert set(leads["against"]) == set(measured.CONTROLS)
-    # scores that find the planted neurons are ahead of all controls, by either area
-    assert (leads["value"] > 0.1).all()
+    # scores that find the planted neurons are ahead of all controls, by every area; removed first,
+    # matched neurons too take the few planted ones away before long
+    assert set(leads["area"]) == set(rates.AREAS)
+    assert (leads["value"] > np.where(leads["area"] == rates.REMOVED, 0.03, 0.1)).all()
 
 
 def test_only_one_replacement_has_all_controls_and_removal():

@@ -8,7 +8,7 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core import interventions, random_paths
-from neuronpath_core.chapters.score_or_search import cells, shares
+from neuronpath_core.chapters.score_or_search import cells, claims, shares
 from neuronpath_core.cost import passes
 from neuronpath_core.study.study import Study
 from neuronpath_core.variants.ablation import ablation_paths
@@ -313,3 +313,46 @@ def test_a_registered_score_joins_the_factorial(study, images):
         del npc.METHODS["least"]
     with pytest.raises(ValueError, match="unknown cell 'least'.*accepted: .*joint"):
         cells.cell_paths(study, "one", images, "least", "progressive")
+
+
+# --- scores published since ---
+
+
+def test_later_scores_take_the_best_of_every_block_and_are_held_against_the_joint_score(
+        study, images, table):
+    later = cells.factorial(study, ["one", "two"], images, scores=cells.LATER)
+    assert set(later["score"]) == set(cells.LATER)
+    target, batch = study.target("one"), study.batch(images, "one")
+    for score in cells.LATER:
+        single = cells.neuron_scores(target, *batch, score)
+        for search in ("progressive", "independent", "beam"):
+            assert torch.equal(cells.cell_paths(study, "one", images, score, search),
+                               single.argmax(-1))
+    both = pd.concat([table, later], ignore_index=True)
+    leads = shares.contrasts(both, pairs=shares.later_pairs())
+    assert len(leads) == 2 * len(shares.LATER_SEARCHES) * len(cells.LATER)
+    # on the same random paths every score chooses one of them, and the best by any is no worse
+    own = both[(both["model"] == "one") & (both["search"] == "random")].set_index(
+        ["score", "image"])["removal"]
+    row = leads[(leads["model"] == "one")
+                & leads["contrast"].str.startswith("RelP, the best of the same")].iloc[0]
+    assert row["value"] == pytest.approx((own["joint"] - own["relp"]).mean(), abs=1e-12)
+    words = claims.later_table(both, leads)
+    assert len(words) == len(shares.later_pairs())
+    cost = -100 * later[(later["score"] == "relp") & (later["search"] == "progressive")].groupby(
+        "model")["removal"].mean().mean()
+    assert words.loc[("RelP", shares.LATER_SEARCHES["progressive"]),
+                     "removal costs"] == f"{cost:.1f} %"
+
+
+@pytest.mark.parametrize(("lead", "verdict"), [(0.1, "agrees"), (-0.1, "contradicts"),
+                                               (0.0, "not shown")])
+def test_a_later_score_leads_only_where_it_was_planted(lead, verdict):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame([
+        {"data": "d", "model": "m", "score": score, "search": search, "image": image,
+         "removal": -0.3 - lead * (score != "joint") + rng.normal(0, 0.01)}
+        for score in ("joint", *cells.LATER) for search in shares.LATER_SEARCHES
+        for image in range(24)])
+    leads = shares.contrasts(table, pairs=shares.later_pairs())
+    assert set(leads["verdict"]) == {verdict}

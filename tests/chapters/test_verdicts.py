@@ -18,6 +18,7 @@ from neuronpath_core.chapters import verdicts
 from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
+from neuronpath_core.chapters.faithfulness.rates import REMOVED, RIVALS
 from neuronpath_core.chapters.replacement.measured import NEW, OWN
 from neuronpath_core.chapters.score_or_search import shares
 from neuronpath_core.chapters.verdicts import (
@@ -471,24 +472,35 @@ def test_which_method_is_told_by_share_by_lead_and_by_change():
                           for value, condition, images, verdict in (
                               (0.98, "set to zero", 24, "agrees"),
                               (0.90, "set to the mean over images", 8, "contradicts"))])
-    ranks = pd.DataFrame([row(-0.4, -0.5, -0.3, images=8, verdict="contradicts")])
+    ranks = pd.DataFrame([row(-0.4, -0.5, -0.3, images=8, condition="when set to zero",
+                              verdict="contradicts")])
+    permuted = pd.DataFrame([row(0.1, 0.05, 0.15, images=24, condition="by RelP",
+                                 verdict="agrees")])
     asked = pd.DataFrame([row(0.1, 0.05, 0.15, condition="where the path is kept alone", images=24,
                               against="asked what removal costs", verdict="agrees")])
     changes = pd.DataFrame([row(value, value - 0.1, value + 0.1, measure=measure, images=images,
                                 verdict="agrees")
                             for measure, value, images in (("difference", 0.3, 22),
                                                            ("less background", 0.2, 24),
+                                                           ("background share", 0.3, 24),
                                                            ("outline", 0.4, 24))])
+    changes = pd.concat([changes.assign(condition=how) for how in ("by one", "by the other")])
     toys = pd.DataFrame([{"method": "refined search", "images": 16, "value": 0.999, "low": 0.998,
                           "high": 1.0, "exact": 0.9, "verdict": "agrees"}])
-    made = which_method.made_from(lead, lead, share, share, lead, lead, ranks, asked, changes, toys)
+    made = which_method.made_from(lead, lead, share, share, lead, lead, ranks, asked, share,
+                                  share.iloc[:1], changes, toys, permuted)
     claims = {claim.key: claim for claim in made}
     assert of(made, "three passes") == [(0.98, 0.96, 1.0, "agrees"),
                                         (0.9, 0.88, 0.92, "contradicts")]
     assert [(each.condition, each.n) for each in claims["ten passes"].comparisons] == [
         ("set to zero", 24), ("set to the mean over images", 8)]
-    assert of(made, "outline") == [(0.3, 0.2, 0.4, "agrees")]
-    assert of(made, "background") == [(0.2, 0.1, 0.3, "agrees")]
+    assert of(made, "outline") == [(0.3, 0.2, 0.4, "agrees")] * 2
+    assert of(made, "background") == [(0.2, 0.1, 0.3, "agrees")] * 2
+    assert [each.condition for each in claims["background"].comparisons] == [
+        "by one", "by the other"]
+    assert of(made, "background: next to nothing") == [(0.3, 0.2, 0.4, "agrees")] * 2
+    assert [len(of(made, key)) for key in ("question: three", "question: ten", "permuted")] == [
+        2, 1, 1]
     # the paper's own condition is judged by itself
     for key in ("published", "one backward"):
         assert of(made, key) == [(0.05, 0.02, 0.08, "agrees")]
@@ -499,9 +511,10 @@ def test_which_method_is_told_by_share_by_lead_and_by_change():
     assert all(claim.unit in UNITS and claim.by == "book" and claim.statistic == "mean"
                for claim in made)
     # of data sets without pairs nothing is said
-    empty = which_method.made_from(lead, lead, share, share, lead, lead, ranks, asked,
-                                   changes.iloc[:0], toys)
-    assert {claim.key for claim in empty if not claim.comparisons} == {"outline", "background"}
+    empty = which_method.made_from(lead, lead, share, share, lead, lead, ranks, asked, share, share,
+                                   changes.iloc[:0], toys, permuted)
+    assert {claim.key for claim in empty if not claim.comparisons} == {
+        "outline", "background", "background: next to nothing"}
 
 
 def test_sufficient_and_necessary_are_judged_against_one_half_under_each_replacement():
@@ -521,14 +534,20 @@ def test_sufficient_and_necessary_are_judged_against_one_half_under_each_replace
                               ranking=ranking, against=against, images=32,
                               verdict="agrees" if area == "CPR" else "contradicts")
                           for measure in ("logit_difference", "probability")
-                          for area in ("CPR", "CMD")
+                          for area in ("CPR", "CMD", REMOVED)
                           for ranking, against in (*((score, "matched") for score in SCORES),
                                                    ("gradient_activation", "permuted"))])
+    rivals = pd.DataFrame([row(0.1, 0.05, 0.15, replaced="mean", measure=measure, area=area,
+                               ranking=ranking, against="gradient_activation", images=32,
+                               verdict=verdict)
+                           for ranking in RIVALS for area in ("CPR", "CMD")
+                           for measure, verdict in (("logit_difference", "contradicts"),
+                                                    ("probability", "agrees"))])
     apart = pd.DataFrame([row(0.4, 0.3, 0.45, replaced="mean", images=32)])
     planted = pd.DataFrame([{"data": "planted", "model": "chain", "path": path, "networks": 4,
                              "value": 1.0, "low": low, "high": 1.0}
                             for path, low in (("planted", 0.51), ("random", 0.4))])
-    claims = faithfulness.made_from(places, ahead, leads, apart, planted)
+    claims = faithfulness.made_from(places, ahead, leads, rivals, apart, planted)
     assert of(claims, "sufficient") == [(0.6, 0.55, 0.65, "agrees"), (0.3, 0.25, 0.35, "contradicts")]
     assert of(claims, "necessary") == [(0.65, 0.6, 0.7, "agrees"), (0.05, 0.0, 0.1, "contradicts")]
     assert of(claims, "question: apart") == [(0.4, 0.3, 0.45, "contradicts")]
@@ -536,8 +555,12 @@ def test_sufficient_and_necessary_are_judged_against_one_half_under_each_replace
     assert [each.condition for each in named["sufficient"].comparisons] == [
         "where the mean replaces", "where zero replaces"]
     assert [each.value for each in named["question: remove"].comparisons] == [0.4]
-    assert all(len(named[f"{kind}: {score}"].comparisons) == 1 for kind in ("ranking", "distance")
-               for score in SCORES)
+    assert all(len(named[f"{kind}: {score}"].comparisons) == 1
+               for kind in ("ranking", "distance", "removal") for score in SCORES)
+    # one ranking against another: by CPR alone, and each measure by itself
+    for key, verdict in (("", "contradicts"), (", probability", "agrees")):
+        found = named[f"ranking: relp or gradient_activation{key}"].comparisons
+        assert [each.verdict for each in found] == [verdict]
     assert {each.verdict for each in named["distance: relp"].comparisons} == {"contradicts"}
     assert len(named["ranking: controls"].comparisons) == 1
     assert [each.verdict for key in ("tests: planted", "tests: random")

@@ -16,10 +16,17 @@ from neuronpath_core.chapters.which_method import (
     questions,
     shares,
     toys,
+    tried,
 )
-from neuronpath_core.circuits.pairs import PairPaths
+from neuronpath_core.circuits.pairs import PairPaths, pair_paths
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
-from neuronpath_core.variants.conditional_gradient import QUESTIONS, conditional_gradient_paths
+from neuronpath_core.replacement import replacement_values
+from neuronpath_core.scores.exact import exact_effects
+from neuronpath_core.variants.conditional_gradient import (
+    QUESTIONS,
+    conditional_gradient_by_passes,
+    conditional_gradient_paths,
+)
 from tests import helpers
 from tests.helpers import refused
 
@@ -197,20 +204,43 @@ def test_a_sample_of_neurons_has_each_once():
 
 def test_scores_agree_with_the_exact_effect_as_far_as_they_do(study):
     few = study.images(10)
-    table = agreement.agreements(study, study.model_names[:1], few, 6)
+    table = agreement.agreements(study, study.model_names[:1], few, 6, 20)
     assert set(table["score"]) == {*agreement.RANKED.values(), agreement.SIZES}
-    assert len(table) == 10 * (1 + len(agreement.RANKED))
-    rows = agreement.agreement_rows(table).set_index("score")
-    # a network with small weights is nearly linear in one neuron; its activation tells nothing
-    assert rows.loc[measured.ONE_PASS, "value"] > 0.9 > rows.loc["activation", "high"]
-    # a score without a sign ranks sizes
-    assert rows.loc[agreement.SIZES, "value"] > 0.9 > rows.loc[agreement.GRADDROP, "high"]
+    assert set(table["replacement"]) == set(measured.REPLACED)
+    assert len(table) == 10 * (1 + len(agreement.RANKED)) * len(measured.REPLACED)
+    rows = agreement.agreement_rows(table).set_index(["replacement", "score"])
+    for kind in measured.REPLACED:
+        own = rows.loc[kind]
+        # a network with small weights is nearly linear in one neuron; its activation tells nothing
+        assert own.loc[measured.ONE_PASS, "value"] > 0.9 > own.loc["activation", "high"]
+        # a score without a sign ranks sizes
+        assert own.loc[agreement.SIZES, "value"] > 0.9 > own.loc[agreement.GRADDROP, "high"]
     lead = agreement.agreement_leads(table, "activation", measured.ONE_PASS)
-    assert verdicts(lead, "model") == {study.model_names[0]: "contradicts"}
+    assert set(lead["verdict"]) == {"contradicts"} and len(lead) == len(measured.REPLACED)
     planted = table.assign(correlation=np.where(table["score"] == agreement.RELP, 0.9, 0.5)
                            + 0.01 * (table["image"] % 3))
-    assert agreement.agreement_leads(planted, agreement.RELP,
-                                     measured.ONE_PASS)["verdict"].item() == "agrees"
+    assert set(agreement.agreement_leads(planted, agreement.RELP,
+                                         measured.ONE_PASS)["verdict"]) == {"agrees"}
+    # scores and exact effects compare with the same values
+    name, values = study.model_names[0], measured.values_for(study, study.model_names[0], few,
+                                                             "mean", 20)
+    target, batch = study.target(name), study.batch(few, name)
+    chosen = agreement.sampled_neurons(target, 6)
+    exact = exact_effects(target, *batch, neurons=chosen, baseline=values).reshape(10, -1)
+    score = npc.METHODS["relp"].rank(target, *batch, npc.SearchSettings(
+        method="relp").complete(target), baseline=values).gather(
+            2, chosen.expand(10, -1, -1)).reshape(10, -1)
+    own = table[(table["replacement"] == "mean") & (table["score"] == "RelP")]
+    np.testing.assert_allclose(own["correlation"], agreement.rank_correlations(
+        exact.double().numpy(), score.double().numpy()), rtol=0, atol=1e-12)
+    share = pd.DataFrame([{"method": score, "passes": 1.0} for score in measured.ALIKE])
+    words = claims.agreement_table(agreement.agreement_rows(table), share)
+    both, = {"RelP", "RelP = LibraGrad"} & set(words.index)  # one row where they are equal
+    assert words.loc["activation", "passes"] == "–"
+    assert both == "RelP" or words.loc[both, "passes"] == "1.0"
+    assert words.index[0] in (measured.ONE_PASS, agreement.SIZES)
+    wide = claims.agreement_models(agreement.agreement_rows(table))
+    assert (both, "set to zero") in wide.index
 
 
 # --- toys ---
@@ -245,18 +275,60 @@ def test_no_method_beats_the_best_path_and_the_refined_search_nearly_reaches_it(
 
 def test_paths_found_for_a_question_are_measured_by_it(study):
     images = study.images(10)
-    table = questions.question_effects(study, study.model_names[:1], images)
+    few = measured.every_nth(images, 4)
+    table = questions.question_effects(study, study.model_names[:1], images, few)
     target, batch = study.target(study.model_names[0]), study.batch(images, study.model_names[0])
     for question in QUESTIONS:
-        own = table[(table["question"] == question) & (table["method"] == questions.MATCHED)]
-        effect = conditional_gradient_paths(target, *batch, question=question)[1]
-        np.testing.assert_allclose(own["effect"], effect.numpy(), rtol=0, atol=1e-12)
+        for gradients in questions.GRADIENTS:
+            own = table[(table["question"] == question)
+                        & (table["method"] == questions.asked(gradients))]
+            effect = conditional_gradient_paths(target, *batch, passes=gradients,
+                                                question=question)[1]
+            np.testing.assert_allclose(own["effect"], effect.numpy(), rtol=0, atol=1e-12)
     removal = table[table["question"] == "remove"].pivot(index="image", columns="method",
                                                          values="effect")
     assert (removal[questions.MATCHED] == removal[questions.OTHER]).all()
+    assert measured.REFINED not in removal
     lead = questions.question_leads(table)
     assert questions.OTHER not in set(lead.loc[lead["question"] == "remove", "against"])
-    assert len(questions.question_rows(table)) == 15
+    assert not {questions.asked(10), measured.REFINED} & set(lead["against"])
+    assert len(questions.question_rows(table)) == 3 * 7 + len(questions.BEYOND)
+    # no path does more than the best known one, which is of the few images
+    for question in questions.BEYOND:
+        wide = table[table["question"] == question].pivot(index="image", columns="method",
+                                                          values="effect")
+        assert wide[measured.REFINED].notna().sum() == len(few)
+        assert set(wide.index[wide[measured.REFINED].notna()]) == set(few.ids.tolist())
+        known = wide.dropna()
+        assert known.le(known[measured.REFINED] + 1e-10, axis=0).all(axis=None)
+    found = questions.question_shares(table)
+    assert set(found["question"]) == set(questions.BEYOND) and set(found["images"]) == {3}
+    assert found.loc[found["method"] == measured.REFINED, "value"].tolist() == [1.0, 1.0]
+    assert found["value"].max() <= 1 + 1e-9
+    words = claims.question_table(questions.question_rows(table), found, {
+        name: [cost] for name, cost in questions.question_passes(target).items()})
+    assert words.loc[questions.asked(1), "passes"] == "1.0"
+    assert words.loc[measured.REFINED, "points, removed"] == "–"
+    assert words.loc[measured.REFINED, "share of the best known, doubled"].startswith("100.0 %")
+    assert measured.REFINED not in claims.question_models(found)
+    assert claims.glued_questions(found)["keep ten"].endswith("%")
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(0.99, "agrees"), (0.8, "contradicts"),
+                                                (0.95, "not shown")])
+def test_a_question_reaches_its_goal_or_not(times, verdict):
+    rng = np.random.default_rng(0)
+    most = rng.uniform(0.2, 0.4, 20)
+    table = pd.DataFrame([
+        {"data": "d", "model": "m", "question": "keep", "method": method, "image": image,
+         "effect": share * most[image] + (share < 1) * rng.normal(0, 0.005)}
+        for method, share in ((questions.MATCHED, times), (measured.REFINED, 1.0))
+        for image in range(20)])
+    row, = questions.question_goal(questions.question_shares(table), 3, 0.95).to_dict("records")
+    assert row["verdict"] == verdict and row["condition"] == "where the path is kept alone"
+    # of a best path that does nothing there is no share
+    nothing = table.assign(effect=-table["effect"])
+    assert questions.question_shares(nothing).empty
 
 
 @pytest.mark.parametrize(("ahead", "verdict"), [(0.1, "agrees"), (-0.1, "contradicts"),
@@ -281,16 +353,22 @@ def pairs(same: float, other: float, background: float) -> PairPaths:
     def like(share):
         return np.where(rng.random(shape) < share, outline, outline + 100)
 
-    neurons = np.stack([outline, like(same), like(other), like(0.1)])
-    attribution = np.stack([rng.normal(mean, 0.05, 40) for mean in (0.3, 0.3, 0.2, background)])
+    shared = {"outline": 1, questions.AGAIN: same, "fill": other}
+    sizes = {"outline": 0.3, questions.AGAIN: 0.3, "fill": 0.2, "object": 0.5, "colour": 0.02,
+             "background": background}
+    neurons = np.stack([like(shared.get(name, 0.1)) for name in questions.PAIRS])
+    attribution = np.stack([rng.normal(sizes[name], 0.05, 40) for name in questions.PAIRS])
     return PairPaths(tuple(questions.PAIRS), neurons, attribution, attribution, attribution,
                      (300,) * 10)
 
 
 @pytest.mark.parametrize(("same", "other", "background", "expected"), [
-    (0.8, 0.3, 0.01, {"difference": "agrees", "less background": "agrees"}),
-    (0.3, 0.8, 0.6, {"difference": "contradicts", "less background": "contradicts"}),
-    (0.5, 0.5, 0.3, {"difference": "not shown", "less background": "not shown"})])
+    (0.8, 0.3, 0.01, {"difference": "agrees", "less background": "agrees",
+                      "background share": "agrees"}),
+    (0.3, 0.8, 0.6, {"difference": "contradicts", "less background": "contradicts",
+                     "background share": "contradicts"}),
+    (0.5, 0.5, 0.3, {"difference": "not shown", "less background": "not shown"}),
+    (0.5, 0.5, 0.075, {"less background": "agrees", "background share": "not shown"})])
 def test_changes_that_find_other_neurons_are_told_from_such_that_do_not(same, other, background,
                                                                        expected):
     rows = questions.change_rows("shapes", {"m": pairs(same, other, background)})
@@ -299,13 +377,187 @@ def test_changes_that_find_other_neurons_are_told_from_such_that_do_not(same, ot
     values = rows.set_index("measure")["value"]
     assert values["same change"] == pytest.approx(same, abs=0.06)
     assert values["background"] == pytest.approx(background, abs=0.03)
+    assert values["background share"] == pytest.approx(
+        values["background"] / values["outline"], abs=1e-12)
     assert "two other outlines" in claims.change_table(rows)
+    # where it is above zero is said beside whether it is small
+    texts = claims.glued_changes(rows, pd.DataFrame())
+    above = "1 of 1" if background > 0.05 else "0 of 1"
+    assert texts["background above zero gradient"] == above
+    assert texts["background share integral"] == texts["same path"] == "–"
+
+
+def test_the_integral_of_a_pair_adds_up_and_agrees_with_the_gradient_where_all_is_linear():
+    target, images, labels = helpers.network("cls", 546, batch=4)
+    others = images + 0.3 * torch.randn(images.shape, dtype=images.dtype,
+                                        generator=torch.Generator().manual_seed(3))
+    found, gradient = (make(target, images, labels, {"one": others})
+                       for make in (questions.integrated_paths, pair_paths))
+    np.testing.assert_array_equal(found.effect, gradient.effect)
+    # the sum of a block's attributions is what replacing all of its neurons costs
+    values = replacement_values(target, "counterfactual", images, labels, pairs=others)[0]
+    every = questions.eap_ig(target, images, labels, "activations", "gauss-legendre", 8,
+                             baseline=values)
+    clean = class_probabilities(target, images).gather(1, labels[:, None])[:, 0]
+    for block in range(target.n_blocks):
+        factors = torch.ones(4, target.n_blocks, target.n_neurons, dtype=target.dtype)
+        factors[:, block] = 0
+        there = npc.interventions.scaled_probabilities(target, images, factors, values=values)
+        lost = clean - there.gather(1, labels[:, None])[:, 0]
+        np.testing.assert_allclose(every[:, block].sum(1).numpy(), lost.numpy(), rtol=0, atol=1e-9)
+    # the path is the best neuron of every block, and its attribution theirs
+    two = questions.eap_ig(target, images, labels, "activations", "gauss-legendre",
+                           questions.PAIR_NODES, baseline=values)
+    assert torch.equal(torch.from_numpy(found.neurons[0]), two.argmax(2))
+    np.testing.assert_allclose(found.attribution[0], two.amax(2).sum(1).numpy(), atol=1e-12)
+    # of a pair so close that the model is linear between the two, both are the same
+    close = [make(target, images, labels, {"one": images + 1e-4 * (others - images)})
+             for make in (questions.integrated_paths, pair_paths)]
+    np.testing.assert_allclose(close[0].attribution, close[1].attribution, rtol=1e-2)
+    same = questions.path_agreement("d", {"m": close[0]}, {"m": close[1]}, range(4))
+    assert same["value"].tolist() == [1.0]
+    # the planted failure: other images' paths
+    moved = questions.path_agreement("d", {"m": pairs(0.5, 0.5, 0.1)}, {"m": pairs(0.5, 0.5, 0.1)},
+                                     list(range(39, -1, -1)))
+    assert moved.set_index("change").loc["outline", "value"] < 0.1
+    assert claims.same_path_table(moved).loc[("d", "m"), "outline"].startswith("0.0")
+
+
+def test_equal_images_have_no_path_by_the_integral_either():
+    target, images, labels = helpers.network("cls", 547, batch=3)
+    found = questions.integrated_paths(target, images, labels, {"same": images.clone()})
+    assert (found.neurons == -1).all()
+    np.testing.assert_allclose(found.attribution, 0, atol=1e-14)  # what rounding leaves
 
 
 def test_a_data_set_without_pairs_has_none(study):
-    assert questions.change_paths(study, study.model_names, study.images(10)) == {}
+    for integrated in (False, True):
+        assert questions.change_paths(study, study.model_names, study.images(10),
+                                      integrated=integrated) == {}
+    assert questions.path_agreement("digits", {}, {}, []).empty
     nothing = questions.change_rows("digits", {})
     assert nothing.empty and len(claims.change_table(nothing)) == 1
+
+
+# --- what else was tried ---
+
+
+def test_the_nearest_paths_differ_in_the_block_that_loses_least():
+    scores = torch.tensor([[[5.0, 1, 4], [9, 8, 0], [7, 2, 3]]])
+    assert tried.nearest_paths(scores, 3).tolist() == [[[0, 0, 0], [2, 0, 0], [0, 1, 0]]]
+    assert tried.nearest_paths(scores, 1).tolist() == [[[0, 0, 0]]]
+    assert tried.nearest_paths(scores, 9).shape == (1, 4, 3)  # no more than blocks
+
+
+@pytest.mark.parametrize("name", ["cls", "avg"])
+def test_a_beam_takes_the_best_of_its_candidates(name):
+    target, images, labels = helpers.network(name, 548, batch=3)
+    clean = class_probabilities(target, images).gather(1, labels[:, None])[:, 0]
+
+    def effect(paths):
+        there = edited_probabilities(target, images, paths, "remove")
+        return (clean - there.gather(1, labels[:, None])[:, 0]).numpy()
+
+    # one candidate is the conditional gradient as long as no path comes back
+    for gradients in (1, 2):
+        paths, lost = tried.beam_paths(target, images, labels, gradients, 1)
+        own, most = conditional_gradient_paths(target, images, labels, passes=gradients)
+        assert torch.equal(paths, own[..., 0])
+        np.testing.assert_allclose(lost, most.numpy(), rtol=0, atol=1e-12)
+    # after one gradient it is the best of the nearest paths, by their effects
+    slopes = npc.METHODS["gradient_activation"].rank(
+        target, images, labels, npc.SearchSettings(method="gradient_activation").complete(target))
+    candidates = tried.nearest_paths(slopes, 3)
+    every = np.stack([effect(each) for each in candidates.unbind(1)])
+    paths, lost = tried.beam_paths(target, images, labels, 1, 3)
+    np.testing.assert_allclose(lost, every.max(0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(effect(paths), lost, rtol=0, atol=1e-12)
+    assert (tried.beam_paths(target, images, labels, 3, 3)[1] >= lost - 1e-12).all()
+
+
+def test_a_beam_costs_a_forward_for_each_candidate():
+    target, _, _ = helpers.network("cls", 549)
+    cost, forward = measured.passes_of(target), measured.forward_passes(target)
+    for budget in measured.BUDGETS:
+        assert measured.conditional_passes(target, budget) == cost[measured.conditional(budget)]
+    assert tried.beam_passes(target, 3, 1) == pytest.approx(
+        cost[measured.conditional(3)] + 2 * forward)
+    assert tried.beam_passes(target, 3, 4) - tried.beam_passes(target, 3, 3) == pytest.approx(
+        3 * forward)
+
+
+def step_table(curves: dict[int, list[float]]) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"data": "d", "model": "m", "image": image, "gradients": number, "passes": 1.0 * number,
+         "lost": lost, "changed": number > 1 and lost > curve[number - 2]}
+        for image, curve in curves.items() for number, lost in enumerate(curve, 1)])
+
+
+def test_stopping_waits_for_as_many_idle_gradients_as_it_is_told():
+    steps = step_table({0: [0.1, 0.2, 0.2, 0.4, 0.4, 0.4], 1: [0.3, 0.3, 0.3, 0.3, 0.3, 0.5],
+                        2: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    one, two = (tried.stopped(steps, patience).set_index("image") for patience in (1, 2))
+    assert one["passes"].tolist() == [3, 2, 6] and one["lost"].tolist() == [0.2, 0.3, 0.6]
+    assert two["passes"].tolist() == [6, 3, 6] and two["lost"].tolist() == [0.4, 0.3, 0.6]
+    assert one["method"].iloc[0] == "stopping after 1 gradient without a gain"
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0.35, "agrees"), (0.05, "contradicts"),
+                                               (0.2, "not shown")])
+def test_what_was_tried_is_held_against_as_many_passes(lost, verdict):
+    rng = np.random.default_rng(0)
+    steps = step_table({image: [0.1, 0.3, 0.4] for image in range(12)})
+    best = pd.DataFrame([{"data": "d", "model": "m", "replacement": "zero",
+                          "method": measured.REFINED, "image": image, "lost": 0.5}
+                         for image in range(12)])
+    own = pd.DataFrame([{"data": "d", "model": "m", "image": image, "method": "beam",
+                         "passes": 1.5, "lost": lost + rng.normal(0, 0.01)}
+                        for image in range(12)])
+    row, = tried.tried_rows(own, steps, best).to_dict("records")
+    # half way between one gradient and two
+    assert row["alike"] == pytest.approx(0.2 / 0.5) and row["verdict"] == verdict
+    assert row["value"] == pytest.approx((lost - 0.2) / 0.5, abs=0.02)
+    rows = pd.DataFrame([row, row | {"model": "n"}])
+    table = claims.tried_table(rows)
+    assert table.loc["beam", "passes"] == "1.5" and "points [" in table.loc["beam", "lead"]
+    settled = tried.settling(steps, best, after=2)
+    assert (settled["changed"].item(), settled["images"].item()) == (12, 12)
+    assert settled["value"].item() == pytest.approx(0.1 / 0.5)
+    none = tried.settling(step_table({image: [0.1, 0.3, 0.3] for image in range(12)}), best, 2)
+    assert none["changed"].item() == 0 and none["value"].item() == 0
+    texts = claims.glued_tried(rows, pd.concat([settled, settled]), {"beam": "beam"})
+    assert texts["tried beam alike"] == "40.0 %" and texts["settled changed"] == "24"
+
+
+def test_steps_are_those_of_the_conditional_gradient(study):
+    few = measured.every_nth(study.images(10), 4)
+    name = study.model_names[0]
+    steps = tried.by_gradients(study, [name], few, most=8)
+    target, batch = study.target(name), study.batch(few, name)
+    for number in (1, 3, 4, 7, 8):
+        own = steps[steps["gradients"] == number]
+        _, effect = conditional_gradient_by_passes(target, *batch, [number])
+        np.testing.assert_allclose(own["lost"], effect[:, 0].numpy(), rtol=0, atol=1e-12)
+    assert (steps.groupby("image")["lost"].diff().dropna() >= 0).all()
+    beams = tried.beams(study, [name], few)
+    assert set(beams["method"]) == {tried.beam(*each) for each in tried.BEAMS}
+
+
+def test_scores_of_permuted_weights_find_what_chance_finds(study):
+    images, names = study.images(10), study.model_names[:1]
+    table = measured.removals(study, names, images, measured.every_nth(images, 4), 20)
+    permuted = tried.permuted_effects(study, names, images)
+    rows = tried.permuted_rows(permuted, table).set_index("method")
+    assert set(rows.index) == set(tried.PERMUTED.values())
+    own = rows.loc[measured.ONE_PASS]
+    assert own["own"] > 0.8 > 0.5 > own["permuted"] and own["verdict"] == "agrees"
+    assert own["condition"] == f"by {measured.ONE_PASS}"
+    # the planted failure: what the permuted weights find is as good as the model's own
+    zero = table[(table["replacement"] == "zero") & table["method"].isin(tried.PERMUTED.values())]
+    same = tried.permuted_rows(zero[permuted.columns], table)
+    assert (same["value"] == 0).all() and "agrees" not in set(same["verdict"])
+    words = claims.permuted_table(pd.concat([rows.reset_index(), rows.reset_index()]))
+    assert words.loc[measured.ONE_PASS, "models ahead of permuted weights"] == "2 of 2 agree"
 
 
 # --- words ---
@@ -375,6 +627,8 @@ def test_what_was_measured_on_other_images_is_not_set_beside_the_rest():
     own = front.loc[measured.EXACT]
     assert own["set to zero"] == "[70.0 %: 4 images of 1 of 1 models]"
     assert own["predictions lost, set to zero"] == "–"
+    assert front.loc[measured.ONE_PASS, "predictions lost, set to zero"] == "50 %"
+    assert front.loc[measured.ONE_PASS, "predictions lost, set to the mean over images"] == "–"
     assert front.loc[measured.ONE_PASS, "method="] == '"gradient_activation"'
     assert front.loc[measured.REFINED, "method="] == "–"
 

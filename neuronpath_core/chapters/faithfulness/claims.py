@@ -8,13 +8,13 @@ from neuronpath_core.chapters.faithfulness.circuits import ALL, BEST
 from neuronpath_core.chapters.faithfulness.circuits import RANDOM as DRAWN_AT_RANDOM
 from neuronpath_core.chapters.faithfulness.measured import (
     AT,
-    CONTROLS,
     MATCHED,
     PATHS,
     RANKINGS,
     REPLACED,
     SCORES,
 )
+from neuronpath_core.chapters.faithfulness.rates import BASE, REMOVED, RIVALS
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
 
@@ -94,13 +94,13 @@ def _tally(rows: pd.DataFrame) -> str:
 
 
 def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
-               apart: pd.DataFrame, tests: pd.DataFrame, planted: pd.DataFrame,
-               random: pd.DataFrame) -> list[tuple[str, str, str]]:
+               rivals: pd.DataFrame, apart: pd.DataFrame, tests: pd.DataFrame,
+               planted: pd.DataFrame, random: pd.DataFrame) -> list[tuple[str, str, str]]:
     """The claims of the chapter, what was measured, and the tally over models and replacements.
 
     Args:
-        places, ahead, leads, apart: of ``rates.shares``, ``path_leads``, ``area_leads`` and
-            ``apart``.
+        places, ahead, leads, rivals, apart: of ``rates.shares``, ``path_leads``,
+            ``area_leads``, ``rival_leads`` and ``apart``.
         tests, planted, random: of ``circuits.path_tests``, ``planted_rates`` and
             ``random_rates``.
     """
@@ -123,9 +123,14 @@ def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
             ("Without the neuron path more is lost than without", lead("own, removed", MAIN)))),
         *((f"The best neurons by {words} {does} than matched random ones ({area})",
            f"lead {percent(rows['value'])}", _tally(rows))
-          for area, does in (("CPR", "keep more"), ("CMD", "are closer to the model"))
+          for area, does in (("CPR", "keep more"), ("CMD", "are closer to the model"),
+                             (REMOVED, "leave less, removed first,"))
           for score, words in SCORES.items()
           for rows in (of(main, area=area, against=MATCHED, ranking=score),)),
+        *((f"The best neurons by {SCORES[score]} keep more than by {SCORES[BASE]} (CPR, "
+           f"{words})", f"lead {percent(rows['value'])}", _tally(rows))
+          for score in RIVALS for measure, words in MEASURED.items()
+          for rows in (of(rivals, area="CPR", ranking=score, measure=measure),)),
         *((f"The best path to {question} does more, {edited}, than the best path to {other}",
            f"lead {percent(rows['value'])} in probability", _tally(rows))
           for question, other, edited, rows in (
@@ -148,8 +153,31 @@ def _words(rows: pd.DataFrame) -> str:
     return report.in_words(list(rows["verdict"]), "comparisons")
 
 
-def glued(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame, apart: pd.DataFrame,
-          tests: pd.DataFrame, random: pd.DataFrame) -> dict[str, str]:
+def ends_text(rows: pd.DataFrame) -> str:
+    """``+0.10 [+0.05, +0.16] to +0.31 [+0.20, +0.44]``: the smallest and the largest of some
+    effects with their intervals; dashes where there are none."""
+    if rows.empty:
+        return "–"
+    ends = [rows.loc[rows["value"].idxmin()], rows.loc[rows["value"].idxmax()]]
+    return " to ".join(dict.fromkeys(report.interval_text(row) for row in ends))
+
+
+def to_take(rivals: pd.DataFrame, measure: str) -> str:
+    """The ranking that keeps most by CPR: one that is shown to be ahead of gradient × activation in
+    more than half of the comparisons (of two the one with the larger mean lead); gradient ×
+    activation where each is shown to be behind in as many; else none."""
+    rows = of(rivals, measure=measure, area="CPR")
+    half = rows.groupby("ranking")["verdict"].agg(
+        ahead=lambda own: (own == "agrees").mean() > 0.5,
+        behind=lambda own: (own == "contradicts").mean() > 0.5)
+    means = rows.groupby("ranking")["value"].mean()
+    if len(half) and half["ahead"].any():
+        return SCORES[means[half["ahead"]].idxmax()]
+    return SCORES[BASE] if len(half) and half["behind"].all() else "no ranking"
+
+
+def glued(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame, rivals: pd.DataFrame,
+          apart: pd.DataFrame, tests: pd.DataFrame, random: pd.DataFrame) -> dict[str, str]:
     """The numbers that the page's text names; arguments as of :func:`conclusion`, and ``tests`` of
     ``circuits.path_tests``."""
     whole = of(places, measure=MAIN)
@@ -170,8 +198,15 @@ def glued(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame, apart:
             ("kept random", "own, kept", MAIN), ("lost random", "own, removed", MAIN),
             ("question keep", "question, kept", "probability"),
             ("question remove", "question, removed", "probability"))},
-        **{f"{area} {score}": _words(rows) for area in ("CPR", "CMD") for score in SCORES
+        **{f"{area} {score}": _words(rows) for area in ("CPR", "CMD", REMOVED) for score in SCORES
            for rows in (of(main, area=area, against=MATCHED, ranking=score),)},
+        **{f"lead {REMOVED} {score}": ends_text(of(main, area=REMOVED, against=MATCHED,
+                                                   ranking=score)) for score in SCORES},
+        **{f"{word} {score} {measure}": make(of(rivals, area="CPR", ranking=score,
+                                                measure=measure))
+           for word, make in (("rival", ends_text), ("tally rival", _words))
+           for score in RIVALS for measure in MEASURED},
+        **{f"take {measure}": to_take(rivals, measure) for measure in MEASURED},
         **{f"passed {path}": passed(tests, path) for path in dict.fromkeys(tests["path"])},
         "passed random": passed_most(random),
         "passed equivalence": passed_most(random, "equivalence"),
@@ -207,14 +242,15 @@ def place_table(places: pd.DataFrame) -> pd.DataFrame:
 
 
 def area_table(areas: pd.DataFrame) -> pd.DataFrame:
-    """CPR and CMD for reading: a row per data set, model, replacement and ranking, a column per
-    measure and area."""
+    """CPR, CMD and what is left when the best are removed first, for reading: a row per data set,
+    model, replacement and ranking, a column per measure and area, a dash where that was not
+    measured."""
     rows = areas.assign(
         text=[report.interval_text(row, signed=False) for row in areas.to_dict("records")],
         column=[f"{area}, {MEASURED[measure]}" for area, measure
                 in zip(areas["area"], areas["measure"], strict=True)],
         ranking=areas["ranking"].map(RANKINGS), replaced=areas["replaced"].map(REPLACED))
-    return _wide(rows, ["data", "model", "replaced", "ranking"], "column")
+    return _wide(rows, ["data", "model", "replaced", "ranking"], "column").fillna("–")
 
 
 def lead_table(leads: pd.DataFrame) -> pd.DataFrame:
@@ -222,7 +258,7 @@ def lead_table(leads: pd.DataFrame) -> pd.DataFrame:
     smallest and the largest lead of all models and replacements and the tally."""
     rows = {}
     for (score, control), own in leads.groupby(["ranking", "against"], sort=False):
-        rows[SCORES[score], CONTROLS[control]] = {
+        rows[SCORES[score], RANKINGS[control]] = {
             f"{area}, {MEASURED[measure]}": f"{report.span_text(each['value'], 2)}; "
                                             f"{report.tally(list(each['verdict']))}"
             for (measure, area), each in own.groupby(["measure", "area"], sort=False)}

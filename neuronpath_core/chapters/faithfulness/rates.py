@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 CELL = ["data", "model", "replaced", "measure"]
-AREAS = ("CPR", "CMD")
+REMOVED = "removed first"
+# area -> the side that it is of, and the sign that makes it larger where a ranking is better
+AREAS = {"CPR": ("keep", 1), "CMD": ("keep", -1), REMOVED: ("remove", -1)}
+BASE = "gradient_activation"
+# rankings that are held against that of gradient × activation
+RIVALS = ("relp", "knowledge")
 
 
 class _Cell:
@@ -46,12 +51,18 @@ class _Cell:
         empty = self.empty[chosen].mean()
         return (self.values[chosen].mean(0) - empty) / (self.full[chosen].mean() - empty)
 
-    def kept(self, ranking: str) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of a ranking's columns of keeping, by increasing share, and the axis."""
-        own = [(share, place) for place, (name, side, share) in enumerate(self.columns)
-               if name == ranking and side == "keep"]
-        axis, place = zip(*sorted(own), strict=True)
-        return np.array(place), np.array(axis) / 100
+    def curve(self, ranking: str, side: str) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of a ranking's columns of a side, by increasing share, and the axis; of a side
+        that was not measured there are none."""
+        own = sorted((share, place) for place, (name, each, share) in enumerate(self.columns)
+                     if name == ranking and each == side)
+        return (np.array([place for _, place in own], dtype=int),
+                np.array([share for share, _ in own]) / 100)
+
+    def areas_of(self, *rankings: str) -> list[str]:
+        """Those of ``AREAS`` whose side was measured of all of some rankings."""
+        return [area for area, (side, _) in AREAS.items()
+                if all(len(self.curve(name, side)[0]) for name in rankings)]
 
     def column(self, ranking: str, side: str) -> int:
         """The position of a path's one column of a side."""
@@ -91,51 +102,67 @@ def shares(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                       for column in cell.columns], seed))
 
 
-def _areas(cell: _Cell, ranking: str, f: np.ndarray) -> list[Float[np.ndarray, "resample"]]:
-    """CPR and CMD of a ranking, of every row of f."""
-    place, axis = cell.kept(ranking)
-    curve, length = f[:, place], axis[-1] - axis[0]
-    return [trapezoid(each, axis, axis=1) / length for each in (curve, np.abs(1 - curve))]
+def _area(cell: _Cell, ranking: str, area: str, f: np.ndarray) -> Float[np.ndarray, "resample"]:
+    """One of ``AREAS`` of a ranking, of every row of f."""
+    place, axis = cell.curve(ranking, AREAS[area][0])
+    curve = f[:, place]
+    if area == "CMD":
+        curve = np.abs(1 - curve)
+    return trapezoid(curve, axis, axis=1) / (axis[-1] - axis[0])
 
 
 def areas(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    r"""CPR, the area under f of the kept share, and CMD, the area of :math:`|1 - f|`, of every
-    ranking: ``data, model, replaced, measure, ranking, area, images, value, low, high``."""
+    r"""CPR, the area under f of the kept share, CMD, the area of :math:`|1 - f|`, and, where it was
+    measured, the area under f of what is left when the best share is removed (``REMOVED``, lower is
+    better), of every ranking: ``data, model, replaced, measure, ranking, area, images, value, low,
+    high``."""
     def make(cell: _Cell) -> list[dict]:
-        found = list(dict.fromkeys(name for name, *_ in cell.columns))
+        found = [(ranking, area) for ranking in dict.fromkeys(name for name, *_ in cell.columns)
+                 for area in cell.areas_of(ranking)]
 
         def statistic(f: np.ndarray) -> np.ndarray:
-            return np.stack([area for ranking in found for area in _areas(cell, ranking, f)], 1)
+            return np.stack([_area(cell, *each, f) for each in found], 1)
 
-        return cell.rows(statistic, [{"ranking": ranking, "area": area} for ranking in found
-                                     for area in AREAS], seed)
+        return cell.rows(statistic, [{"ranking": ranking, "area": area} for ranking, area in found],
+                         seed)
 
     return _by_cell(table, make)
 
 
 def area_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How much better each score's ranking is than matched random neurons, and that of gradient ×
-    activation than the other controls: the difference of CPR (theirs from its own) and of CMD (its
-    own from theirs), positive where the score is better.
+    activation than the other controls: the difference of CPR (theirs from its own), of CMD and of
+    what is left when the best are removed first (its own from theirs), positive where the score is
+    better.
 
     Returns:
         ``data, model, replaced, measure, ranking, against, area, images, value, low, high``, ``p``
         (sign test over images), ``adjusted`` (Holm, over all of a measure and an area) and
         ``verdict``.
     """
+    return _leads(table, [(score, MATCHED) for score in SCORES] + [
+        (BASE, control) for control in CONTROLS if control != MATCHED], seed)
+
+
+def rival_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """How much better the rankings of ``RIVALS`` are than that of gradient × activation: columns of
+    :func:`area_leads`, a family of their own."""
+    return _leads(table, [(score, BASE) for score in RIVALS], seed)
+
+
+def _leads(table: pd.DataFrame, wanted: Sequence[tuple[str, str]], seed: int) -> pd.DataFrame:
     def make(cell: _Cell) -> list[dict]:
         known = {name for name, *_ in cell.columns}
-        pairs = [(score, MATCHED) for score in SCORES] + [
-            ("gradient_activation", control) for control in CONTROLS if control != MATCHED]
-        pairs = [pair for pair in pairs if set(pair) <= known]
+        pairs = [(*pair, area) for pair in wanted if set(pair) <= known
+                 for area in cell.areas_of(*pair)]
 
         def statistic(f: np.ndarray) -> np.ndarray:
-            own = {name: _areas(cell, name, f) for name in known}
-            return np.stack([sign * (own[score][place] - own[control][place])
-                             for score, control in pairs for place, sign in ((0, 1), (1, -1))], 1)
+            return np.stack([AREAS[area][1] * (_area(cell, score, area, f)
+                                               - _area(cell, other, area, f))
+                             for score, other, area in pairs], 1)
 
-        rows = cell.rows(statistic, [{"ranking": score, "against": control, "area": area}
-                                     for score, control in pairs for area in AREAS], seed)
+        rows = cell.rows(statistic, [{"ranking": score, "against": other, "area": area}
+                                     for score, other, area in pairs], seed)
         return [row | {"p": sign_test(_image_leads(cell, row))} for row in rows]
 
     found = _by_cell(table, make)
@@ -145,12 +172,14 @@ def area_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def _image_leads(cell: _Cell, row: dict) -> np.ndarray:
     """The lead of every image in units of m, of the same sign as the difference of f."""
+    side, sign = AREAS[row["area"]]
+
     def area(ranking: str) -> np.ndarray:
-        place, axis = cell.kept(ranking)
+        place, axis = cell.curve(ranking, side)
         curve = cell.values[:, place]
         if row["area"] == "CMD":
-            curve = -np.abs(cell.full[:, None] - curve)
-        return trapezoid(curve, axis, axis=1)
+            curve = np.abs(cell.full[:, None] - curve)
+        return sign * trapezoid(curve, axis, axis=1)
 
     return area(row["ranking"]) - area(row["against"])
 

@@ -34,6 +34,10 @@ SCORES = {
     "ablation": "ablation effect", "knowledge": "integrated gradients",
     "gradient_activation": "gradient × activation", "conductance": "conductance",
 }
+# scores of single neurons that were published since, beside the chapter's own.  LibraGrad ranks as
+# RelP does in a plain MLP, and the exact effect takes hundreds of passes an image: both are among
+# the methods of Chapter 21 alone
+LATER = ("relp", "atp_graddrop", "eap_ig_inputs")
 # how the ranking is used: one neuron a block given those before it; every block by itself; several
 # partial paths; the best of some random paths
 SEARCHES = ("progressive", "independent", "beam", "random")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.claims import spans
 from neuronpath_core.chapters.score_or_search.cells import ADDITIVE, SCORES, SEARCHED
-from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
+from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM, later_pairs
 from neuronpath_core.stats import report
 
 FACTORS = ("score", "search", "interplay")
@@ -130,3 +130,26 @@ def identity_table(identity: pd.DataFrame) -> pd.DataFrame:
              "correlation": "rank correlation", "cross": "cross terms' share"}
     return identity.assign(cross=cross).set_index(["data", "model"])[list(names)].rename(
         columns=names)
+
+
+def later_table(table: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """Scores of single neurons in the place of the joint one: what removal of their paths costs,
+    mean over models, what that of the joint score's does in the same search, and how much more the
+    first is, from model to model.
+
+    Args:
+        table: of :func:`~neuronpath_core.chapters.score_or_search.cells.factorial`, with the scores
+            of both.
+        leads: of :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` of
+            ``later_pairs``.
+    """
+    means = -100 * table.groupby(["data", "model", "score", "search"])["removal"].mean().groupby(
+        ["score", "search"]).mean()
+    rows, found = [], spans(leads, "contrast")
+    for name, (own, joint) in later_pairs().items():
+        score, _, search = name.partition(", ")
+        span, tally = found[name]
+        rows.append({"score": score, "search": search, "removal costs": f"{means[own]:.1f} %",
+                     "the joint score's": f"{means[joint]:.1f} %",
+                     "difference, from model to model": span, "models": tally})
+    return pd.DataFrame(rows).set_index(["score", "search"])

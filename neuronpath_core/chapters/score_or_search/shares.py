@@ -8,7 +8,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.score_or_search.cells import SCORES, SEARCHED, SEARCHES
+from neuronpath_core.chapters.score_or_search.cells import (
+    LATER,
+    SCORES,
+    SEARCHED,
+    SEARCHES,
+    score_labels,
+)
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import basic_row, interval_row, percentile_row, resampled
 
@@ -126,6 +132,17 @@ CONTRASTS = {
 STRONGER = {f"{SCORES[score]} instead of the joint score": ((score, "progressive"),
                                                             ("joint", "progressive"))
             for score in ("knowledge", "gradient_activation")}
+# which searches the scores of LATER are used in: an additive score's informed ones are one
+LATER_SEARCHES = {"progressive": "its best neuron of every block",
+                  "random": "the best of the same random paths"}
+
+
+def later_pairs() -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
+    """A score of ``LATER`` in the place of the joint score, in each of ``LATER_SEARCHES``."""
+    return {f"{score_labels()[score]}, {words}": ((score, search), ("joint", search))
+            for search, words in LATER_SEARCHES.items() for score in LATER}
+
+
 # how the best of a few random paths is called among the scores
 RANDOM = "best of random paths"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.faithfulness.measured import CONTROLS, MATCHED, SCORES
+from neuronpath_core.chapters.faithfulness.rates import BASE, REMOVED, RIVALS
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 MAIN = "logit_difference"
@@ -19,15 +20,15 @@ UNIT = "carried"
 
 
 def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFrame,
-              apart: pd.DataFrame, planted: pd.DataFrame) -> list[Claim]:
+              rivals: pd.DataFrame, apart: pd.DataFrame, planted: pd.DataFrame) -> list[Claim]:
     """The tables are the chapter's: of
     :func:`~neuronpath_core.chapters.faithfulness.rates.shares` (of the paths), ``path_leads``,
-    ``area_leads``, ``apart``, and of
+    ``area_leads``, ``rival_leads``, ``apart``, and of
     :func:`~neuronpath_core.chapters.faithfulness.circuits.planted_rates`.  Of the tests in trained
     models nothing is claimed: nothing there is known to be a circuit."""
-    places, path_leads, leads, apart = (
+    places, path_leads, leads, rivals, apart = (
         table.assign(condition=table["replaced"].map(WHERE))
-        for table in (places, path_leads, leads, apart))
+        for table in (places, path_leads, leads, rivals, apart))
     own = places[(places["ranking"] == "neuron_path") & (places["measure"] == MAIN)]
     kept, left = (own[own["side"] == side] for side in ("keep", "remove"))
     lost = left.assign(value=1 - left["value"], low=1 - left["high"], high=1 - left["low"])
@@ -74,6 +75,22 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
                 "scores dealt anew among neurons of the block about as active",
                 LEAD.format(measure="logit difference"), "leads", by="book", statistic="mean")
           for score, words in SCORES.items()),
+        *(Claim(f"removal: {score}", "beyond",
+                f"The best neurons by {words}, removed first, leave less than matched random ones",
+                made(area(REMOVED, [MATCHED], score), against="control"), UNIT,
+                "scores dealt anew among neurons of the block about as active",
+                LEAD.format(measure="logit difference"), "leads", by="book", statistic="mean")
+          for score, words in SCORES.items()),
+        *(Claim(f"ranking: {score} or {BASE}{key}", "beyond",
+                f"The best neurons by {SCORES[score]} keep more of the {words} than those by "
+                f"{SCORES[BASE]} (CPR)",
+                made(rivals[(rivals["ranking"] == score) & (rivals["area"] == "CPR")
+                            & (rivals["measure"] == measure)]), UNIT,
+                f"the ranking by {SCORES[BASE]}", LEAD.format(measure=words), "rivals", by="book",
+                statistic="mean")
+          for score in RIVALS
+          for measure, words, key in ((MAIN, "logit difference", ""),
+                                      ("probability", "probability", ", probability"))),
         Claim("ranking: controls", "beyond", "The best neurons by gradient × activation keep more "
               "than those of another class or of permuted weights (CPR)",
               made(area("CPR", others), against="control"), UNIT,

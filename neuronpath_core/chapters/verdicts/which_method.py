@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.which_method.measured import DEFAULT, PUBLISHED
+from neuronpath_core.chapters.which_method.questions import SMALL
 from neuronpath_core.stats.claims import Claim, comparisons
 
 LEAD = ("The mean difference of the lost probability on the same images; agrees if its 95 % "
@@ -15,7 +16,8 @@ SHARE = ("The mean loss as a share of the refined search's; agrees if its 95 % b
 
 def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFrame,
               ten: pd.DataFrame, one: pd.DataFrame, chance: pd.DataFrame, ranks: pd.DataFrame,
-              asked: pd.DataFrame, changes: pd.DataFrame, small: pd.DataFrame) -> list[Claim]:
+              asked: pd.DataFrame, asked_three: pd.DataFrame, asked_ten: pd.DataFrame,
+              changes: pd.DataFrame, small: pd.DataFrame, permuted: pd.DataFrame) -> list[Claim]:
     """``ahead``, ``ahead_default``, ``one`` and ``chance`` are tables of
     :func:`~neuronpath_core.chapters.which_method.shares.leads`: three passes ahead of the published
     search, of the same with default settings, one pass ahead of the published search, and three
@@ -23,9 +25,10 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
     :func:`~neuronpath_core.chapters.which_method.shares.reaches`; ``ranks`` of
     :func:`~neuronpath_core.chapters.which_method.agreement.agreement_leads`; ``asked`` of
     :func:`~neuronpath_core.chapters.which_method.questions.question_leads`, the matched question
-    against that of removal; ``changes`` of
+    against that of removal; ``asked_three`` and ``asked_ten`` of ``question_goal``; ``changes`` of
     :func:`~neuronpath_core.chapters.which_method.questions.change_rows`; ``small`` the row of the
-    refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`."""
+    refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`; ``permuted``
+    of :func:`~neuronpath_core.chapters.which_method.tried.permuted_rows`."""
     def of(measure: str) -> pd.DataFrame:
         return changes[changes["measure"] == measure]
 
@@ -71,9 +74,13 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
               "effect share", "every path of networks of 4,096",
               "The mean loss as a share of the best path's; agrees if its 95 % bootstrap interval "
               "lies above 99 %.", "small", by="book", statistic="mean"),
+        Claim("permuted", "beyond", "Scores do more than the same scores of permuted weights",
+              comparisons(permuted, "images", condition="condition"), "lost probability",
+              "the same score of a copy of the model whose blocks' weights are permuted", LEAD,
+              "permuted", by="book", statistic="mean"),
         Claim("RelP", "beyond", "RelP ranks single neurons better than gradient × activation does",
-              comparisons(ranks, "images"), "correlation", "gradient × activation, on the same "
-              "neurons",
+              comparisons(ranks, "images", condition="condition"), "correlation",
+              "gradient × activation, on the same neurons",
               "The difference of Spearman's correlations with the exact effect of removing each "
               "neuron alone; agrees if its 95 % bootstrap interval over images lies above zero.",
               "ranks", by="book", statistic="mean"),
@@ -82,15 +89,31 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
               comparisons(asked, "images", **fields), "lost probability",
               "the path found for removal", LEAD.replace("lost probability", "effect"), "asked",
               by="book", statistic="mean"),
+        *(Claim(key, "beyond", f"Asked for doubling or keeping, the conditional gradient with "
+                f"{words} gradients reaches {least:.0%} of the effect of the best path known",
+                comparisons(table, "images", condition="condition"), "effect share",
+                "the best path for that question of any method, refined by exact effects",
+                SHARE.format(least=least), variable, by="book", statistic="mean")
+          for key, words, least, table, variable in (
+            ("question: three", "three", 0.95, asked_three, "asked_three"),
+            ("question: ten", "ten", 0.99, asked_ten, "asked_ten"))),
         Claim("outline", "beyond", "Pairs that differ in outline find other neurons than pairs "
-              "that differ in fill", comparisons(of("difference"), "images"), "neurons",
+              "that differ in fill",
+              comparisons(of("difference"), "images", condition="condition"), "neurons",
               "pairs that differ in outline, drawn again",
               "The share of blocks with the same neuron, of two outlines less that of an outline "
               "and a fill; agrees if its 95 % bootstrap interval lies above zero.", "changes",
               by="book", statistic="mean"),
         Claim("background", "beyond", "Pairs that differ in background find less than pairs that "
-              "differ in outline", comparisons(of("less background"), "images"), "score",
+              "differ in outline",
+              comparisons(of("less background"), "images", condition="condition"), "score",
               "the background, which the label does not depend on",
               "The difference of the paths' attributions; agrees if its 95 % bootstrap interval "
               "lies above zero.", "changes", by="book", statistic="mean"),
+        Claim("background: next to nothing", "beyond", f"Pairs that differ in background find less "
+              f"than {SMALL:.0%} of what pairs that differ in outline find",
+              comparisons(of("background share"), "images", condition="condition"), "score share",
+              "the background, which the label does not depend on",
+              f"The mean attribution as a share of that of outlines; agrees if its 95 % bootstrap "
+              f"interval lies below {SMALL:.0%}.", "changes", by="book", statistic="mean"),
     ]

@@ -12,7 +12,13 @@ from scipy import stats
 from torch import Tensor
 
 from neuronpath_core.chapters.effects import numbers
-from neuronpath_core.chapters.which_method.measured import ONE_PASS, SCORES
+from neuronpath_core.chapters.which_method.measured import (
+    ONE_PASS,
+    REPLACED,
+    SCORES,
+    values_for,
+)
+from neuronpath_core.chapters.which_method.shares import CELL, when
 from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.scores import METHODS
@@ -52,59 +58,69 @@ def rank_correlations(exact: Float[np.ndarray, "image neuron"],
     return np.array([one(*pair) for pair in zip(exact, score, strict=True)])
 
 
-def agreements(study: Study, models: Sequence[str], images: ImageSet, count: int,
-               seed: int = 0) -> pd.DataFrame:
-    """Per model, score and image the correlation with the exact effect over some neurons of every
-    block: ``data, model, score, image, correlation``; of AtP with GradDrop also with the size of
-    the exact effect, as ``SIZES``."""
+def agreements(study: Study, models: Sequence[str], images: ImageSet, count: int, pool_images: int,
+               seed: int = 0, kinds: Sequence[str] = tuple(REPLACED)) -> pd.DataFrame:
+    """Per model, replacement, score and image the correlation with the exact effect over some
+    neurons of every block: ``data, model, replacement, score, image, correlation``; of AtP with
+    GradDrop also with the size of the exact effect, as ``SIZES``.
+
+    The exact effect replaces each neuron alone, and scores that have a baseline compare with what
+    replaces.
+    """
     rows = []
     for model in study.check_models(list(models)):
         target, batch = study.target(model), study.batch(images, model)
         chosen = sampled_neurons(target, count, seed)
-        exact = numbers(exact_effects(target, *batch, neurons=chosen)).reshape(len(images), -1)
         places = chosen.expand(len(images), -1, -1)
-        for key, name in RANKED.items():
-            score = _neuron_scores(target, *batch, key).gather(2, places)
-            own = numbers(score).reshape(len(images), -1)
-            compared = {name: exact} | ({SIZES: np.abs(exact)} if name == GRADDROP else {})
-            rows += [{"data": study.profile, "model": model, "score": each, "image": int(image),
-                      "correlation": value} for each, effect in compared.items()
-                     for image, value in zip(images.ids, rank_correlations(effect, own),
-                                             strict=True)]
+        for kind in kinds:
+            values = values_for(study, model, images, kind, pool_images, seed)
+            exact = numbers(exact_effects(target, *batch, neurons=chosen,
+                                          baseline=values)).reshape(len(images), -1)
+            for key, name in RANKED.items():
+                score = _neuron_scores(target, *batch, key, values).gather(2, places)
+                own = numbers(score).reshape(len(images), -1)
+                compared = {name: exact} | ({SIZES: np.abs(exact)} if name == GRADDROP else {})
+                rows += [{"data": study.profile, "model": model, "replacement": kind,
+                          "score": each, "image": int(image), "correlation": value}
+                         for each, effect in compared.items()
+                         for image, value in zip(images.ids, rank_correlations(effect, own),
+                                                 strict=True)]
     return pd.DataFrame(rows)
 
 
-def _neuron_scores(target, images, labels, key) -> Tensor:
+def _neuron_scores(target, images, labels, key, values) -> Tensor:
     if key == "activation":
         return read_activations(target, images).sum(2)
-    settings = SearchSettings(method=key).complete(target)
-    return METHODS[key].rank(target, images, labels, settings)
+    method, settings = METHODS[key], SearchSettings(method=key).complete(target)
+    given = {"baseline": values} if method.with_baseline else {}
+    return method.rank(target, images, labels, settings, **given)
 
 
 def agreement_rows(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Mean correlations over images with their intervals: ``data, model, score, images, value, low,
-    high``."""
+    """Mean correlations over images with their intervals: ``data, model, replacement, score,
+    images, value, low, high``."""
+    keys = [*CELL, "score"]
     return pd.DataFrame([
-        {"data": data, "model": model, "score": score, "images": len(own),
+        {**dict(zip(keys, names, strict=True)), "images": len(own),
          **interval_row(own["correlation"].to_numpy(), seed=seed)}
-        for (data, model, score), own in table.groupby(["data", "model", "score"], sort=False)])
+        for names, own in table.groupby(keys, sort=False)])
 
 
 def agreement_leads(table: pd.DataFrame, first: str, second: str, seed: int = 0) -> pd.DataFrame:
     """By how much the first score's correlation is above the second's on the same images: ``data,
-    model, images, value, low, high, verdict``."""
+    model, replacement, condition, images, value, low, high, verdict``."""
     rows = []
-    for (data, model), own in table.groupby(["data", "model"], sort=False):
+    for cell, own in table.groupby(CELL, sort=False):
         wide = own.pivot(index="image", columns="score", values="correlation")
         row = interval_row((wide[first] - wide[second]).to_numpy(), seed=seed)
-        rows.append({"data": data, "model": model, "images": len(wide), **row,
-                     "verdict": report.verdict(row)})
+        rows.append({**dict(zip(CELL, cell, strict=True)), "condition": when(cell[2]),
+                     "images": len(wide), **row, "verdict": report.verdict(row)})
     return pd.DataFrame(rows)
 
 
 def glued_ranks(rows: pd.DataFrame) -> dict[str, str]:
     """``rank RelP``: from where to where a score's correlations of :func:`agreement_rows` go over
-    models, of the scores that pages speak of."""
+    models and replacements, of the scores that pages speak of."""
     named = {"RelP": RELP, ONE_PASS: ONE_PASS, "AtP": GRADDROP, "AtP size": SIZES}
     spans = {key: rows.loc[rows["score"] == score, "value"] for key, score in named.items()}
     return {f"rank {key}": f"{own.min():.2f} to {own.max():.2f}" for key, own in spans.items()}

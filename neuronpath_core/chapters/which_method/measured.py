@@ -237,6 +237,22 @@ def passes_of(target: TargetModel) -> dict[str, float]:
             REFINED: SWEEPS * sweep / one, CONTROL: 0.0}
 
 
+def conditional_passes(target: TargetModel, gradients: int) -> float:
+    """What the conditional gradient with so many gradients costs an image, as :func:`passes_of`
+    has it for those of ``BUDGETS``."""
+    settings = {"method": "gradient_activation"} if gradients == 1 else {
+        "method": "conditional_gradient", "budget": gradients}
+    return _operations(target, settings) / Passes(gradient=target.n_blocks).seconds(
+        multiply_adds(target))
+
+
+def forward_passes(target: TargetModel) -> float:
+    """A forward of the whole model in passes, which are there and back."""
+    weights = multiply_adds(target)
+    return Passes(forward=target.n_blocks).seconds(weights) / Passes(
+        gradient=target.n_blocks).seconds(weights)
+
+
 def passes_as_typed(target: TargetModel) -> float:
     """What ``find_paths(method="recommended")`` costs an image with the joint attribution score
     that it gives besides, in the unit of :func:`passes_of`."""

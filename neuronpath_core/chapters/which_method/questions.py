@@ -3,64 +3,151 @@ counterfactual pairs find."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from neuronpath_core.baselines import gradient_activation
 from neuronpath_core.chapters.which_method.measured import (
     CONTROL,
     ONE_PASS,
     PUBLISHED,
+    REFINED,
+    SWEEPS,
+    conditional_passes,
     path_effect,
 )
-from neuronpath_core.circuits.pairs import PairPaths, image_overlap, pair_paths
+from neuronpath_core.chapters.which_method.shares import share_row
+from neuronpath_core.circuits.pairs import (
+    NONE,
+    ROUNDING_UNITS,
+    PairPaths,
+    image_overlap,
+    pair_paths,
+)
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import PAIRED, pairs_for
 from neuronpath_core.random_paths import matched_random_paths
+from neuronpath_core.ranking import layer_tops
+from neuronpath_core.replacement import replacement_values
+from neuronpath_core.scores.integrated import eap_ig
 from neuronpath_core.stats import report
+from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.conditional_gradient import (
     QUESTIONS,
     conditional_gradient_by_passes,
 )
+from neuronpath_core.variants.effect_refinement import refine_effects
 
 ASKED = {"remove": "removed", "enhance": "doubled", "keep": "kept alone"}
-MATCHED, OTHER = "asked the same question", "asked what removal costs"
+# questions whose best known path is searched here; that of removal is the chapter's reference
+BEYOND = ("enhance", "keep")
+GRADIENTS = (1, 3, 10)
+CANDIDATES = 8  # a block, of the refined search; twice as many change its effect by under 0.2 %
+
+
+def asked(gradients: int) -> str:
+    """The name of the path that was asked the question it is judged by."""
+    return f"asked the same question, {gradients} gradient{'s' * (gradients > 1)}"
+
+
+MATCHED, OTHER = asked(3), "asked what removal costs, 3 gradients"
 AGAIN = "outline again"
 # of each: the change, and how much is added to the seed that draws the new value
 PAIRS = {"outline": ("outline", 0), AGAIN: ("outline", 1), "fill": ("fill", 0),
-         "background": ("background", 0)}
+         "object": ("object", 0), "colour": ("colour", 0), "background": ("background", 0)}
+# what the path of a pair is found by, as an adverbial
+AT_IMAGE, INTEGRATED = "by the gradient at the image", "by the integral between the two"
+PAIR_NODES = 2  # of the integral; its integrand is smooth
+SMALL = 0.25  # of what another outline gives, that of a background is to be below
 
 
-def question_effects(study: Study, models: Sequence[str], images: ImageSet, passes: int = 3,
+def question_effects(study: Study, models: Sequence[str], images: ImageSet, few: ImageSet,
                      seed: int = 0) -> pd.DataFrame:
     """What paths do when they are removed, doubled or kept alone, with zero in the neurons' place.
 
+    Args:
+        images: that all methods are measured on.
+        few: some of them, on which the best known path is searched, of the questions ``BEYOND``.
+
     Returns:
         ``data, model, question, method, image, effect``; methods are the conditional gradient asked
-        that question (``MATCHED``) or always that of removal (``OTHER``), gradient × activation,
-        the published search, and random neurons about as active as the first.
+        that question (:func:`asked`) or always that of removal (``OTHER``), gradient × activation,
+        the published search, random neurons about as active as the first, and of ``few`` the best
+        of all these paths refined by exact effects (``REFINED``).
     """
-    rows = []
+    rows, chosen = [], np.array(places_of(images, few), dtype=int)
     for model in study.check_models(list(models)):
         target, batch = study.target(model), study.batch(images, model)
-        paths = {question: conditional_gradient_by_passes(target, *batch, [1, passes],
+        paths = {question: conditional_gradient_by_passes(target, *batch, GRADIENTS,
                                                           question=question)[0][..., 0]
                  for question in QUESTIONS}
         published = study.paths(model, images, settings="published").neurons.to(target.device)
+        at = GRADIENTS.index(3)
         for question in QUESTIONS:
-            own = paths[question][:, 1]
-            found = {MATCHED: own, OTHER: paths["remove"][:, 1], ONE_PASS: paths["remove"][:, 0],
+            own = paths[question]
+            found = {**{asked(count): own[:, place] for place, count in enumerate(GRADIENTS)},
+                     OTHER: paths["remove"][:, at], ONE_PASS: paths["remove"][:, 0],
                      PUBLISHED: published,
-                     CONTROL: matched_random_paths(target, batch[0], own[..., None], seed)[..., 0]}
-            for method, neurons in found.items():
-                effect, _ = path_effect(target, *batch, neurons, question)
-                rows += [{"data": study.profile, "model": model, "question": question,
-                          "method": method, "image": int(image), "effect": value}
-                         for image, value in zip(images.ids, effect, strict=True)]
+                     CONTROL: matched_random_paths(target, batch[0], own[:, at, :, None],
+                                                   seed)[..., 0]}
+            effects = {method: path_effect(target, *batch, neurons, question)[0]
+                       for method, neurons in found.items()}
+            if question in BEYOND and len(chosen):
+                effects[REFINED] = _best_known(target, batch, question, found, effects, chosen)
+            rows += [{"data": study.profile, "model": model, "question": question,
+                      "method": method, "image": int(image), "effect": value}
+                     for method, effect in effects.items()
+                     for image, value in zip(images.ids[chosen] if method == REFINED
+                                             else images.ids, effect, strict=True)]
     return pd.DataFrame(rows)
+
+
+def _best_known(target, batch, question, found, effects, chosen) -> np.ndarray:
+    """The effect of the best path of any method of the chosen images, refined."""
+    best = np.stack(list(effects.values())).argmax(0)[chosen]
+    every = torch.stack([paths.cpu() for paths in found.values()])
+    start = every[torch.from_numpy(best), torch.from_numpy(chosen)].to(target.device)
+    pictures, labels = (part[chosen] for part in batch)
+    paths, _ = refine_effects(target, pictures, labels, start,
+                              min(CANDIDATES, target.fewest_neurons), SWEEPS, question=question)
+    return path_effect(target, pictures, labels, paths, question)[0]
+
+
+def question_shares(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """The share of the best known effect, of the images and questions that have one: ``data, model,
+    question, condition, method, images, value, low, high``; nothing of a model whose best known
+    path does nothing."""
+    rows = []
+    for (data, model, question), own in table.groupby(["data", "model", "question"], sort=False):
+        wide = own.pivot(index="image", columns="method", values="effect")
+        if REFINED not in wide or not (wide := wide.dropna())[REFINED].mean() > 0:
+            continue
+        rows += [{"data": data, "model": model, "question": question,
+                  "condition": f"where the path is {ASKED[question]}", "method": method,
+                  "images": len(wide), **share_row(wide[method].to_numpy(),
+                                                   wide[REFINED].to_numpy(), seed)}
+                 for method in wide.columns]
+    return pd.DataFrame(rows, columns=["data", "model", "question", "condition", "method", "images",
+                                       "value", "low", "high"])
+
+
+def question_goal(shares: pd.DataFrame, gradients: int, least: float) -> pd.DataFrame:
+    """The rows of :func:`question_shares` of the path that was asked the question, with a
+    ``verdict``: whether its share lies above ``least``."""
+    return with_verdict(shares[shares["method"] == asked(gradients)], threshold=least)
+
+
+def question_passes(target: TargetModel) -> dict[str, float]:
+    """What the paths that are asked a question cost an image, in passes."""
+    return {asked(count): conditional_passes(target, count) for count in GRADIENTS}
 
 
 def question_rows(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -80,9 +167,8 @@ def question_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     for (data, model, question), own in table.groupby(["data", "model", "question"], sort=False):
         wide = own.pivot(index="image", columns="method", values="effect")
-        for against in wide.columns.drop(MATCHED):
-            if question == "remove" and against == OTHER:
-                continue
+        others = [ONE_PASS, PUBLISHED, CONTROL] + [OTHER] * (question != "remove")
+        for against in (name for name in others if name in wide):
             row = interval_row((wide[MATCHED] - wide[against]).to_numpy(), seed=seed)
             rows.append({"data": data, "model": model, "question": question,
                          "condition": f"where the path is {ASKED[question]}", "against": against,
@@ -90,44 +176,110 @@ def question_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def change_paths(study: Study, models: Sequence[str], images: ImageSet,
-                 seed: int = 0) -> dict[str, PairPaths]:
-    """Per model the paths from counterfactuals of each of ``PAIRS``; none where the data set cannot
-    draw an image again with one thing changed."""
+def change_pairs(study: Study, images: ImageSet, seed: int = 0) -> dict[str, ImageSet]:
+    """The counterfactuals of each of ``PAIRS``; none where the data set cannot draw an image again
+    with one thing changed."""
     dataset = study.settings["dataset"]
     if dataset["name"] not in PAIRED:
         return {}
-    others = {name: pairs_for(dataset, images, change, seed + more)
-              for name, (change, more) in PAIRS.items()}
-    return {model: pair_paths(study.target(model), *study.batch(images, model),
-                              {name: study.batch(pairs, model)[0] for name, pairs
-                               in others.items()})
-            for model in study.check_models(list(models))}
+    return {name: pairs_for(dataset, images, change, seed + more)
+            for name, (change, more) in PAIRS.items()}
 
 
-def change_rows(data: str, found: dict[str, PairPaths], seed: int = 0) -> pd.DataFrame:
-    """What pairs find, per model: ``data, model, measure, images, value, low, high, verdict``.
+def change_paths(study: Study, models: Sequence[str], images: ImageSet, seed: int = 0,
+                 integrated: bool = False) -> dict[str, PairPaths]:
+    """Per model the paths from the counterfactuals of :func:`change_pairs`.
+
+    Args:
+        integrated: by the integral from the counterfactual's activations to the image's
+            (:func:`integrated_paths`) in place of the gradient at the image.
+    """
+    pairs = change_pairs(study, images, seed)
+    made = integrated_paths if integrated else pair_paths
+    return {model: made(study.target(model), *study.batch(images, model),
+                        {name: study.batch(own, model)[0] for name, own in pairs.items()})
+            for model in study.check_models(list(models)) if pairs}
+
+
+def integrated_paths(target: TargetModel, images: Tensor, labels: Tensor,
+                     pairs: Mapping[str, Tensor]) -> PairPaths:
+    """:func:`~neuronpath_core.circuits.pairs.pair_paths` by integrated gradients: of one block at a
+    time the neurons run from the counterfactual's activations to the image's (EAP-IG along
+    activations, Hanna et al., 2024), so that a block's attributions add up to what replacing all of
+    its neurons costs.  Effects on the label are the same, since they are the pairs' own."""
+    at_image = pair_paths(target, images, labels, pairs)
+    least = ROUNDING_UNITS * torch.finfo(target.dtype).eps * gradient_activation(
+        target, images, labels).abs().amax(-1)
+    neurons, attribution, total = [], [], []
+    for others in pairs.values():
+        values = replacement_values(target, "counterfactual", images, labels, pairs=others)[0]
+        every = eap_ig(target, images, labels, "activations", "gauss-legendre", PAIR_NODES,
+                       baseline=values)
+        ranked, gaps = layer_tops(target, every, 1)
+        nothing = (gaps == -torch.inf) | (every.abs().amax(-1) <= least)
+        neurons.append(ranked[..., 0].masked_fill(nothing, NONE).cpu().numpy())
+        attribution.append(every.gather(2, ranked)[..., 0].double().sum(1).cpu().numpy())
+        total.append(every.double().abs().sum((1, 2)).cpu().numpy())
+    return replace(at_image, neurons=np.stack(neurons), attribution=np.stack(attribution),
+                   total=np.stack(total))
+
+
+def change_rows(data: str, found: Mapping[str, PairPaths], condition: str = AT_IMAGE,
+                seed: int = 0) -> pd.DataFrame:
+    """What pairs find, per model: ``data, model, condition, measure, images, value, low, high,
+    verdict``.
 
     Measures are ``"same change"`` and ``"other change"``, the share of blocks in which paths of two
     outlines, or of an outline and a fill, have the same neuron; ``"difference"`` of the two on the
-    same images; and ``"outline"``, ``"fill"`` and ``"background"``, the attribution of the path;
-    ``"less background"``, that of outlines beyond that of backgrounds.
+    same images; the name of each change but ``AGAIN``, the attribution of the path; ``"less
+    background"``, that of outlines beyond that of backgrounds; and ``"background share"``, the mean
+    of backgrounds as a share of that of outlines, which agrees below ``SMALL``.
     """
     rows = []
     for model, paths in found.items():
         at = {name: place for place, name in enumerate(paths.changes)}
         same, other = (image_overlap(paths.neurons[at["outline"]], paths.neurons[at[name]])
                        for name in (AGAIN, "fill"))
+        outline, background = (paths.attribution[at[name]] for name in ("outline", "background"))
         measured = {"same change": same, "other change": other, "difference": same - other,
-                    **{name: paths.attribution[at[name]] for name in ("outline", "fill",
-                                                                      "background")},
-                    "less background": paths.attribution[at["outline"]]
-                    - paths.attribution[at["background"]]}
+                    **{name: paths.attribution[place] for name, place in at.items()
+                       if name != AGAIN}, "less background": outline - background}
+        names = {"data": data, "model": model, "condition": condition}
         for measure, values in measured.items():
             known = values[~np.isnan(values)]
             if len(known) > 1:
                 row = interval_row(known, seed=seed)
-                rows.append({"data": data, "model": model, "measure": measure, "images": len(known),
-                             **row, "verdict": report.verdict(row)})
-    return pd.DataFrame(rows, columns=["data", "model", "measure", "images", "value", "low", "high",
-                                       "verdict"])
+                rows.append({**names, "measure": measure, "images": len(known), **row,
+                             "verdict": report.verdict(row)})
+        if outline.mean() > 0:
+            row = pd.DataFrame([{**names, "measure": "background share", "images": len(outline),
+                                 **share_row(background, outline, seed)}])
+            rows += with_verdict(row, -1, SMALL).to_dict("records")
+    return pd.DataFrame(rows, columns=["data", "model", "condition", "measure", "images", "value",
+                                       "low", "high", "verdict"])
+
+
+def path_agreement(data: str, first: Mapping[str, PairPaths], second: Mapping[str, PairPaths],
+                   rows: Sequence[int], seed: int = 0) -> pd.DataFrame:
+    """In which share of blocks two ways to find the paths of the same pairs have the same neuron:
+    ``data, model, change, images, value, low, high``; of no pairs no rows.
+
+    Args:
+        rows: the places of the second's images among the first's.
+    """
+    found = []
+    for model, paths in first.items():
+        for place, change in enumerate(paths.changes):
+            own = image_overlap(paths.neurons[place][list(rows)], second[model].neurons[place])
+            known = own[~np.isnan(own)]
+            if len(known) > 1:
+                found.append({"data": data, "model": model, "change": change,
+                              "images": len(known), **interval_row(known, seed=seed)})
+    return pd.DataFrame(found, columns=["data", "model", "change", "images", "value", "low",
+                                        "high"])
+
+
+def places_of(images: ImageSet, few: ImageSet) -> list[int]:
+    """Where some of the images lie among all."""
+    ids = images.ids.tolist()
+    return [ids.index(image) for image in few.ids.tolist()]
