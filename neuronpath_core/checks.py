@@ -127,6 +127,15 @@ class Checked:
         self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
         with suppress(NotCalled):  # a hook may be for exactly this batch
             self.examine(images)
+        self.check_steady()
+
+    def check_steady(self) -> None:
+        """Raise ``ValueError`` if the model was seen to answer one image in two ways."""
+        if self.unsteady:
+            part = f": {self.differs}" if self.differs else ""
+            raise ValueError("the model answers otherwise when it is called again, at random or by "
+                             f"the other images of a batch{part}; accepted: a model whose logits "
+                             "are a function of the image")
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution

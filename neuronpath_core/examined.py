@@ -74,6 +74,11 @@ class Examined(Checked, ValueVectors):
         if it is not, or as long as no batch was seen."""
         return None if self._verdict is None else self._verdict.differs
 
+    @property
+    def unsteady(self) -> bool:
+        """Whether the model was seen to answer one image in two ways."""
+        return self._verdict is not None and self._verdict.unsteady
+
     def plain(self, index: int) -> BlockForm | None:
         """A block written out, unless it is of another kind, hooked or in training mode."""
         if self._verdict is not None and index in self._verdict.not_plain:

@@ -412,13 +412,23 @@ def test_other_sites_are_searched_as_the_model_is_called_or_refused(change, site
 
 
 @pytest.mark.parametrize("change", REFUSED)
-def test_a_model_that_answers_otherwise_each_time_is_not_put_together(change):
+def test_a_model_that_answers_otherwise_each_time_is_refused_by_everything(change):
     model, images, labels = changed(change)
-    target = npc.TargetModel(model)
-    with pytest.raises(ValueError, match="block 1"):
-        npc.knowledge_attribution(target, images, labels)
-    with pytest.warns(RuntimeWarning, match="engine 'plain' searches it"):
-        npc.find_paths(target, images, labels, **PUBLISHED)
+    target, neurons = npc.TargetModel(model), torch.tensor([[1, 2, 3]] * 2)
+    calls = [lambda method=method: npc.find_paths(target, images, labels, method)
+             for method in (*npc.METHODS, "recommended")]
+    calls += [lambda: npc.find_paths(target, images, labels, **PUBLISHED, engine="plain"),
+              lambda: npc.knowledge_attribution(target, images, labels),
+              lambda: npc.joint_attribution_score(target, images, labels, neurons),
+              lambda: npc.exact_effects(target, images, labels),
+              lambda: npc.faithfulness(target, images, labels, normal(2, 3, 16)),
+              lambda: npc.circuit_tests(target, images, labels, neurons, draws=20),
+              lambda: npc.read_activations(target, images),
+              lambda: class_probabilities(target, images),
+              lambda: edited_probabilities(target, images, neurons, "remove")]
+    for call in calls:
+        with pytest.raises(ValueError, match="answers otherwise when it is called again.*block 1"):
+            call()
 
 
 # --- the check itself ---
