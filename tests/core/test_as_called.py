@@ -431,6 +431,70 @@ def test_a_model_that_answers_otherwise_each_time_is_refused_by_everything(chang
             call()
 
 
+def no_grad_in_a_block(model):
+    native = model.blocks[0].forward
+    model.blocks[0].forward = torch.no_grad()(native)
+
+
+def no_grad_in_the_features(model):
+    model.forward_features = torch.no_grad()(model.forward_features)
+
+
+def first_blocks_frozen(model):
+    class Frozen(nn.Sequential):
+        def forward(self, stream):
+            with torch.no_grad():
+                for block in list(self)[:2]:
+                    stream = block(stream)
+            return self[2](stream)
+
+    model.blocks = Frozen(*model.blocks)
+
+
+def detached(model):
+    model.blocks[1].register_forward_hook(lambda _module, _inputs, stream: stream.detach())
+
+
+def guided(model):
+    for block in model.blocks:
+        block.mlp.act.register_full_backward_hook(
+            lambda _module, entering, _leaving: (3 * torch.relu(entering[0]),))
+
+
+def half_detached(model):
+    model.blocks[1].mlp.register_forward_hook(
+        lambda _module, _inputs, written: 0.5 * written + 0.5 * written.detach())
+
+
+@pytest.mark.parametrize("change", [no_grad_in_a_block, no_grad_in_the_features,
+                                    first_blocks_frozen, detached, guided, half_detached])
+def test_gradients_that_are_not_derivatives_are_refused(change):
+    model, images, labels = changed(change)
+    target, neurons = npc.TargetModel(model), torch.tensor([[1, 2, 3]] * 2)
+    calls = [lambda method=method: npc.find_paths(target, images, labels, method)
+             for method in (*npc.METHODS, "recommended")]
+    calls += [lambda: npc.joint_attribution_score(target, images, labels, neurons),
+              lambda: npc.knowledge_attribution(target, images, labels),
+              lambda: npc.path_edges(target, images, labels, neurons)]
+    for call in calls:
+        with pytest.raises(ValueError, match="not its derivatives"):
+            call()
+    with torch.no_grad():  # which need none
+        torch.testing.assert_close(class_probabilities(target, images), model(images).softmax(-1))
+        found = edited_probabilities(target, images, torch.tensor([[3, 5, 7]] * 2), "enhance")
+        torch.testing.assert_close(found, by_hooks(model, images, [3, 5, 7], 2.0).softmax(-1))
+
+
+def test_hooks_that_only_look_at_gradients_are_fine():
+    model, images, labels = changed(lambda _model: None)
+    expected = npc.find_paths(npc.TargetModel(model), images, labels)
+    for block in model.blocks:
+        block.mlp.act.register_full_backward_hook(lambda *_: None)
+    found = npc.find_paths(npc.TargetModel(model), images, labels)
+    assert torch.equal(found.neurons, expected.neurons)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-4, atol=0)
+
+
 # --- the check itself ---
 
 
@@ -883,7 +947,7 @@ def test_parts_that_cannot_be_run_as_they_would_have_to_be():
         npc.TargetModel(model)
     model = helpers.small_vit(31)
     model.forward = torch.no_grad()(model.forward)
-    with pytest.raises(ValueError, match="no gradient comes"):
+    with pytest.raises(ValueError, match="not its derivatives"):
         npc.find_paths(npc.TargetModel(model), images, labels, engine="plain", **PUBLISHED)
     model = helpers.small_vit(31)
     target = npc.TargetModel(model)
