@@ -56,6 +56,18 @@ class Adapter(nn.Module):
         return value + torch.relu(value @ self.down.T) @ self.up.T
 
 
+class Twice(torch.Tensor):
+    """A weight that counts double, as those of quantised layers are not what they show."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is F.linear:
+            args = [each.as_subclass(torch.Tensor) if isinstance(each, Twice) else each
+                    for each in args]
+            return F.linear(args[0], 2 * args[1], *args[2:], **(kwargs or {}))
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
 class Scale(nn.Module):
     def forward(self, value):
         return 0.5 * value
@@ -189,6 +201,15 @@ def parametrised(model):
         parametrize.register_parametrization(block.mlp.fc2, "weight", Gain())
 
 
+def weights_of_another_class(*names):
+    def weights_that_count_double(model):
+        for block in model.blocks:
+            for name in names:
+                layer = block.get_submodule(name)
+                layer.weight = nn.Parameter(layer.weight.data.as_subclass(Twice))
+    return weights_that_count_double
+
+
 def pruned_by_torch(model):
     for block in model.blocks:
         prune.l1_unstructured(block.mlp.fc2, "weight", 0.5)
@@ -241,8 +262,9 @@ CHANGES = [normalising, tempered, forward_of_this_instance, features_of_this_ins
            lora_by_a_hook, scaled_ffn, another_layer_scale, adapter, adapter_of_attention,
            tokens_mixed_after_the_ffn, deep_prompts, shallow_prompts, weight_norm, parametrised,
            pruned_by_torch, attention_of_this_instance, other_scale, other_heads, sequential_head,
-           head_with_a_norm, act_of_a_class_of_its_own]
-NAMES = [change.__name__ if change.__name__ != "change" else f"lora {number}"
+           head_with_a_norm, act_of_a_class_of_its_own, weights_of_another_class("mlp.fc2"),
+           weights_of_another_class("mlp.fc1", "attn.qkv", "attn.proj")]
+NAMES = [change.__name__ if change.__name__ in globals() else f"{change.__name__} {number}"
          for number, change in enumerate(CHANGES)]
 # what no change can make right: each call gives something else
 REFUSED = [always_dropping, over_images]
@@ -709,6 +731,21 @@ def test_a_class_that_somebody_patches(monkeypatch):
     assert target.plain(0) is None
     for row, (path, _) in enumerate(searched(model, "cls", images, labels)):
         assert found.neurons[row].tolist() == [each[0] for each in path]
+
+
+@pytest.mark.parametrize("name", ["scaled_dot_product_attention", "linear", "layer_norm", "gelu"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_function_of_torchs_that_somebody_replaces(monkeypatch, name, later):
+    """As packages of other attention kernels say to do."""
+    model, images, labels = changed(lambda _model: None)
+    target, native = npc.TargetModel(model), getattr(F, name)
+    if later:
+        npc.find_paths(target, images, labels, **PUBLISHED)
+    monkeypatch.setattr(F, name, lambda *given, **named: 1.3 * native(*given, **named))
+    found = npc.find_paths(target, images, labels, **PUBLISHED)
+    for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
 
 
 def test_a_hook_on_every_module():
