@@ -1077,6 +1077,9 @@ def test_where_nothing_can_be_explained_it_is_said():
             npc.find_paths(npc.TargetModel(blank), images, labels, method)
     with pytest.warns(RuntimeWarning, match="a trained model"):
         npc.find_paths(npc.TargetModel(blank), images, labels, engine="plain", **PUBLISHED)
+    for method in ("ablation", "recommended"):
+        with pytest.warns(RuntimeWarning, match="2 of 2 images have a path whose edit leaves"):
+            npc.find_paths(npc.TargetModel(blank), images, labels, method)
     silent = helpers.small_vit(1)
     nn.init.zeros_(silent.blocks[1].mlp.fc2.weight)  # one block writes the same whatever it sees
     with pytest.warns(RuntimeWarning, match="2 of 2 images have a layer"):
