@@ -119,7 +119,9 @@ def project_vectors(target: TargetModel, vectors: Float[Tensor, "*batch width"],
         raise ValueError(f"vectors are {vectors.dtype} on {vectors.device}; accepted: the model's "
                          f"{rows.dtype} on {rows.device}")
     if projection == "normed":
-        return F.linear(target.model.fc_norm(target.model.norm(vectors)), rows, bias)
+        # a graph for whoever asks for derivatives by the vectors, none for the norm's weights
+        with torch.set_grad_enabled(torch.is_grad_enabled() and vectors.requires_grad):
+            return F.linear(target.model.fc_norm(target.model.norm(vectors)), rows, bias)
     if projection == "raw":
         return F.linear(vectors, rows)
     if projection == "unit":

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neuronpath_core.as_called import agree
 from neuronpath_core.examined import check_target
+from neuronpath_core.model_state import is_touched
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
 
@@ -104,6 +105,9 @@ def _read(target: TargetModel, images: Tensor) -> Streams:
             raise ValueError(f"block {index} ({type(block).__name__}) is not an attention half and "
                              "an FFN half, each added to the stream; accepted: timm's pre-norm "
                              "blocks")
+        if is_touched([block]):  # hooks on its parts act, one on the block itself would not
+            raise ValueError(f"block {index} is hooked or has a forward of its own, which its "
+                             "halves by themselves are without; accepted: hooks on parts of blocks")
     stream = embedded = target.embed(images)  # refuses a model that is not its blocks
     kept: dict[str, list[Tensor]] = {"attention": [], "ffn": [], "block": []}
     for index in range(len(model.blocks)):
