@@ -61,21 +61,24 @@ def largest_cosine(memories: int, width: int) -> dict[str, float]:
             **dict(zip(("low", "median", "high"), map(float, quantiles), strict=True))}
 
 
-def rotated(vectors: Float[Tensor, "memory width"], draws: int,
-            seed: int = 0) -> Float[Tensor, "draw memory width"]:
-    """Value vectors after rotations among the memories, uniform over all (Haar): QᵀW with
-    orthogonal Q.
+def rotations(memories: int, draws: int, seed: int = 0) -> Float[Tensor, "draw memory memory"]:
+    """Random rotations of M memories among each other, orthogonal matrices that are uniform over
+    all of them (Haar), float64 on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(draws, memories, memories, generator=generator, dtype=torch.float64)
+    orthogonal, upper = torch.linalg.qr(drawn)
+    # with the signs of R's diagonal the law of Q is uniform (Mezzadri, 2007)
+    return orthogonal * upper.diagonal(dim1=-2, dim2=-1).sign()[:, None]
+
+
+def rotated(vectors: Float[Tensor, "memory width"],
+            turns: Float[Tensor, "draw memory memory"]) -> Float[Tensor, "draw memory width"]:
+    """Value vectors W after :func:`rotations` Q among the memories, QᵀW.
 
     The space that they span, and what the half can write, stay as they are; that there are neurons
     does not.
     """
-    generator = torch.Generator().manual_seed(seed)
-    size = len(vectors)
-    drawn = torch.randn(draws, size, size, generator=generator, dtype=torch.float64)
-    orthogonal, upper = torch.linalg.qr(drawn)
-    # with the signs of R's diagonal the law of Q is uniform (Mezzadri, 2007)
-    orthogonal = orthogonal * upper.diagonal(dim1=-2, dim2=-1).sign()[:, None]
-    return orthogonal.to(vectors).mT @ vectors
+    return turns.to(vectors).mT @ vectors
 
 
 def any_by_chance(owned: np.ndarray | int, memories: int, count: int = 5) -> np.ndarray:
