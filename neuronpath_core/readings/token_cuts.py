@@ -153,7 +153,8 @@ def forbid(target: TargetModel, images: Float[Tensor, "image channel height widt
 
     def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
         here = allowed if allowed.ndim == 2 else allowed[rows, None]
-        streams, logits = _run(target, images[rows], here, renormalise, chosen)
+        streams = _run(target, images[rows], here, renormalise, chosen)
+        logits = target.family.logits(target.model, streams)
         return _ranked(target, streams, labels[rows]), logits.argmax(-1).cpu()
 
     parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), compute)
@@ -193,7 +194,7 @@ def drop_tokens(target: TargetModel, images: Float[Tensor, "image channel height
     every = set(range(len(target.model.blocks)))
 
     def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
-        streams, _ = _run(target, images[rows], stays[rows, None, None], True, every)
+        streams = _run(target, images[rows], stays[rows, None, None], True, every)
         rank = _ranked(target, streams, labels[rows])
         rank[~stays[rows].cpu()] = torch.nan
         return rank, _pooled(target, streams, stays[rows]).argmax(-1).cpu()
@@ -215,28 +216,31 @@ def _check(target: TargetModel, images: Tensor, labels: Tensor) -> None:
 
 @torch.no_grad()
 def _run(target: TargetModel, images: Tensor, allowed: Tensor, renormalise: bool,
-         blocks: Collection[int]) -> tuple[Tensor, Tensor]:
-    """The last stream of the cut model, block by block, and its logits."""
+         blocks: Collection[int]) -> Float[Tensor, "image token width"]:
+    """The last stream of the cut model, block by block; the logits of one image tell that the
+    blocks put together are the cut model."""
     def replace(block: int, weights: Tensor) -> Tensor:
         if block not in blocks:
             return weights
-        here = allowed.expand(weights.shape)
+        here = allowed[:len(weights)].expand(weights.shape)
         if not renormalise:
             return weights * here
         # a key that is alone has all the weight, however little the softmax left it
         alone = here.sum(-1, keepdim=True) == 1
         return renormalised(torch.where(alone, here.to(weights), weights), here)
 
+    if allowed.ndim == 2:
+        allowed = allowed[None, None]
     with attention(target, replace):
         stream = target.family.embed(target.model, images)
         for index in range(len(target.model.blocks)):
             stream = target.family.run_block(target.model, index, stream)
-        logits = target(images)
-    again = target.family.logits(target.model, stream)
+        logits = target(images[:1])
+    again = target.family.logits(target.model, stream[:1])
     if not agree(again, logits, logits):
         raise ValueError("the cut model's logits are not those of its cut blocks put together; "
                          "accepted: a model that is its blocks")
-    return stream, logits
+    return stream
 
 
 def _ranked(target: TargetModel, streams: Tensor, labels: Tensor) -> Float[Tensor, "image token"]:

@@ -58,7 +58,7 @@ def test_published_context_cuts(name, kept, key):
 def test_a_token_that_sees_itself_alone_is_a_model_of_one_token(name):
     target, images, labels = helpers.network(name, 5, batch=3)
     model, prefix = target.model, target.family.prefix_tokens(target.model)
-    streams, _ = _run(target, images, cut_mask("self_only", target.n_tokens, prefix), True,
+    streams = _run(target, images, cut_mask("self_only", target.n_tokens, prefix), True,
                       set(range(3)))
     embedded = target.embed(images)
     for token in range(prefix, target.n_tokens):
@@ -82,11 +82,11 @@ def test_a_forbidden_column_is_a_mask_before_the_softmax(name):
     with torch.no_grad():
         for block in target.model.blocks:
             stream = block(stream, attn_mask=allowed)
-        found, _ = _run(target, images, allowed, True, set(range(3)))
+        found = _run(target, images, allowed, True, set(range(3)))
     torch.testing.assert_close(found, stream, rtol=0, atol=1e-12)
     assert torch.equal(cut_attention(target, images, labels, "no_cls").rank,
                        ranks(project_vectors(target, stream), labels[:, None]))
-    zeroed, _ = _run(target, images, allowed, False, set(range(3)))
+    zeroed = _run(target, images, allowed, False, set(range(3)))
     assert (zeroed - found).abs().max() > 1e-3  # not renormalised is another model
 
 
@@ -111,7 +111,7 @@ def test_tokens_that_nobody_sees_are_tokens_that_are_not_there(name):
         assert found.predicted[image] == logits.argmax()
         seen = torch.zeros(1, 1, 1, target.n_tokens, dtype=torch.bool)
         seen[..., there] = True
-        masked, _ = _run(target, images[image:image + 1], seen, True, set(range(3)))
+        masked = _run(target, images[image:image + 1], seen, True, set(range(3)))
         torch.testing.assert_close(masked[:, there], stream, rtol=0, atol=1e-12)
 
 
@@ -132,8 +132,8 @@ def test_a_cut_of_nothing_changes_nothing_and_chunks_change_nothing():
 def test_written_leaves_a_token_less_than_all_of_itself():
     target, images, labels = helpers.network("cls", 5, batch=5)
     mask = cut_mask("self_only", 5, 1)
-    written, _ = _run(target, images, mask, False, {0, 1, 2})
-    corrected, _ = _run(target, images, mask, True, {0, 1, 2})
+    written = _run(target, images, mask, False, {0, 1, 2})
+    corrected = _run(target, images, mask, True, {0, 1, 2})
     assert (written - corrected)[:, 1:].abs().max() > 1e-3
     found = cut_attention(target, images, labels, "self_only", "written")
     assert torch.equal(found.rank, ranks(project_vectors(target, written), labels[:, None]))
