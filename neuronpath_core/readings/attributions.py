@@ -8,7 +8,6 @@ r"""Other maps of the patches that matter, for comparison with those in class sp
 :func:`last_attention`   the last block's attention, mean over heads
 :func:`of_pixels`        gradient × input and integrated gradients of the label's logit, by captum,
                          summed over a patch's pixels
-:func:`from_the_middle`  a map without a model: patches near the middle of the image first
 =======================  ===========================================================================
 
 Vilas et al. cite Chefer's earlier rule, which propagates relevance layer by layer (CVPR 2021); what
@@ -168,20 +167,6 @@ def patch_sums(target: TargetModel, pixels: Float[Tensor, "image channel height 
     """Sum over the channels and pixels of each patch, patches row by row."""
     size = target.model.patch_embed.patch_size
     return F.avg_pool2d(pixels.sum(1, keepdim=True), size, divisor_override=1).flatten(1)
-
-
-def from_the_middle(grid: tuple[int, int]) -> Float[Tensor, "patch"]:
-    """A map that no model is asked for: minus the distance of each patch from the middle of the
-    grid, in patches, row by row, so that patches at the edge are the least relevant."""
-    rows, columns = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2 for size in grid)
-    return -(rows[:, None].square() + columns.square()).sqrt().flatten()
-
-
-def patch_grid(target: TargetModel,
-               images: Float[Tensor, "image channel height width"]) -> tuple[int, int]:
-    """Rows and columns of the patches of these images."""
-    rows, columns = target.model.patch_embed.dynamic_feat_size(tuple(images.shape[2:]))
-    return int(rows), int(columns)
 
 
 def read_row(target: TargetModel,

@@ -19,15 +19,22 @@ product with a value vector,
 so that one small backward pass an image and block gives all of a block's maps: the closed form.
 Nothing flows back through earlier blocks.
 
-=======================  ===========================================================================
-``of="attention"``       o is the attention's output without the residual, as the published code
-                         has it
-``of="block"``           o is the class token after the block, as the text says
-``loss="corrected"``     one softmax, inside the cross-entropy
-``loss="published"``     the published code takes a softmax first and its cross-entropy another one
-``loss="logit"``         the label's logit in place of minus the cross-entropy, an option of the
-                         code
-=======================  ===========================================================================
+A derivative says what more attention would do, also to a patch that gets none.  Times the attention
+it is what the patch does now, to first order, and of this Chefer et al. (2021) keep the positive
+part, head by head.
+
+========================  ==========================================================================
+``of="attention"``        o is the attention's output without the residual, as the published code
+                          has it
+``of="block"``            o is the class token after the block, as the text says
+``loss="corrected"``      one softmax, inside the cross-entropy
+``loss="published"``      the published code takes a softmax first and its cross-entropy another one
+``loss="logit"``          the label's logit in place of minus the cross-entropy, an option of the
+                          code
+``terms="derivative"``    the map above, as published
+``terms="contribution"``  the derivative times the attention, :math:`\sum_i r_{ij} a_{ij}`
+``terms="positive"``      the positive part of each head's contribution
+========================  ==========================================================================
 """
 
 from __future__ import annotations
@@ -52,15 +59,18 @@ if TYPE_CHECKING:
 
 Of = Literal["attention", "block"]
 Loss = Literal["corrected", "published", "logit"]
+Terms = Literal["derivative", "contribution", "positive"]
 Reduce = Literal["head", "block", "global"]
 CHOICES = {"of": ("attention", "block"), "loss": ("corrected", "published", "logit"),
+           "terms": ("derivative", "contribution", "positive"),
            "reduce": ("head", "block", "global"), "form": ("auto", "closed", "autograd")}
 
 
 def relevance(
     target: TargetModel, images: Float[Tensor, "image channel height width"],
     labels: Int64[Tensor, "image"], *, of: Of = "attention", reduce: Reduce = "global",
-    loss: Loss = "corrected", form: Literal["auto", "closed", "autograd"] = "auto",
+    loss: Loss = "corrected", terms: Terms = "derivative",
+    form: Literal["auto", "closed", "autograd"] = "auto",
 ) -> Float[Tensor, "image *block patch"]:
     r"""Compute the relevance of every patch to a label, read in class space (Vilas et al., 2023).
 
@@ -73,13 +83,14 @@ def relevance(
         reduce: ``"head"`` gives ``(image, block, head, patch)``; ``"block"`` their sum over heads
             ``(image, block, patch)``; ``"global"`` also over blocks ``(image, patch)``.
         loss: ``"corrected"``, ``"published"`` or ``"logit"``.
+        terms: ``"derivative"``, ``"contribution"`` or ``"positive"``.
         form: ``"closed"`` takes inner products with value vectors, which timm's own attention
             allows; ``"autograd"`` differentiates in the weights themselves, which any readable
             attention allows; ``"auto"`` takes the first where every block allows it.
 
     Returns:
-        relevance in units of the loss per unit of attention, signed, patches row by row; in the
-        model's dtype, on its device, without a graph.
+        relevance in units of the loss, per unit of attention of a derivative; signed unless
+        ``"positive"``; patches row by row; in the model's dtype, on its device, without a graph.
 
     Raises:
         ValueError: an unknown choice, a batch that does not fit, a head that is not linear in a
@@ -87,7 +98,8 @@ def relevance(
             that as it is called is not its blocks put together.
     """
     check_target(target)
-    for name, value in (("of", of), ("loss", loss), ("reduce", reduce), ("form", form)):
+    for name, value in (("of", of), ("loss", loss), ("terms", terms), ("reduce", reduce),
+                        ("form", form)):
         if not is_one_of(value, CHOICES[name]):
             raise ValueError(f"unknown {name} {shown(value)}; accepted: "
                              f"{', '.join(CHOICES[name])}")
@@ -101,7 +113,7 @@ def relevance(
 
     def compute(rows: Tensor) -> Tensor:
         found = [_reduced(own, reduce) for own in maps(target, images[rows], labels[rows], of,
-                                                       loss)]
+                                                       loss, terms)]
         return sum(found) if reduce == "global" else torch.stack(found, 1)
     return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), compute))
 
@@ -127,6 +139,16 @@ def _reduced(maps: Float[Tensor, "image head patch"], reduce: Reduce) -> Tensor:
     return maps if reduce == "head" else maps.sum(1)
 
 
+def _by_terms(derivative: Float[Tensor, "image head query patch"],
+              weights: Float[Tensor, "image head query patch"],
+              terms: Terms) -> Float[Tensor, "image head patch"]:
+    """Sum over the tokens that look, of derivatives or of contributions."""
+    if terms == "derivative":
+        return derivative.sum(2)
+    found = (derivative * weights).sum(2)
+    return found if terms == "contribution" else found.clamp(min=0)
+
+
 def _objective(target: TargetModel, written: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """The sum over images of minus the loss, whose gradient the maps are."""
     logits = target.family.logits(target.model, written)
@@ -137,8 +159,8 @@ def _objective(target: TargetModel, written: Tensor, labels: Tensor, loss: Loss)
     return -F.cross_entropy(logits, labels, reduction="sum")
 
 
-def _closed_maps(target: TargetModel, images: Tensor, labels: Tensor, of: Of,
-                 loss: Loss) -> Iterator[Float[Tensor, "image head patch"]]:
+def _closed_maps(target: TargetModel, images: Tensor, labels: Tensor, of: Of, loss: Loss,
+                 terms: Terms) -> Iterator[Float[Tensor, "image head patch"]]:
     """The maps of each block in turn by inner products with value vectors."""
     first = target.family.prefix_tokens(target.model)
     # what other tokens write cannot reach the head of a block's own output
@@ -160,9 +182,9 @@ def _closed_maps(target: TargetModel, images: Tensor, labels: Tensor, of: Of,
             written = added if of == "attention" else _after(block, stream[:, read] + added)
             gradient, = torch.autograd.grad(_objective(target, written, labels, loss), leaf)
         with torch.no_grad():
-            # summed over the tokens that look: the inner product is the same with each
-            looked = gradient.sum(2, keepdim=True)
-            yield (looked @ value[:, :, first:].mT)[:, :, 0]
+            if terms == "derivative":  # the sum over the tokens that look, before the product
+                gradient = gradient.sum(2, keepdim=True)
+            yield _by_terms(gradient @ value[:, :, first:].mT, weights[:, :, read, first:], terms)
             stream = stream + block.ls1(part.proj(mixed.transpose(1, 2).flatten(2)))
             stream = _after(block, stream)
 
@@ -172,8 +194,8 @@ def _after(block: torch.nn.Module, middle: Tensor) -> Tensor:
     return middle + block.ls2(block.mlp(block.norm2(middle)))
 
 
-def _graph_maps(target: TargetModel, images: Tensor, labels: Tensor, of: Of,
-                loss: Loss) -> Iterator[Float[Tensor, "image head patch"]]:
+def _graph_maps(target: TargetModel, images: Tensor, labels: Tensor, of: Of, loss: Loss,
+                terms: Terms) -> Iterator[Float[Tensor, "image head patch"]]:
     """The maps of each block in turn by a backward pass to the weights that the block applied."""
     first, family, model = target.family.prefix_tokens(target.model), target.family, target.model
     with torch.no_grad():
@@ -188,6 +210,6 @@ def _graph_maps(target: TargetModel, images: Tensor, labels: Tensor, of: Of,
                                                                                 middle)
             gradient, = torch.autograd.grad(_objective(target, written, labels, loss),
                                             kept[index][0])
-        yield gradient.sum(2)[..., first:]
+        yield _by_terms(gradient[..., first:], kept[index][0].detach()[..., first:], terms)
         with torch.no_grad():
             stream = family.run_half(model, index, "ffn", middle.detach())

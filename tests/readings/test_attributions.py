@@ -7,10 +7,8 @@ import torch
 from neuronpath_core.readings.attention_maps import attention, attention_maps
 from neuronpath_core.readings.attributions import (
     chefer,
-    from_the_middle,
     last_attention,
     of_pixels,
-    patch_grid,
     patch_sums,
     rollout,
 )
@@ -99,13 +97,6 @@ def test_patches_are_summed_row_by_row():
                    for down in range(4) for across in range(4)) for row in range(2) for column in range(2)]
               for image in range(2)]
     assert patch_sums(target, pixels).tolist() == wanted
-    assert patch_grid(target, pixels) == (2, 2)
-
-
-def test_the_middle_comes_first():
-    found = from_the_middle((3, 4)).view(3, 4)
-    assert found.argmax() in (5, 6) and found[1, 1] == found[1, 2] == -0.5
-    assert found.min() == found[0, 0] == found[2, 3] == -np.sqrt(1 + 1.5**2)
 
 
 @pytest.mark.parametrize("method", [rollout, last_attention, lambda target, images: chefer(

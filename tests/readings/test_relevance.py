@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import neuronpath_core as npc
-from neuronpath_core.readings.attention_maps import attention
+from neuronpath_core.readings.attention_maps import attention, attention_maps
 from neuronpath_core.readings.relevance import CHOICES, relevance
 from tests.helpers import blank_vit, network, small_vit
 from tests.readings.spaces import SPACES, space
@@ -31,11 +31,12 @@ def test_the_published_maps(name):
 
 
 @pytest.mark.parametrize("of", CHOICES["of"])
-@pytest.mark.parametrize("loss", CHOICES["loss"])
+@pytest.mark.parametrize(("loss", "terms"), [
+    *((loss, "derivative") for loss in CHOICES["loss"]), ("corrected", "contribution"), ("corrected", "positive")])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_closed_form_is_the_gradient(name, of, loss):
+def test_the_closed_form_is_the_gradient(name, of, loss, terms):
     target, images, labels = network(name, 5, batch=3)
-    chosen = {"of": of, "loss": loss, "reduce": "head"}
+    chosen = {"of": of, "loss": loss, "terms": terms, "reduce": "head"}
     closed = relevance(target, images, labels, **chosen, form="closed")
     twin = relevance(target, images, labels, **chosen, form="autograd")
     # the same sums in another order, in double precision
@@ -67,6 +68,27 @@ def test_maps_are_the_directional_derivative(name):
         own = (rows[0, block] * direction[0, :, 0, 1:]).sum()
         # a central difference: the error is of the order of step squared
         torch.testing.assert_close(own, slope, rtol=1e-6, atol=1e-9)
+
+
+def test_contributions_are_derivatives_times_attention():
+    target, images, labels = network("cls", 5, batch=3)
+    derivative, contribution, positive = (relevance(target, images, labels, reduce="head", terms=each)
+                                          for each in CHOICES["terms"])
+    row = attention_maps(target, images)[:, :, :, 0, 1:].transpose(0, 1)
+    torch.testing.assert_close(contribution, derivative * row, rtol=0, atol=1e-14)
+    torch.testing.assert_close(positive, contribution.clamp(min=0), rtol=0, atol=0)
+    assert 0 < (positive == 0).double().mean() < 1
+    # of a model that pools, by the graph's own entries for each token that looks
+    target, images, labels = network("avg", 5, batch=3)
+    contribution = relevance(target, images, labels, reduce="head", terms="contribution")
+    with torch.no_grad():
+        stream = target.embed(images)
+    block = target.model.blocks[0]
+    with torch.enable_grad(), attention(target, lambda _, weights: weights.detach().requires_grad_()) as kept:
+        logits = target.model.head(target.model.fc_norm(block.attn(block.norm1(stream))[:, 1:].mean(1)))
+        slope, = torch.autograd.grad(-F.cross_entropy(logits, labels, reduction="sum"), kept[0][0])
+    wanted = sum(slope[:, :, token, 1:] * kept[0][0][:, :, token, 1:] for token in range(5)).detach()
+    torch.testing.assert_close(contribution[:, 0], wanted, rtol=0, atol=1e-13)
 
 
 def test_reductions_are_sums():
@@ -117,6 +139,7 @@ def test_the_patch_whose_value_writes_the_class_is_the_relevant_one():
 @pytest.mark.parametrize(("chosen", "message"), [
     ({"of": "ffn"}, "unknown of 'ffn'; accepted: attention, block"),
     ({"loss": "hinge"}, "unknown loss 'hinge'; accepted: corrected, published, logit"),
+    ({"terms": "negative"}, "unknown terms 'negative'; accepted: derivative, contribution, positive"),
     ({"reduce": "token"}, "unknown reduce 'token'; accepted: head, block, global"),
     ({"form": None}, "unknown form None; accepted: auto, closed, autograd"),
 ])
