@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.chapters.class_space.measured import Read
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.readings.attention_maps import attention_maps
 from neuronpath_core.readings.class_space import by_image
 from neuronpath_core.readings.token_cuts import Cut, cut_attention, cut_mask, drop_tokens, forbid
@@ -116,22 +117,22 @@ OBJECT, CONTEXT, FAR, EMPTY, HOLE = (
     "the same, with the object's place taken away")
 
 
-def context_cuts(read: Read, empty: Tensor | None = None) -> pd.DataFrame:
+def context_cuts(read: Read, without: ImageSet | None = None) -> pd.DataFrame:
     """Each image's rate of identifying tokens among those that stay, before and after the others
     are taken away: ``image, kept, before, rate, correct``; images without a token of a kind are
     left out.
 
     Args:
         read: of a model, on images with masks.
-        empty: the same scenes without their object, as the model sees them; ``None`` where there
-            are none.  Their tokens cannot know the label, but the place that is left out tells the
-            object's outline.
+        without: the same scenes without their object; ``None`` where there are none.  Their tokens
+            cannot know the label, but the place that is left out tells the object's outline.
     """
     before = read.identified()
     far = read.covered == 0
     rows = [_kept(read, name, keep, before, read.pixels)
             for name, keep in ((OBJECT, read.object), (CONTEXT, ~read.object), (FAR, far))]
-    if empty is not None:
+    if without is not None:
+        empty = without.images.to(read.pixels)
         every = np.ones_like(far)
         alone = drop_tokens(read.target, empty, read.labels, torch.from_numpy(every))
         identified = read.patches(alone.identified().numpy())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.shape_pairs import PAIRED, pairs_for
 from neuronpath_core.readings.class_space import ClassReading, read_classes
 from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid, coverage, grid_of
@@ -95,3 +98,40 @@ def read_twins(read: Read, count: int, seed: int = 0) -> list[ClassReading]:
     """The same images through networks of the same architecture with random weights."""
     return [read_classes(random_weights(read.target, seed + number), read.pixels, read.labels)
             for number in range(count)]
+
+
+def stages(study: Study, model: str, read: Read, images: ImageSet) -> dict[str, Read]:
+    """A model's checkpoints in the order of their training, and the model itself at last."""
+    names = [name for name in study.variants(model) if " epoch " in name]
+    names.sort(key=lambda name: int(name.rpartition(" ")[2]))
+    return {**{f"epoch {name.rpartition(' ')[2]}": read_model(study, name, images)
+               for name in names}, "fully trained": read}
+
+
+def replicas(study: Study, model: str, read: Read, images: ImageSet) -> list[Read]:
+    """A model and those that were trained again from other seeds."""
+    return [read, *(read_model(study, name, images) for name in study.variants(model)
+                    if " seed " in name)]
+
+
+def pooled_and_token(study: Study, models: list[str]) -> list[tuple[str, str]]:
+    """The first model that pools its patch tokens with the first that classifies from its class
+    token, if both were trained from several seeds."""
+    again = [model for model in models if any(" seed " in name for name in study.variants(model))]
+    scopes = {scope: [model for model in again if study.target(model).scope == scope]
+              for scope in ("patch", "cls")}
+    return [(scopes["patch"][0], scopes["cls"][0])] if all(scopes.values()) else []
+
+
+def without_object(study: Study, images: ImageSet) -> ImageSet | None:
+    """The same scenes without their object; ``None`` for a data set that cannot be drawn again."""
+    spec = study.settings["dataset"]
+    return pairs_for(spec, images, "object") if spec.get("name") in PAIRED else None
+
+
+def stacked(reads: Mapping[tuple[str, str], Read],
+            rows: Callable[[tuple[str, str], Read], pd.DataFrame]) -> pd.DataFrame:
+    """``rows(key, read)`` of every model below one another, with ``data`` and ``model``, the two
+    parts of its key."""
+    tables = [rows(key, read).assign(data=key[0], model=key[1]) for key, read in reads.items()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -16,7 +16,12 @@ from neuronpath_core.readings.class_space import (
     chance_of_one,
     logit_rises,
 )
-from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
+from neuronpath_core.stats.intervals import (
+    interval_row,
+    jackknife_row,
+    percentile_row,
+    resampled,
+)
 from neuronpath_core.stats.tests import shuffled_labels
 
 if TYPE_CHECKING:
@@ -163,3 +168,14 @@ def training_rows(reads: Mapping[str, Read], seed: int = 0) -> pd.DataFrame:
                      "accuracy": read.correct.mean(), **grown})
         before = own
     return pd.DataFrame(rows)
+
+
+def seed_row(first: Sequence[Read], second: Sequence[Read]) -> dict[str, float]:
+    """The rate of one kind of trained model minus that of another, over seeds of training: ``value,
+    low, high`` by the jackknife over trained models, ``first`` and ``second``, the mean rates, and
+    ``models``, how many there are of both."""
+    rates = [np.array([read.identified().mean() for read in reads]) for reads in (first, second)]
+    row = jackknife_row(lambda one, other: rates[0][one].mean() - rates[1][other].mean(),
+                        [len(each) for each in rates])
+    return {**row, "first": rates[0].mean(), "second": rates[1].mean(),
+            "models": sum(map(len, rates))}

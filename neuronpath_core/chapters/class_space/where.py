@@ -18,7 +18,7 @@ from neuronpath_core.stats.tests import holm
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
-DEALS = 99
+DEALS = 999
 OWN, DEALT, PLACE = "own mask", "mask of another image of the class", "place alone"
 REGION_WORDS = {BAND: "outline band", FILL: "fill area", BACKGROUND: "background"}
 
@@ -35,6 +35,15 @@ def dealt_masks(labels: Int64[np.ndarray, "image"], seed: int = 0,
             whose[own] = rng.permutation(own)
         found.append(whose)
     return found
+
+
+def all_pairs(value: Float[np.ndarray, "block image patch"],
+              own: Bool[np.ndarray, "image patch"]) -> Float[np.ndarray, "block image mask"]:
+    """Each image's difference between tokens inside and outside a mask, by its own mask (the
+    diagonal) and by every other image's."""
+    inside = own / own.sum(1, keepdims=True)
+    outside = ~own / (~own).sum(1, keepdims=True)
+    return value @ (inside - outside).T
 
 
 def by_place(own: Bool[np.ndarray, "image patch"]) -> Bool[np.ndarray, "image patch"]:
@@ -60,10 +69,11 @@ def gap_rows(read: Read, seed: int = 0, deals: int = DEALS) -> pd.DataFrame:
     own = read.object
     both = own.any(1) & ~own.all(1)
     value, own, corner = value[:, both], own[both], read.corner[both]
-    gap = difference(value, own)
+    pairs, images = all_pairs(value, own), np.arange(len(own))
+    gap = pairs[:, images, images]
     rows = pd.DataFrame(curve(gap, seed))
     labels = read.labels.cpu().numpy()[both]
-    nulls = np.array([np.nanmean(difference(value, own[whose]), 1)
+    nulls = np.array([pairs[:, images, whose].mean(1)
                       for whose in dealt_masks(labels, seed, deals)])
     middle = nulls.mean(0)
     as_far = np.abs(nulls - middle) >= np.abs(gap.mean(1) - middle)
@@ -87,8 +97,9 @@ def third_rows(read: Read, seed: int = 0) -> pd.DataFrame:
     value, own = read.patches(read.reading.identifiability("full")), read.object
     both = own.any(1) & ~own.all(1)
     value, own, labels = value[:, both], own[both], read.labels.cpu().numpy()[both]
-    gap = difference(value, own)
-    dealt = np.nanmean([difference(value, own[whose]) for whose in dealt_masks(labels, seed)], 0)
+    pairs, images = all_pairs(value, own), np.arange(len(own))
+    gap = pairs[:, images, images]
+    dealt = np.mean([pairs[:, images, whose] for whose in dealt_masks(labels, seed, 99)], 0)
     rows = []
     for words, part in zip(THIRDS, thirds(len(gap)), strict=True):
         beyond = interval_row((gap - dealt)[part].mean(0), seed=seed)
