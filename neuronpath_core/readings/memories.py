@@ -30,7 +30,6 @@ from neuronpath_core.fast.plain import is_plain
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.halves import PlainHalves
-from neuronpath_core.variants.sites import SiteModel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -80,10 +79,10 @@ def value_matrix(target: TargetModel, block: int,
         ValueError: an unknown half or block, or a block that is not plain.
     """
     check_half(half)
-    _plain_block(target, block)
-    if half == "ffn" and target.sites == "ffn":
-        return target.value_vectors(block)
-    return SiteModel(target.model, target.scope, half).value_vectors(block)
+    own, family = _plain_block(target, block).block, target.family
+    weight, gamma = ((own.attn.proj.weight, family.attention_scale(own)) if half == "attention"
+                     else (own.mlp.fc2.weight, family.ffn_scale(own)))
+    return (weight.T if gamma is None else weight.T * gamma).detach()
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ and with ten classes five memories stand for a class or two of every token.  So 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,7 @@ def largest_cosine_below(threshold: Float[np.ndarray, "*shape"] | float, memorie
     return np.where(t >= 0, 1 - tail, tail) ** memories
 
 
+@lru_cache(maxsize=64)
 def largest_cosine(memories: int, width: int) -> dict[str, float]:
     """The largest cosine of M uniform directions with a given one: ``mean, low, median, high``, the
     last three the 2.5, 50 and 97.5 % quantiles of :func:`largest_cosine_below`."""

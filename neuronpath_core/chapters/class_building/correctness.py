@@ -93,8 +93,10 @@ def correctness_rows(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         ``confidence wrong`` and ``confidence matched``; ``apart``, drawn at random minus wrong;
         ``images`` (pairs), ``value, low, high``: as confident minus wrong, paired.
     """
+    columns = ["half", "block", "measure", WRONG, MATCHED, ANY, "confidence wrong",
+               "confidence matched", "apart", "images", "value", "low", "high"]
     if table.empty:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=columns)
     read = next(iter(dict.fromkeys(table["tokens"])), IMAGE_TOKENS)
     rows = []
     for half, own in table[table["tokens"] == read].groupby("half", sort=False):
@@ -108,4 +110,4 @@ def correctness_rows(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                          "confidence matched": sure[MATCHED],
                          "apart": wide[ANY].mean() - wide[WRONG].mean(), "images": len(wide),
                          **interval_row((wide[MATCHED] - wide[WRONG]).to_numpy(), seed=seed)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows)[columns]

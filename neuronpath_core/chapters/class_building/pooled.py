@@ -37,8 +37,7 @@ def pairs(study: Study, models: Sequence[str]) -> list[tuple[str, str]]:
             and shape(first) == shape(second)]
 
 
-def replica_table(study: Study, model: str, images: ImageSet, draws: int,
-                  seed: int = 0) -> pd.DataFrame:
+def replica_table(study: Study, model: str, images: ImageSet) -> pd.DataFrame:
     """Every replica's memories at the blocks that the paper names: ``kind`` (the model that it is
     a replica of), ``model, half, tokens, value``.
 
@@ -55,7 +54,7 @@ def replica_table(study: Study, model: str, images: ImageSet, draws: int,
         lead = halves[f"agreement {CORRECTED}"] - halves[f"agreement {CORRECTED}, other"]
         kept = halves.assign(value=lead)[halves["block"] == halves["half"].map(wanted)]
         means = kept.groupby(["half", "tokens"])["value"].mean()
-        weights = value_table(target, draws, seed)
+        weights = value_table(target, 1)
         read = CLASS_TOKEN if target.classifies_alone else IMAGE_TOKENS
         for half, block in wanted.items():
             own = weights[(weights["half"] == half) & (weights["block"] == block)]
