@@ -51,7 +51,8 @@ class Map:
 @styled
 def removal_gains(table: pd.DataFrame, xlabel: str) -> Figure:
     """By how much each order of removal is better than a random one: a row per order, a panel per
-    data set and test, a mark per model with its 95 % interval; zero is the random order.
+    data set and test, a mark per model with its 95 % interval; the line is the random
+    order.
 
     ``table``: ``data, test, model, order`` (in words), ``value, low, high``.
     """
@@ -68,14 +69,14 @@ def removal_gains(table: pd.DataFrame, xlabel: str) -> Figure:
                            for order in rows["order"]]
                 axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
                               markersize=3.2, elinewidth=0.7, capsize=0, label=model)
-            axis.axvline(0, color="0.4", linewidth=1)
+            axis.axvline(0, color="0.4", linewidth=1.2, label="random order")
             axis.set_yticks(range(len(orders)), orders, fontsize=LEAST)
-            axis.set(title=f"{name}, {test}", ylim=(len(orders) - 0.4, -0.6),
-                     xlabel=xlabel if row == len(data) - 1 else "")
+            axis.set(title=f"{name}, {test}", ylim=(len(orders) - 0.4, -0.6))
+            axis.set_xlabel(xlabel if row == len(data) - 1 else "", fontsize=SMALL)
             axis.grid(False, axis="y")
             for height in range(1, len(orders)):
                 axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    legend_outside(figure, axes[0, 0])
+    legend_outside(figure, axes[0, 0], ncols=5)
     return figure
 
 
@@ -152,15 +153,21 @@ def global_maps(maps: Sequence[Map]) -> Figure:
     figure, axes = plt.subplots(rows, columns, squeeze=False,
                                 figsize=(WIDTH, 0.3 + 2.25 * rows))
     for axis, each in zip(axes.flat, maps, strict=False):
-        _picture(axis, each.picture)
+        _picture(axis, _faint(each.picture))
         high, wide = each.picture.shape[:2]
         most = np.abs(each.values).max() or 1.0
-        axis.imshow(each.values, cmap=SIGNED, vmin=-most, vmax=most, alpha=0.6,
+        axis.imshow(each.values, cmap=SIGNED, vmin=-most, vmax=most, alpha=0.5,
                     interpolation="none", extent=(-0.5, wide - 0.5, high - 0.5, -0.5))
         axis.set_title(each.title, fontsize=SMALL)
     for axis in list(axes.flat)[len(maps):]:
         axis.remove()
     return figure
+
+
+def _faint(picture: np.ndarray) -> np.ndarray:
+    """A picture in light greys, so that the colours over it are a map's own."""
+    grey = picture.mean(-1) if picture.ndim == 3 else picture
+    return 255 - 0.6 * (255 - grey.astype(float))
 
 
 def _picture(axis: Axes, picture: np.ndarray) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from neuronpath_core.chapters.relevance.measured import TEST_WORDS
 from neuronpath_core.chapters.relevance.orders import ORDERS, RANDOM
 from neuronpath_core.chapters.relevance.probed import PLACE_WORDS, READERS
+from neuronpath_core.figures.relevance import Map
 from neuronpath_core.readings.streams import PLACES
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
@@ -20,7 +22,7 @@ PAPER_AREAS = {"published": (0.836, 0.413), "chefer": (0.845, 0.393), "probes": 
 PAPER_SHARES = {"block": (0.51, 0.61), "attention": (0.58, 0.42), "ffn": (0.49, 0.00)}
 # what the main figure shows of all orders
 SHOWN = ("own", "positive", "chefer", "rollout", "gradient_input", "integrated_gradients", "probes",
-         "projection", "other image", "twin")
+         "projection", "other image", "twin", "middle")
 POINTS = 100
 
 
@@ -61,12 +63,42 @@ def points(rows: pd.DataFrame) -> str:
     return f"{POINTS * rows['value'].median():+.0f} points".replace("-", "−")
 
 
-def finding(leads: pd.DataFrame) -> str:
+def finding(leads: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """The main figure in a sentence."""
     positive, negative = of(leads, "own", "positive"), of(leads, "own", "negative")
-    return ("Maps in class space know which patches matter: removed first, they cost more than a "
-            f"random order in {_count(positive)} models; which do not matter they know in "
-            f"{_count(negative)}")
+    other = of(pairs, "own", "positive", "other image")
+    return (f"Maps in class space find patches that matter in {_count(positive)} models, but "
+            f"better than the map of another image in {_count(other)}; patches that do not matter "
+            f"in {_count(negative)}")
+
+
+def map_finding(asked: Sequence[tuple[Map, Map]], names: Sequence[str], model: str) -> str:
+    """The maps of two classes in a sentence; ``names``: of the data of each pair."""
+    parts = [f"{np.corrcoef(one.values.ravel(), two.values.ravel())[0, 1]:.2f} ({name})"
+             for name, (one, two) in zip(names, asked, strict=True)]
+    return (f"The maps of two classes of one image have a correlation of {' and '.join(parts)} in "
+            f"{model}")
+
+
+def place_finding(placed: pd.DataFrame, model: str) -> str:
+    """Where the most relevant patch lies, in a sentence; ``placed``: ``pictures.place_rows`` with
+    ``data, model``."""
+    own = placed[(placed["model"] == model) & (placed["order"] == "own")]
+    if own.empty:
+        return f"Maps of {model}, summed over blocks and heads"
+    parts = [f"{100 * row.own:.0f}\u00a0% of the {row.data} ({100 * row.other:.0f}\u00a0% by another "
+             "image's mask)" for row in own.itertuples()]
+    return f"The most relevant patch of {model} shows what is drawn in {' and '.join(parts)}"
+
+
+def place_table(placed: pd.DataFrame) -> pd.DataFrame:
+    """``pictures.place_rows`` with ``data`` and ``model`` for reading."""
+    text = [report.interval_text(row, 2) for row in placed.to_dict("records")]
+    return placed.assign(lead=text, order=placed["order"].map(ORDERS)).set_index(
+        ["data", "model", "order"])[["own", "other", "lead", "base"]].rename(columns={
+            "own": "on what is drawn", "other": "on what another image of the class draws",
+            "lead": "difference", "base": "share of such patches"}).rename_axis(
+                index={"order": "map"})
 
 
 def _count(rows: pd.DataFrame) -> str:
