@@ -33,6 +33,7 @@ from neuronpath_core.chapters.verdicts import (
     probability_deviation,
     pruning,
     pruning_honest,
+    relevance,
     replacement,
     score_or_search,
     stability,
@@ -511,3 +512,37 @@ def test_sufficient_and_necessary_are_judged_against_one_half_under_each_replace
             for each in named[key].comparisons] == ["agrees", "not shown"]
     assert named["tests: planted"].of == "networks"
     assert all(claim.unit in UNITS and claim.by == "book" for claim in claims)
+
+
+def test_orders_are_judged_over_images_and_probes_by_how_little_they_gain():
+    def leads(order, against, *values):
+        return [row(value, value - 0.02, value + 0.02, order=order, against=against, test=test, images=96)
+                for value, test in zip(values, ("negative", "positive"), strict=True)]
+    every = pd.DataFrame([each for order, values in {
+        "own": (-0.1, 0.25), "probes": (0.01, 0.2), "chefer": (0.2, 0.3)}.items()
+        for each in leads(order, "random", *values)])
+    pairs = pd.DataFrame([each for order, against in relevance.PAIRS for each in leads(order, against, 0.0, 0.1)])
+    last = pd.DataFrame([row(value, value - 0.02, value + 0.05, first=first, against=against, place=place)
+                         for first, against, value in (("projection", "probes", -0.3), ("probes", "dealt", 0.6))
+                         for place in ("block", "attention", "ffn")])
+    made = relevance.made_from(every, pairs, last, 96)
+    assert of(made, "least") == [(-0.1, -0.12, -0.08, "contradicts")]
+    assert of(made, "most") == [(0.25, 0.23, 0.27, "agrees")]
+    assert [verdict for *_, verdict in of(made, "probes random")] == ["agrees", "contradicts"]  # five points
+    assert of(made, "probes stream") == [(-0.3, -0.32, -0.25, "contradicts")]
+    assert of(made, "probes halves") == [(0.3, 0.25, 0.32, "agrees")] * 2  # turned round
+    assert [verdict for *_, verdict in of(made, "probes dealt")] == ["agrees"] * 3
+    claims = {claim.key: claim for claim in made}
+    assert len(claims["controls"].comparisons) == 8 and len(claims["gradients"].comparisons) == 8
+    assert {each.against for each in claims["controls"].comparisons} == {
+        "map of another image", "map of another class", "map of a random twin", "middle of the image first"}
+    assert [each.condition for each in claims["chefer"].comparisons] == [
+        "with the least relevant first", "with the most relevant first"]
+    assert {each.condition for each in claims["probes halves"].comparisons} == {
+        "in the attention output", "in the FFN output"}
+    assert all(claim.unit in UNITS and claim.finding == "class space" and claim.of == "images" for claim in made)
+    assert {each.n for claim in made for each in claim.comparisons} == {96}
+    by = {who: {claim.key for claim in made if claim.by == who} for who in ("companion", "book")}
+    assert by["companion"] == {"least", "most", "chefer", "probes order", "probes random", "probes stream",
+                               "probes halves"}
+    assert by["book"] == {"probes dealt", "controls", "gradients", "once", "written", "attended", "reach"}

@@ -90,6 +90,8 @@ def cost_rows(target: TargetModel, pictures: Float[Tensor, "image channel height
     Probes need a pass for each training image, ``SHOTS`` a class, and a fit for each token, block
     and place; their map costs a pass and a product with each probe.
     """
+    target.check_batch(pictures, labels)  # what is looked at once is not counted
+
     def forward(images: Tensor, _: Tensor) -> None:
         with torch.no_grad():
             target(images)
