@@ -21,6 +21,8 @@ from neuronpath_core.figures.style import (
 
 GREY = "0.5"
 DASHED = (0, (4, 2))
+# of band, fill area and background; the models of the same figure have the first colours
+REGION_COLOURS = ("#7a3e9d", "#8c510a", "#35978f")
 
 
 def _depth_axis(axis: Axes) -> None:
@@ -99,7 +101,7 @@ def token_cuts(table: pd.DataFrame) -> Figure:
         axis.axvline(own["chance"].iloc[0], color="0.15", linewidth=0.9, linestyle=DASHED,
                      label="chance, 1/classes")
         axis.set_yticks(range(len(models)), models, fontsize=SMALL)
-        axis.set(title=data, xlabel="share of image tokens that rank their class first",
+        axis.set(title=data, xlabel="share of the image tokens",
                  xlim=(-0.02, 0.85), ylim=(len(models) - 0.5, -0.5))
         axis.grid(False, axis="y")
         axis.tick_params(labelsize=LEAST)
@@ -136,17 +138,19 @@ def where_it_is_known(gaps: pd.DataFrame, regions: pd.DataFrame) -> Figure:
         axis.set_title(f"{data}: on the object minus elsewhere", fontsize=SMALL)
         _depth_axis(axis)
     axes[0, 0].set_ylabel("difference of identifiability", fontsize=SMALL)
-    axes[0, 0].legend(fontsize=LEAST, loc="upper left", ncols=1)
     for axis, (name, own) in zip(axes[-1] if groups else [], groups.items(), strict=False):
         for number, (region, rows) in enumerate(own.groupby("region", sort=False)):
-            _line(axis, rows.sort_values("depth"), number, colours[number + 4], region)
+            _line(axis, rows.sort_values("depth"), number, REGION_COLOURS[number % 3], region)
         axis.axhline(0.5, color="0.15", linewidth=0.9)
         axis.set_title(f"shapes: the {name} alone", fontsize=SMALL)
-        axis.set_ylim(0.3, 1.03)
+        axis.set_ylim(min(0.4, axis.get_ylim()[0]), 1.03)
         _depth_axis(axis)
     if groups:
         axes[1, 0].set_ylabel("rank of the right one (1: first)", fontsize=SMALL)
-        axes[1, 0].legend(fontsize=LEAST, loc="lower right")
     for axis in axes.flat:
         axis.set_visible(axis.has_data())
+    handles = [pair for axis in (axes[0, 0], axes[-1, 0]) if axis.has_data()
+               for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
+    named = {label: handle for handle, label in handles}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, fontsize=SMALL)
     return figure

@@ -61,7 +61,7 @@ class ClassReading:
                                                                    "block image token"]:
         """How high the label ranks, see
         :func:`~neuronpath_core.readings.projection.identifiability`."""
-        return of_ranks(torch.from_numpy(self.rank), self.classes, scale).numpy()
+        return of_ranks(self.rank, self.classes, scale)
 
     def identified(self) -> Bool[np.ndarray, "block image token"]:
         """Whether the label is strictly first."""
@@ -133,7 +133,7 @@ def _membership(name: str, group: object, classes: int) -> Float[Tensor, "class 
 def chance(classes: int, scale: Scale = "published") -> float:
     r"""Mean identifiability of a random order: :math:`\frac12 + \frac1{2C}` as published, one half
     of the ``"full"`` scale."""
-    return float(of_ranks(torch.tensor((classes - 1) / 2, dtype=torch.float64), classes, scale))
+    return float(of_ranks((classes - 1) / 2, classes, scale))
 
 
 def chance_of_one(rate: float, tokens: int) -> float:

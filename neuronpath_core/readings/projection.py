@@ -33,6 +33,7 @@ from neuronpath_core.readings.streams import check_block, check_place, over_imag
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Float, Int64
 
     from neuronpath_core.readings.streams import Streams
@@ -186,8 +187,9 @@ def ranks(logits: Float[Tensor, "*batch class"],
     return above.to(logits.dtype) + 0.5 * tied.to(logits.dtype)
 
 
-def of_ranks(rank: Float[Tensor, "*batch"], classes: int,
-             scale: Scale = "published") -> Float[Tensor, "*batch"]:
+def of_ranks(rank: Float[Tensor, "*batch"] | Float[np.ndarray, "*batch"] | float, classes: int,
+             scale: Scale = "published"
+             ) -> Float[Tensor, "*batch"] | Float[np.ndarray, "*batch"] | float:
     r"""Identifiability of ranks: :math:`1 - r/C` as published, which reaches from 1/C to 1, or
     :math:`1 - r/(C - 1)` from 0 to 1 (``"full"``).
 

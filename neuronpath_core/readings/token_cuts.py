@@ -22,7 +22,7 @@ in which nobody sees them, which is the same for the tokens that stay.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -85,7 +85,7 @@ def cut_mask(cut: CutName, tokens: int, prefix: int) -> Bool[Tensor, "query key"
         allowed[prefix:] = torch.eye(tokens, dtype=torch.bool)[prefix:]
     elif prefix == 0:
         raise ValueError("no class token whose column could be cut; accepted: a model with one")
-    else:
+    else:  # the first prefix token
         allowed[prefix:, 0] = False
     return allowed
 
@@ -110,9 +110,9 @@ def cut_attention(target: TargetModel, images: Float[Tensor, "image channel heig
     if not is_one_of(variant, VARIANTS):
         raise ValueError(f"unknown variant {shown(variant)}; accepted: {', '.join(VARIANTS)}")
     target.check_batch(images, labels)
-    if cut == "no_cls" and not target.family.has_class_token(target.model):
-        raise ValueError("no class token whose column could be cut; accepted: a model with one")
-    allowed = cut_mask(cut, target.n_tokens, target.family.prefix_tokens(target.model))
+    has_cls = target.family.has_class_token(target.model)  # or registers alone
+    prefix = target.family.prefix_tokens(target.model) if has_cls or cut != "no_cls" else 0
+    allowed = cut_mask(cut, target.n_tokens, prefix)
     keeps_sum = variant == "corrected" or (variant == "published" and cut == "self_only")
     return forbid(target, images, labels, allowed, renormalise=keeps_sum)
 
@@ -144,11 +144,10 @@ def forbid(target: TargetModel, images: Float[Tensor, "image channel height widt
                          f"each of {len(images)} images, got {shape or type(allowed).__name__}")
     if not allowed.any(-1).all():
         raise ValueError("a query may look at no key; accepted: at least one for each query")
-    count = len(target.model.blocks)
-    chosen = set(range(count) if blocks is None else blocks)
-    if not chosen <= set(range(count)):
-        raise ValueError(f"blocks {sorted(chosen)[:3]} …; accepted: whole numbers in "
-                         f"0..{count - 1}")
+    every = range(len(target.model.blocks))
+    chosen = set(every if blocks is None else blocks)
+    if not chosen <= set(every):
+        raise ValueError(f"no such blocks as {sorted(chosen)[-1]}; accepted: 0..{every[-1]}")
     allowed = allowed.to(target.device)
 
     def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,24 +156,18 @@ def forbid(target: TargetModel, images: Float[Tensor, "image channel height widt
         logits = target.family.logits(target.model, streams)
         return _ranked(target, streams, labels[rows]), logits.argmax(-1).cpu()
 
-    parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), compute)
-    return Cut(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    return _in_parts(target, len(images), compute)
 
 
 def drop_tokens(target: TargetModel, images: Float[Tensor, "image channel height width"],
                 labels: Int64[Tensor, "image"], keep: Bool[Tensor, "image patch"]) -> Cut:
-    """Take patches away after positions were added, in each image its own (Vilas et al., 2023,
-    section 5).
-
-    No token sees them in any block, and a head that pools leaves them out.
+    """Take patches away after positions were added, in each image its own: no token sees them in
+    any block, and a head that pools leaves them out.
 
     Args:
         target: a model whose attention can be read and whose head is linear.
         images, labels: as the model accepts them.
         keep: which patch tokens stay; prefix tokens always do.
-
-    Returns:
-        with ranks that are NaN where a token was taken away.
 
     Raises:
         ValueError: truth values of another shape, an image of which nothing stays, and what
@@ -199,16 +192,19 @@ def drop_tokens(target: TargetModel, images: Float[Tensor, "image channel height
         rank[~stays[rows].cpu()] = torch.nan
         return rank, _pooled(target, streams, stays[rows]).argmax(-1).cpu()
 
-    parts = in_chunks(target, len(images), lambda: images_at_once(target, 1), compute)
+    return _in_parts(target, len(images), compute)
+
+
+def _in_parts(target: TargetModel, count: int,
+              compute: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Cut:
+    parts = in_chunks(target, count, lambda: images_at_once(target, 1), compute)
     return Cut(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 def _check(target: TargetModel, images: Tensor, labels: Tensor) -> None:
     check_target(target)
     target.check_batch(images, labels)
-    if target.differs is not None:
-        raise ValueError(f"the model as it is called is not its blocks put together: "
-                         f"{target.differs}; accepted: a model of which this is not so")
+    target.embed(images[:1])  # refuses a model that is not its blocks
     head_rows(target)
     check_readable(target)
     check_read(target, images)

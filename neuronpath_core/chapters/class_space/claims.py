@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from neuronpath_core.chapters.class_space import cuts, published, tokens
-from neuronpath_core.chapters.class_space.where import OWN
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.stats.tests import holm
@@ -65,7 +63,8 @@ def rates_finding(rates: pd.DataFrame) -> str:
             f"class first, with random weights {shares(rates['random'])}")
 
 
-def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFrame) -> pd.DataFrame:
+def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFrame,
+                stands_for: Mapping[tuple[str, str], str]) -> pd.DataFrame:
     """``tokens.curve_rows`` at the first, the middle and the last block, and the effects over the
     blocks, for reading."""
     rows = []
@@ -83,6 +82,8 @@ def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFra
         spread = of(spreads, data, model)
         row["image tokens vary more by"] = report.interval_text(
             spread.iloc[0], 3) if len(spread) else "–"
+        row["the paper, middle block: class token, image tokens"] = published.of(
+            stands_for[data, model], published.MIDDLE) or "–"
         rows.append(row)
     return pd.DataFrame(rows).set_index(["data", "model"])
 
@@ -112,18 +113,21 @@ def rise_table(rises: pd.DataFrame, stands_for: Mapping[tuple[str, str], str]) -
                      "most": f"{most['value']:.2f} (block {most['block']})",
                      "last block": own["value"].iloc[-1],
                      "random weights, mean": own["random"].mean(),
-                     "the paper, second to eleventh block": published.of(
+                     "the paper": published.of(
                          stands_for[data, model], published.RISES) or "–"})
     return pd.DataFrame(rows).set_index(["data", "model"])
 
 
 def training_table(trained: pd.DataFrame) -> pd.DataFrame:
     """``tokens.training_rows`` for reading."""
-    grown = [report.interval_text(row, 3) for row in trained.to_dict("records")]
-    return trained.assign(grown=grown).set_index(["data", "stage"])[
-        ["accuracy", "rate", "curve", "grown"]].rename(columns={
-            "rate": "tokens that rank their class first",
-            "curve": "identifiability, mean over blocks", "grown": "more than the stage before"})
+    rows = trained.to_dict("records")
+    curves = [{end: row[f"curve_{end}"] for end in ("value", "low", "high")} for row in rows]
+    return trained.assign(
+        grown=[report.interval_text(row, 3) for row in rows],
+        risen=[report.interval_text(row, 3) for row in curves]).set_index(["data", "stage"])[
+            ["accuracy", "rate", "grown", "curve", "risen"]].rename(columns={
+                "rate": "tokens that rank their class first", "grown": "more than before",
+                "curve": "identifiability, mean over blocks", "risen": "higher than before"})
 
 
 def seed_table(seeds: pd.DataFrame) -> pd.DataFrame:
@@ -194,61 +198,3 @@ def kept_table(kept: pd.DataFrame) -> pd.DataFrame:
                      "the paper, before and after, %": "–" if before is None else
                      f"{100 * before:.1f}, {100 * after:.1f}"})
     return pd.DataFrame(rows).set_index(["data", "model", "what stays"])
-
-
-def where_finding(thirds: pd.DataFrame, dissociation: pd.DataFrame) -> str:
-    """The figure of where the class is known in a sentence."""
-    last = thirds[thirds["condition"].str.contains("last")]
-    below = int((last["high"] < 0).sum())
-    told = (f"In the last third of the blocks tokens off the object know the class better than "
-            f"those on it, in {below} of {len(last)} models")
-    if not len(dissociation):
-        return told
-    late = dissociation[dissociation["condition"].str.contains("last")]
-    ahead = int((late["low"] > 0).sum())
-    return (f"{told}; the outline is known along its band and the fill inside in {ahead} of "
-            f"{len(late)}")
-
-
-def gap_table(thirds: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
-    """``where.third_rows`` for reading, with the controls of ``where.gap_rows`` at each third's
-    blocks."""
-    rows = []
-    for row in thirds.to_dict("records"):
-        own = of(gaps, row["data"], row["model"])
-        place = ("first", "middle", "last").index(row["condition"].split()[2])
-        ends = np.round(np.linspace(0, len(own), 4)).astype(int)
-        part = own.sort_values("block").iloc[ends[place]:ends[place + 1]]
-        beyond = {name: row[f"beyond_{name}"] for name in ("value", "low", "high")}
-        rows.append({"data": row["data"], "model": row["model"],
-                     "blocks": row["condition"].removeprefix("in the ").removesuffix(
-                         " of the blocks"), OWN: report.interval_text(row, 3),
-                     "more than with another image's mask": report.interval_text(beyond, 3),
-                     "with its place alone": part["place"].mean(),
-                     "equally far from the middle": part["rings"].mean(),
-                     "as published": part["published"].mean(),
-                     "blocks with p < 0.05 after Holm":
-                         f"{int((part['adjusted'] < 0.05).sum())} of {len(part)}"})
-    return pd.DataFrame(rows).set_index(["data", "model", "blocks"])
-
-
-def covered_table(covered: pd.DataFrame) -> pd.DataFrame:
-    """``where.coverage_rows`` for reading: a column for each share that the object covers."""
-    text = [f"{row.rate:.2f} ({row.tokens:.2f})" if row.rate == row.rate else "–"
-            for row in covered.itertuples()]
-    named = covered.assign(text=text)
-    wide = named.pivot(index=["data", "model"], columns="covered", values="text")
-    order = pd.MultiIndex.from_frame(covered[["data", "model"]].drop_duplicates())
-    return wide.reindex(order)[list(dict.fromkeys(covered["covered"]))].rename_axis(
-        columns=None)
-
-
-def dissociation_table(dissociation: pd.DataFrame) -> pd.DataFrame:
-    """``where.dissociation_rows`` for reading."""
-    text = [report.interval_text(row, 3) for row in dissociation.to_dict("records")]
-    return dissociation.assign(text=text, blocks=[
-        words.removeprefix("in the ").removesuffix(" of the blocks")
-        for words in dissociation["condition"]]).set_index(["data", "model", "blocks"])[
-            ["outline", "fill", "text", "images"]].rename(columns={
-                "outline": "outline: band minus fill area", "fill": "fill: band minus fill area",
-                "text": "difference of the two", "images": "images with tokens of both"})

@@ -156,16 +156,21 @@ def rise_rows(read: Read, twins: Sequence[ClassReading], seed: int = 0) -> pd.Da
 
 
 def training_rows(reads: Mapping[str, Read], seed: int = 0) -> pd.DataFrame:
-    """Stages of one training beside each other, in their order: ``stage, rate, curve, accuracy``
-    and, from the second on, ``value, low, high``: how much the mean identifiability of image tokens
-    over all blocks grew since the stage before, on the same images."""
+    """Stages of one training beside each other, in their order: ``stage, rate, accuracy, curve``
+    (identifiability of image tokens, mean over all blocks) and, from the second on, ``value, low,
+    high``, how much the rate grew since the stage before, and ``curve_value, curve_low,
+    curve_high``, the same of the curve; on the same images."""
     rows, before = [], None
     for stage, read in reads.items():
-        own = read.patches(read.reading.identifiability("full")).mean((0, 2))
-        grown = {"value": np.nan, "low": np.nan, "high": np.nan} if before is None else \
-            interval_row(own - before, seed=seed)
-        rows.append({"stage": stage, "rate": read.identified().mean(), "curve": own.mean(),
-                     "accuracy": read.correct.mean(), **grown})
+        own = {"": read.identified().mean(1),
+               "curve_": read.patches(read.reading.identifiability("full")).mean((0, 2))}
+        row = {"stage": stage, "rate": own[""].mean(), "curve": own["curve_"].mean(),
+               "accuracy": read.correct.mean()}
+        for name, values in own.items():
+            grown = {"value": np.nan, "low": np.nan, "high": np.nan} if before is None else \
+                interval_row(values - before[name], seed=seed)
+            row |= {f"{name}{end}": each for end, each in grown.items()}
+        rows.append(row)
         before = own
     return pd.DataFrame(rows)
 

@@ -80,11 +80,11 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
                control="the class token", statistic="",
                rule=f"The standard deviation over images at a patch minus the class token's, mean "
                     f"over blocks; {above}", table="spreads"),
-        ours("training", sentence="The longer a model is trained, the better its image tokens "
-                                  "know the class",
+        ours("training", sentence="The longer a model is trained, the more of its image tokens "
+                                  "rank the class first",
              comparisons=comparisons(with_verdict(grown), images, condition="stage"),
-             unit="identifiability", control="the stage of the training before",
-             rule=f"The growth of mean identifiability over all blocks on the same images; {above}",
+             unit="tokens", control="the stage of the training before",
+             rule=f"The growth of the share of tokens on the same images; {above}",
              table="trained"),
         theirs("pooled", sentence="A model that pools its patch tokens has fewer tokens that rank "
                                   "the class first",
@@ -115,8 +115,8 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
                unit="identifiability", control="the tokens of the same image beside the object",
                rule=f"The difference of mean identifiability in an image; {above}",
                table="thirds"),
-        ours("own object", sentence="They are ahead because of what the image shows, not because "
-                                    "of where",
+        ours("own object", sentence="The mask of the image's own object puts them further ahead "
+                                    "than another image's mask",
              comparisons=comparisons(with_verdict(beyond), "images", condition="condition"),
              unit="identifiability", control="masks of other images of the class",
              rule=f"That difference minus its mean over exchanged masks; {above}",
