@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from neuronpath_core.chapters.class_space import cuts, published, tokens
+from neuronpath_core.chapters.class_space import cuts, paper, tokens
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.stats.tests import holm
@@ -41,9 +41,9 @@ def rate_table(rates: pd.DataFrame) -> pd.DataFrame:
             "if tokens were independent, %": f"{100 * row['independent']:.1f}",
             "accuracy, %": f"{100 * row['accuracy']:.1f}",
             **{f"the paper: {words}, %": _theirs(nearest, table) for words, table in (
-                ("tokens", published.RATE), ("images", published.WITH_ONE),
-                ("accuracy", published.ACCURACY))},
-            "nearest model of the paper": published.NEAREST.get(nearest, "–")})
+                ("tokens", paper.RATE), ("images", paper.WITH_ONE),
+                ("accuracy", paper.ACCURACY))},
+            "nearest model of the paper": paper.NEAREST.get(nearest, "–")})
     return pd.DataFrame(rows).set_index(["data", "model"])
 
 
@@ -53,7 +53,7 @@ def _percent(row: Mapping[str, float], digits: int = 1) -> str:
 
 
 def _theirs(model: str, table: Mapping[str, float]) -> str:
-    found = published.of(model, table)
+    found = paper.of(model, table)
     return "–" if found is None else f"{100 * found:.1f}"
 
 
@@ -82,8 +82,8 @@ def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFra
         spread = of(spreads, data, model)
         row["image tokens vary more by"] = report.interval_text(
             spread.iloc[0], 3) if len(spread) else "–"
-        row["the paper, middle block: class token, image tokens"] = published.of(
-            stands_for[data, model], published.MIDDLE) or "–"
+        row["the paper, middle block: class token, image tokens"] = paper.of(
+            stands_for[data, model], paper.MIDDLE) or "–"
         rows.append(row)
     return pd.DataFrame(rows).set_index(["data", "model"])
 
@@ -113,8 +113,8 @@ def rise_table(rises: pd.DataFrame, stands_for: Mapping[tuple[str, str], str]) -
                      "most": f"{most['value']:.2f} (block {most['block']})",
                      "last block": own["value"].iloc[-1],
                      "random weights, mean": own["random"].mean(),
-                     "the paper": published.of(
-                         stands_for[data, model], published.RISES) or "–"})
+                     "the paper": paper.of(
+                         stands_for[data, model], paper.RISES) or "–"})
     return pd.DataFrame(rows).set_index(["data", "model"])
 
 
@@ -173,7 +173,7 @@ def cut_table(lost: pd.DataFrame) -> pd.DataFrame:
     """``cuts.lost_rows`` for reading, beside the paper's ViT-B/32."""
     rows = []
     for row in lost.to_dict("records"):
-        theirs = published.CUT.get(row["cut"])
+        theirs = paper.CUT.get(row["cut"])
         rows.append({"data": row["data"], "model": row["model"], "attention": row["cut"],
                      "tokens that rank their class first, %": f"{100 * row['rate']:.1f}",
                      "lost, % of the tokens": "–" if row["cut"] == cuts.UNCUT else _percent(row),
@@ -188,7 +188,7 @@ def kept_table(kept: pd.DataFrame) -> pd.DataFrame:
     words = {cuts.OBJECT: "object", cuts.CONTEXT: "context"}
     rows = []
     for row in kept.to_dict("records"):
-        before, after = published.KEPT.get(words.get(row["kept"], ""), (None, None))
+        before, after = paper.KEPT.get(words.get(row["kept"], ""), (None, None))
         rows.append({"data": row["data"], "model": row["model"], "what stays": row["kept"],
                      "images": row["images"],
                      "rate before, %": f"{100 * row['before']:.1f}",
