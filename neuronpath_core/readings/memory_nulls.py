@@ -14,6 +14,7 @@ and with ten classes five memories stand for a class or two of every token.  So 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -63,24 +64,29 @@ def largest_cosine(memories: int, width: int) -> dict[str, float]:
             **dict(zip(("low", "median", "high"), map(float, quantiles), strict=True))}
 
 
-def rotations(memories: int, draws: int, seed: int = 0) -> Float[Tensor, "draw memory memory"]:
-    """Random rotations of M memories among each other, orthogonal matrices that are uniform over
-    all of them (Haar), float64 on the CPU."""
+def rotations(memories: int, draws: int,
+              seed: int = 0) -> Iterator[Float[Tensor, "memory memory"]]:
+    """Random rotations of M memories among each other, one after the other: orthogonal matrices
+    that are uniform over all of them (Haar), float64 on the CPU.
+
+    One of a large model is big (75 MB of 3,072 neurons), so that no more than one is held.
+    """
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(draws, memories, memories, generator=generator, dtype=torch.float64)
-    orthogonal, upper = torch.linalg.qr(drawn)
-    # with the signs of R's diagonal the law of Q is uniform (Mezzadri, 2007)
-    return orthogonal * upper.diagonal(dim1=-2, dim2=-1).sign()[:, None]
+    for _ in range(draws):
+        drawn = torch.randn(memories, memories, generator=generator, dtype=torch.float64)
+        orthogonal, upper = torch.linalg.qr(drawn)
+        # with the signs of R's diagonal the law of Q is uniform (Mezzadri, 2007)
+        yield orthogonal * upper.diagonal().sign()
 
 
 def rotated(vectors: Float[Tensor, "memory width"],
-            turns: Float[Tensor, "draw memory memory"]) -> Float[Tensor, "draw memory width"]:
-    """Value vectors W after :func:`rotations` Q among the memories, QᵀW.
+            turn: Float[Tensor, "memory memory"]) -> Float[Tensor, "memory width"]:
+    """Value vectors W after a rotation Q among the memories, QᵀW.
 
     The space that they span, and what the half can write, stay as they are; that there are neurons
     does not.
     """
-    return turns.to(vectors).mT @ vectors
+    return turn.to(vectors).T @ vectors
 
 
 def any_by_chance(owned: np.ndarray | int, memories: int, count: int = 5) -> np.ndarray:

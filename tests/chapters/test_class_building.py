@@ -1,6 +1,7 @@
 """Chapter 25: one pass over the images against the library's single measures, planted effects and
 planted nulls for everything that is compared."""
 
+import dataclasses
 from itertools import permutations
 
 import numpy as np
@@ -258,7 +259,8 @@ def test_planted_similar_classes_and_a_planted_null(study):
         for neuron in range(16):
             pair = [2 * (neuron % 5), 2 * (neuron % 5) + 1] if kind == "planted" else rng.choice(
                 10, 2, replace=False).tolist()
-            wanted[pair, neuron] = torch.tensor([3.0, 2.5], dtype=torch.float64)
+            pair = pair[::-1] if neuron % 2 else pair  # either leads as often
+            wanted[pair, neuron] = torch.tensor([3.0, 0.5], dtype=torch.float64)
         with torch.no_grad():
             own.copy_(inverse @ wanted)
         try:
@@ -400,15 +402,16 @@ def test_tables_and_sentences(study, images, found):
     leads = tables.of_each(weights, values.value_leads)
     shown = {key: places.place_table(study, key[1], images) for key in halves}
     made = [tables.change_table(changes), tables.comparison_table(halves, stands),
-            tables.context_table(shown, "small"), tables.stream_table(streams),
+            tables.context_table(shown, "small"),
+            tables.place_table(tables.of_each(shown, compared.place_rows)), tables.stream_table(streams),
             tables.value_lead_table(leads, stands, weights),
             tables.memory_table(agreement, halves, "agreement", stands),
             tables.memory_table(match, halves, "match", stands),
             tables.pooled_table(pooled.pooled_rows(replica_rows(0.1), "first", "second").assign(
                 data="digits", model="m"))]
-    assert [len(each) for each in made] == [3, 4, 3, 6, 4, 6, 6, 6]
+    assert [len(each) for each in made] == [3, 4, 3, 4, 6, 4, 6, 6, 6]
     assert not any("_" in str(name) for each in made for name in (*each.columns, *each.index.names))
-    parts = made[3][["none", *list(tables.PARTS.values())[1:], "several"]]
+    parts = made[4][["none", *list(tables.PARTS.values())[1:], "several"]]
     np.testing.assert_allclose(parts.sum(axis=1), 1)
     told = made[1].loc[("digits", "small", "FFN")]
     assert (told["block last but one, the paper"], told["block last, the paper"]) == (0.7, 0.03)
@@ -424,6 +427,16 @@ def test_tables_and_sentences(study, images, found):
     assert claims.told(wrong, "halves") == "3 of 3 halves"
     assert claims.told(wrong.iloc[:0], "halves") == "none of 0 halves"
     assert claims.joined([]).empty and claims.of_tokens(claims.joined([]), "any").empty
+
+
+def test_images_without_masks_are_left_out(study, images):
+    assert places.is_known(images)
+    bare = dataclasses.replace(images, class_names=tuple("abcdefghij"))
+    assert not places.is_known(bare)
+    with pytest.raises(ValueError, match="without a mask"):
+        places.place_table(study, "small", bare)
+    context = tables.of_each({}, compared.place_rows)
+    assert tables.place_table(context).empty and tables.context_table({}, "small").empty
 
 
 def test_curves_have_the_levels_of_chance_beside_them(study, found):

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 OWN, OTHERS = "own mask", "mask of another image"
 
 
+def is_known(images: ImageSet) -> bool:
+    """Whether there is a mask of what the images show."""
+    try:
+        foreground(images)
+    except ValueError:
+        return False
+    return True
+
+
 def other_of_class(labels: Int64[np.ndarray, "image"]) -> Int64[np.ndarray, "image"]:
     """Position of the next image of each image's class, of the last one the first; -1 where a class
     has one image only."""

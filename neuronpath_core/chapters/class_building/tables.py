@@ -25,7 +25,10 @@ PARTS = {0: "none", 1: "the previous alone", 2: "the attention alone", 4: "the F
 
 
 def of_each(tables: Tables, rows: Callable[..., pd.DataFrame], *settings) -> pd.DataFrame:
-    """``rows(table, *settings)`` of every table, by data set and model, one under the other."""
+    """``rows(table, *settings)`` of every table, by data set and model, one under the other; an
+    empty one of none."""
+    if not tables:
+        return pd.DataFrame()
     return pd.concat([rows(table, *settings).assign(data=data, model=model)
                       for (data, model), table in tables.items()], ignore_index=True)
 
@@ -81,7 +84,17 @@ def context_table(places: Tables, model: str) -> pd.DataFrame:
                 else np.nan,
                 "share that rises": row["change ledger", OWN],
                 "share that rises, mask of another image": row["change ledger", OTHERS]})
-    return pd.DataFrame(rows).set_index(["data", "block"])
+    return pd.DataFrame(rows, columns=None if rows else ["data", "block"]).set_index(
+        ["data", "block"])
+
+
+def place_table(context: pd.DataFrame) -> pd.DataFrame:
+    """``compared.place_rows`` for reading; of images without masks it is empty."""
+    if context.empty:
+        return pd.DataFrame(columns=["images", "difference"])
+    named = context.assign(
+        difference=[report.interval_text(row, 3) for row in context.to_dict("records")])
+    return named.set_index(["data", "model", "against"])[["images", "difference"]]
 
 
 def stream_table(tables: Tables) -> pd.DataFrame:

@@ -42,26 +42,27 @@ def value_table(target: TargetModel, draws: int, seed: int = 0) -> pd.DataFrame:
         what moves the logits through the final norm), ``uniform`` (in the dimensions that the norm
         leaves) and ``rotated`` (mean over ``draws`` rotations of the half's own value vectors).
     """
-    rows, moving, tables = head_rows(target)[0], effective_rows(target), []
+    rows, moving = head_rows(target)[0], effective_rows(target)
     width = rows.shape[1]
     # a norm that subtracts the mean leaves one dimension less
     seen = width - (norm_of(target) is not None)
-    turns = {}
-    for block in range(len(target.model.blocks)):
-        for half in HALVES:
-            vectors = value_matrix(target, block, half)
-            if len(vectors) not in turns:
-                turns[len(vectors)] = rotations(len(vectors), draws, seed)
-            turned = rotated(vectors, turns[len(vectors)])
-            centred = [_centred(each, seen < width) for each in (vectors, turned)]
-            tables.append(pd.DataFrame({
-                "block": block + 1, "half": half, "class": np.arange(len(rows)),
-                "published": _numbers(class_value_agreement(rows, vectors)),
-                "uniform, published": largest_cosine(len(vectors), width)["mean"],
-                "corrected": _numbers(class_value_agreement(moving, centred[0])),
-                "uniform": largest_cosine(len(vectors), seen)["mean"],
-                "rotated": _numbers(class_value_agreement(moving, centred[1]).mean(0))}))
-    return pd.concat(tables, ignore_index=True)
+    vectors = {(block, half): value_matrix(target, block, half)
+               for block in range(len(target.model.blocks)) for half in HALVES}
+    turned = dict.fromkeys(vectors, 0)
+    for size in sorted({len(own) for own in vectors.values()}):
+        for turn in rotations(size, draws, seed):
+            for place, own in vectors.items():
+                if len(own) == size:
+                    turned[place] = turned[place] + class_value_agreement(
+                        moving, _centred(rotated(own, turn), seen < width))
+    return pd.concat([pd.DataFrame({
+        "block": block + 1, "half": half, "class": np.arange(len(rows)),
+        "published": _numbers(class_value_agreement(rows, own)),
+        "uniform, published": largest_cosine(len(own), width)["mean"],
+        "corrected": _numbers(class_value_agreement(moving, _centred(own, seen < width))),
+        "uniform": largest_cosine(len(own), seen)["mean"],
+        "rotated": _numbers(turned[block, half] / draws)})
+        for (block, half), own in vectors.items()], ignore_index=True)
 
 
 def _centred(vectors: Tensor, wanted: bool) -> Tensor:
@@ -135,8 +136,8 @@ def similar_rows(target: TargetModel, taxonomy: Mapping[str, Sequence[str]], dra
         vectors = value_matrix(target, block - 1, half)
         pairs = two_classes(vectors @ moving.T)
         share = float(share_akin(pairs, alike))
-        turned = rotated(vectors, rotations(len(vectors), draws, seed))
-        turned = share_akin(two_classes(turned @ moving.T), alike)
+        turned = np.array([share_akin(two_classes(rotated(vectors, turn) @ moving.T), alike)
+                           for turn in rotations(len(vectors), draws, seed)])
         orders = [rng.permutation(len(alike)) for _ in range(PERMUTATIONS)]
         dealt = np.array([share_akin(pairs, alike[np.ix_(order, order)]) for order in orders])
         for against, chance in ((ROTATED, turned), (PERMUTED, dealt)):
