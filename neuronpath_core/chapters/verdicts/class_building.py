@@ -106,8 +106,8 @@ def made_from(changes: pd.DataFrame, context: pd.DataFrame, sources: pd.DataFram
                                      against="against"),
              unit="tokens", control="memories drawn at random",
              rule="The share of tokens of whose five most active memories one raises the class "
-                  "that the whole half raises most, at the block that the paper names, minus chance; "
-                  f"agrees if its {OVER_IMAGES} {ABOVE}", table="match"),
+                  "that the whole half raises most, at the block that the paper names, minus "
+                  f"chance; agrees if its {OVER_IMAGES} {ABOVE}", table="match"),
         said("pooled", sentence="Models that pool their tokens do without memories that agree with "
                                 "classes",
              comparisons=comparisons(with_verdict(pooled[pooled["tokens"] == "value vectors"]),
