@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MASS_IMAGES = 16  # over which attention is averaged
 UNCUT, SELF, OTHER, HALF = "uncut", "self only", "one other token only", "self only, half of blocks"
-NO_CLS, NO_PATCH = "no class token", "no such patches"
+NO_CLS, NO_PATCH = "no class token", "patches hidden instead"
 # names of variants, where they are other computations than the corrected one
 SELF_WRITTEN, NO_CLS_PUBLISHED = "self only, as written", "no class token, as published"
 

@@ -47,9 +47,10 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
                                 "more often than chance",
                comparisons=effect("rate"), unit="tokens", control="one over the number of classes",
                rule=f"The share of tokens minus 1/C; {above}", table="effects"),
-        ours("random", sentence="They do so more often than in networks with random weights",
+        ours("random", sentence="Image tokens of the last block rank their image's class first "
+                                "more often than in networks with random weights",
              comparisons=effect("random"), unit="tokens",
-             control="three networks of the same architecture with random weights",
+             control="networks of the same architecture with random weights",
              rule=f"The share of tokens minus the mean share with random weights; {above}",
              table="effects"),
         theirs("one", sentence="More images have a token that ranks the class first than are "
@@ -94,12 +95,12 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
                rule="The difference of the mean rates; agrees if its 95 % jackknife interval over "
                     "trained models lies above zero, contradicts if below.",
                table="seeds", of="trained models"),
-        theirs("self only", sentence="Image tokens need one another: those that see only "
-                                     "themselves rank their class first less often",
+        theirs("self only", sentence="Image tokens that see only themselves rank their class "
+                                     "first less often than in the uncut model",
                comparisons=cut(cuts.SELF), unit="tokens", control="the same tokens, uncut",
                rule=f"The share of tokens lost on the same images; {above}", table="lost"),
-        ours("one other", sentence="It matters that a token sees itself: one other token alone "
-                                   "leaves less",
+        ours("one other", sentence="Image tokens that see only themselves rank their class first "
+                                   "more often than those that see only one other",
              comparisons=comparisons(with_verdict(
                  leads[leads["cut"] == cuts.OTHER]), images), unit="tokens",
              control="attention to one other token drawn at random, instead of to itself",
@@ -115,8 +116,8 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
                unit="identifiability", control="the tokens of the same image beside the object",
                rule=f"The difference of mean identifiability in an image; {above}",
                table="thirds"),
-        ours("own object", sentence="The mask of the image's own object puts them further ahead "
-                                    "than another image's mask",
+        ours("own object", sentence="Tokens on the object are further ahead by the image's own "
+                                    "mask than by another image's",
              comparisons=comparisons(with_verdict(beyond), "images", condition="condition"),
              unit="identifiability", control="masks of other images of the class",
              rule=f"That difference minus its mean over exchanged masks; {above}",
@@ -126,7 +127,8 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
                control="one over the number of classes",
                rule=f"The share of context tokens that rank the class first after the object's "
                     f"were taken away, minus 1/C; {above}", table="kept"),
-        ours("far context", sentence="So do tokens without any pixel of the object",
+        ours("far context", sentence="Tokens without any pixel of the object identify the class "
+                                     "without all other tokens",
              comparisons=stays(cuts.FAR), unit="tokens",
              control="one over the number of classes",
              rule=f"The same for patches without a pixel of the object, all others taken away; "
