@@ -15,7 +15,7 @@ from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models.checkpoints import check_entry, locate
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.runs import parameters
-from neuronpath_core.runs.choice import not_run, notebook_names
+from neuronpath_core.runs.choice import chosen_notebooks, not_run, notebook_names
 from neuronpath_core.runs.inputs import inputs_sha256
 from neuronpath_core.runs.notebooks import plan
 from neuronpath_core.study.profiles import load_profile, profile_names
@@ -333,3 +333,17 @@ def test_the_published_rule_has_all_its_nodes_where_fewer_places_lose_paths(note
                                                                     ROOT)["notebooks"].get(
             notebook, {})
         assert values["nodes"] == (8 if name == "digits" else None), name
+
+
+def test_networks_read_in_class_space_are_those_of_the_registry():
+    """The sizes that the profile gives are those of the networks that timm builds; it runs the one
+    chapter that is about them."""
+    profile = load_profile("imagenet_class_space", ROOT)
+    for name, spec in profile["models"].items():
+        target = outline(spec)
+        numbers = sum(value.numel() for value in target.model.state_dict().values())
+        assert target.n_classes == 1000 and spec["timm"].endswith("in21k_ft_in1k"), name
+        assert abs(4 * numbers / spec.get("bytes", 4 * numbers) - 1) < 0.001, name
+    assert profile["dataset"] == load_profile("imagenet", ROOT)["dataset"]
+    assert chosen_notebooks(ROOT, "imagenet_class_space", []) == ["26_relevance"]
+    assert set(profile["notebooks"]["26_relevance"]["models"]) == set(profile["models"])
