@@ -199,7 +199,8 @@ def test_ten_cards_of_which_eight_are_the_papers(stored):
     assert [card.by for card in cards].count("claimed by the paper") == 8
     for card in cards:
         assert card.replaced == "not measured." or card.others, card.key  # in words or in numbers
-    assert {card.key for card in cards if card.others} == {"removal", "probability", "few", "single"}
+    assert {card.key for card in cards if card.others} == {
+        "removal", "enhancement", "probability", "few", "single"}
     for card in cards:  # whose claims are one's alone
         assert len({claim.by for claim in card.found.claims}) == 1, card.key
     assert all(card.found.claim.by == "paper" for card in cards[:8])
