@@ -66,5 +66,5 @@ def class_curves(table: pd.DataFrame, labels: Mapping[str, str],
         if line not in own:
             first.plot([], [], color=drawn.get_color(), linestyle=drawn.get_linestyle(),
                        marker=drawn.get_marker(), linewidth=1.2, markersize=4, label=line)
-    legend_outside(figure, first, ncols=3)
+    legend_outside(figure, first)
     return figure

@@ -13,6 +13,7 @@ from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
     beside,
+    legend_above,
     legend_outside,
     marker,
     spans,
@@ -74,8 +75,7 @@ def identifiability_curves(table: pd.DataFrame) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda place: ("," not in labels[place],
                                                           "class" in labels[place], place))
-    figure.legend([handles[place] for place in order], [labels[place] for place in order],
-                  loc="outside lower center", ncols=3, fontsize=SMALL)
+    legend_above(figure, [handles[place] for place in order], [labels[place] for place in order])
     return figure
 
 
@@ -107,7 +107,7 @@ def token_cuts(table: pd.DataFrame) -> Figure:
         axis.tick_params(labelsize=LEAST)
         for height in range(1, len(models)):
             axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    legend_outside(figure, axes[0, 0], ncols=3)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -152,5 +152,5 @@ def where_it_is_known(gaps: pd.DataFrame, regions: pd.DataFrame) -> Figure:
     handles = [pair for axis in (axes[0, 0], axes[-1, 0]) if axis.has_data()
                for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
     named = {label: handle for handle, label in handles}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, fontsize=SMALL)
+    legend_above(figure, list(named.values()), list(named))
     return figure

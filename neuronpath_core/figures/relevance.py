@@ -76,7 +76,7 @@ def removal_gains(table: pd.DataFrame, xlabel: str) -> Figure:
             axis.grid(False, axis="y")
             for height in range(1, len(orders)):
                 axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    legend_outside(figure, axes[0, 0], ncols=5)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
