@@ -20,7 +20,7 @@ ROOMS = {
     "core": "The core", "support": "Support", "fast": "The same answers sooner",
     "models": "Networks and weights", "variants": "What the paper lacks", "scores": "Scores",
     "images": "What models see", "stats": "Intervals, tests and words",
-    "circuits": "What a path amounts to",
+    "circuits": "What a path amounts to", "readings": "What tokens and memories say",
     "study": "A profile opened, tables kept", "cost": "What a run takes", "figures": "Figures",
     "explanations": "One picture explained",
     "chapters": "Chapters", "runs": "Notebooks and the command",

@@ -12,7 +12,6 @@ finished pages are in ``_build/<profile>/html``.
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from book import (  # noqa: E402
 )
 from book.finish import finish  # noqa: E402
 from neuronpath_core.runs.choice import not_run, notebook_names  # noqa: E402
+from neuronpath_core.stats import report  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = "files"  # what is copied beside the finished pages
@@ -45,7 +45,6 @@ LINKS = (("issues", "Report a mistake", "fa-solid fa-circle-exclamation"),
 CHECKED = ("Code, weights, parameters and versions of packages are those of this checkout, which "
            "was checked by their hash when the page was built.")
 STORED = "The page shows stored outputs; `make book ALL=1` executes it again."
-MINUS = re.compile(r"(?<![\w.,)\]])-(?=\d)")
 OTHER = ("This chapter lacks something with profile {profile}: {reason}. The page shows stored "
          "outputs of the default profile.")
 
@@ -125,11 +124,12 @@ def fold(page: nbformat.NotebookNode) -> None:
 
 
 def typeset(page: nbformat.NotebookNode) -> None:
-    """Minus signs, as typeset, in the numbers that a chapter glues into sentences."""
+    """Minus signs, as typeset, in the numbers that a chapter glues into sentences, and no line
+    break before a per cent sign."""
     kind = f"{chapters.RECORD}text/plain"
     for _, _, output in chapters.glued(page):
         if kind in output.data:
-            output.data[kind] = MINUS.sub("\u2212", output.data[kind])
+            output.data[kind] = report.typeset(output.data[kind])
 
 
 def stage(shown: Iterator[tuple[str, Path, list[str]]], source: Path,
@@ -145,6 +145,7 @@ def stage(shown: Iterator[tuple[str, Path, list[str]]], source: Path,
              for name, executed, words in shown}
     for name, page in pages.items():
         nbformat.write(page, source / "notebooks" / f"{name}.ipynb")
+        drawings.write_narrow(page, source / "book" / "_static")
     claimed = fill_in_claims(source, pages)
     executed = {name: page.metadata.get("neuronpath", {}).get("executed", {}).get("date", "")
                 for name, page in pages.items()}
@@ -157,9 +158,9 @@ def stage(shown: Iterator[tuple[str, Path, list[str]]], source: Path,
     made_by = {name: sources_of(name, text, claimed.get(name, ()), pages)
                for name, text in texts.items()}
     for name, text in texts.items():
-        if name not in executed and drawings.GLUED.search(text):
+        if name.removeprefix("notebooks/") not in pages:
             try:
-                texts[name] = drawings.glued(text, pages)
+                texts[name] = drawings.glued(provenance.with_times(text, pages), pages)
             except ValueError as error:
                 sys.exit(f"book: {name}: {error}")
     if toc.get("parts"):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +114,16 @@ class Evidence:
         text = self.unit.text(*values) if len(values) == 1 else self.unit.span(*values)
         return text.replace("+", "")
 
+    def bare(self, *of: Callable[[list[float]], float]) -> str:
+        """The same as numbers alone, where the sentence has the unit."""
+        values = [each([row.value for row in self.rows]) for each in of]
+        return " to ".join(map(self.unit.number, dict.fromkeys(values))).replace("+", "")
+
+    @property
+    def undecided(self) -> int:
+        """How many comparisons neither agree nor contradict."""
+        return self.grade.of - self.grade.agree - self.grade.contradict
+
     @property
     def signed(self) -> str:
         """From where to where effects go, with the signs that tell more from less."""
@@ -182,10 +193,16 @@ FIELDS: dict[str, Callable[[Evidence], str]] = {
     "tally": lambda found: found.grade.tally,
     "agree": lambda found: f"{found.grade.agree} of {found.grade.of}",
     "contradict": lambda found: f"{found.grade.contradict} of {found.grade.of}",
+    "undecided": lambda found: f"{found.undecided} of {found.grade.of}",
+    "for": lambda found: str(found.grade.agree),
+    "against": lambda found: str(found.grade.contradict),
     "median": lambda found: found.said(median),
+    "behind": lambda found: found.said(lambda values: -median(values)),
     "smallest": lambda found: found.said(min),
     "largest": lambda found: found.said(max),
     "span": lambda found: found.said(min, max),
+    "number": lambda found: found.bare(median),
+    "range": lambda found: found.bare(min, max),
     "signed": lambda found: found.signed,
     "reversed": lambda found: found.reversed,
     "interval": lambda found: found.interval,
@@ -301,6 +318,8 @@ class Card:
         found: the evidence.
         beside: other evidence, each graded for itself.
         caveat: what a grade cannot say, in a few words; empty for none.
+        replaced: what is left of it where removed neurons are set to other values than zero.
+        others: numbers that stand in that line.
     """
 
     key: str
@@ -310,6 +329,14 @@ class Card:
     found: Evidence
     beside: tuple[Evidence, ...]
     caveat: str = ""
+    replaced: str = ""
+    others: tuple[Shown, ...] = ()
+
+    @property
+    def related(self) -> str:
+        """What the claims beside it came to: ``3 No, 1 Yes``."""
+        words = Counter(found.grade.word for found in self.beside)
+        return ", ".join(f"{count} {word}" for word, count in words.most_common())
 
     @property
     def by(self) -> str:
@@ -322,11 +349,16 @@ def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
     made = []
     for entry in read_yaml(path):
         where = f"card {entry['key']}"
+        if not entry.get("replaced"):
+            raise Refused(f"{where} has no line 'replaced'; accepted: what is left of the claim "
+                          f"where removed neurons are set to other values, or that it was not "
+                          f"measured")
         plain, numbers = in_sentences(entry["plain"], claims, where)
+        replaced, others = in_sentences(entry["replaced"], claims, where)
         made.append(Card(entry["key"], entry["title"], plain, tuple(numbers),
                          _named(claims, entry["claims"], where),
                          tuple(_named(claims, [name], where) for name in entry.get("beside", ())),
-                         entry.get("caveat", "")))
+                         entry.get("caveat", ""), replaced, tuple(others)))
     return made
 
 
@@ -350,11 +382,11 @@ def write_csv(claims: dict[str, Evidence], path: Path) -> None:
 
 
 def small_sizes() -> dict[str, dict[str, list[str]]]:
-    """Per reason and adjective the sizes below which an effect is called so."""
+    """Per adjective and reason the sizes below which an effect is called so."""
     sizes: dict[str, dict[str, list[str]]] = {}
     for unit in UNITS.values():
         if unit.small is not None:
-            own = sizes.setdefault(unit.why, {}).setdefault(unit.adjective, [])
+            own = sizes.setdefault(unit.adjective, {}).setdefault(unit.why, [])
             text = unit.text(unit.small).replace("+", "")
             own += [text] if text not in own else []
     return sizes
@@ -374,7 +406,8 @@ def blocks(claims: dict[str, Evidence], told: list[Card],
               "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
               "csv": f"../_static/{CSV_NAME}",
               "comparisons": sum(len(found.rows) for found in claims.values())}
-    shown = {"rows": [_whole(card.found.short, card.found) for card in told],
+    shown = {"rows": [each for card in told
+                      for each in (_whole(card.found.short, card.found), *card.others)],
              "cards": [each for card in told
                        for each in (_whole(card.found.effect, card.found), *card.numbers,
                                     *(_whole(beside.effect, beside) for beside in card.beside))],

@@ -81,18 +81,31 @@ def pixels(size: str | None) -> float:
 
 
 def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
-    """Replace a page's pictures of drawings by places for them, and return what belongs there."""
+    """Replace a page's pictures of drawings by places for them, and return what belongs there.
+
+    If ``_static`` has a drawing for narrow screens, of a page's file or of a chapter's figure,
+    these show that one."""
     drawings = {}
     for number, image in enumerate(page.select('article img[src$=".svg"]')):
         file = path.parent / image["src"]
         if not file.is_file() or "--np-ink" not in (text := file.read_text(encoding="utf-8")):
             offer_narrow(page, image, path)
             continue
-        place = f"%%np-drawing-{number}%%"
-        drawings[place] = inline_svg(text, image.get("alt", ""), f"d{number}-")
-        box = frame(page)
+        place, alt = f"%%np-drawing-{number}%%", image.get("alt", "")
+        drawings[place] = inline_svg(text, alt, f"d{number}-")
+        box, static = frame(page), path.parent / f"{up_to_root(image)}_static"
         box.string = place
         image.replace_with(box)
+        for other in (static / narrow_file(Path(image["src"])).name, static / narrow_name(text)):
+            if other.is_file():
+                below, under = frame(page), f"%%np-drawing-{number}-narrow%%"
+                said = " ".join(filter(None, (alt, finding(text))))
+                drawings[under] = inline_svg(other.read_text(encoding="utf-8"), said,
+                                             f"d{number}-narrow-")
+                below.string = under
+                box["class"], below["class"] = "np-figure np-beside", "np-figure np-below"
+                box.insert_after(below)
+                break
         if line := finding_line(text):
             box.insert_before(BeautifulSoup(line, "html.parser"))
     return drawings
@@ -103,10 +116,32 @@ def narrow_file(file: Path) -> Path:
     return file.with_name(f"{file.stem}_narrow{file.suffix}")
 
 
+def up_to_root(image: Tag) -> str:
+    """The way from a page to the book's folder, as its picture's address has it."""
+    return "../" * (len(Path(image["src"]).parts) - 2)
+
+
+def narrow_name(svg: str) -> str:
+    """Where in ``_static`` the drawing for narrow screens lies that a chapter glues for one that it
+    shows; identifiers of clipping paths are no part of the name."""
+    return f"narrow/{hashlib.sha256(CLIP.sub('', svg).strip().encode()).hexdigest()[:32]}.svg"
+
+
+def write_narrow(page: NotebookNode, static: Path) -> None:
+    """Write into ``_static`` the drawings for narrow screens of a chapter, glued as ``KEY narrow``
+    beside ``KEY``, for its own page to show."""
+    drawn = {name: svg for name, _, output in chapters.glued(page)
+             if (svg := output.data.get(f"{chapters.RECORD}{SVG}"))}
+    for key, svg in drawn.items():
+        if other := drawn.get(f"{key} narrow"):
+            file = static / narrow_name(svg)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(other, encoding="utf-8")
+
+
 def offer_narrow(page: BeautifulSoup, image: Tag, path: Path) -> None:
     """Let a narrow screen take the drawing that was made for it, if ``_static`` has one."""
-    up = "../" * (len(Path(image["src"]).parts) - 2)
-    other = f"{up}_static/{narrow_file(Path(image['src'])).name}"
+    other = f"{up_to_root(image)}_static/{narrow_file(Path(image['src'])).name}"
     if (path.parent / other).is_file():
         both = image.wrap(page.new_tag("picture"))
         both.insert(0, page.new_tag("source", attrs={"media": NARROW, "srcset": other}))

@@ -7,6 +7,7 @@ import ast
 import html as escaping
 import re
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from book.data_files import DataFile, sha256
 from neuronpath_core.support.yaml_file import read_yaml
 
 ADDRESSES = ("site", "repository", "branch", "issues", "binder", "colab", "pdf", "doi")
+TOOK = re.compile(r"\{took\}`(\w+)`")
 SHOWN_PARAMETERS = ("profile", "profiles", "models", "model", "n_images", "seed", "device", "dtype")
 
 
@@ -115,6 +117,32 @@ def of_chapter(root: Path, name: str, page: NotebookNode, files: list[DataFile],
     lines.append('<p class="np-provenance">' + "\n".join(
         [*said, *map(escaped, words), *with_commit(root, where)]) + "</p>")
     return "\n".join(lines)
+
+
+def with_times(text: str, pages: Mapping[str, NotebookNode]) -> str:
+    """A page's text with the times that it asks for: ``{took}`02_table1` `` is what that chapter's
+    execution took, ``{took}`all` `` what all took together, and ``{took}`cores` `` on how many
+    cores.
+
+    Raises:
+        ValueError: it asks for a chapter that is not there.
+    """
+    made = {name: each for name, page in pages.items()
+            if (each := page.metadata.get("neuronpath", {}).get("executed"))}
+
+    def time(found: re.Match) -> str:
+        if found[1] == "all":
+            return f"{round(sum(each['seconds'] for each in made.values()) / 60)} minutes"
+        if found[1] == "cores":
+            counts = {int(each["device"].rpartition(", ")[2].split()[0]) for each in made.values()
+                      if re.search(r", \d+ cores?$", each["device"])}
+            return f"{' or '.join(map(str, sorted(counts)))} cores" if counts else "other machines"
+        if found[1] not in pages:
+            raise ValueError(f"{found[0]} asks for {found[1]!r}; accepted: all, cores, "
+                             f"{', '.join(pages)}")
+        return f"{made[found[1]]['seconds']}\u00a0s" if found[1] in made else "–"
+
+    return TOOK.sub(time, text)
 
 
 def escaped(words: str) -> str:

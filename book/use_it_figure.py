@@ -1,8 +1,9 @@
-"""Draw the figure of the page *Use it on your model* from the default profile.
+"""Draw the figure of the page *Use it on your model*, and write what ``neuronpath explain`` prints.
 
-    python book/use_it_figure.py [FILE]
+    python book/use_it_figure.py [FOLDER]
 
-Three digits of three classes and their paths in tiny-B-16, by the same call as on the page.
+Three digits of three classes of the default profile and their paths in tiny-B-16, by the same call
+as on the page; and one of them explained.
 """
 
 from __future__ import annotations
@@ -11,30 +12,38 @@ import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import neuronpath_core as npc
-from neuronpath_core import figures
+import neuronpath_core as npc  # noqa: E402
+from book.drawings import CLIP, narrow_file  # noqa: E402
+from neuronpath_core import figures  # noqa: E402
 
 FILE = Path(__file__).resolve().parent / "_static" / "image_paths.svg"
+EXPLAINED = FILE.with_name("explained.txt")
 MODEL, CLASSES = "tiny-B-16", [0, 3, 8]
 
 
-def draw(file: Path) -> None:
-    """Find the paths afresh and write the figure, and beside it the one for narrow screens; the
-    same bytes every time."""
+def write(folder: Path) -> None:
+    """Find the paths afresh and write the figure, beside it the one for narrow screens, and the
+    explanation; the same bytes every time."""
     with tempfile.TemporaryDirectory() as results:
         study = npc.Study(results=results)
+        target = study.target(MODEL)
         images = study.images(10).select(CLASSES)  # one of each class, in their order
         paths = study.paths(MODEL, images)
-        # text stays text, and nothing in the file tells when it was written
-        with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "neuronpath"}):
-            # as book/drawings.py looks for it
-            below = file.with_name(f"{file.stem}_narrow{file.suffix}")
-            for narrow, place in ((False, file), (True, below)):
-                figures.image_paths(study.target(MODEL), images, paths.neurons, narrow).savefig(
-                    place, metadata={"Date": None})
+    file = folder / FILE.name
+    for narrow, place in ((False, file), (True, narrow_file(file))):
+        drawn = figures.image_paths(target, images, paths.neurons, narrow)
+        place.write_text(f"{numbered(drawn._repr_svg_())}\n", encoding="utf-8")
+    told = npc.explain(target, images.images[1], class_names=images.class_names, model_name=MODEL)
+    (folder / EXPLAINED.name).write_text(f"{told}\n", encoding="utf-8")
+
+
+def numbered(svg: str) -> str:
+    """A drawing whose clipping paths are named by their order, not anew each time."""
+    names = {name: f"clip-{number}" for number, name in enumerate(dict.fromkeys(CLIP.findall(svg)))}
+    return CLIP.sub(lambda found: names[found[0]], svg)
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else FILE)
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FILE.parent)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.models.zero_shot import zero_shot
     from neuronpath_core.paths import Paths, find_paths, find_paths_by_top
     from neuronpath_core.quadrature import quadrature_rule
+    from neuronpath_core.readings.projection import identifiability, project
+    from neuronpath_core.readings.relevance import relevance
     from neuronpath_core.replacement import REPLACEMENTS, replacement_values
     from neuronpath_core.scores import METHODS, Method, register
     from neuronpath_core.scores.exact import exact_effects
@@ -37,9 +39,9 @@ __all__ = [
     "Study", "TargetModel", "certify", "circuit_tests", "class_graph", "complete_attribution",
     "conditional_gradient_paths", "edit", "exact_effects", "exhaustive_paths", "explain",
     "faithfulness", "find_paths", "find_paths_by_top", "from_transformers",
-    "joint_attribution_score", "knowledge_attribution", "path_edges", "quadrature_rule",
-    "read_activations", "read_graph", "refine_paths", "register", "replacement_values",
-    "write_graph", "zero_shot",
+    "identifiability", "joint_attribution_score", "knowledge_attribution", "path_edges", "project",
+    "quadrature_rule", "read_activations", "read_graph", "refine_paths", "register", "relevance",
+    "replacement_values", "write_graph", "zero_shot",
 ]
 
 # module -> its public names
@@ -58,6 +60,8 @@ PLACES = {
     "models.zero_shot": ("zero_shot",),
     "paths": ("Paths", "find_paths", "find_paths_by_top"),
     "quadrature": ("quadrature_rule",),
+    "readings.projection": ("identifiability", "project"),
+    "readings.relevance": ("relevance",),
     "replacement": ("REPLACEMENTS", "replacement_values"),
     "scores": ("METHODS", "Method", "register"),
     "scores.exact": ("exact_effects",),

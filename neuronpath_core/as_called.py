@@ -76,6 +76,8 @@ class Verdict:
     Attributes:
         differs: in words, the part by which the blocks put together are another model; ``None`` if
             they are the model.
+        unsteady: the model answered otherwise when it was called again, with an image beside.
+        cut: the gradients that the model passes back to its neurons are not its derivatives.
         not_plain: blocks that the written-out form does not compute.
         not_alone: the logits depend on more than the class token's last stream.
         vectors: by layer whose block is not written out, its value vectors.
@@ -83,6 +85,8 @@ class Verdict:
     """
 
     differs: str | None = None
+    unsteady: bool = False
+    cut: bool = False
     not_plain: set[int] = field(default_factory=set)
     not_alone: bool = False
     vectors: dict[int, Vectors] = field(default_factory=dict)
@@ -91,6 +95,8 @@ class Verdict:
     def after(self, other: Verdict) -> None:
         """Add what was found of other images."""
         self.differs = other.differs or self.differs
+        self.unsteady |= other.unsteady
+        self.cut |= other.cut
         self.not_plain |= other.not_plain
         self.not_alone |= other.not_alone
 
@@ -147,7 +153,19 @@ def compare(target: TargetModel, images: Float[Tensor, "batch channel height wid
     verdict = Verdict(call=call)
     with torch.no_grad():
         verdict.differs = next(_differences(target, call, verdict), None)
+        # of parts that do what they did in the call nothing else is to be feared
+        verdict.unsteady = verdict.differs is not None and not _answers_again(target, call)
     return verdict
+
+
+def _answers_again(target: TargetModel, call: Call) -> bool:
+    """Whether the model gives the logits again that it gave; with one image more, or with the same
+    ones where it takes no others."""
+    for images in (_another(call.images), call.images):
+        again = attempt(lambda images=images: target(images))
+        if again is not None:
+            return agree(again, call.logits, call.logits)
+    return True
 
 
 def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[str]:

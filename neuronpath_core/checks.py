@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.as_called import NotCalled
+from neuronpath_core.as_called import NotCalled, Verdict, hooked_parts
 from neuronpath_core.model_state import ModelState
 from neuronpath_core.support.text import shown
 
@@ -126,7 +126,15 @@ class Checked:
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
         self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
         with suppress(NotCalled):  # a hook may be for exactly this batch
-            self.examine(images)
+            self._check_steady(self.examine(images))
+
+    def _check_steady(self, verdict: Verdict) -> None:
+        """Raise ``ValueError`` if the model was seen to answer one image in two ways."""
+        if verdict.unsteady:
+            part = f": {verdict.differs}" if verdict.differs else ""
+            raise ValueError("the model answers otherwise when it is called again, at random or by "
+                             f"the other images of a batch{part}; accepted: a model whose logits "
+                             "are a function of the image")
 
     def check_batch(self, images: Tensor, labels: Tensor) -> None:
         """Raise ``ValueError`` unless weights, images and labels are all such that an attribution
@@ -136,7 +144,10 @@ class Checked:
                              "that nothing explains it; accepted: at least two classes (a sigmoid "
                              "is a softmax with a second logit of 0)")
         self.check_images(images)
-        self.examine(images)
+        if self.examine(images).cut:
+            raise ValueError("the gradients that the model passes back to its neurons are not its "
+                             f"derivatives{hooked_parts(self.model)}; accepted: a forward without "
+                             "torch.no_grad() and detach(), and no hook that changes gradients")
         if not isinstance(labels,
                           Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):
             found = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.as_called import attempt, compare
+from neuronpath_core.as_called import Verdict, attempt, compare
 from neuronpath_core.checks import Checked
 from neuronpath_core.hooks import unedited
 from neuronpath_core.layers import BlockForm
 from neuronpath_core.model_state import is_touched
-from neuronpath_core.value_vectors import ValueVectors, compare_slopes
+from neuronpath_core.value_vectors import ValueVectors, compare_slopes, passes_back
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,24 +36,29 @@ class Examined(Checked, ValueVectors):
     """What a :class:`~neuronpath_core.target.TargetModel`, which inherits this, finds of its model.
     """
 
-    def examine(self, images: Float[Tensor, "batch channel height width"]) -> None:
+    def examine(self, images: Float[Tensor, "batch channel height width"]) -> Verdict:
         """Hold the parts of the model against the model as it is called, unless that was done since
         it last changed; see :mod:`neuronpath_core.as_called`."""
         with _EXAMINING:
-            if self._verdict is None:
+            if (found := self._verdict) is None:
                 every = self._state is None or self._state.foreign
                 # gradients are looked at, which inference mode rules out
                 with torch.inference_mode(False), unedited():
                     for piece in looked_at(images, every):
-                        self._look(piece)
+                        found = self._look(piece, found, every)
+        return found
 
-    def _look(self, images: Tensor) -> None:
+    def _look(self, images: Tensor, before: Verdict | None, every: bool) -> Verdict:
         self._forms.clear()
-        before, self._verdict = self._verdict, compare(self, images)
+        # not read again: another thread may find the model changed and forget it
+        found = self._verdict = compare(self, images)
+        if every:
+            found.cut = not passes_back(self, images)
         if before is not None:
-            self._verdict.after(before)
+            found.after(before)
         # of blocks that turned out not to be plain
-        compare_slopes(self, self._verdict)
+        compare_slopes(self, found)
+        return found
 
     @torch.no_grad()
     def repeated_by(self, draft: TargetModel) -> bool:

@@ -10,6 +10,7 @@ that compare methods accept its key.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
+    from torch import Tensor
 
 # with the keyword baseline besides, where a method takes one
 Scores = Callable[..., "Float[Tensor, 'batch layer neuron']"]
@@ -79,3 +81,13 @@ def register(method: Method) -> Method:
                          f"searched")
     METHODS[method.key] = method
     return method
+
+
+def warn_of_no_effect(effects: Float[Tensor, "batch"]) -> None:
+    """Warn of how many images have a path, chosen by its effect, that has none."""
+    if nothing := int((effects == 0).sum()):
+        warnings.warn(f"{nothing} of {len(effects)} images have a path whose edit leaves the "
+                      "label's probability exactly as it was, so that its choice means nothing; "
+                      "it needs a trained model (timm begins with a head of zeros), a label whose "
+                      "probability is not exactly 0 or 1, or double precision", RuntimeWarning,
+                      stacklevel=6)

@@ -10,10 +10,12 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules import module as modules
 
 KNOWN = ("torch", "timm", "neuronpath_core")  # whose classes are as they were published
@@ -21,6 +23,9 @@ SIMPLE = (bool, int, float, str, type(None))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks",
                 "_global_backward_pre_hooks")
+# what the modules of a block call, and blocks that are written out know by heart
+FUNCTIONS = ("scaled_dot_product_attention", "linear", "layer_norm", "gelu", "relu", "silu",
+             "leaky_relu", "elu", "softmax", "dropout")
 # described below, or of no effect on a forward pass
 ELSEWHERE = {*HOOKS, "_parameters", "_buffers", "_modules", "_forward_hooks_with_kwargs",
              "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
@@ -56,7 +61,8 @@ class ModelState:
     def of(cls, model: nn.Module) -> ModelState:
         """The state of a model; one pass over its weights, at about the cost of adding them up."""
         parts: list[Any] = [tuple(tuple(getattr(modules, name)) for name in GLOBAL_HOOKS)]
-        alive, kept, classes = [], [], {}
+        alive, kept, classes = [], [getattr(functional, name) for name in FUNCTIONS], {}
+        parts.append(tuple(map(id, kept)))
         for module in model.modules():
             own = module.__dict__
             alive.append(weakref.ref(module))
@@ -86,9 +92,10 @@ class ModelState:
 
 def _is_foreign(model: nn.Module) -> bool:
     """Edits and readings of the library's do not count."""
-    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
+    if any(getattr(modules, name) for name in GLOBAL_HOOKS) or replaced_functions():
         return True
     return any(type(part).__module__.split(".")[0] not in KNOWN or replaced_methods(part)
+               or not has_ordinary_weights(part)
                or any(not hasattr(hook, "acts_here") for name in HOOKS
                       for hook in list(part.__dict__[name].values()))
                for part in model.modules())
@@ -138,13 +145,31 @@ def _weight(tensor: Tensor) -> tuple:
     return id(tensor), tensor.dtype, tensor.device, version, total
 
 
+def replaced_functions() -> list[str]:
+    """Functions of ``torch.nn.functional`` that somebody has put another in place of."""
+    return [name for name in FUNCTIONS if not _is_torchs(name)]
+
+
+def _is_torchs(name: str) -> bool:
+    function = getattr(functional, name)
+    if isinstance(function, FunctionType):
+        return function.__module__ == functional.__name__
+    return function is getattr(torch._C._nn, name)
+
+
+def has_ordinary_weights(part: nn.Module) -> bool:
+    """Whether no weight is a tensor of a class of somebody's own, which may multiply otherwise."""
+    return all(type(tensor) in (Tensor, nn.Parameter, type(None))
+               for tensor in (*part._parameters.values(), *part._buffers.values()))
+
+
 def is_touched(parts: Iterable[nn.Module]) -> bool:
     """Whether a module is hooked, has its ``forward`` replaced, or is in training mode.
 
-    A hook on all modules touches every one. Edits that another thread has in force do not act here
-    and do not count.
+    A hook on all modules and a function of torch's that was replaced touch every one. Edits that
+    another thread has in force do not act here and do not count.
     """
-    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
+    if any(getattr(modules, name) for name in GLOBAL_HOOKS) or replaced_functions():
         return True
     return any(part.training or "forward" in part.__dict__ or is_hooked(part) for part in parts)
 

@@ -20,7 +20,7 @@ from neuronpath_core.as_called import (
     hooked_parts,
     rounding_unit,
 )
-from neuronpath_core.gradients import forward_mode
+from neuronpath_core.gradients import activation_gradients, forward_mode
 from neuronpath_core.hooks import clamped, reading, unedited
 from neuronpath_core.support.text import shown
 
@@ -101,6 +101,60 @@ def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
                                                                       verdict))
             verdict.differs = said or (None if layer in verdict.vectors else
                                        f"{target.layers[layer].name} cannot be run by itself")
+
+
+def passes_back(target: TargetModel, images: Float[Tensor, "image channel height width"]) -> bool:
+    """Whether the gradients that the model passes back to its neurons are its derivatives.
+
+    Along a random direction of all neurons the backward pass must give what forward mode gives, and
+    what the logits do when the neurons move a little; ``torch.no_grad()``, ``detach()`` and hooks
+    may change that. Where forward mode has no derivative nothing is said.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def like(value):
+        return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+
+    def moved_by(neurons):
+        with torch.no_grad(), clamped(target, dict(enumerate(neurons))):
+            return target(images)
+
+    def taken():
+        with torch.no_grad(), reading(target) as seen:
+            target(images)
+        clean = [seen[layer] for layer in range(target.n_blocks)]
+        leaves = [value.clone().requires_grad_() for value in clean]
+        with activation_gradients(target), clamped(target, dict(enumerate(leaves))):
+            logits = target(images)
+            weights = like(logits)
+            slopes = torch.autograd.grad(logits, leaves, weights, allow_unused=True,
+                                         materialize_grads=True) if logits.requires_grad else [
+                torch.zeros_like(leaf) for leaf in leaves]
+        directions = [like(value) * value.square().mean().sqrt() for value in clean]
+        with forward_mode():
+            tangent = forward_ad.unpack_dual(moved_by(
+                map(forward_ad.make_dual, clean, directions))).tangent
+        step = rounding_unit(weights) ** (1 / 3)
+        ahead, behind = (moved_by([value + sign * step * direction for value, direction
+                                   in zip(clean, directions, strict=True)]) for sign in (1, -1))
+        return slopes, directions, weights, tangent, (ahead - behind) / (2 * step)
+
+    found = attempt(taken)
+    if found is None or found[3] is None:
+        return True
+    slopes, directions, weights, tangent, quotient = found
+    products = [slope.double() * direction.double()
+                for slope, direction in zip(slopes, directions, strict=True)]
+    backward, unit = float(sum(product.sum() for product in products)), rounding_unit(weights)
+    size = sum(float(product.norm()) for product in products)
+    seen = [(tangent, 4 * unit ** 0.5)]
+    if unit < torch.finfo(torch.float16).eps / 2:  # coarser numbers tell no small difference
+        seen.append((quotient, 32 * unit ** (1 / 3)))
+    for derivative, share in seen:
+        parts = weights.double() * derivative.double()
+        if not abs(backward - float(parts.sum())) <= share * (size + float(parts.norm())):
+            return False
+    return True
 
 
 def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token embed"],

@@ -33,7 +33,9 @@ SMALL_TEXT = """least => [...document.querySelectorAll("svg.np-drawing text")]
   return [size * Math.hypot(at.a, at.b), text.textContent.trim()];
 }).filter(([size, words]) => words && size < least - 0.05)
   .map(([size, words]) => `${size.toFixed(1)} px: ${words}`)"""
+# what a command prints in columns scrolls
 CUT_CODE = """() => [...document.querySelectorAll("div.highlight pre")]
+  .filter(code => !code.closest(".np-printed"))
   .map(code => [code, code.closest("details")])
   .filter(([code, box]) => { if (box) box.open = true; return code.scrollWidth > code.clientWidth + 1; })
   .map(([code]) => code.textContent.slice(0, 60))"""

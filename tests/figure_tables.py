@@ -9,6 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from neuronpath_core.chapters import class_similarity
+from neuronpath_core.graphs import class_graph
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats.labels import TABLE1_METRICS
 from neuronpath_core.target import TargetModel
@@ -356,6 +357,14 @@ def cells_of_classes():
                           "certified": value, "counted": counted[data][place][block - 1]}
                          for data, rows in certified.items() for place, own in enumerate(rows)
                          for block, value in enumerate(own, 1)])
+
+
+def graph_of_a_class(blocks=4, images=10):
+    """The paths of ten images, of which most go through neuron 100 and the block's number."""
+    rng = np.random.default_rng(41)
+    often = rng.random((images, blocks)) < 0.7
+    neurons = np.where(often, 100 + np.arange(blocks), rng.integers(0, 4, (images, blocks)))
+    return class_graph(neurons), {(1, 100), (2, 101)}
 
 
 def losses_by_replacement() -> pd.DataFrame:

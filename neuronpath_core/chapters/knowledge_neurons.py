@@ -29,6 +29,9 @@ CORRELATIONS = {"correlation of block shares": {},
 # of a correlation's verdict on the inversion
 MEANINGS = {"agrees": "inverted", "contradicts": "not inverted",
             "not shown": "inversion neither shown nor excluded"}
+# of the verdict on the blocks after the first
+BEYOND = {"agrees": "beyond it they differ", "contradicts": "beyond it they are alike",
+          "not shown": "beyond it neither is shown"}
 SCALINGS = {"block": "whole block scaled", "neuron": "one neuron scaled (Eq. 5)"}
 
 
@@ -233,14 +236,29 @@ def by_condition(correlation: Mapping[str, float], rest: Mapping[str, float], ro
             f"{neuron}, without block 1": {**alone_rest, "n": alone_images}}
 
 
-def finding(correlation: Mapping[str, float], first: str, second: str,
-            rest: Mapping[str, float] | None = None) -> str:
-    """Whether the distributions of two models' knowledge neurons are inverted, with the correlation
-    of their block shares and, if it is given, that of the ``rest``, without block 1."""
-    number = f"correlation of block shares {report.interval_text(correlation)}"
-    if rest is not None:
-        meaning = MEANINGS[report.verdict(rest, expected=-1)]
-        number += f"; without block 1 {report.interval_text(rest)} ({meaning})"
+def in_blocks(shares: pd.DataFrame, first: int, last: int) -> dict[str, float]:
+    """Each model's share of its knowledge neurons in these blocks, both included; ``shares`` as of
+    :func:`block_shares`."""
+    chosen = shares[shares["block"].between(first, last)]
+    return chosen.groupby("model", sort=False)["value"].sum().to_dict()
+
+
+def finding(correlation: Mapping[str, float], first: str, second: str, rest: Mapping[str, float],
+            ranks: Mapping[str, float], in_first: Mapping[str, float]) -> str:
+    """Whether the distributions of two models' knowledge neurons are inverted.
+
+    Args:
+        correlation: of their block shares, as of :func:`share_correlation`.
+        rest: the same without block 1.
+        ranks: that of ranks.
+        in_first: share in block 1, by model.  Where it is most of either model's neurons, this
+            block decides ``correlation``, and the sentence says what is beyond it.
+    """
+    number = (f"rank correlation of block shares {report.interval_text(ranks)}; Pearson's "
+              f"{report.interval_text(correlation)}, without block 1 {report.interval_text(rest)}")
+    if min(in_first[first], in_first[second]) > 0.5:
+        beyond = BEYOND[report.verdict(rest, expected=-1)]
+        return f"{first} and {second} keep most knowledge neurons in block 1; {beyond}: {number}"
     return {"agrees": f"The knowledge neurons of {first} and {second} lie in opposite blocks: "
                       f"{number}",
             "contradicts": f"The knowledge neurons of {first} and {second} lie in much the same "

@@ -47,11 +47,13 @@ def deviation_checks(table: pd.DataFrame, models: Sequence[str], against: Sequen
     return pd.DataFrame(rows)
 
 
-def summary_wide(summary: pd.DataFrame, models: Sequence[str], digits: int = 3) -> pd.DataFrame:
-    """The summary as text, a column per model: rows ``operation, statistic, method``."""
+def summary_wide(summary: pd.DataFrame, models: Sequence[str], digits: int = 1) -> pd.DataFrame:
+    """The summary as text, in per cent, a column per model: rows ``operation, statistic,
+    method``."""
     return summary.assign(
         method=summary["method"].map(method_labels()),
-        text=[report.interval_text(row, digits) for row in summary.to_dict("records")]).pivot_table(
+        text=[report.points_text(row, digits, "")
+              for row in summary.to_dict("records")]).pivot_table(
         index=["operation", "statistic", "method"], columns="model", values="text",
         aggfunc="first", sort=False)[list(models)]
 

@@ -20,7 +20,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
 from neuronpath_core.images.index import PictureWarning
-from neuronpath_core.models.depths import DEEP, TRANSPARENT, eight_bits
+from neuronpath_core.models.depths import (
+    DEEP,
+    TRANSPARENT,
+    check_scale,
+    eight_bits,
+    is_deep,
+)
 from neuronpath_core.models.preprocessing import model_preprocessing, transform
 from neuronpath_core.support.files import kind_of_file, own_path
 from neuronpath_core.support.text import as_utf8, one_line, plain, shown
@@ -111,7 +117,10 @@ def _read(picture: Image.Image, name: str) -> Picture:
                          "other")
     notes = [*_frames(picture, name)]
     try:
+        deep = is_deep(picture)  # which is no more to be seen once it is read
         picture.load()
+        if deep:
+            check_scale(picture.convert("RGB"))
         image = _flat(picture, notes)
         turn = TURNS.get(_orientation(picture, notes))
     except MemoryError as error:

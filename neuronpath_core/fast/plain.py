@@ -16,7 +16,7 @@ from timm.layers import (
 from timm.models.vision_transformer import Attention, Block
 from torch import nn
 
-from neuronpath_core.model_state import is_touched
+from neuronpath_core.model_state import has_ordinary_weights, is_touched
 
 ELEMENTWISE = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, GELU, GELUTanh,
                QuickGELU)
@@ -62,5 +62,6 @@ def is_plain(block: nn.Module) -> bool:
                 for part in (block.drop_path1, block.drop_path2, attention.attn_drop,
                              attention.proj_drop, ffn.drop1, ffn.drop2))
         and type(ffn.act) in ELEMENTWISE and all(type(part) is nn.Linear for part in linear)
+        and all(map(has_ordinary_weights, block.modules()))
         and not is_touched(block.modules())
     )

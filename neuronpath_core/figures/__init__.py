@@ -47,13 +47,13 @@ from neuronpath_core.figures.paper import (
     scaling_blocks,
     table1_intervals,
 )
-from neuronpath_core.figures.path_graph import edge_arcs, edge_shares
+from neuronpath_core.figures.path_graph import class_path_graph, edge_arcs, edge_shares
 from neuronpath_core.figures.replacement import replacement_dots
 from neuronpath_core.figures.single_images import image_paths
 
 __all__ = [
     "benchmark_ratios", "block_correlations", "certified_map", "certified_shares",
-    "class_violins", "concentration_curves",
+    "class_path_graph", "class_violins", "concentration_curves",
     "correlation_dots", "cost_curves", "decoy_curves", "defect_effects", "deviation_boxes",
     "deviation_dots", "digits_and_path", "edge_arcs", "edge_shares", "factorial_map",
     "faithfulness_curves", "faithfulness_dots", "half_curves",

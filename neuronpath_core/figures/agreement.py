@@ -18,6 +18,7 @@ from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
     block_ticks,
+    legend_above,
     legend_outside,
     marker,
     spans,
@@ -53,8 +54,10 @@ def overlap_dots(summary: pd.DataFrame, models: Sequence[str] = ()) -> Figure:
             for column, shape, label in marks:
                 axis.plot(own[column], positions, shape, markersize=4, color="0.35",
                           fillstyle="none", label=label)
-            axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03), xticks=(0, 0.5, 1),
+            axis.set(title=f"{name}, {model}", xlim=(-0.03, 1.03),
                      ylim=(len(conditions) - 0.5, -0.5))
+            # short, so that those of two panels do not meet
+            axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
             axis.set_yticks(range(len(conditions)), conditions, fontsize=SMALL)
     for axis in axes[-1]:
         axis.set_xlabel("share of equal neurons")
@@ -90,7 +93,7 @@ def overlap_blocks(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel("share of equal neurons")
     for axis in axes[-1]:
         axis.set_xlabel("block")
-    legend_outside(figure, axes[0, 0], ncols=min(3, 1 + len(models)))
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -123,7 +126,7 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
         axis.axvline(0, color="0.25", linewidth=0.8)
         axis.set(title=title, xlabel="rank correlation", ylim=(len(names) - 0.5, -0.5))
         axis.set_yticks(range(len(names)), names)
-    legend_outside(figure, axes[0, 0], ncols=min(4, len(kinds)))
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -212,5 +215,5 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
                                           strict=False)]
     keys += [Line2D([], [], color="0.3", linewidth=1, linestyle=style, label=label) for style,
              label in (("-", "own scope"), ("--", "the other's scope"))]
-    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=SMALL)
+    legend_above(figure, keys, [key.get_label() for key in keys])
     return figure

@@ -97,5 +97,5 @@ def half_curves(summary: pd.DataFrame) -> Figure:
         axis.axhline(0, color="0.25", linewidth=0.8)
         axis.set(title=model, xlabel="block", xticks=block_ticks(int(summary["block"].max())))
     axes[0, 0].set_ylabel("loss of probability")
-    legend_outside(figure, axes[0, 0], ncols=len(halves))
+    legend_outside(figure, axes[0, 0])
     return figure

@@ -14,6 +14,7 @@ from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
     beside,
+    legend_above,
     legend_outside,
     marker,
     spans,
@@ -51,7 +52,7 @@ def certified_shares(table: pd.DataFrame, xlabel: str) -> Figure:
         axis.grid(False, axis="y")
         for height in range(1, len(models)):
             axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    legend_outside(figure, axes[0, 0], ncols=2)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -105,6 +106,7 @@ def certified_map(table: pd.DataFrame, radius: int) -> Figure:
             for place, shade in enumerate(shades)]
     ring = plt.Line2D([], [], linestyle="none", marker="o", markersize=3.5, color="0.5",
                       markerfacecolor="none", label=f"by count alone {radius}")
-    figure.legend(handles=[*keys, ring], loc="outside lower center", ncols=4, fontsize=SMALL,
-                  title="replaced images that the neuron survives", title_fontsize=SMALL)
+    legend_above(figure, [*keys, ring], [key.get_label() for key in (*keys, ring)],
+                 title="replaced images that the neuron survives", title_fontsize=SMALL,
+                 alignment="left")
     return figure

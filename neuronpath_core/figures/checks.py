@@ -129,7 +129,7 @@ def score_dots(table: pd.DataFrame, xlabel: str) -> Figure:
     axis.set_xlabel(xlabel)
     axis.grid(False, axis="y")
     _row_names(axis, scores)
-    legend_outside(figure, axis, ncols=3)
+    legend_outside(figure, axis)
     return figure
 
 
@@ -171,7 +171,7 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
         axis.grid(False, axis="y")
         if axis.get_subplotspec().is_first_col():
             _row_names(axis, controls)
-    legend_outside(figure, axes[0, 0], "lower")
+    legend_outside(figure, axes[0, 0])
     return figure
 
 

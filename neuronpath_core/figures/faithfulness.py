@@ -76,7 +76,7 @@ def faithfulness_curves(curves: pd.DataFrame, paths: pd.DataFrame) -> Figure:
             axis.set_ylabel("share of what all neurons do", fontsize=SMALL)
     for axis in list(axes.flat)[len(cells):]:
         axis.set_visible(False)
-    legend_outside(figure, axes[0, 0], ncols=2)
+    legend_outside(figure, axes[0, 0])
     return figure
 
 
@@ -117,5 +117,5 @@ def faithfulness_dots(places: pd.DataFrame) -> Figure:
             axis.set_title(f"{title} {condition}", fontsize=SMALL)
     for axis in axes[-1]:
         axis.set_xlabel("share left (0: no neuron, 1: the model)", fontsize=SMALL)
-    legend_outside(figure, axes[0, 0], ncols=2)
+    legend_outside(figure, axes[0, 0])
     return figure

@@ -67,7 +67,7 @@ def method_front(table: pd.DataFrame, joined: Sequence[str], line: str, marked: 
         for number, method in enumerate(alone):
             _points(axis, own[own["method"] == method], bright.get(method), number + 1, method)
         _frame(axis, condition, axis is axes[0] or axis is axes[1], axis is axes[0])
-    legend_outside(figure, axes[0], ncols=3, fontsize=LEAST)
+    legend_outside(figure, axes[0], fontsize=LEAST)
     return figure
 
 

@@ -40,7 +40,7 @@ def knowledge_blocks(shares: pd.DataFrame) -> Figure:
         axis.bar(rows["block"], rows["value"], color=sns.color_palette("colorblind")[index])
         whiskers(axis, rows["block"], rows)
         largest = rows.loc[rows["value"].idxmax()]
-        axis.annotate(f"{largest['value']:.0%} in block {largest['block']:.0f}",
+        axis.annotate(f"{100 * largest['value']:.0f} % in block {largest['block']:.0f}",
                       (largest["block"], largest["high"]), (8, 2), textcoords="offset points",
                       fontsize=SMALL)
         axis.set(title=model, xticks=_block_ticks(rows))
@@ -179,7 +179,7 @@ def _method_dots(axis: Axes, rows: pd.DataFrame) -> None:
 
 def _percent(share: float, _: int | None = None) -> str:
     """``+1.5 %``, and ``0`` without a sign."""
-    return f"{100 * share:+.3g} %" if share else "0"
+    return f"{100 * share:+.3g} %".replace("-", "\u2212") if share else "0"
 
 
 def _in_lines(title: str) -> str:
@@ -243,7 +243,7 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
                 axis.set_xticks(np.arange(len(own)), [str(top) for top in own["top"]])
             axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1,
                          label="whole model")
-            axis.set_title(f"{model}, p = {share:.0%}", fontsize=SMALL)
+            axis.set_title(f"{model}, p = {100 * share:.0f} %", fontsize=SMALL)
             axis.set_xlabel("kept per block (t)" if is_last else "", fontsize=SMALL)
             axis.tick_params(labelsize=SMALL)
         row[0].set_ylabel(measure, fontsize=SMALL)

@@ -1,10 +1,12 @@
-"""One path as a graph: what reaches each of its neurons from those before it; and how much that is
-beside neurons of which it is known (chapter 22)."""
+"""One path as a graph: what reaches each of its neurons from those before it; how much that is
+beside neurons of which it is known (chapter 22); and the paths of a class as one graph (chapter
+23)."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,14 +20,19 @@ from matplotlib.path import Path
 
 from neuronpath_core.circuits.edges import edge_table
 from neuronpath_core.figures.style import (
+    LEAST,
     SMALL,
     WIDTH,
     beside,
     block_ticks,
+    legend_above,
     marker,
     spans,
     styled,
 )
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 # what each effect of circuits.edges is called, and its unit where that is not an activation
 EFFECT_LABELS = {
@@ -37,6 +44,7 @@ UNITS = {"exact_probability": "probability", "composition": "cosine"}
 MOST_NAMED = 14  # blocks whose neurons' numbers fit beside one another
 WIDEST = 6.0  # points
 THINNEST = 0.01  # of the widest; less is too thin to be seen
+LARGEST = 15.0  # points, across the mark of a neuron that is on every path
 
 
 @styled
@@ -81,7 +89,7 @@ def edge_arcs(edges: pd.DataFrame, image: int = 0,
     signs = [Line2D([], [], color=colour, linewidth=WIDEST / 2, label=label)
              for colour, label in zip(_colours(), ("positive: above", "negative: below"),
                                       strict=True)]
-    figure.legend(handles=signs, loc="outside lower center", ncols=2, fontsize=SMALL)
+    legend_above(figure, signs, [sign.get_label() for sign in signs])
     return figure
 
 
@@ -150,8 +158,7 @@ def edge_shares(truth: pd.DataFrame, shares: pd.DataFrame, leads: pd.DataFrame) 
     axes["leads"].set(title="the path's lead over controls", xlabel="% of the path's activation")
     held = {label: handle for axis in axes.values()
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend([held[each] for each in series], series, loc="outside lower center", ncols=3,
-                  fontsize=SMALL)
+    legend_above(figure, [held[each] for each in series], series)
     return figure
 
 
@@ -180,3 +187,47 @@ def _place(table: pd.DataFrame, name: str, series: str) -> tuple[int, int]:
     """Which of a row's series this one is, of how many."""
     there = list(dict.fromkeys(table.loc[table["name"] == name, "series"]))
     return there.index(series), len(there)
+
+
+@styled
+def class_path_graph(graph: nx.DiGraph, marked: Collection[tuple[int, int]] = (),
+                     mark: str = "certified") -> Figure:
+    """The paths of a class as one graph: blocks as columns, and in each its neurons, the commonest
+    on top; the area of a mark is the share of images whose path has the neuron, the width of a line
+    the share whose path has both.
+
+    Args:
+        graph: of :func:`~neuronpath_core.graphs.class_graph`, joined from block to block.
+        marked: nodes ``(block, neuron)`` that have a colour of their own; those that are not in the
+            graph are passed over.
+        mark: what these are called.
+    """
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    blocks = sorted({held["block"] for _, held in graph.nodes(data=True)})
+    for block in blocks:
+        own = [node for node, held in graph.nodes(data=True) if held["block"] == block]
+        own.sort(key=lambda node: (-graph.nodes[node]["share"], node))
+        places.update({node: (block, rank) for rank, node in enumerate(own)})
+    most = 1 + max(rank for _, rank in places.values())
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.1 + 0.36 * most))
+    for source, end, held in graph.edges(data=True):
+        (left, above), (right, below) = places[source], places[end]
+        axis.plot([left, right], [above, below], color="0.6", linewidth=WIDEST * held["share"],
+                  solid_capstyle="butt", zorder=1)
+    colour = sns.color_palette("colorblind")[0]
+    for node, (block, rank) in places.items():
+        axis.plot(block, rank, "o", markersize=LARGEST * np.sqrt(graph.nodes[node]["share"]),
+                  color=colour if node in marked else "0.35", zorder=2)
+        if len(blocks) <= MOST_NAMED:
+            axis.annotate(str(node[1]), (block, rank), (0, -LARGEST / 2 - 1), ha="center",
+                          va="top", textcoords="offset points", fontsize=LEAST, zorder=3)
+    axis.set(xlim=(blocks[0] - 0.5, blocks[-1] + 0.5), ylim=(most - 0.2, -0.5), yticks=[],
+             xlabel="block")
+    ticks = blocks if len(blocks) <= MOST_NAMED else block_ticks(max(blocks))
+    axis.set_xticks(ticks, [str(block) for block in ticks], fontsize=SMALL)
+    axis.grid(False)
+    sns.despine(ax=axis, left=True, bottom=True)
+    keys = [Line2D([], [], linestyle="none", marker="o", color=shade, label=label)
+            for shade, label in ((colour, mark), ("0.35", f"not {mark}"))]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2, fontsize=SMALL)
+    return figure

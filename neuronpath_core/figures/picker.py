@@ -37,7 +37,8 @@ def _png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def frames_html(frames: Mapping[str, bytes], label: str, alt: str, key: str) -> str:
+def frames_html(frames: Mapping[str, bytes], label: str, alt: str, key: str,
+                caption: str = "") -> str:
     """The static view: a range input over PNG frames; names appear as they are written.
 
     Args:
@@ -45,13 +46,17 @@ def frames_html(frames: Mapping[str, bytes], label: str, alt: str, key: str) -> 
         label: what is chosen, shown before the control.
         alt: text alternative of a frame; ``{}`` stands for its name.
         key: identifier on the page; letters, digits and hyphens.
+        caption: of a frame; ``{}`` stands for its name. Without one it is the label and the name.
     """
+    def said(name: str) -> str:
+        return caption.format(name) if caption else f"{label} {name}"
+
     figures = "".join(
         f'<figure data-name="{html.escape(name)}" style="margin:0 0 1em"><img '
         f'style="max-width:100%" '
         f'alt="{html.escape(alt.format(name))}" '
         f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        f"<figcaption>{html.escape(label)} {html.escape(name)}</figcaption></figure>"
+        f"<figcaption>{html.escape(said(name))}</figcaption></figure>"
         for name, png in frames.items())
     control = (f'<label hidden>{html.escape(label)} <output></output><br><input type="range" '
                f'min="0" max="{len(frames) - 1}" step="1" value="0" '
@@ -74,7 +79,8 @@ def _widget(frames: Mapping[str, bytes], label: str):
     return ipywidgets.VBox([choice, image])
 
 
-def pick(figures: Mapping[str, Figure], label: str, alt: str, key: str) -> None:
+def pick(figures: Mapping[str, Figure], label: str, alt: str, key: str,
+         caption: str = "") -> None:
     """Display the choice among figures; see :func:`frames_html` for the arguments."""
     from IPython.display import display
 
@@ -82,6 +88,6 @@ def pick(figures: Mapping[str, Figure], label: str, alt: str, key: str) -> None:
         raise ValueError("nothing to choose from; accepted: at least one figure")
     frames = {name: _png(figure) for name, figure in figures.items()}
     bundle = {"text/plain": f"a choice of {len(frames)} figures by {label}",
-              "text/html": frames_html(frames, label, alt, key)}
+              "text/html": frames_html(frames, label, alt, key, caption)}
     bundle[WIDGET] = _widget(frames, label)._repr_mimebundle_()[WIDGET]
     display(bundle, raw=True)

@@ -62,5 +62,5 @@ def replacement_dots(table: pd.DataFrame, xlabel: str, own: str = "",
     axes[0, 0].set_yticks(range(len(paths)), [textwrap.fill(path, 20) for path in paths],
                           fontsize=SMALL)
     axes[0, 0].set_ylim(len(paths) - 0.5, -0.5)
-    legend_outside(figure, axes[0, 0], "lower", ncols=2)
+    legend_outside(figure, axes[0, 0])
     return figure

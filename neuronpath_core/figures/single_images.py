@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_IMAGES = 12  # rows that still fit on a printed page
 ROW_HEIGHT = 1.25  # inches
 MOST_NAMED = 14  # blocks whose neurons' numbers fit beside one another
-BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+BEHIND = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.5}
 STATES = {"untouched": 1.0, "path removed": 0.0, "path doubled": 2.0}  # factors
 
 
@@ -94,9 +94,12 @@ def _line(axis: Axes, path: np.ndarray, n_neurons: int) -> None:
     if len(path) <= MOST_NAMED:
         beside = np.pad(path, 1, mode="reflect" if len(path) > 1 else "edge")
         for block, neuron in zip(blocks, path, strict=True):
+            before, after = beside[block - 1] - neuron, beside[block + 1] - neuron
             # on the side that the line does not come from; neuron 0 is at the top
-            above = 2 * neuron <= beside[block - 1] + beside[block + 1]
-            axis.annotate(str(neuron), (block, neuron), (0, 5 if above else -5),
+            above = before + after >= 0
+            # where it passes, beside it: right of what comes from above when the number is above
+            aside = 0 if before * after > 0 else 5 if (before < 0) == above else -5
+            axis.annotate(str(neuron), (block, neuron), (aside, 5 if above else -5),
                           textcoords="offset points", ha="center", va="bottom" if above else "top",
                           fontsize=LEAST, zorder=4, bbox=BEHIND)
     axis.grid(False)

@@ -120,10 +120,22 @@ def _listed_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names
         raise ValueError(f"class_names has some folders' names and lacks {len(strange)}: "
                          f"{listed(strange)}; accepted: all of them, each then called by its "
                          f"own name, or none, the classes then named in the folders' order")
+    if not fixed and strange and (alike := _alike(strange, names)):
+        raise ValueError(f"class_names are not the folders' names but nearly: {listed(alike)}; "
+                         "accepted: the folders' own names, in the order of the model's outputs, "
+                         "or others in the folders' order")
     shown = tuple(map(plain, names))
     if fixed or strange:
         return targets, shown
     return _renumbered(classes, targets, {name: index for index, name in enumerate(names)}), shown
+
+
+def _alike(folders: list[str], names: tuple[str, ...]) -> list[str]:
+    """Folders and names that differ only in capitals, spaces and marks between words."""
+    def core(name):
+        return "".join(letter for letter in name.casefold() if letter.isalnum())
+    meant = {core(name): name for name in names if core(name)}
+    return [f"{folder} and {meant[core(folder)]}" for folder in folders if core(folder) in meant]
 
 
 def _renumbered(classes: Mapping[str, int], targets: np.ndarray,

@@ -27,7 +27,10 @@ def eight_bits(picture: Image.Image, mode: str = "RGB") -> Image.Image:
     if picture.mode in ("I", "F"):
         raise ValueError(f"the pixels are 32-bit numbers (mode {picture.mode}), whose black and "
                          f"white no file tells; accepted: 8 or 16 bits a channel")
+    deep = is_deep(picture)  # which is no more to be seen once it is read
     result = picture.convert(mode)
+    if deep:
+        check_scale(result)
     if picture.mode in TRANSPARENT or "transparency" in picture.info:
         _check_visible(picture, result)
     return result
@@ -41,6 +44,24 @@ def _scaled(picture: Image.Image) -> Image.Image:
                          f"not those of 16 bits; accepted: values scaled to 0..65535, or 8 bits a "
                          f"channel")
     return Image.fromarray(((values + STEP // 2) // STEP).astype(np.uint8))
+
+
+def is_deep(picture: Image.Image) -> bool:
+    """Whether the file has colours of 16 bits, of which Pillow keeps the high byte."""
+    return any(";16" in str(part[3]) for part in getattr(picture, "tile", None) or ())
+
+
+def check_scale(result: Image.Image) -> None:
+    """Refuse the high bytes of colours that use only the lowest of their 16 bits.
+
+    Raises:
+        ValueError: no value reaches ``LEAST``.
+    """
+    extremes = result.getextrema()
+    pairs = extremes if isinstance(extremes[0], tuple) else (extremes,)
+    if max(most for _, most in pairs) < LEAST // 256:
+        raise ValueError(f"no 16-bit value reaches {LEAST}, so that black and white are not those "
+                         "of 16 bits; accepted: values scaled to 0..65535, or 8 bits a channel")
 
 
 def _check_visible(picture: Image.Image, result: Image.Image) -> None:

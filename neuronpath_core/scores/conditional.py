@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import warnings
-
-from neuronpath_core.methods import Method, register
+from neuronpath_core.methods import Method, register, warn_of_no_effect
 from neuronpath_core.variants.conditional_gradient import (
     CHOICE,
     DEFAULT_PASSES,
@@ -19,12 +17,7 @@ def _conditional_gradient(target, images, labels, settings, count, baseline=None
     neurons, effects = conditional_gradient_paths(target, images, labels, count,
                                                   settings.budget or DEFAULT_PASSES,
                                                   settings.question or QUESTIONS[0], baseline)
-    if nothing := int((effects == 0).sum()):
-        warnings.warn(f"{nothing} of {len(effects)} images have a path whose edit leaves the "
-                      "label's probability exactly as it was, so that its choice means nothing; "
-                      "it needs a trained model (timm begins with a head of zeros), a label whose "
-                      "probability is not exactly 0 or 1, or double precision", RuntimeWarning,
-                      stacklevel=5)
+    warn_of_no_effect(effects)
     return neurons
 
 

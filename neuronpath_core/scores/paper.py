@@ -7,7 +7,7 @@ from torch import Tensor
 from neuronpath_core import baselines, random_paths
 from neuronpath_core.fast import engine
 from neuronpath_core.knowledge import knowledge_attribution
-from neuronpath_core.methods import Method, register
+from neuronpath_core.methods import Method, register, warn_of_no_effect
 from neuronpath_core.quadrature import placed_rule
 from neuronpath_core.variants.ablation import ablation_paths
 
@@ -44,8 +44,10 @@ def _eq9(target, images, labels, settings, count):
 
 def _ablation(target, images, labels, _settings, count, baseline=None):
     proposals = min(max(count, ABLATION_PROPOSALS), target.fewest_neurons)
-    return ablation_paths(target, images, labels, count, proposals=proposals,
-                          baseline=baseline)[0]
+    neurons, effects = ablation_paths(target, images, labels, count, proposals=proposals,
+                                      baseline=baseline)
+    warn_of_no_effect(effects)
+    return neurons
 
 
 def _activation(target, images, _labels, _settings, count):

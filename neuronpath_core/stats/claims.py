@@ -2,7 +2,7 @@
 
 A chapter ends by emitting its claims.  They are kept in the stored notebook as JSON, where the
 book's pages of findings read them, and where a re-execution is compared with them.  What a claim's
-comparisons amount to, Yes, Partly or No, is decided elsewhere
+comparisons amount to, Yes, Partly, No or Undecided, is decided elsewhere
 (:mod:`~neuronpath_core.stats.grades`), so that a change of rule needs no notebook to run again.
 """
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+
+# not of a name or a range, such as tiny-B-16 and 5-95
+_MINUS = re.compile(r"(?<![\w.,)\]])-(?=\.?\d)")
+_PERCENT = re.compile(r"(?<=\d) %")
+
+
+def typeset(text: str) -> str:
+    """A sentence with minus signs in front of its numbers, and no line break before a per cent
+    sign."""
+    return _PERCENT.sub("\u00a0%", _MINUS.sub("\u2212", text))
 
 
 def interval_text(row: Mapping[str, float], digits: int = 2, unit: str = "",
@@ -20,6 +31,14 @@ def interval_text(row: Mapping[str, float], digits: int = 2, unit: str = "",
     return f"{value}{' ' + unit if unit else ''} [{low}, {high}]"
 
 
+def points_text(row: Mapping[str, float], digits: int = 1, unit: str = "points",
+                signed: bool = True) -> str:
+    """:func:`interval_text` of a row of shares, in percentage points or, with this ``unit``,
+    ``"%"``."""
+    return interval_text({name: 100 * row[name] for name in ("value", "low", "high")}, digits, unit,
+                         signed)
+
+
 def span_text(values: Sequence[float], digits: int = 3) -> str:
     """``-0.012 to +0.345``: the smallest and the largest of several values."""
     return f"{min(values):+z.{digits}f} to {max(values):+z.{digits}f}"
@@ -27,7 +46,9 @@ def span_text(values: Sequence[float], digits: int = 3) -> str:
 
 def percent_span(values: Sequence[float]) -> str:
     """``31 to 62 %``: the smallest and the largest of several shares; one number where they
-    round to the same."""
+    round to the same, a dash where one is no number."""
+    if any(share != share for share in values):
+        return "–"
     low, high = (f"{100 * share:.0f}" for share in (min(values), max(values)))
     return f"{low} %" if low == high else f"{low} to {high} %"
 

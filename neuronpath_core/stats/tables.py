@@ -12,6 +12,8 @@ from numbers import Integral
 
 import pandas as pd
 
+from neuronpath_core.stats.report import typeset
+
 
 @dataclass(frozen=True)
 class Table:
@@ -62,8 +64,12 @@ class Table:
         return "–" if value is None or value is pd.NA else str(value)
 
     def csv(self) -> str:
-        """The table's values as CSV, with a header line, unrounded."""
-        return self.frame.to_csv(index=any(_names(self.frame.index)), lineterminator="\n")
+        """The table's values as CSV, with one header line, unrounded; headers above one another are
+        joined by a comma."""
+        columns = self.frame.columns
+        flat = [", ".join(map(str, each)) for each in columns] if columns.nlevels > 1 else columns
+        return self.frame.set_axis(flat, axis=1).to_csv(
+            index=any(_names(self.frame.index)), lineterminator="\n")
 
     def slug(self) -> str:
         """The caption's first words as the name of a file."""
@@ -122,7 +128,8 @@ class Table:
                                 f"{html.escape(row[level])}</th>")
                 else:
                     line.append(f'<th scope="row">{html.escape(row[level])}</th>')
-            line += [f'<td{" class=np-number" if is_number else ""}>{html.escape(value)}</td>'
+            line += [f'<td{" class=np-number" if is_number else ""}>'
+                     f"{html.escape(typeset(value))}</td>"
                      for value, is_number in zip(row[levels:], number, strict=True)]
             rows.append(f"<tr>{''.join(line)}</tr>")
         return f"<tbody>{''.join(rows)}</tbody>"

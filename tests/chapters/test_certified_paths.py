@@ -1,5 +1,6 @@
 """Chapter 23: certificates of planted class paths, and every control where it must find nothing."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from neuronpath_core.chapters.certified_paths import certain, claims, elsewhere
+from neuronpath_core.chapters.stability.overlap import augmented
 from neuronpath_core.circuits.certified import certified_table, certify_classes
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
@@ -271,6 +273,81 @@ def test_nothing_is_shown_where_all_labels_share_their_neurons_or_no_neuron_matt
     assert verdicts["remove", "other"] == verdicts["keep", "other"] == "not shown"
     _, verdicts = leads_of(tmp_path, network(lambda number, mlp: None), lambda label: label)
     assert (verdicts == "not shown").all()
+
+
+def changed_of(folder, model, neurons, labels=(1, 2, 3, 4) * 6):
+    """Effects on changed images, and their leads, for a network of which ``neurons(label)`` of each block are
+    certified."""
+    paths = np.repeat([[neurons(label)] * 3 for label in range(1, 5)], 12, axis=0)
+    found = certificates(paths, np.repeat(np.arange(1, 5), 12))
+    effects = elsewhere.changed_effects(planted_study(folder, model), "planted", picture_set(list(labels)), found)
+    effects = effects.assign(data="made up", model="planted")
+    return found, effects, with_verdict(elsewhere.changed_leads(effects))
+
+
+def test_on_changed_images_a_label_s_own_neurons_are_told_as_well(tmp_path):
+    found, effects, leads = changed_of(tmp_path, label_network(), lambda label: label)
+    # made-up pictures are no scenes, which alone have another background
+    assert set(effects["condition"]) == {"noise of 0.05", "shifted by one pixel"}
+    assert set(effects["set"]) == set(elsewhere.COMPARED) and (leads["images"] == 24).all()
+    assert (leads["verdict"] == "agrees").all() and leads["telling"].isna().all() and len(leads) == 8
+    # image by image the same as on images that were changed by hand
+    noisy = augmented(picture_set([1, 2, 3, 4] * 6), "noise of 0.05", 0)
+    twin = elsewhere.edited_effects(planted_study(tmp_path, label_network()), "planted", noisy, found)
+    for name in elsewhere.COMPARED:
+        for column in ("probability", "correct"):
+            own, other = (table[(table["set"] == name) & (table.get("condition", "noise of 0.05") == "noise of 0.05")]
+                          [column].to_numpy() for table in (effects, twin))
+            np.testing.assert_allclose(own, other, atol=1e-14)
+    table = claims.changed_table(effects, leads)
+    assert table.index.get_level_values("images").tolist() == ["with noise of 0.05", "when shifted by one pixel"]
+    said = claims.glued_changes(leads, effects)
+    assert said["changed keep"] == said["changed remove"] == "4 of 4 comparisons"
+
+
+def test_on_changed_images_nothing_is_shown_where_nothing_is_the_label_s_own(tmp_path):
+    _, _, leads = changed_of(tmp_path, shared_network(), lambda label: 5)
+    assert set(leads.loc[leads["against"] == "other", "verdict"]) == {"not shown"}
+    _, _, leads = changed_of(tmp_path, network(lambda number, mlp: None), lambda label: label)
+    assert set(leads["verdict"]) == {"not shown"}
+
+
+def test_images_that_cannot_be_changed_have_no_rows(monkeypatch):
+    monkeypatch.setattr(elsewhere, "changed_images", lambda study, images, seed: {elsewhere.UNSEEN: images})
+    effects = elsewhere.changed_effects(None, "m", None, {}).assign(data="d", model="m")
+    leads = elsewhere.changed_leads(effects)
+    assert effects.empty and leads.empty and claims.changed_table(effects, leads).empty
+    assert set(claims.glued_changes(leads, effects).values()) == {"–"}
+
+
+# --- as a graph ---
+
+
+def test_pairs_of_images_by_hand():
+    """Of three images two share block 1, two block 2, all block 3; no two share the first two."""
+    found = certain.shared_pairs(np.array([[1, 5, 7], [1, 6, 7], [2, 6, 7]]))
+    assert found == pytest.approx({"single": (1 / 3 + 1 / 3 + 1) / 3, "both": (0 + 1 / 3) / 2,
+                                   "dealt": (1 / 9 + 1 / 3) / 2})
+
+
+def test_dealt_neurons_share_as_many_pairs_as_expected():
+    """Over all ways to deal the blocks among four images the mean share of pairs is the product; images that go
+    two ways share more."""
+    paths = np.array([[1, 5], [1, 5], [2, 6], [2, 7]])
+    every = [certain.shared_pairs(np.stack([paths[:, 0], paths[list(order), 1]], 1))
+             for order in itertools.permutations(range(4))]
+    assert np.mean([each["both"] for each in every]) == pytest.approx(every[0]["dealt"], abs=1e-12)
+    ways = certain.shared_pairs(np.array([[1, 5]] * 5 + [[2, 6]] * 5))
+    assert ways["both"] == pytest.approx(ways["single"]) and ways["both"] > 1.5 * ways["dealt"]
+
+
+def test_the_class_that_is_drawn_and_what_is_said_of_it():
+    paths, labels = planted(share=0.9)
+    paths[labels == 0] = np.arange(20)[:, None]
+    assert certain.leading_class(certificates(paths, labels)) == 1
+    assert claims.graph_finding({"single": 0.5, "both": 0.3, "dealt": 0.25}, 40, "3") == (
+        "Two of 40 images of class 3 have the same neuron in a block in 50 % of cases, and the same two in "
+        "neighbouring blocks in 30 %; 25 % if every block's neurons are dealt among the images")
 
 
 # --- in words ---

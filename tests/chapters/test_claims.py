@@ -355,7 +355,9 @@ def test_finding_of_pruning_and_intervals_that_end_at_one():
     table = pruning_claims.effect_table(sizes, ["model", "mask", "tokens"])
     assert table.columns.tolist() == ["5 kept", "30 kept"]
     assert table.loc[(0, comparison.ONE, comparison.EVERYWHERE), "5 kept"] == (
-        "-0.900 [-0.900, -0.900]; [-1.000, +0.100]")
+        "-90.0 [-90.0, -90.0]; [-100.0, +10.0]")
+    same = pruning_claims.effect_table(sizes.assign(split_low=0.2, split_high=0.2), ["model", "mask"])
+    assert same.loc[(0, comparison.ONE), "5 kept"].endswith("]; –")
     leads = sizes.assign(against="random", verdict=["agrees", "not shown"] * 6)
     shown = pruning_claims.lead_table(leads[leads["mask"] == comparison.OWN])
     assert shown.loc[("random", 5), ("d", 0)].endswith(" *")
@@ -379,7 +381,7 @@ def test_finding_of_leaks():
     none = of_two_models(BELOW, ACROSS, measure="leak", tokens="class token")
     assert leaks.finding(none) == "The mask is not seen to tell the class in any of 2 models"
     assert leaks.leak_table(none).loc["leak", ("d", "one", "class token")] == (
-        "-0.500 [-0.600, -0.400]")
+        "-50.0 [-60.0, -40.0]")
 
 
 def test_smaller_networks_agree_or_do_not():

@@ -151,3 +151,73 @@ def test_extremes_exclude_the_class_itself(share, count):
             :count].tolist()
         assert own[own["kind"] == "least similar"]["similarity"].tolist() == np.sort(others)[
             :count].tolist()
+
+
+LABELS = np.repeat(np.arange(4), 6)
+
+
+def relabelled(kind, seed=0, layers=12, neurons=40):
+    """Paths that hold, in two blocks of three, a neuron of the label, of the picture's class, or of
+    the image alone; the rest is drawn anew in every search."""
+    rng = np.random.default_rng(seed)
+    images = ImageSet(torch.zeros(24, 1, 2, 2), torch.from_numpy(LABELS), torch.arange(24),
+                      tuple("abcd"), np.zeros((24, 2, 2), np.uint8))
+    chosen, wrong = class_similarity.wrongly_labelled(images, 1, seed)
+    kinds = rng.integers(0, neurons, (24, layers))
+
+    def searched(asked, shown, places):
+        path = rng.integers(0, neurons, (len(places), layers))
+        row = {"label": asked, "picture": shown, "image": places}[kind]
+        path[:, : 2 * layers // 3] = kinds[row, : 2 * layers // 3]
+        return path
+
+    own = searched(LABELS, LABELS, np.arange(24))
+    again = searched(wrong, LABELS[chosen], chosen)
+    return class_similarity.label_overlap(own, again, chosen, wrong, LABELS)
+
+
+@pytest.mark.parametrize(("kind", "part"), [("label", 1.0), ("picture", 0.0)])
+def test_the_label_s_part_is_all_or_nothing_where_paths_are_the_label_s_or_the_picture_s(kind, part):
+    found = class_similarity.label_part(relabelled(kind))
+    assert found["part"] == pytest.approx(part, abs=0.12)
+    assert found["part_low"] <= found["part"] <= found["part_high"]
+    assert found["kept"] == pytest.approx(1 - part, abs=0.12)
+    assert found["kept_low"] <= found["kept"] <= found["kept_high"]
+    assert (report.verdict(found) == "agrees") == (kind == "label")
+    assert found["picture" if kind == "picture" else "label"] > 0.6 > 0.2 > found["neither"]
+    text = class_similarity.label_table(pd.DataFrame({"m": found}).T)
+    assert text.loc["m", "its part of what a class shares"].startswith(
+        f"{100 * found['part']:.0f} % [")
+
+
+def test_where_a_class_shares_nothing_the_label_has_no_lead():
+    found = class_similarity.label_part(relabelled("image"))
+    assert report.verdict(found) != "agrees" and abs(found["value"]) < 0.05
+
+
+def test_wrong_labels_are_of_other_classes_and_every_class_can_be_one():
+    images = coloured(np.zeros((3, 2, 2)), np.repeat([0, 1, 2], 20))
+    chosen, wrong = class_similarity.wrongly_labelled(images, 1)
+    assert chosen.tolist() == list(range(60)) and set(wrong.tolist()) == {0, 1, 2}
+    assert not (wrong == images.labels.numpy()).any()
+    assert len(class_similarity.wrongly_labelled(images, 4)[0]) == 15
+    with pytest.raises(ValueError, match="at least two"):
+        class_similarity.wrongly_labelled(images.select(np.arange(20)))
+
+
+def test_without_a_third_class_the_label_s_lead_is_unknown():
+    found = class_similarity.label_part(class_similarity.label_overlap(
+        np.zeros((4, 3)), np.zeros((2, 3)), np.array([0, 2]), np.array([1, 0]),
+        np.array([0, 0, 1, 1])))
+    assert np.isnan([found["value"], found["part"]]).all() and found["both"] == 1
+    text = class_similarity.label_table(pd.DataFrame({"m": found}).T)
+    assert text.loc["m", "the label's lead"] == "–"
+    assert report.percent_span([found["part"]]) == "–"
+
+
+def test_label_overlap_by_hand():
+    own = np.array([[0, 0], [0, 1], [2, 2], [2, 3], [4, 4]])
+    found = class_similarity.label_overlap(own, np.array([[2, 1]]), np.array([0]), np.array([1]),
+                                           np.array([0, 0, 1, 1, 2]))
+    assert found.iloc[0].to_dict() == {"label": 0.5, "picture": 0.5, "neither": 0.0, "both": 0.5,
+                                       "other": 0.0}

@@ -427,7 +427,10 @@ def test_leads_of_planted_differences():
         assert own.loc["random", "value"] == pytest.approx(expected,
                                                            abs=1e-12) and own.loc["random",
                                                                                   "images"] == 40
-    words = leads.lead_summary(table)
+    words = leads.lead_summary(table, ("removal", "score", "removal accuracy"))
+    accuracy = table[(table["measure"] == "removal accuracy") & (table["control"] == "random")]
+    assert words.loc[paths.CONTROLS["random"], "removal accuracy"].startswith(
+        f"{accuracy['value'].iloc[0]:+z.1f} to ")
     assert "1 of 1 agree" in words.loc[paths.CONTROLS["random"], "score"]
     assert "0 of 1 agree, 1 contradict" in words.loc[paths.CONTROLS["best_random"], "removal"]
     claims = leads.lead_claims(pd.concat([table.assign(model="better", value=table["value"] + 1),
@@ -436,7 +439,7 @@ def test_leads_of_planted_differences():
                                                                           "tally"] == "0 of 4 agree, 4 contradict"
     least = np.median(2 + 0.1 * noise)
     assert claims.loc["random",
-                      "text"].startswith(f"smallest lead in removal {least:+.3f} [") and claims.loc[
+                      "text"].startswith(f"smallest lead in removal {least:+.4f} [") and claims.loc[
         "random", "text"].endswith("(made up, m)")
 
 

@@ -10,7 +10,6 @@ import torch
 import neuronpath_core as npc
 from neuronpath_core.chapters.edges_of_paths import claims, measured, shares
 from neuronpath_core.circuits.edges import edge_table, path_edges
-from neuronpath_core.graphs import path_graph
 from neuronpath_core.models.planted import planted_model
 from tests import helpers
 from tests.chapters.test_verdicts import of
@@ -224,27 +223,60 @@ def test_path_edge_table(study, images):
 # --- graphs and words ---
 
 
-def graph_of(network="cls"):
-    target, images, labels = helpers.network(network, 33)
-    neurons = torch.tensor([[1, 2, 3]]).expand(len(images), -1)
-    table = path_edges(target, images, labels, neurons, split=False)
-    frame = pd.DataFrame({"image": 0, "block": [1, 2, 3], "rank": 1, "neuron": [1, 2, 3],
-                          "score": 0.5})
-    return path_graph(frame, edge_table(table, "exact"))
+@pytest.fixture(scope="module")
+def written(study, images):
+    """What is needed to write the graphs of four paths."""
+    part = images.select(range(4))
+    edges = measured.path_edge_table(study, ["small"], part, images)
+    return study, ["small"], part, edges.assign(data="made up")
 
 
-def test_a_graph_comes_back_as_it_was_written(tmp_path, monkeypatch):
-    kept = measured.round_trip(graph_of(), tmp_path)
-    assert kept["same"].all() and kept["edges"].tolist() == [3, 3]
-    assert kept["neurons"].tolist() == [3, 3]
+def test_a_graph_comes_back_as_it_was_written_and_a_damaged_one_does_not(written, tmp_path):
+    files = measured.graph_files(*written, tmp_path)
+    assert files["told"].all() and (files["neurons"] == 3).all() and (files["edges"] == 3).all()
+    assert list(dict.fromkeys(files["damage"])) == ["", *measured.DAMAGES]
+    assert len(files) == 4 * 2 * 5
+    rows = shares.file_shares(files.assign(data="made up"))
+    assert set(rows["verdict"]) == {"agrees"} and (rows["paths"] == 4).all() and len(rows) == 10
+    # Wilson's interval of all of four is n / (n + z^2)
+    assert rows["low"].tolist() == pytest.approx([4 / (4 + 1.959964 ** 2)] * 10, abs=1e-6)
+    table = claims.file_table(files)
+    assert table.loc["GraphML", ["neurons", "edges", "read as written", "cut short"]].tolist() == [
+        "3", "3", "4 of 4", "4 of 4 refused"]
 
+
+def test_what_a_file_loses_is_noticed(written, tmp_path, monkeypatch):
+    """A reader that forgets an effect, and one that takes whatever it is given: the first test and
+    its control must each fail on one of them."""
     def without_an_effect(path):
         graph = npc.read_graph(path)
         nx.set_edge_attributes(graph, 0.0, "effect")
         return graph
 
     monkeypatch.setattr(measured, "read_graph", without_an_effect)
-    assert not measured.round_trip(graph_of(), tmp_path)["same"].any()
+    found = shares.file_shares(measured.graph_files(*written, tmp_path).assign(data="made up"))
+    assert set(found.loc[found["damage"] == "", "verdict"]) == {"contradicts"}
+    monkeypatch.setattr(measured, "read_graph", lambda path: nx.DiGraph())
+    found = shares.file_shares(measured.graph_files(*written, tmp_path).assign(data="made up"))
+    assert set(found["verdict"]) == {"contradicts"} and (found["value"] == 0).all()
+
+
+@pytest.mark.parametrize("ending", measured.FILES.values())
+@pytest.mark.parametrize("damage", measured.DAMAGES)
+def test_a_damage_is_one_fault_and_what_is_said_of_it(written, tmp_path, ending, damage):
+    study, _, part, edges = written
+    own = edges[(edges["control"] == "path") & (edges["replaced"] == "zero")]
+    graph = study.paths("small", part).to_graph(0, edges=edge_table(own, "exact", 0))
+    path = npc.write_graph(graph, tmp_path / f"path.{ending}")
+    text = path.read_text()
+    path.write_text(measured.DAMAGES[damage](text))
+    assert path.read_text() != text
+    says = {"cut short": "damaged", "a neuron gone": "a node that is not there",
+            "an effect that is no number": "damaged|effect|none", "of another version": "version"}
+    with pytest.raises(ValueError, match=says[damage]):
+        npc.read_graph(path)
+    path.write_text(text)
+    assert dict(npc.read_graph(path).nodes(data=True)) == dict(graph.nodes(data=True))
 
 
 def test_the_answer_follows_the_verdicts():
@@ -270,8 +302,22 @@ def test_what_the_chapter_says(known):
 
     table = pd.concat([made_up(12), made_up(12).assign(replaced="mean")])
     parts = (shares.edge_shares(table), shares.leads(table), shares.route_shares(table), known)
-    every = said.made_from(*parts)
-    assert set(claims.SENTENCES) == {claim.key for claim in every} == set(said.RULES)
+    files = pd.DataFrame([
+        {"data": "made up", "model": "m", "file": "GraphML", "damage": damage, "paths": 4,
+         "value": value, "low": 0.5, "high": value,
+         "verdict": "agrees" if value == 1 else "contradicts"}
+        for damage, value in zip(["", *measured.DAMAGES], (1, 1, 0.75, 1, 1), strict=True)])
+    every = said.made_from(*parts, files)
+    assert set(claims.SENTENCES) == set(said.RULES) == {claim.key for claim in every} - {
+        "graphs", "graphs: damaged"}
+    assert [verdict for *_, verdict in of(every, "graphs")] == ["agrees"]
+    assert [verdict for *_, verdict in of(every, "graphs: damaged")] == [
+        "agrees", "contradicts", "agrees", "agrees"]
+    kept, = [claim for claim in every if claim.key == "graphs: damaged"]
+    assert {each.n for each in kept.comparisons} == {4} and kept.of == "paths"
+    assert [each.condition for each in kept.comparisons] == list(said.BROKEN.values())
+    assert set(said.BROKEN) == set(measured.DAMAGES)
+    every = [claim for claim in every if not claim.key.startswith("graphs")]
     assert [verdict for *_, verdict in of(every, "most")] == ["contradicts"] * 2
     named = {claim.key: claim for claim in every}
     assert {each.condition for each in named["matched"].comparisons} == {claims.SAME, claims.OWN}

@@ -221,15 +221,31 @@ def test_what_the_way_of_scaling_changes():
 
 
 @pytest.mark.parametrize(("low", "value", "high", "words"), [
-    (0.2, 0.5, 0.7, "lie in much the same blocks: correlation of block shares +0.50"),
-    (-0.7, -0.5, -0.2, "lie in opposite blocks: correlation of block shares -0.50"),
+    (0.2, 0.5, 0.7, "lie in much the same blocks: rank correlation of block shares +0.10"),
+    (-0.7, -0.5, -0.2, "lie in opposite blocks: rank correlation of block shares +0.10"),
     (-0.1, 0.5, 0.7, "Neither alike nor inverted")])
 def test_the_finding_goes_by_the_interval(low, value, high, words):
-    found = knowledge_neurons.finding({"low": low, "value": value, "high": high}, "A", "B")
+    rest, ranks = {"low": -0.4, "value": -0.3, "high": -0.1}, {"low": 0.0, "value": 0.1, "high": 0.2}
+    found = knowledge_neurons.finding({"low": low, "value": value, "high": high}, "A", "B", rest,
+                                      ranks, {"A": 0.6, "B": 0.4})
     assert words in found and "A and B" in found
-    rest = {"low": -0.4, "value": -0.3, "high": -0.1}
-    assert knowledge_neurons.finding(rest | {"value": value}, "A", "B", rest).endswith(
-        "; without block 1 -0.30 [-0.40, -0.10] (inverted)")
+    assert found.endswith(f"; Pearson's {value:+.2f} [{low:+.2f}, {high:+.2f}], without block 1 "
+                          "-0.30 [-0.40, -0.10]")
+
+
+@pytest.mark.parametrize(("low", "high", "words"), [
+    (-0.4, -0.2, "they differ"), (0.2, 0.4, "they are alike"), (-0.1, 0.1, "neither is shown")])
+def test_where_the_first_block_decides_the_finding_says_what_is_beyond_it(low, high, words):
+    alike, rest = {"low": 0.2, "value": 0.5, "high": 0.7}, {"low": low, "value": 0, "high": high}
+    assert knowledge_neurons.finding(alike, "A", "B", rest, alike, {"A": 0.6, "B": 0.7}).startswith(
+        f"A and B keep most knowledge neurons in block 1; beyond it {words}: rank correlation ")
+
+
+def test_shares_of_several_blocks_add_up():
+    shares = pd.DataFrame({"model": ["a", "a", "a", "b", "b", "b"], "block": [1, 2, 3] * 2,
+                           "value": [0.5, 0.3, 0.2, 1.0, 0.0, 0.0]})
+    assert knowledge_neurons.in_blocks(shares, 2, 3) == pytest.approx({"a": 0.5, "b": 0.0})
+    assert knowledge_neurons.in_blocks(shares, 1, 1) == {"a": 0.5, "b": 1.0}
 
 
 @pytest.mark.parametrize(("lows", "verdict"), [((0.1, 0.3), "agrees"), ((0.3, 0.1), "agrees"),

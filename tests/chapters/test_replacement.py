@@ -5,15 +5,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 import neuronpath_core as npc
 from neuronpath_core.chapters.replacement import claims, measured
+from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.shape_pairs import pairs_for
+from neuronpath_core.images.shapes import load_shapes
 from neuronpath_core.interventions import (
     class_probabilities,
     edited_probabilities,
     scaled_probabilities,
 )
+from tests import helpers
 from tests.chapters.test_controls import image_network, picture_set, planted_study, shared_network
 
 PATH = measured.PATH
@@ -42,8 +47,10 @@ def even_pictures(labels, seed: int) -> ImageSet:
     return ImageSet(0.1 * even + level, made.labels, made.ids, made.class_names, made.pixels)
 
 
-def verdicts(effects: pd.DataFrame) -> tuple[dict, dict]:
-    """Of the own path's loss of probability, and of its lead over the random controls."""
+def verdicts(effects: pd.DataFrame, operation: str = "remove") -> tuple[dict, dict]:
+    """Of what the own path loses of the probability, or gains, and of its lead over the random
+    controls."""
+    effects = effects[effects["operation"] == operation]
     lost, lead = claims.losses(effects), claims.leads(effects)
     own = claims.own_losses(lost, "probability").set_index("kind")["verdict"].to_dict()
     lead = lead[(lead["measure"] == "probability") & lead["method"].isin(measured.RANDOM)]
@@ -59,10 +66,11 @@ def test_where_zero_alone_does_harm_no_other_value_shows_an_effect(tmp_path):
     study = study_of(tmp_path, model, picture_set([1, 2, 3, 4] * 4, 7))
     effects = measured.replaced_effects(study, ["planted"], picture_set([1, 2, 3, 4] * 6),
                                         [PATH, "activation"], 16, **RULE)
-    own, lead = verdicts(effects)
-    assert own.pop("zero") == "agrees" and lead.pop("zero") == {"agrees"}
-    assert own == dict.fromkeys(["mean", "resample", "class_resample"], "not shown")
-    assert set.union(*lead.values()) == {"not shown"}
+    for operation in measured.OPERATIONS:
+        own, lead = verdicts(effects, operation)
+        assert own.pop("zero") == "agrees" and lead.pop("zero") == {"agrees"}
+        assert own == dict.fromkeys(["mean", "resample", "class_resample"], "not shown")
+        assert set.union(*lead.values()) == {"not shown"}
     others = effects[effects["kind"] != "zero"]
     assert others["probability"].abs().max() < 1e-12 < effects["probability"].max()
     assert others["moved"].max() < 1e-12
@@ -72,9 +80,13 @@ def test_where_the_class_alone_matters_another_image_of_it_is_as_good(tmp_path):
     study = study_of(tmp_path, image_network(), even_pictures([1, 2] * 10, 3))
     effects = measured.replaced_effects(study, ["planted"], even_pictures([1, 2] * 12, 4),
                                         [PATH, "activation"], 20, draws=4, **RULE)
-    own, _ = verdicts(effects)
-    assert own == {"zero": "agrees", "mean": "agrees", "resample": "agrees",
-                   "class_resample": "not shown"}
+    for operation in measured.OPERATIONS:
+        own, _ = verdicts(effects, operation)
+        assert own == {"zero": "agrees", "mean": "agrees", "resample": "agrees",
+                       "class_resample": "not shown"}
+    # which is less than the distance accounts for: of none, none is moved
+    effects = effects[effects["operation"] == "remove"]
+    assert claims.by_distance(effects).set_index("kind")["verdict"]["class_resample"] != "agrees"
     shared = effects[(effects["kind"] == "class_resample") & (effects["method"] == PATH)]
     assert shared["probability"].abs().max() < 1e-9
 
@@ -104,11 +116,35 @@ def test_zero_alone_does_harm_to_what_is_left_when_all_others_are_replaced(tmp_p
 # --- against the slow way ---
 
 
+def by_hand(target, picture, path, values, operation):
+    """Probabilities of one image with a hook of one's own: the path's neurons set to the values, or
+    taken as far away from them again."""
+    def changed(block):
+        def hook(_module, inputs):
+            active = inputs[0].clone()
+            own, value = active[:, target.tokens, path[block]], values[block, ..., path[block]]
+            new = value if operation == "remove" else 2 * own - value
+            active[:, target.tokens, path[block]] = new.expand_as(own)
+            return (active,)
+        return hook
+
+    handles = [block.mlp.fc2.register_forward_pre_hook(changed(number))
+               for number, block in enumerate(target.model.blocks)]
+    try:
+        with torch.no_grad():
+            return target.model(picture).softmax(-1)[0].tolist()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 @pytest.mark.parametrize("model", ["small", "pooled"])
-def test_effects_are_those_of_single_images(study, images, model):
+@pytest.mark.parametrize("operation", measured.OPERATIONS)
+def test_effects_are_those_of_single_images(study, images, model, operation):
     few = images.select(torch.arange(0, 20, 4))
-    effects = measured.replaced_effects(study, [model], few, [PATH, "gradient_activation"], 30,
-                                        seed=3, **RULE).set_index(["method", "kind", "image"])
+    effects = measured.replaced_effects(
+        study, [model], few, [PATH, "gradient_activation"], 30, seed=3, operations=[operation],
+        **RULE).set_index(["method", "kind", "image"])
     target, pool = study.target(model), study.train.balanced(30, 3)
     for method in (PATH, "gradient_activation"):
         neurons = study.paths(model, few, method, **RULE).neurons
@@ -120,13 +156,60 @@ def test_effects_are_those_of_single_images(study, images, model):
                 clean = target(one).softmax(-1)[0, label].item()
                 found, moved = [], []
                 for values in every:
-                    with npc.edit(target, neurons[[place]], "remove", values):
-                        found.append(target(one).softmax(-1)[0, label].item())
+                    found.append(by_hand(target, one, neurons[place], values[0], operation)[label])
                     change = (npc.read_activations(target, one) - values).abs().mean(2)
                     moved.append(change.gather(2, neurons[[place], :, None]).mean().item())
                 row = effects.loc[method, kind, number]
-                assert row["probability"] == pytest.approx(1 - np.mean(found) / clean, abs=1e-12)
+                sign = {"remove": -1, "enhance": 1}[operation]
+                assert row["probability"] == pytest.approx(sign * (np.mean(found) / clean - 1),
+                                                           abs=1e-12)
                 assert row["moved"] == pytest.approx(np.mean(moved), abs=1e-12)
+
+
+def scenes(train: int = 24, held_out: int = 24):
+    """Rendered scenes and the settings that they are drawn again by."""
+    settings = {"name": "shapes", "train_images": train, "held_out_images": held_out, "seed": 3}
+    return settings, load_shapes("held_out", held_out, settings["seed"])
+
+
+def scene_study(folder, model, settings):
+    study = planted_study(folder, model)
+    study.__dict__["settings"] = study.settings | {"dataset": settings}
+    return study
+
+
+def test_a_counterfactual_is_the_same_scene(tmp_path):
+    """Against the path set by hand to what the same network does on the scene with another outline,
+    image by image."""
+    settings, images = scenes()
+    images = images.select(torch.arange(0, 24, 3))
+    model = helpers.fill(VisionTransformer(img_size=32, patch_size=8, num_classes=24, embed_dim=16,
+                                           depth=3, num_heads=2, mlp_ratio=1), 4)
+    study = scene_study(tmp_path, model, settings)
+    effects = measured.counterfactual_effects(
+        {"made up": study}, ["planted"], {"made up": images}, [PATH, "activation"], **RULE)
+    assert set(effects["kind"]) == set(measured.CHANGES) and set(effects["operation"]) == {"remove"}
+    target, rows = study.target("planted"), effects.set_index(["method", "kind", "image"])
+    for method in (PATH, "activation"):
+        neurons = study.paths("planted", images, method, **RULE).neurons
+        for change in measured.CHANGES:
+            others = pairs_for(settings, images, change).images
+            for place, number in enumerate(images.ids.tolist()):
+                one, label = images.images[[place]], int(images.labels[place])
+                values = read_activations(target, others[[place]])[0]
+                clean = target(one).softmax(-1)[0, label].item()
+                found = by_hand(target, one, neurons[place], values, "remove")[label]
+                assert rows.loc[(method, change, number), "probability"] == pytest.approx(
+                    1 - found / clean, abs=1e-12)
+
+
+def test_data_without_pairs_have_no_row(study, images):
+    pairs = measured.counterfactual_effects({"digits": study}, ["small"], {"digits": images},
+                                            [PATH], **RULE)
+    assert pairs.empty
+    lost, lead, less = claims.losses(pairs), claims.leads(pairs), claims.less_background(pairs)
+    assert lost.empty and lead.empty and less.empty
+    assert claims.pair_line(lost, lead, less) == "no data set here has such pairs"
 
 
 def test_a_search_for_a_replacement_is_judged_by_it(study, images):
@@ -276,12 +359,84 @@ def test_gains_of_a_search():
     lambda study, images: measured.replaced_effects(study, ["small"], images, [PATH, "x"], 20),
     lambda study, images: measured.replaced_effects(study, ["small"], images, [PATH], 20,
                                                     kinds=["counterfactual"]),
+    lambda study, images: measured.replaced_effects(study, ["small"], images, [PATH], 20,
+                                                    operations=["double"]),
+    lambda study, images: measured.replaced_effects(study, ["small"], images, [PATH], 20,
+                                                    operations=[]),
+    lambda study, images: measured.counterfactual_effects(
+        {"digits": study}, ["small"], {"digits": images}, ["activation"]),
+    lambda study, images: measured.counterfactual_effects(
+        {"digits": study}, ["small"], {"digits": images}, [PATH], changes=["colour"]),
     lambda study, images: measured.searched_effects(study, ["small"], images, ["activation"], 20),
     lambda study, images: measured.kept_effects(study, ["small"], images.select(range(2)), images,
-                                                20)], ids=range(5))
+                                                20)], ids=range(9))
 def test_bad_input(study, images, call):
     with pytest.raises(ValueError, match="accepted"):
         call(study, images)
+
+
+def test_less_than_the_distance_accounts_for_in_closed_form():
+    """With zero 0.2 is lost for a distance of 2. For half of it 0.1 is accounted for: 0.04 is less,
+    0.1 is not, 0.3 is more."""
+    count, rng = 40, np.random.default_rng(1)
+    tables = []
+    for kind, moved, value in (("zero", 2.0, 0.2), ("mean", 1.0, 0.04), ("resample", 1.0, 0.1),
+                               ("class_resample", 1.0, 0.3)):
+        noise = 0.01 * rng.normal(size=count)
+        tables.append(pd.DataFrame({
+            "data": "d", "model": "m", "method": PATH, "kind": kind, "image": range(count),
+            "probability": value + noise - noise.mean(), "moved": moved}))
+    effects = pd.concat(tables, ignore_index=True)
+    found = claims.by_distance(effects).set_index("kind")
+    assert found["value"].to_dict() == pytest.approx(
+        {"mean": 0.06, "resample": 0.0, "class_resample": -0.2}, abs=1e-12)
+    assert found["verdict"].to_dict() == {"mean": "agrees", "resample": "not shown",
+                                          "class_resample": "contradicts"}
+    assert (found["images"] == count).all()
+    assert claims.told(found.reset_index(), "mean") == "1 of 1 models"
+    lost = claims.losses(effects.assign(accuracy=0.0))
+    assert claims.left(lost, "mean").tolist() == pytest.approx([0.2])
+    assert claims.left_by_model(lost, "mean") == "20 % (m, d)"
+    assert claims.moved_share(effects, "mean") == "50 %"
+
+
+def test_an_outline_is_held_against_a_background():
+    """What is planted under both changes alike is no effect of the outline."""
+    both = made_up({(method, kind): value for method, value in ((PATH, 0.2), ("activation", 0.05))
+                    for kind in measured.CHANGES})
+    assert claims.less_background(both)["verdict"].tolist() == ["not shown"]
+    alone = both.assign(probability=both["probability"].where(both["kind"] == measured.OUTLINE, 0))
+    less = claims.less_background(alone)
+    assert less["verdict"].tolist() == ["agrees"] and less["value"].tolist() == pytest.approx(
+        [0.2], abs=0.01)
+    assert claims.less_background(alone.assign(probability=-alone["probability"]))[
+        "verdict"].tolist() == ["contradicts"]
+    lost, lead = claims.losses(alone), claims.leads(alone)
+    assert claims.pair_line(lost, lead, less).endswith(
+        "0.0 % on another background; the outline takes more than the background in 1 of 1 models, "
+        "and more than with random neurons in 0 of 0 and than with the paper's baselines in 1 of 1 "
+        "comparisons")
+    table = claims.pair_table(lost, less)
+    assert table.loc[("made up", "m", "Activation"), "difference of the two"] == ""
+    assert table.loc[("made up", "m", "Neuron Path"), "difference of the two"].startswith("+0.199 [+0.193")
+
+
+def test_gains_are_told_as_losses_are():
+    effects = made_up(EVERY)
+    gained, lead = claims.losses(effects), claims.leads(effects)
+    table = claims.gained_table(gained, lead)
+    assert table.index.tolist() == [("made up", "m", words) for words in (
+        "zero", "the mean", "the value of another image of the class")]
+    assert table.loc[("made up", "m", "the mean"), "accuracy gained (points)"].startswith("+25.0 [")
+    ahead = [name for name in table if name.startswith("ahead of")]
+    assert [name[9:-8] for name in ahead] == [claims.named(name) for name in claims.CONTROLS]
+    found = claims.glued(gained, lead, "enhanced ")
+    assert found["enhanced shown accuracy zero"] == "1 of 1"
+    assert found["enhanced probability class_resample"] == claims.plain_span(100 * claims.own_losses(
+        gained, "probability").set_index("kind").loc[["class_resample"], "value"]) + " %"
+    assert found["enhanced random probability mean"] == "2 of 2"
+    line = claims.effect_lines(gained, lead, "enhancement gains")["1"]
+    assert line.startswith("enhancement gains 25.0 points of accuracy with the mean instead of 50.0")
 
 
 def test_how_far_a_path_is_moved_is_told_beside_what_random_neurons_are():
@@ -295,7 +450,7 @@ def test_how_far_a_path_is_moved_is_told_beside_what_random_neurons_are():
     # 0.06 of the probability for 0.15 and for 0.2
     assert claims.per_distance(effects.assign(probability=0.06), "zero", PATH) == "3.0 to 4.0"
     table = claims.distance_table(effects)["set to zero"]
-    assert table[("d", "b", "random neurons moved as far as available")] == (
+    assert table[("d", "b", "random neurons closest in distance moved")] == (
         "0.100 (path: 2.0 times)")
     assert table[("d", "a", "random neurons as active")] == "0.200 (path: 0.8 times)"
     assert table[("d", "a", "Activation")] == "0.300"

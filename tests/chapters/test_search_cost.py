@@ -347,3 +347,13 @@ def test_tables_for_reading():
                                               "draft": 1.0, "again": 0.25, "units": 12.4,
                                               "score": 3e-7}]))
     assert shown.loc["m"].tolist() == [8, "87.5 %", "100.0 %", "25.0 %", "12", "3e-07"]
+
+
+def test_a_power_is_told_only_of_time_that_grows_from_size_to_size():
+    cost = cost_table()
+    exponents = growth.cost_exponents(cost)
+    told = growth.growth_texts(cost, exponents)
+    assert set(told) == set(exponents.index) and told["L"] == "to the power 2.0"
+    turned = cost["varied"] == "n"
+    noisy = cost.assign(seconds=cost["seconds"].where(~turned, cost["seconds"][turned].to_numpy()[0]))
+    assert growth.growth_texts(noisy, growth.cost_exponents(noisy))["n"] == "no growth measurable"

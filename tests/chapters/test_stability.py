@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neuronpath_core.chapters.stability import overlap, seeds
+from neuronpath_core.chapters.stability import claims, overlap, seeds
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import edited_probabilities
 from neuronpath_core.models import build
@@ -351,3 +351,19 @@ def test_every_rule_is_accepted_and_near_the_converged_one(study):
     for settings in overlap.RULES.values():
         assert (study.paths("one", images, **settings).neurons
                 == reference.neurons).double().mean() > 0.7
+
+
+def test_in_how_many_pairs_other_paths_keep_more():
+    rows = pd.DataFrame({"data": ["d", "d", "e"], "model": ["a", "b", "a"], "value": [0.4, 0.5, 0.6],
+                         "condition": "shifted by one pixel"})
+    other = rows.assign(value=[0.3, 0.5, 0.7])
+    more = pd.concat([other, other.assign(condition="noise", value=0.0)])
+    assert claims.ahead_of(rows, more) == "1 of 3" and claims.ahead_of(rows, rows) == "0 of 3"
+
+
+def test_what_a_pixel_is_of_an_image_and_of_a_patch(study, images):
+    names = list(study.model_names)
+    text = overlap.pixel_text(study, names, images)
+    side = study.target(names[0]).model.patch_embed.patch_size[1]
+    assert text.startswith(f"1/{images.images.shape[-1]} of the width, 1/{side} of a patch of ")
+    assert all(name in text for name in names)

@@ -15,6 +15,7 @@ import pytest
 from neuronpath_core.chapters import knowledge_neurons as knowledge_chapter
 from neuronpath_core.chapters import mae_against_supervised as mae_against_supervised_chapter
 from neuronpath_core.chapters import verdicts
+from neuronpath_core.chapters.class_space import cuts as space_cuts
 from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
@@ -24,7 +25,9 @@ from neuronpath_core.chapters.score_or_search import shares
 from neuronpath_core.chapters.verdicts import (
     as_published,
     certified,
+    class_building,
     class_similarity,
+    class_space,
     controls,
     edges,
     faithfulness,
@@ -34,6 +37,7 @@ from neuronpath_core.chapters.verdicts import (
     probability_deviation,
     pruning,
     pruning_honest,
+    relevance,
     replacement,
     score_or_search,
     stability,
@@ -212,7 +216,10 @@ def test_an_inversion_is_judged_with_and_without_the_first_block():
 def test_a_look_is_held_against_permutations():
     own = pd.DataFrame({"difference": [0.4], "low": [0.3], "high": [0.5]}, index=["m"])
     look = pd.DataFrame({"correlation": [0.3, 0.1], "permuted_high": [0.2, 0.2]}, index=["m", "n"])
-    claims = class_similarity.made_from(own, look, "digits", 400)
+    parts = pd.DataFrame({"value": [0.1, -0.1], "low": [0.05, -0.2], "high": [0.2, 0.1]},
+                         index=["m", "n"])
+    claims = class_similarity.made_from(own, look, "digits", 400, parts, 100)
+    assert of(claims, "label") == [(0.1, 0.05, 0.2, "agrees"), (-0.1, -0.2, 0.1, "not shown")]
     assert of(claims, "class") == [(0.4, 0.3, 0.5, "agrees")]
     assert of(claims, "look") == [(0.3, None, None, "agrees"), (0.1, None, None, "not shown")]
 
@@ -315,8 +322,13 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
                           for against, value, telling in (
                               ("random", 0.05, True), ("other", 0.0, True), ("voted", -0.05, True),
                               ("voted", 0.0, False))])  # where random neurons keep as much
+    changed = pd.DataFrame([row(value, value - 0.02, value + 0.02, operation=operation, against=against,
+                                condition=condition, images=96)
+                            for operation, value in (("remove", 0.05), ("keep", 0.0))
+                            for against in ("random", "other")
+                            for condition in ("noise of 0.05", "another background")])
     made = certified.made_from(pd.DataFrame(shares(0.3, -0.4) + shares(0.8, 0.0)), dealt, halves, again, leads,
-                               120, 1)
+                               changed, 120, 1)
     assert of(made, "share") == [(0.3, 0.2, 0.4, "contradicts"), (0.8, 0.7, 0.9, "agrees")]
     assert [verdict for *_, verdict in of(made, "count")] == ["contradicts", "not shown"]
     assert [verdict for *_, verdict in of(made, "keep")] == ["agrees", "not shown"]
@@ -325,13 +337,18 @@ def test_a_certificate_is_judged_over_classes_and_against_the_count():
     assert {key: (claim.of, {each.n for each in claim.comparisons}) for key, claim in claims.items()} == {
         "share": ("classes", {10}), "dealt": ("classes", {24}), "count": ("classes", {10}),
         "halves": ("classes", {9}), "again": ("images", {22}), "remove": ("images", {120}),
-        "keep": ("images", {120}), "keep whole": ("images", {120})}
+        "keep": ("images", {120}), "keep whole": ("images", {120}),
+        "changed: remove": ("images", {96}), "changed: keep": ("images", {96})}
+    assert [{each.verdict for each in claims[f"changed: {operation}"].comparisons}
+            for operation in ("remove", "keep")] == [{"agrees"}, {"not shown"}]
+    assert {each.condition for each in claims["changed: keep"].comparisons} == {
+        "with noise of 0.05", "on another background"}
     assert [each.condition for each in claims["again"].comparisons] == ["on other images",
                                                                        "when shifted by one pixel"]
     assert {each.against for each in claims["remove"].comparisons} == {
         "random neurons", "another class's certified neurons"}
     assert all(claim.unit in UNITS and claim.by == "book" for claim in made)
-    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, 9,
+    assert "the replacement of 2 images" in certified.made_from(pd.DataFrame(shares(0.3, 0)), dealt, halves, again, leads, changed, 9,
                                                       2)[0].sentence
 
 
@@ -360,7 +377,14 @@ def test_each_replacement_is_a_condition_of_its_own():
                           for kept in ("neuron path", "none")])
     better = sizes.assign(against=sizes["kept"].map({"neuron path": "random",
                                                      "none": "activation"}))
-    made = replacement.made_from(lost, lead, gains, sizes, better, 5)
+    nearer = pd.DataFrame([row(value, value - 0.02, value + 0.02, kind=kind, images=48,
+                               verdict="agrees")
+                           for kind, value in (("mean", 0.3), ("class_resample", 0.1))])
+    pair_lost, pair_lead = (table[table["kind"].isin(["zero", "mean"])].assign(kind=lambda rows: rows[
+        "kind"].map({"zero": "outline", "mean": "background"})) for table in (lost, lead))
+    less = pd.DataFrame([row(0.1, 0.05, 0.2, images=48, verdict="agrees")])
+    made = replacement.made_from(lost, lead, lost.assign(value=0.3), lead, nearer, pair_lost,
+                                 pair_lead, less, gains, sizes, better, 5)
     assert of(made, "probability") == [
         (0.2, 0.18, 0.22, "agrees"), (0.1, 0.08, 0.12, "agrees"), (0.1, 0.08, 0.12, "agrees"),
         (0.0, -0.02, 0.02, "not shown")]
@@ -369,8 +393,19 @@ def test_each_replacement_is_a_condition_of_its_own():
         "not when set to the value of another image of the class")
     assert {each.against for each in claims["baselines accuracy"].comparisons} == {
         "activation", "influence_pattern"}
-    assert {each.against for each in claims["random probability"].comparisons} == {
-        "matched_random", "moved_random"}
+    for key in ("random probability", "enhanced random probability", "outline: random"):
+        assert {each.against for each in claims[key].comparisons} == {
+            "matched_random", "moved_random"}
+    # of the outline alone, and of the class's values alone
+    assert of(made, "outline") == [(0.2, 0.18, 0.22, "agrees")]
+    assert of(made, "class distance") == [(0.1, 0.08, 0.12, "agrees")]
+    assert {each.value for each in claims["enhanced probability"].comparisons} == {0.3}
+    assert [each.condition for each in claims["enhanced accuracy"].comparisons][:2] == [
+        "away from zero", "away from the mean"]
+    nothing = lost.iloc[:0]
+    assert not [claim for claim in replacement.made_from(
+        lost, lead, lost, lead, nearer, nothing, nothing.assign(against=""), nothing, gains, sizes, better, 5)
+        if claim.key.startswith("outline") and claim.comparisons]
     # with values of the class the label is told: these are held apart
     assert [each.condition for each in claims["five"].comparisons] == [
         "at the class token with the others set to zero",
@@ -413,7 +448,9 @@ def test_little_of_an_activation_is_not_most_of_it():
                              "measure": "activation", "value": value, "low": value - 0.01,
                              "high": value + 0.01}
                             for kind, value in (("chain", 0.99), ("parallel", 0.02))])
-    claims = edges.made_from(share, lead, routes, planted)
+    files = pd.DataFrame([row(1, 0.9, 1, file="GraphML", damage=damage, paths=24, verdict="agrees")
+                          for damage in ("", "cut short")])
+    claims = edges.made_from(share, lead, routes, planted, files)
     assert of(claims, "most") == [(0.02, 0.01, 0.03, "contradicts")]
     assert of(claims, "most label") == [(0.6, 0.55, 0.7, "agrees")]
     assert of(claims, "signed") == [(0.001, -0.002, 0.004, "not shown")]
@@ -534,3 +571,140 @@ def test_sufficient_and_necessary_are_judged_against_one_half_under_each_replace
             for each in named[key].comparisons] == ["agrees", "not shown"]
     assert named["tests: planted"].of == "networks"
     assert all(claim.unit in UNITS and claim.by == "book" for claim in claims)
+
+
+def test_orders_are_judged_over_images_and_probes_by_how_little_they_gain():
+    def leads(order, against, *values):
+        return [row(value, value - 0.02, value + 0.02, order=order, against=against, test=test, images=96)
+                for value, test in zip(values, ("negative", "positive"), strict=True)]
+    every = pd.DataFrame([each for order, values in {
+        "own": (-0.1, 0.25), "probes": (0.01, 0.2), "chefer": (0.2, 0.3)}.items()
+        for each in leads(order, "random", *values)])
+    pairs = pd.DataFrame([each for order, against in relevance.PAIRS for each in leads(order, against, 0.0, 0.1)])
+    last = pd.DataFrame([row(value, value - 0.02, value + 0.05, first=first, against=against, place=place)
+                         for first, against, value in (("projection", "probes", -0.3), ("probes", "dealt", 0.6))
+                         for place in ("block", "attention", "ffn")])
+    made = relevance.made_from(every, pairs, last, 96)
+    assert of(made, "least") == [(-0.1, -0.12, -0.08, "contradicts")]
+    assert of(made, "most") == [(0.25, 0.23, 0.27, "agrees")]
+    assert [verdict for *_, verdict in of(made, "probes random")] == ["agrees", "contradicts"]  # five points
+    assert of(made, "probes stream") == [(-0.3, -0.32, -0.25, "contradicts")]
+    assert of(made, "probes halves") == [(0.3, 0.25, 0.32, "agrees")] * 2  # turned round
+    assert [verdict for *_, verdict in of(made, "probes dealt")] == ["agrees"] * 3
+    claims = {claim.key: claim for claim in made}
+    assert len(claims["controls"].comparisons) == 8 and len(claims["gradients"].comparisons) == 8
+    assert {each.against for each in claims["controls"].comparisons} == {
+        "map of another image", "map of another class", "map of a random twin", "middle of the image first"}
+    assert [each.condition for each in claims["chefer"].comparisons] == [
+        "with the least relevant first", "with the most relevant first"]
+    assert {each.condition for each in claims["probes halves"].comparisons} == {
+        "in the attention output", "in the FFN output"}
+    assert all(claim.unit in UNITS and claim.finding == "class space" and claim.of == "images" for claim in made)
+    assert {each.n for claim in made for each in claim.comparisons} == {96}
+    by = {who: {claim.key for claim in made if claim.by == who} for who in ("companion", "book")}
+    assert by["companion"] == {"least", "most", "chefer", "probes order", "probes random", "probes stream",
+                               "probes halves"}
+    assert by["book"] == {"probes dealt", "controls", "gradients", "once", "written", "attended", "reach"}
+
+
+def test_tokens_in_class_space_lose_keep_and_lead_by_their_own_signs():
+    effects = pd.DataFrame([row(0.3, 0.2, 0.4, measure=name) for name in (
+        "rate", "random", "one", "depth", "rises", "ahead")]
+        + [row(-0.1, -0.2, 0.0, measure="ahead")])
+    spreads = pd.DataFrame([row(0.1, 0.05, 0.2)])
+    trained = pd.DataFrame([row(float("nan"), float("nan"), float("nan"), stage="epoch 1"),
+                            row(0.1, -0.1, 0.2, stage="fully trained")])
+    seeds = pd.DataFrame([row(0.2, 0.1, 0.4, models=8), row(-0.2, -0.4, -0.1, models=6)])
+    lost = pd.DataFrame([row(value, value - 0.02, value + 0.02, cut=cut) for cut, value in (
+        (space_cuts.UNCUT, 0), (space_cuts.SELF, 0.3), (space_cuts.NO_CLS, 0.01),
+        (space_cuts.NO_CLS, 0.04), (space_cuts.NO_CLS, 0.3))])
+    leads = pd.DataFrame([row(0.1, 0.05, 0.2, cut=cut)
+                          for cut in (space_cuts.OTHER, space_cuts.NO_PATCH)])
+    kept = pd.DataFrame([row(0.2, 0.1, 0.3, kept=name, images=number) for number, name in (
+        (40, space_cuts.OBJECT), (39, space_cuts.CONTEXT), (38, space_cuts.FAR))])
+    hole = pd.DataFrame([row(-0.1, -0.2, -0.05, images=37)])
+    thirds = pd.DataFrame([row(-0.2, -0.3, -0.1, condition="in the last third of the blocks",
+                               images=36, beyond_value=0.1, beyond_low=0.05, beyond_high=0.2)])
+    parts = pd.DataFrame([row(0.2, 0.1, 0.3, condition="in the last third of the blocks",
+                              images=35)])
+    made = class_space.made_from(effects, spreads, trained, seeds, lost, leads, kept, hole, thirds,
+                                 parts, 48)
+    claims = {claim.key: claim for claim in made}
+    assert [each[3] for each in of(made, "ahead")] == ["agrees", "not shown"]
+    # a loss is positive, and fewer tokens of the pooled model speak for the paper
+    assert of(made, "self only") == [(0.3, 0.28, 0.32, "agrees")]
+    assert of(made, "pooled") == [(-0.2, -0.4, -0.1, "contradicts"), (0.2, 0.1, 0.4, "agrees")]
+    # what may be lost without the class token is five of a hundred tokens
+    assert of(made, "no class token") == [(-0.01, -0.03, 0.01, "agrees"),
+                                          (-0.04, -0.06, -0.02, "not shown"),
+                                          (-0.3, -0.32, -0.28, "contradicts")]
+    # the first stage has none before it
+    assert of(made, "training") == [(0.1, -0.1, 0.2, "not shown")]
+    assert of(made, "object")[0][3] == "contradicts"
+    assert of(made, "own object") == [(0.1, 0.05, 0.2, "agrees")]
+    assert of(made, "leak")[0][3] == "contradicts"
+    assert {key: claims[key].comparisons[0].n for key in (
+        "rate", "pooled", "context", "far context", "leak", "object", "parts")} == {
+            "rate": 48, "pooled": 8, "context": 39, "far context": 38, "leak": 37, "object": 36,
+            "parts": 35}
+    assert len(of(made, "one other")) == 1 and claims["pooled"].of == "trained models"
+    assert all(claim.unit in UNITS and claim.finding == "class space" for claim in made)
+    # of images without masks, and of models without replicas, nothing is said
+    bare = class_space.made_from(effects, spreads, trained.iloc[:0], seeds.iloc[:0], lost, leads,
+                                 kept.iloc[:0], hole.iloc[:0], thirds.iloc[:0], parts.iloc[:0], 48)
+    assert {claim.key for claim in bare if not claim.comparisons} == {
+        "training", "pooled", "context", "far context", "leak", "object", "own object", "parts"}
+
+
+def test_how_the_class_is_built_is_judged_against_other_classes_memories_and_models():
+    def at(value, tokens="class token", **fields):
+        return row(value, value - 0.05, value + 0.05, tokens=tokens, images=240, **fields)
+
+    changes = pd.DataFrame([at(value, tokens, measure=measure)
+                            for measure, value in (("attention", 0.3), ("ffn", 0.2),
+                                                   ("later", 0.02), ("lowers", -0.2))
+                            for tokens in ("class token", "image tokens")])
+    context = pd.DataFrame([at(value, against=against) for value, against in (
+        (0.1, "the other patches"), (0.0, "mask of another image"))])
+    values = pd.DataFrame([row(0.1, 0.06, 0.14, half=half, against="rotated neurons", classes=10)
+                           for half in ("attention", "ffn")])
+    similar = pd.DataFrame([{"data": "shapes", "model": "m", "value": 0.3, "chance": 0.1,
+                             "half": "ffn", "against": "rotated neurons", "classes": 24,
+                             "verdict": "agrees"}])
+    used = pd.DataFrame([at(0.4, half="ffn", against="other classes")])
+    correct = pd.DataFrame([row(value, value - 0.05, value + 0.05, half="ffn", images=80,
+                                measure=measure)
+                            for measure, value in (("as published", 0.3), ("with the label", 0.2),
+                                                   ("with the prediction", 0.01))])
+    pooled = pd.DataFrame([row(value, value - 0.05, value + 0.05, half="ffn", tokens=tokens,
+                               trained=8)
+                           for tokens, value in (("value vectors", -0.1), ("image tokens", 0.5),
+                                                 ("where the head reads", 0.1))])
+    made = class_building.made_from(changes, context, changes.iloc[:2], values, similar, used,
+                                    correct, used, pooled)
+    claims = {claim.key: claim for claim in made}
+    assert [each.condition for each in claims["attention"].comparisons] == [
+        "at the class token", "at image tokens"]
+    assert {key: [each.verdict for each in claims[key].comparisons] for key in (
+        "attention", "ffn late", "ffn lowers", "context")} == {
+        "attention": ["agrees"] * 2, "ffn late": ["not shown"] * 2,
+        "ffn lowers": ["contradicts"] * 2, "context": ["agrees", "not shown"]}
+    assert [each.condition for each in claims["value vectors"].comparisons] == [
+        "in the attention", "in the FFN"]
+    assert (claims["similar"].comparisons[0].chance, claims["similar"].comparisons[0].low) == (
+        0.1, None)
+    assert claims["agreement"].comparisons[0].condition == "in the FFN at the class token"
+    assert [of(made, key)[0][3] for key in ("correct, published", "correct", "correct, predicted")
+            ] == ["agrees", "agrees", "not shown"]
+    assert of(made, "pooled") == [(-0.1, -0.15, -0.05, "contradicts")]
+    assert of(made, "pooled, used") == [(0.1, 0.05, 0.15, "agrees")]
+    assert (claims["pooled"].of, claims["pooled"].comparisons[0].n) == ("trained models", 8)
+    assert (claims["value vectors"].of, claims["correct"].comparisons[0].n) == ("classes", 80)
+    assert all(claim.unit in UNITS and claim.finding == "class space" for claim in made)
+    assert [claim.key for claim in made if claim.by == "book"] == ["pooled, used"]
+    # without attributes, wrong images or replicas nothing is said of them
+    empty = class_building.made_from(changes, context, changes.iloc[:2], values, similar.iloc[:0],
+                                     used, correct.iloc[:0], used, pooled.iloc[:0])
+    assert {claim.key for claim in empty if not claim.comparisons} == {
+        "similar", "correct, published", "correct", "correct, predicted", "pooled",
+        "pooled, used"}

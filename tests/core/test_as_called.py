@@ -56,6 +56,18 @@ class Adapter(nn.Module):
         return value + torch.relu(value @ self.down.T) @ self.up.T
 
 
+class Twice(torch.Tensor):
+    """A weight that counts double, as those of quantised layers are not what they show."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is F.linear:
+            args = [each.as_subclass(torch.Tensor) if isinstance(each, Twice) else each
+                    for each in args]
+            return F.linear(args[0], 2 * args[1], *args[2:], **(kwargs or {}))
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
 class Scale(nn.Module):
     def forward(self, value):
         return 0.5 * value
@@ -189,6 +201,15 @@ def parametrised(model):
         parametrize.register_parametrization(block.mlp.fc2, "weight", Gain())
 
 
+def weights_of_another_class(*names):
+    def weights_that_count_double(model):
+        for block in model.blocks:
+            for name in names:
+                layer = block.get_submodule(name)
+                layer.weight = nn.Parameter(layer.weight.data.as_subclass(Twice))
+    return weights_that_count_double
+
+
 def pruned_by_torch(model):
     for block in model.blocks:
         prune.l1_unstructured(block.mlp.fc2, "weight", 0.5)
@@ -241,8 +262,9 @@ CHANGES = [normalising, tempered, forward_of_this_instance, features_of_this_ins
            lora_by_a_hook, scaled_ffn, another_layer_scale, adapter, adapter_of_attention,
            tokens_mixed_after_the_ffn, deep_prompts, shallow_prompts, weight_norm, parametrised,
            pruned_by_torch, attention_of_this_instance, other_scale, other_heads, sequential_head,
-           head_with_a_norm, act_of_a_class_of_its_own]
-NAMES = [change.__name__ if change.__name__ != "change" else f"lora {number}"
+           head_with_a_norm, act_of_a_class_of_its_own, weights_of_another_class("mlp.fc2"),
+           weights_of_another_class("mlp.fc1", "attn.qkv", "attn.proj")]
+NAMES = [change.__name__ if change.__name__ in globals() else f"{change.__name__} {number}"
          for number, change in enumerate(CHANGES)]
 # what no change can make right: each call gives something else
 REFUSED = [always_dropping, over_images]
@@ -412,13 +434,87 @@ def test_other_sites_are_searched_as_the_model_is_called_or_refused(change, site
 
 
 @pytest.mark.parametrize("change", REFUSED)
-def test_a_model_that_answers_otherwise_each_time_is_not_put_together(change):
+def test_a_model_that_answers_otherwise_each_time_is_refused_by_everything(change):
     model, images, labels = changed(change)
-    target = npc.TargetModel(model)
-    with pytest.raises(ValueError, match="block 1"):
-        npc.knowledge_attribution(target, images, labels)
-    with pytest.warns(RuntimeWarning, match="engine 'plain' searches it"):
-        npc.find_paths(target, images, labels, **PUBLISHED)
+    target, neurons = npc.TargetModel(model), torch.tensor([[1, 2, 3]] * 2)
+    calls = [lambda method=method: npc.find_paths(target, images, labels, method)
+             for method in (*npc.METHODS, "recommended")]
+    calls += [lambda: npc.find_paths(target, images, labels, **PUBLISHED, engine="plain"),
+              lambda: npc.knowledge_attribution(target, images, labels),
+              lambda: npc.joint_attribution_score(target, images, labels, neurons),
+              lambda: npc.exact_effects(target, images, labels),
+              lambda: npc.faithfulness(target, images, labels, normal(2, 3, 16)),
+              lambda: npc.circuit_tests(target, images, labels, neurons, draws=20),
+              lambda: npc.read_activations(target, images),
+              lambda: class_probabilities(target, images),
+              lambda: edited_probabilities(target, images, neurons, "remove")]
+    for call in calls:
+        with pytest.raises(ValueError, match="answers otherwise when it is called again.*block 1"):
+            call()
+
+
+def no_grad_in_a_block(model):
+    native = model.blocks[0].forward
+    model.blocks[0].forward = torch.no_grad()(native)
+
+
+def no_grad_in_the_features(model):
+    model.forward_features = torch.no_grad()(model.forward_features)
+
+
+def first_blocks_frozen(model):
+    class Frozen(nn.Sequential):
+        def forward(self, stream):
+            with torch.no_grad():
+                for block in list(self)[:2]:
+                    stream = block(stream)
+            return self[2](stream)
+
+    model.blocks = Frozen(*model.blocks)
+
+
+def detached(model):
+    model.blocks[1].register_forward_hook(lambda _module, _inputs, stream: stream.detach())
+
+
+def guided(model):
+    for block in model.blocks:
+        block.mlp.act.register_full_backward_hook(
+            lambda _module, entering, _leaving: (3 * torch.relu(entering[0]),))
+
+
+def half_detached(model):
+    model.blocks[1].mlp.register_forward_hook(
+        lambda _module, _inputs, written: 0.5 * written + 0.5 * written.detach())
+
+
+@pytest.mark.parametrize("change", [no_grad_in_a_block, no_grad_in_the_features,
+                                    first_blocks_frozen, detached, guided, half_detached])
+def test_gradients_that_are_not_derivatives_are_refused(change):
+    model, images, labels = changed(change)
+    target, neurons = npc.TargetModel(model), torch.tensor([[1, 2, 3]] * 2)
+    calls = [lambda method=method: npc.find_paths(target, images, labels, method)
+             for method in (*npc.METHODS, "recommended")]
+    calls += [lambda: npc.joint_attribution_score(target, images, labels, neurons),
+              lambda: npc.knowledge_attribution(target, images, labels),
+              lambda: npc.path_edges(target, images, labels, neurons)]
+    for call in calls:
+        with pytest.raises(ValueError, match="not its derivatives"):
+            call()
+    with torch.no_grad():  # which need none
+        torch.testing.assert_close(class_probabilities(target, images), model(images).softmax(-1))
+        found = edited_probabilities(target, images, torch.tensor([[3, 5, 7]] * 2), "enhance")
+        torch.testing.assert_close(found, by_hooks(model, images, [3, 5, 7], 2.0).softmax(-1))
+
+
+def test_hooks_that_only_look_at_gradients_are_fine():
+    model, images, labels = changed(lambda _model: None)
+    expected = npc.find_paths(npc.TargetModel(model), images, labels)
+    for block in model.blocks:
+        block.mlp.act.register_full_backward_hook(lambda *_: None)
+    found = npc.find_paths(npc.TargetModel(model), images, labels)
+    assert torch.equal(found.neurons, expected.neurons)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-4, atol=0)
 
 
 # --- the check itself ---
@@ -635,6 +731,21 @@ def test_a_class_that_somebody_patches(monkeypatch):
     assert target.plain(0) is None
     for row, (path, _) in enumerate(searched(model, "cls", images, labels)):
         assert found.neurons[row].tolist() == [each[0] for each in path]
+
+
+@pytest.mark.parametrize("name", ["scaled_dot_product_attention", "linear", "layer_norm", "gelu"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_function_of_torchs_that_somebody_replaces(monkeypatch, name, later):
+    """As packages of other attention kernels say to do."""
+    model, images, labels = changed(lambda _model: None)
+    target, native = npc.TargetModel(model), getattr(F, name)
+    if later:
+        npc.find_paths(target, images, labels, **PUBLISHED)
+    monkeypatch.setattr(F, name, lambda *given, **named: 1.3 * native(*given, **named))
+    found = npc.find_paths(target, images, labels, **PUBLISHED)
+    for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
 
 
 def test_a_hook_on_every_module():
@@ -873,7 +984,7 @@ def test_parts_that_cannot_be_run_as_they_would_have_to_be():
         npc.TargetModel(model)
     model = helpers.small_vit(31)
     model.forward = torch.no_grad()(model.forward)
-    with pytest.raises(ValueError, match="no gradient comes"):
+    with pytest.raises(ValueError, match="not its derivatives"):
         npc.find_paths(npc.TargetModel(model), images, labels, engine="plain", **PUBLISHED)
     model = helpers.small_vit(31)
     target = npc.TargetModel(model)
@@ -966,6 +1077,9 @@ def test_where_nothing_can_be_explained_it_is_said():
             npc.find_paths(npc.TargetModel(blank), images, labels, method)
     with pytest.warns(RuntimeWarning, match="a trained model"):
         npc.find_paths(npc.TargetModel(blank), images, labels, engine="plain", **PUBLISHED)
+    for method in ("ablation", "recommended"):
+        with pytest.warns(RuntimeWarning, match="2 of 2 images have a path whose edit leaves"):
+            npc.find_paths(npc.TargetModel(blank), images, labels, method)
     silent = helpers.small_vit(1)
     nn.init.zeros_(silent.blocks[1].mlp.fc2.weight)  # one block writes the same whatever it sees
     with pytest.warns(RuntimeWarning, match="2 of 2 images have a layer"):

@@ -266,7 +266,9 @@ def test_the_slider_shows_the_table(opened):
     shown.get_by_label("Mask", exact=True).select_option("own class")
     shown.get_by_label("Zeroed at", exact=True).select_option("all tokens")
     slider = shown.locator("#slider input[type=range]")
+    assert slider.get_attribute("aria-valuetext") == "5 of 16 neurons per block"
     slider.focus()
+    shown.keyboard.press("Home")
     for place, top in enumerate((1, 5, 30)):
         own = table[(table["data"] == "shapes") & (table["mask"] == "own class")
                     & (table["tokens"] == "all tokens") & (table["top"] == top)]
@@ -280,6 +282,18 @@ def test_the_slider_shows_the_table(opened):
         assert f"number {number} of 2" in shown.locator("#slider [role=status]").inner_text()
         if place < 2:
             shown.keyboard.press("ArrowRight")
+
+
+def test_the_slider_tells_ties(opened):
+    table = explorers.accuracies()
+
+    def status(**values):
+        own = table.assign(value=[values.get(kept, 0.5) for kept in table["kept"]])
+        return opened(pruning.pruning_html(own, explorers.WHOLE, 16, "neuron path", "20 images",
+                                           "slider")).locator("#slider [role=status]").inner_text()
+
+    assert status().endswith("all 2 ways to choose are equal.")
+    assert status(random=0.7).endswith("number 2 of 2 ways to choose.")
 
 
 def test_classes_in_the_order_of_their_similarity(opened):

@@ -85,6 +85,7 @@ CALLS = {
     "edge_arcs": lambda: figures.edge_arcs(small.edge_table()),
     "edge_shares": lambda: figures.edge_shares(*small.edge_share_tables()),
     "certified_shares": lambda: figures.certified_shares(small.shares_of_classes(), "share"),
+    "class_path_graph": lambda: figures.class_path_graph(*small.graph_of_a_class()),
     "certified_map": lambda: figures.certified_map(small.cells_of_classes(), 1),
     "replacement_dots": lambda: figures.replacement_dots(small.losses_by_replacement(), "% lost"),
     "method_front": lambda: figures.method_front(small.shares_of_methods(), ["one", "three"],
@@ -209,7 +210,7 @@ def test_knowledge_blocks_write_out_the_largest_share():
         own = table[table["model"] == model]
         largest = own.loc[own["value"].idxmax()]
         assert [text.get_text() for text in axis.texts] == [
-            f"{largest['value']:.0%} in block {largest['block']}"]
+            f"{100 * largest['value']:.0f} % in block {largest['block']}"]
 
 
 def test_scaling_blocks():
@@ -474,7 +475,7 @@ def test_pruning_curves():
         for axis, share in zip(row, (0.5, 1.0), strict=True):
             own = table[(table["model"] == model) & (table["share"] == share)]
             assert axis.get_xticks().tolist() == [0, 1, 2]
-            assert axis.get_title() == f"{model}, p = {share:.0%}"
+            assert axis.get_title() == f"{model}, p = {100 * share:.0f} %"
             curves = {container.get_label(): container for container in axis.containers}
             assert list(curves) == ["neuron path", "activation", "random"]
             for kept, container in curves.items():

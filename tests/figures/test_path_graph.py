@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from neuronpath_core.circuits.edges import EFFECTS
 from neuronpath_core.figures import path_graph as module
-from neuronpath_core.figures.path_graph import edge_arcs, edge_shares
+from neuronpath_core.figures.path_graph import class_path_graph, edge_arcs, edge_shares
 from tests import helpers
-from tests.figure_tables import edge_share_tables, panels, png
+from tests.figure_tables import edge_share_tables, graph_of_a_class, panels, png
 from tests.project.test_notebooks_static import svg_faults
 
 FINDING = "Little of what reaches a neuron comes from the one before it"
@@ -173,3 +173,37 @@ def test_edge_shares():
     legend, = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == list(styles)
     assert list(svg_faults(edge_shares(*tables, finding=FINDING)._repr_svg_())) == []
+
+
+def test_the_paths_of_a_class_as_one_graph():
+    """A mark for each neuron, the commonest of a block on top, of the area of its share; a line for
+    each pair, as wide as its share."""
+    graph, marked = graph_of_a_class()
+    figure = class_path_graph(graph, marked | {(3, 999)}, "sure")
+    axis, = panels(figure)
+    marks = {(int(line.get_xdata()[0]), int(line.get_ydata()[0])): line for line in axis.lines
+             if line.get_marker() == "o"}
+    lines = [line for line in axis.lines if line.get_marker() != "o"]
+    assert len(marks) == len(graph) and len(lines) == graph.number_of_edges()
+    names = {(round(text.xy[0]), round(text.xy[1])): int(text.get_text()) for text in axis.texts}
+    ranks = {(block, neuron): rank for (block, rank), neuron in names.items()}
+    blue = {line.get_color() for place, line in marks.items()
+            if (place[0], names[place]) in marked}
+    assert len(blue) == 1
+    for node, held in graph.nodes(data=True):
+        line = marks[node[0], ranks[node]]
+        assert line.get_markersize() ** 2 == pytest.approx(module.LARGEST ** 2 * held["share"])
+        assert (line.get_color() in blue) == (node in marked)
+        above = (node[0], ranks[node] - 1)
+        if above in names:
+            assert graph.nodes[node[0], names[above]]["share"] >= held["share"]
+    widths = {}
+    for line in lines:
+        (left, right), (start, end) = line.get_xdata(), line.get_ydata()
+        widths[(left, names[left, start]), (right, names[right, end])] = line.get_linewidth()
+    assert widths == pytest.approx({(source, end): module.WIDEST * held["share"]
+                                    for source, end, held in graph.edges(data=True)})
+    legend, = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["sure", "not sure"]
+    assert list(svg_faults(class_path_graph(*graph_of_a_class(12), finding=FINDING)
+                           ._repr_svg_())) == []

@@ -182,3 +182,8 @@ def test_a_png_has_no_trace_of_the_program_that_wrote_it():
     png = picker._png(figure)
     assert png.startswith(b"\x89PNG\r\n") and b"Matplotlib" not in png and b"matplotlib" not in png
     assert png == picker._png(figure)
+
+
+def test_a_caption_of_its_own_names_each_frame():
+    found = Page(picker.frames_html(FRAMES, "class", ALT, "a-key", "Curves of class {}, <b>ever</b>"))
+    assert all(f"Curves of class {name}, <b>ever</b>" in found.text for name in FRAMES)

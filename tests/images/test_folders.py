@@ -396,6 +396,13 @@ def test_a_list_of_names_that_has_some_of_the_folders(tmp_path):
     assert opened(root, class_names=["Katze", "Hund"])[0].labels.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("names", [["Dog", "Cat"], ["dog ", "CAT"], ["Cat", "Hund"]])
+def test_a_list_of_names_that_are_nearly_the_folders_is_refused(tmp_path, names):
+    """Taken as other names they would be given in the folders' order: cats would be called dogs."""
+    root = made(tmp_path, "val/cat/1.png", "val/dog/1.png")
+    refused(root, "class_names are not the folders' names but nearly: cat and ", class_names=names)
+
+
 def test_names_of_odd_folders_stay_on_one_line(tmp_path):
     root = made(tmp_path, "val/a\nb/1.png", "val/\x1b[31mred/1.png", "val/\u202egnp/1.png")
     images, _ = opened(root)

@@ -3,13 +3,16 @@ without a word."""
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from neuronpath_core.explanations.picture import read_picture
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models.preprocessing import transform
 
@@ -67,6 +70,43 @@ def test_values_whose_range_no_file_tells_are_refused_by_name(tmp_path, name, va
                                          ) as error:
         loaded(tmp_path, name, Image.fromarray(values))
     assert "\n" not in str(error.value)
+
+
+CHANNELS = {2: 3, 4: 2, 6: 4}  # by the PNG's type of colours: RGB, grey and RGB with transparency
+
+
+def deep_png(file: Path, values: np.ndarray, kind: int) -> None:
+    """A PNG with 16 bits a channel, all of a pixel's alike but transparency, of which it has none.
+    """
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    channels = np.stack([values] * CHANNELS[kind], -1)
+    if kind != 2:
+        channels[..., -1] = 65535
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
+    header = struct.pack(">IIBBBBB", *values.shape[::-1], 16, kind, 0, 0, 0)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_colours_of_sixteen_bits_of_which_the_lowest_are_used_are_refused(tmp_path, kind):
+    """Pillow keeps the high byte of each: without a word they would be nearly black."""
+    (tmp_path / "val" / "x").mkdir(parents=True)
+    file = tmp_path / "val" / "x" / "a.png"
+    deep_png(file, RAMP * 257, kind)
+    images = load_part({"name": "files", "root": str(tmp_path)}, "held_out")
+    seen = np.rint(images.loaded(COLOURED).images[0].numpy() * 255)
+    np.testing.assert_array_equal(seen[0], RAMP)
+    assert read_picture(file).image.getextrema()[0] == (0, 255)
+    deep_png(file, RAMP * 16 + 15, kind)
+    images = load_part({"name": "files", "root": str(tmp_path)}, "held_out")
+    with pytest.raises(ValueError, match="x/a.png .no 16-bit value reaches 4096.*accepted"):
+        images.loaded(COLOURED)
+    with pytest.raises(ValueError, match="a.png cannot be read: no 16-bit value reaches 4096"):
+        read_picture(file)
 
 
 def test_black_of_sixteen_bits_is_black(tmp_path):

@@ -881,7 +881,7 @@ def test_each_claim_can_go_every_way(accuracy, leak, expected):
                                           "leak everywhere": expected["leak"]}
     published = sizes[(sizes["mask"] == "own class") & (sizes["tokens"] == "class token")
                       & (sizes["top"] == 5)].iloc[0]
-    assert found.loc["published", "text"] == report.interval_text(published, 3)
+    assert found.loc["published", "text"] == report.points_text(published)
     assert published["value"] == pytest.approx(np.floor(60 * accuracy[0] + 1e-9) / 60 - 1, abs=0.02)
     tokens = settings[(settings["effect"] == "tokens") & (settings["at"] == "one for all")
                       & (settings["top"] == 9)].iloc[0]
@@ -913,7 +913,7 @@ def test_models_that_differ_are_mixed():
     assert found.loc["published", "verdict"] == "mixed" and found.loc["published",
                                                                       "tally"] == "1 of 2 agree, 1 contradict"
     assert found.loc["published",
-                     "text"].startswith("-0.5") and " to +0.000 [" in found.loc["published", "text"]
+                     "text"].startswith("-5") and " to +0.0 points [" in found.loc["published", "text"]
 
 
 def test_split_interval_by_hand():

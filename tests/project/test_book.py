@@ -276,6 +276,30 @@ def test_narrow_screens_have_the_drawing_that_is_glued_for_them():
     assert [figure["class"] for figure in page.select("figure")] == [["np-figure"]]
 
 
+def test_a_chapter_s_own_page_has_the_drawing_that_is_glued_for_narrow_screens(tmp_path):
+    drawn = ('<svg width="{}pt" height="9pt"><title>It falls.</title><g fill="var(--np-ink-26, #262626)" '
+             'clip-path="url(#p{})"/></svg>')
+    shown, other = drawn.format(504, 10 * "a"), drawn.format(252, 10 * "c")
+    chapter = new_notebook(cells=[gluing("hero", "image/svg+xml", drawn.format(504, 10 * "b")),
+                                  gluing("hero narrow", "image/svg+xml", other),
+                                  gluing("alone", "image/svg+xml", drawn.format(9, 10 * "d"))])
+    drawings.write_narrow(chapter, tmp_path / "_static")
+    assert len(list((tmp_path / "_static").rglob("*.svg"))) == 1
+    for folder in ("_images", "notebooks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "_images/hero.svg").write_text(shown)
+    (tmp_path / "_images/alone.svg").write_text(drawn.format(9, 10 * "d"))
+    page = BeautifulSoup('<article><img alt="Two rows." src="../_images/hero.svg">'
+                         '<img src="../_images/alone.svg"></article>', "html.parser")
+    found = drawings.put_drawings(page, tmp_path / "notebooks" / "page.html")
+    boxes = page.select(".np-figure")
+    assert [" ".join(box["class"]) if isinstance(box["class"], list) else box["class"]
+            for box in boxes] == ["np-figure np-beside", "np-figure np-below", "np-figure"]
+    wide, narrow, _ = (BeautifulSoup(found[box.string], "html.parser").svg for box in boxes)
+    assert (wide["width"], narrow["width"]) == ("672", "336")
+    assert wide["aria-label"] == narrow["aria-label"] == "Two rows. It falls."
+
+
 def test_a_picture_gives_way_to_the_one_for_narrow_screens(tmp_path):
     for name in ("_images/path.svg", "_images/other.svg", "_static/path_narrow.svg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -287,6 +311,26 @@ def test_a_picture_gives_way_to_the_one_for_narrow_screens(tmp_path):
     source, = page.select("picture > source")
     assert source["srcset"] == "../_static/path_narrow.svg" and "768px" in source["media"]
     assert [len(image.find_parents("picture")) for image in page.select("img")] == [1, 0]
+
+
+def test_a_drawing_in_the_themes_ink_has_its_narrow_one_beside_it(tmp_path):
+    ink = '<svg width="{}pt" height="9pt"><g style="fill: var(--np-ink-00, #000000)"/></svg>'
+    for name, width in (("_images/path.svg", 504), ("_static/path_narrow.svg", 252)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(ink.format(width))
+    (tmp_path / "book").mkdir()
+    page = BeautifulSoup('<article><figure><img alt="A path" src="../_images/path.svg"></figure>'
+                         "</article>", "html.parser")
+    places = drawings.put_drawings(page, tmp_path / "book" / "page.html")
+    assert [box["class"] for box in page.select("figure > div")] == [
+        "np-figure np-beside", "np-figure np-below"]
+    assert [box.string for box in page.select("figure > div")] == list(places)
+    assert all('aria-label="A path"' in drawn for drawn in places.values())
+    assert ['width="672"' in drawn for drawn in places.values()] == [True, False]
+    (tmp_path / "_static" / "path_narrow.svg").unlink()  # the control: without one, there is one box
+    page = BeautifulSoup('<article><img alt="A path" src="../_images/path.svg"></article>',
+                         "html.parser")
+    assert len(drawings.put_drawings(page, tmp_path / "book" / "page.html")) == 1
 
 
 def test_a_foot_names_the_chapters_whose_numbers_the_page_shows(little):
@@ -303,7 +347,7 @@ def test_numbers_in_sentences_have_minus_signs():
     build.typeset(page)
     first, second = (output.data for _, _, output in chapters.glued(page))
     assert first[f"{chapters.RECORD}text/plain"] == (
-        "'\u22120.9 % [\u22121.0, +2.0] of tiny-B-16, 5-95 % (\u22123)'")
+        "'\u22120.9\u00a0% [\u22121.0, +2.0] of tiny-B-16, 5-95\u00a0% (\u22123)'")
     assert second[f"{chapters.RECORD}image/svg+xml"] == "-1"
 
 
@@ -340,9 +384,9 @@ def test_a_figure_of_another_page_is_described_as_by_the_cell_that_shows_it(litt
 def test_a_number_is_listed_once_for_a_page_and_so_is_what_a_claim_says(little):
     listed = BeautifulSoup((little / "book" / "numbers.md").read_text(), "html.parser")
     rows = [[cell.get_text() for cell in row.select("td")] for row in listed.select("tbody tr")]
-    assert rows == [["3 %", "First; Again", "gap", "chapter 07, cell None"],
+    assert rows == [["3\u00a0%", "First; Again", "gap", "chapter 07, cell None"],
                     ["1 of 1", "Again", "11:removal agree", "Chapter 11: Own path"],
-                    ["3 %", "07_cost", "gap", "chapter 07, cell None"]]
+                    ["3\u00a0%", "07_cost", "gap", "chapter 07, cell None"]]
     assert [link["href"] for link in listed.select("td a")][1] == (
         "../notebooks/11_controls.html#own-path")
     assert "There are 3 of them." in listed.get_text()

@@ -41,14 +41,15 @@ CLAIMS = [claim("removal", [(0.031, "agrees", "now"), (0.002, "agrees", "now"),
           claim("single: knowledge", [(-0.1, "contradicts", "")])]
 CARDS = """\
 - {key: one, title: "Does it?", claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
-   beside: ["11:score", "11:removal @ later"]}
-- {key: two, title: "Does it score?", claims: ["11:score"], plain: "Yes."}
+   replaced: "{claim}`11:removal range` points.", beside: ["11:score", "11:removal @ later"]}
+- {key: two, title: "Does it score?", claims: ["11:score"], plain: "Yes.", replaced: not measured.}
 """
 PAGE = """\
 # A page
 
 In {claim}`11:removal agree`, {claim}`11:removal @ later contradict`; {claim}`11:removal span`;
 {claim}`11:single: knowledge median`; {claim}`11:removal + 11:single: knowledge tally`.
+{claim}`11:removal for`, {claim}`11:removal against` and {claim}`11:removal undecided`; {claim}`11:removal number`; {claim}`11:removal range`; {claim}`11:single: knowledge behind`.
 {claim}`11:removal signed`; {claim}`11:removal reversed`; {claim}`11:removal tests`; {claim}`11:removal @ later interval`; {claim}`11:removal reach`.
 
 % claims: rows
@@ -93,23 +94,31 @@ def test_a_page_is_filled_in(tmp_path):
     text = (tmp_path / "book" / "index.md").read_text()
     assert "In 2 of 3, 1 of 1; \u221220.0 to 3.1\u00a0% of the probability;\n\u221210.0\u00a0% of " \
            "the probability; 2 of 4 agree, 2 contradict." in text
+    assert "2, 1 and 0 of 3; 0.2; \u221220.0 to 3.1; 10.0\u00a0% of the probability." in text
     assert "\u221220.0 to +3.1\u00a0% of the probability; \u22123.1 to +20.0\u00a0% of the probability; 3; " \
            "\u221220.0\u00a0% of the probability " \
            "[\u221221.0, \u221219.0]; 1.0\u00a0% of the probability." in text
     assert "% a comment stays" in text and "% claims" not in text
     html = BeautifulSoup(text, "html.parser")
     rows = [[cell.get_text(" ", strip=True) for cell in row.find_all(["td", "th"])]
-            for row in html.select(".np-rows tbody tr")]
+            for row in html.select(".np-rows tbody tr:not(.np-replaced)")]
     assert [row[:2] for row in rows] == [["Partly , tiny, now only", "Does it?"],
                                          ["Yes", "Does it score? asked by this book"]]
     assert rows[0][2] == ("now: +1.7\u00a0% of the probability; later: \u221220.0\u00a0% of the "
                           "probability range \u221220.0 to +3.1; 2 of 3 agree, 1 contradict; "
                           "n = 48 images; digits")
+    assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced")] == [
+        "Set to other values than zero: \u221220.0 to 3.1 points.",
+        "Set to other values than zero: not measured."]
+    assert all("np-replaced" in row.find_next_sibling("tr")["class"]  # each below its own row
+               for row in html.select(".np-rows tbody tr:not(.np-replaced)"))
     card = html.find(id="card-one")
     assert card.find(class_="np-effect").get_text() == (
         "now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; later: "
         "\u221220.0\u00a0% of the probability [\u221221.0, \u221219.0]")
     assert "Of n = 48 images." in card.get_text() and len(card.select("li")) == 2
+    assert card.details.summary.get_text() == "2 related claims: 1 Yes, 1 No"
+    assert not html.find(id="card-two").details
     assert "A claim <on> removal, later: \u221220.0" in card.select("li")[1].get_text()
     assert len(html.select(".np-all tr[data-word]")) == 3
     assert {link["href"] for link in html.select(".np-all th a")} == {
@@ -131,11 +140,12 @@ def test_what_a_page_shows_of_claims_is_told(tmp_path):
         ("1 of 1", "11:removal @ later contradict", "A page"),
         ("\u221220.0 to 3.1\u00a0% of the probability", "11:removal span", "A page")]
     names = [each.name for each in shown]
-    assert names[10:] == [
-        "11:removal", "11:score",  # rows
+    first = names.index("11:removal")
+    assert names[first:] == [
+        "11:removal", "11:removal range", "11:score",  # rows
         "11:removal", "11:removal n", "11:score", "11:removal @ later", "11:score",  # cards
         "11:removal", "11:score", "11:single: knowledge"]  # table
-    assert {each.heading for each in shown[10:]} == {"The rows"}
+    assert {each.heading for each in shown[first:]} == {"The rows"}
     text = (tmp_path / "book" / "index.md").read_text()
     for each in shown:
         assert each.value in text or each.value.replace("<", "&lt;") in text, each.name
@@ -161,9 +171,11 @@ def test_every_comparison_is_in_the_csv(tmp_path):
     ({"page": "{claim}`11:removal @ never agree`\n"}, "accepted: 'now', 'later'"),
     ({"page": "{claim}`11:removal + 11:score agree`\n"}, "claims of one unit"),
     ({"page": "% claims: row\n"}, "accepted: rows, cards, table, rules"),
-    ({"cards": "[{key: one, title: Q, claims: ['11:no'], plain: P}]\n"},
+    ({"cards": "[{key: one, title: Q, claims: ['11:no'], plain: P, replaced: R}]\n"},
      "card one names the claim '11:no'"),
-    ({"cards": "[{key: one, title: Q, claims: [], plain: P}]\n"}, "at least one"),
+    ({"cards": "[{key: one, title: Q, claims: [], plain: P, replaced: R}]\n"}, "at least one"),
+    ({"cards": "[{key: one, title: Q, claims: ['11:score'], plain: P}]\n"},
+     "card one has no line 'replaced'"),
     ({"claims": []}, "none of 1 notebooks emits any"), ({"times": 2}, "emits claims 2 times")])
 def test_what_stops_a_build(tmp_path, change, said):
     with pytest.raises(pages.Refused, match=re.escape(said)):
@@ -185,6 +197,10 @@ def test_ten_cards_of_which_eight_are_the_papers(stored):
     cards = pages.cards(ROOT / "book" / "cards.yml", stored)
     assert len(cards) == len({card.key for card in cards}) == 10
     assert [card.by for card in cards].count("claimed by the paper") == 8
+    for card in cards:
+        assert card.replaced == "not measured." or card.others, card.key  # in words or in numbers
+    assert {card.key for card in cards if card.others} == {
+        "removal", "enhancement", "probability", "few", "single"}
     for card in cards:  # whose claims are one's alone
         assert len({claim.by for claim in card.found.claims}) == 1, card.key
     assert all(card.found.claim.by == "paper" for card in cards[:8])
@@ -193,7 +209,8 @@ def test_ten_cards_of_which_eight_are_the_papers(stored):
 def test_no_measured_number_is_typed_on_page_one_or_on_a_card():
     answer = re.search(r"```\{container\} np-holds\n(.*?)\n```",
                        (ROOT / "book" / "index.md").read_text(encoding="utf-8"), re.DOTALL)[1]
-    told = [entry["plain"] for entry in read_yaml(ROOT / "book" / "cards.yml")]
+    told = [entry[name] for entry in read_yaml(ROOT / "book" / "cards.yml")
+            for name in ("plain", "replaced")]
     assert len(pages.NUMBER.findall(answer)) >= 10
     for text in [answer, *told]:
         typed = re.sub(r"\{(doc|glue:text)\}`[^`]*`", "", pages.NUMBER.sub("", text))
@@ -285,3 +302,19 @@ def test_the_table_is_filtered_in_a_browser(tmp_path):
         page.get_by_label("Search").fill("KNOWLEDGE claim")
         assert shown(page) == ["claim-11-single-knowledge"]
         assert page.locator("output").inner_text() == "1 of 3 claims shown"
+
+
+@pytest.mark.browser
+def test_what_goes_on_beyond_the_edge_says_so_on_narrow_screens():
+    """Of two boxes the one whose content is wider; and none on a wide screen."""
+    sheet, script = ((ROOT / "book" / "_static" / f"study.{kind}").read_text(encoding="utf-8")
+                     for kind in ("css", "js"))
+    boxes = "".join(f'<div class="np-scroll"><div style="width: {width}px">text</div></div>'
+                    for width in (600, 100))
+    said = "box => getComputedStyle(box, '::before').content"
+    with headless() as browser:
+        for width, hints in ((390, [True, False]), (1280, [False, False])):
+            page = browser.new_page(viewport={"width": width, "height": 600})
+            page.set_content(f"<!doctype html><meta charset=utf-8><style>{sheet}</style>{boxes}"
+                             f"<script>{script}</script>")
+            assert ["swipe" in box.evaluate(said) for box in page.locator(".np-scroll").all()] == hints

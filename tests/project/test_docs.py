@@ -26,6 +26,7 @@ from book import api_pages, chapters, provenance, use_it_figure
 from book import check_sources as check
 from book.drawings import narrow_file
 from neuronpath_core.chapters.as_published.catalogue import DEFECTS
+from neuronpath_core.figures import single_images
 from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.cli import cli as command
 from neuronpath_core.study.profiles import load_profile
@@ -159,28 +160,44 @@ def test_the_ten_lines_make_a_picture_of_paths(mine, monkeypatch):
         exec(compile(ten, "use_it.md", "exec"), names)
     drawn = Path("paths.svg").read_text(encoding="utf-8")
     assert drawn.count("<g id=\"axes_") == 9 and names["paths"].neurons.shape == (3, 12)
-    exec(compile(edit, "use_it.md", "exec"), names)
     with torch.no_grad():
         before = names["target"](names["photos"].images).softmax(-1)
-    assert names["without"].shape == before.shape and not torch.allclose(names["without"], before)
     exec(compile(predicted, "use_it.md", "exec"), names)
-    assert torch.equal(names["labels"], before.argmax(-1))
+    assert torch.equal(names["said"].labels, before.argmax(-1)) and Path("said.svg").is_file()
+    assert not torch.equal(names["said"].labels, names["photos"].labels)
+    assert not torch.equal(names["own"].neurons, names["paths"].neurons)
+    exec(compile(edit, "use_it.md", "exec"), names)
+    assert names["without"].shape == before.shape and not torch.allclose(names["without"], before)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         exec(compile(control, "use_it.md", "exec"), names)
     lead = (names["control"] - names["without"]).gather(1, names["photos"].labels[:, None]).mean()
     assert said.getvalue() == str(lead) + "\n" and lead != 0
 
 
-def test_the_figure_on_the_page_is_what_is_drawn_today(tmp_path):
-    use_it_figure.draw(tmp_path / "again.svg")
-    stored, again = (re.findall(r"<text[^>]*>([^<]*)</text>", file.read_text())
-                     for file in (use_it_figure.FILE, tmp_path / "again.svg"))
+def test_the_ten_lines_take_as_many_photographs_as_can_be_drawn():
+    select = re.search(r"files\.(select\(.*?\))\.loaded", blocks(text("use_it"))[0])[1]
+    files = npc.Study().images(40)
+    for count, taken in ((3, 3), (40, single_images.MOST_IMAGES)):
+        few = eval(f"files.{select}", {"files": files.select(range(count))})
+        assert few.ids.tolist() == files.ids[:taken].tolist()
+
+
+def test_the_figure_and_the_explanation_on_the_page_are_those_of_today(tmp_path):
+    use_it_figure.write(tmp_path)
+    file = tmp_path / use_it_figure.FILE.name
+    stored, again = (re.findall(r"<text[^>]*>([^<]*)</text>", each.read_text())
+                     for each in (use_it_figure.FILE, file))
     assert stored == again and len(stored) > 60
     assert {"untouched", "path removed", "path doubled"} <= set(stored)
-    narrow = [narrow_file(file).read_text() for file in (use_it_figure.FILE, tmp_path / "again.svg")]
+    assert "var(--np-ink-" in use_it_figure.FILE.read_text()  # or it is light in the dark
+    narrow = [narrow_file(each).read_text() for each in (use_it_figure.FILE, file)]
     texts = [re.findall(r"<text[^>]*>([^<]*)</text>", text) for text in narrow]
     assert texts[0] == texts[1] and {"untouched", "path removed"} <= set(texts[0])
     assert [float(re.search(r'width="([\d.]+)pt"', text)[1]) for text in narrow] == [252, 252]
+    told = [(folder / use_it_figure.EXPLAINED.name).read_text(encoding="utf-8")
+            for folder in (use_it_figure.EXPLAINED.parent, tmp_path)]
+    assert told[0] == told[1] and "As a control, 5 random paths" in told[0]
+    assert f"{{literalinclude}} _static/{use_it_figure.EXPLAINED.name}" in text("use_it")
 
 
 def test_the_two_commands_find_paths_of_ones_own_model(mine, tmp_path):
@@ -333,14 +350,20 @@ def test_the_example_by_hand_adds_up():
         assert f"{score:.4g}" == said.split()[-1] and said in page
 
 
-def test_reproduce_says_what_chapters_take_and_what_the_command_reads():
-    page, seconds, notebooks = text("reproduce"), 0, chapters.read(ROOT)
-    for chapter, *_, about in rows(page, "| chapter |"):
-        name = re.search(r"notebooks/(\w+)", chapter).group(1)
-        record = notebooks[name].metadata["neuronpath"]
-        assert about == f"{record['seconds']} s" and chapter.startswith(name[:2]), name
-        seconds += record["seconds"]
-    assert f"adds up to {seconds // 60} minutes" in page
+def test_reproduce_says_what_chapters_took_and_what_the_command_reads():
+    page, notebooks = text("reproduce"), chapters.read(ROOT)
+    filled, seconds = provenance.with_times(page, notebooks), 0
+    listed = rows(page, "| chapter |")
+    assert len(listed) == len(notebooks)
+    for asked, shown in zip(listed, rows(filled, "| chapter |"), strict=True):
+        name = re.search(r"notebooks/(\w+)", asked[0]).group(1)
+        took = notebooks[name].metadata["neuronpath"]["executed"]["seconds"]
+        assert asked[1] == f"{{took}}`{name}`" and asked[0].startswith(name[:2]), name
+        assert shown[1] == f"{took}\u00a0s"
+        seconds += took
+    assert f"adds up to {round(seconds / 60)} minutes on " in filled and "{took}" not in filled
+    with pytest.raises(ValueError, match="asks for '99_none'; accepted: all, cores, 01_"):
+        provenance.with_times("{took}`99_none`", notebooks)
     code = "".join(file.read_text(encoding="utf-8")
                    for file in (ROOT / "neuronpath_core").rglob("*.py"))
     read = set(re.findall(r'_VARIABLE = "(\w+)"', code)) - {"NEURONPATH_FOLDER"}  # our own, inside

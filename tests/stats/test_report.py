@@ -24,6 +24,18 @@ def test_interval_text(row, settings, text):
     assert report.interval_text(pd.Series(named), **settings) == text
 
 
+def test_points_and_per_cents_of_shares():
+    row = {"value": -0.107, "low": -0.1734, "high": 0.04}
+    assert report.points_text(row) == "-10.7 points [-17.3, +4.0]"
+    assert report.points_text(row, 0, "%", signed=False) == "-11 % [-17, 4]"
+
+
+def test_minus_signs_and_per_cent_signs_as_typeset():
+    told = "-0.9 % [-1.0, +2.0] of tiny-B-16, 5-95 % (-3), a -.5, per % and -x"
+    assert report.typeset(told) == ("\u22120.9\u00a0% [\u22121.0, +2.0] of tiny-B-16, 5-95\u00a0% "
+                                    "(\u22123), a \u2212.5, per % and -x")
+
+
 @pytest.mark.parametrize(("values", "digits", "text"), [
     ([0.2, -0.31, 0.05], 2, "-0.31 to +0.20"), ([-0.0004, 0.0101], 3, "+0.000 to +0.010"),
     ([2.0], 1, "+2.0 to +2.0")])

@@ -15,7 +15,7 @@ from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.models.checkpoints import check_entry, locate
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.runs import parameters
-from neuronpath_core.runs.choice import not_run, notebook_names
+from neuronpath_core.runs.choice import chosen_notebooks, not_run, notebook_names
 from neuronpath_core.runs.inputs import inputs_sha256
 from neuronpath_core.runs.notebooks import plan
 from neuronpath_core.study.profiles import load_profile, profile_names
@@ -25,6 +25,7 @@ from tests.helpers import refused
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("imagenet", "imagenet_as_published")
+COMPANION = "imagenet_class_space"  # other networks than the paper's four
 MODELS = ["ViT-B-16", "ViT-B-32", "ViT-L-32", "MAE-B-16"]
 
 
@@ -198,7 +199,8 @@ def test_a_chapter_that_compares_models_wants_two(tmp_path):
 @pytest.mark.parametrize("name", profile_names(ROOT))
 def test_every_shipped_profile_can_be_loaded_and_names_notebooks_that_there_are(name):
     profile = load_profile(name, ROOT)
-    assert [spec.get("stands_for", name) for name, spec in profile["models"].items()] == MODELS
+    if name != COMPANION:
+        assert [spec.get("stands_for", each) for each, spec in profile["models"].items()] == MODELS
     assert set(profile["notebooks"]) | set(not_run(ROOT, profile)) <= set(notebook_names(ROOT))
     for spec in profile["models"].values():
         check_entry(spec)
@@ -328,8 +330,24 @@ def test_the_published_rule_has_all_its_nodes_where_fewer_places_lose_paths(note
     assert kept.loc[("8 of 20", "digits"), "paths"].min() >= 0.99 > kept.loc[("8 of 20", "shapes"),
                                                                              "paths"].min()
     for name in profile_names(ROOT):
+        if notebook in not_run(ROOT, load_profile(name, ROOT)):
+            continue
         values = parameters.own_parameters(ROOT,
                                            notebook) | load_profile(name,
                                                                     ROOT)["notebooks"].get(
             notebook, {})
         assert values["nodes"] == (8 if name == "digits" else None), name
+
+
+def test_networks_read_in_class_space_are_those_of_the_registry():
+    """The sizes that the profile gives are those of the networks that timm builds; it runs the one
+    chapter that is about them."""
+    profile = load_profile(COMPANION, ROOT)
+    for name, spec in profile["models"].items():
+        target = outline(spec)
+        numbers = sum(value.numel() for value in target.model.state_dict().values())
+        assert target.n_classes == 1000 and spec["timm"].endswith("in21k_ft_in1k"), name
+        assert abs(4 * numbers / spec.get("bytes", 4 * numbers) - 1) < 0.001, name
+    assert profile["dataset"] == load_profile("imagenet", ROOT)["dataset"]
+    assert chosen_notebooks(ROOT, COMPANION, []) == ["26_relevance"]
+    assert set(profile["notebooks"]["26_relevance"]["models"]) == set(profile["models"])

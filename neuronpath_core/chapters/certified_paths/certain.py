@@ -158,3 +158,26 @@ def among_leading(certified: Mapping[int, CertifiedPath]) -> float:
     above, tied = radii > last, radii == last
     share = (inside.sum() - above.sum()) / tied.sum()
     return float(((above & inside).sum() + share * (tied & inside).sum()) / inside.sum())
+
+
+def leading_class(certified: Mapping[int, CertifiedPath]) -> int:
+    """The class with the most certified neurons, the first of several."""
+    return max(certified, key=lambda label: len(chosen(certified[label], "certified")))
+
+
+def shared_pairs(neurons: Int64[np.ndarray, "image layer"]) -> dict[str, float]:
+    r"""How often two images of a class go through the same neuron, and through the same two in
+    blocks that follow one another.
+
+    Returns:
+        of all two different images, averaged over blocks: ``single``, the share :math:`a_l` that
+        have the neuron of block l in common; ``both``, the share that have those of l and l + 1;
+        ``dealt``, :math:`a_l a_{l+1}`, which is what ``both`` is expected to be if each block's
+        neurons are dealt among the images anew.
+    """
+    same = neurons[:, None] == neurons[None]
+    apart = ~np.eye(len(neurons), dtype=bool)
+    single = same[apart].mean(0)
+    both = (same[..., :-1] & same[..., 1:])[apart].mean(0)
+    return {"single": float(single.mean()), "both": float(both.mean()),
+            "dealt": float((single[:-1] * single[1:]).mean())}

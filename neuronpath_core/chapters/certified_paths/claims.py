@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from neuronpath_core.chapters.certified_paths.certain import among_leading
-from neuronpath_core.chapters.certified_paths.elsewhere import SETS
+from neuronpath_core.chapters.certified_paths.elsewhere import CHANGES, SETS
 from neuronpath_core.circuits.certified import CertifiedPath
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
@@ -205,6 +205,53 @@ def lead_table(leads: pd.DataFrame) -> pd.DataFrame:
     wide = named.pivot(index=["data", "model"], columns=["operation", "against"], values="text")
     order = pd.MultiIndex.from_frame(leads[["data", "model"]].drop_duplicates())
     return wide.reindex(order)
+
+
+def changed_table(effects: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """``elsewhere.changed_effects`` and their leads for reading, a row per model and change:
+    accuracy of the whole model, with the certified neurons removed, and with each set kept alone;
+    the certified neurons' lead over random ones."""
+    keys, rows = ["data", "model", "condition"], []
+    if effects.empty:
+        return pd.DataFrame(columns=["whole model"])
+    told = leads[leads["against"] == "random"].set_index([*keys, "operation"])
+    for names, own in effects.groupby(keys, sort=False):
+        means = own.groupby(["set", "operation"])["correct"].mean()
+        rows.append({
+            **dict(zip(keys, names, strict=True)), "whole model": own["clean"].mean(),
+            "certified removed": means["certified", "remove"],
+            **{f"{words} alone": means[name, "keep"] for name, words in (
+                ("certified", "certified"), ("random", "random"), ("other", "another class's"))},
+            "lead over random, alone": report.interval_text(told.loc[(*names, "keep")], 3),
+            "probability lost, lead over random": report.interval_text(
+                told.loc[(*names, "remove")], 3)})
+    table = pd.DataFrame(rows)
+    return table.assign(condition=table["condition"].map(CHANGES)).rename(
+        columns={"condition": "images"}).set_index(["data", "model", "images"])
+
+
+def glued_changes(leads: pd.DataFrame, effects: pd.DataFrame) -> dict[str, str]:
+    """What the page says of changed images: ``changed keep`` and ``changed remove``, in how many
+    comparisons the certified neurons are ahead, and ``changed alone`` and ``changed random``, the
+    accuracy that they and random neurons keep alone, in the mean over models and changes."""
+    if effects.empty:  # of files nothing is changed
+        return dict.fromkeys(("changed remove", "changed keep", "changed alone", "changed random",
+                              "changed whole"), "–")
+    kept = effects[effects["operation"] == "keep"].groupby("set")["correct"].mean()
+    return {**{f"changed {operation}": report.in_words(list(with_verdict(
+        leads[leads["operation"] == operation])["verdict"]), "comparisons")
+        for operation in ("remove", "keep")},
+        "changed alone": f"{100 * kept['certified']:.0f} %",
+        "changed random": f"{100 * kept['random']:.0f} %",
+        "changed whole": f"{100 * effects['clean'].mean():.0f} %"}
+
+
+def graph_finding(pairs: Mapping[str, float], images: int, name: str) -> str:
+    """The graph of a class's paths in a sentence, from ``certain.shared_pairs``."""
+    single, both, dealt = (f"{100 * pairs[each]:.0f} %" for each in ("single", "both", "dealt"))
+    return (f"Two of {images} images of class {name} have the same neuron in a block in {single} "
+            f"of cases, and the same two in neighbouring blocks in {both}; {dealt} if every "
+            f"block's neurons are dealt among the images")
 
 
 def at(rows: pd.DataFrame, condition: str, column: str = "value") -> Sequence[float]:

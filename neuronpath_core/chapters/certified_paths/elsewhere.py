@@ -3,7 +3,7 @@ with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SETS = {"certified": "certified neurons", "voted": "the whole voted path",
         "random": "random neurons", "other": "another class's certified neurons"}
+# what certified neurons are held against on changed images
+COMPARED = ("certified", "random", "other")
 UNSEEN = "another image"
 CHANGES = {UNSEEN: "on other images", "noise of 0.05": "with noise of 0.05",
            "shifted by one pixel": "when shifted by one pixel",
@@ -107,9 +109,14 @@ def neuron_masks(certified: Mapping[int, CertifiedPath], n_neurons: int,
 
 
 def edited_effects(study: Study, model: str, images: ImageSet,
-                   certified: Mapping[int, CertifiedPath], seed: int = 0) -> pd.DataFrame:
+                   certified: Mapping[int, CertifiedPath], seed: int = 0,
+                   sets: Sequence[str] = tuple(SETS)) -> pd.DataFrame:
     """What the neurons of each image's class do to it when they are removed, and when they alone
     are kept; whatever is removed is zero, at the scope, as published.
+
+    Args:
+        seed: of the random neurons, the same whichever sets are asked for.
+        sets: of ``SETS``.
 
     Returns:
         one row per image, set and operation: ``image, set`` (of ``SETS``), ``operation``
@@ -120,8 +127,8 @@ def edited_effects(study: Study, model: str, images: ImageSet,
     masks = neuron_masks(certified, target.n_neurons, seed)
     places = np.searchsorted(sorted(certified), images.labels.numpy())
     truth, tables = images.labels.numpy(), []
-    for name, mask in masks.items():
-        own = mask[places]
+    for name in sets:
+        own = masks[name][places]
         for operation, factors in (("remove", ~own), ("keep", own)):
             edited = _probabilities(study, model, images, factors)
             tables.append(pd.DataFrame({
@@ -131,6 +138,39 @@ def edited_effects(study: Study, model: str, images: ImageSet,
                 "clean": metrics.correct(clean, truth).astype(float),
                 "neurons": own.sum((1, 2))}))
     return pd.concat(tables, ignore_index=True)
+
+
+def changed_effects(study: Study, model: str, images: ImageSet,
+                    certified: Mapping[int, CertifiedPath], seed: int = 0) -> pd.DataFrame:
+    """:func:`edited_effects` on the images as changed, for the certified neurons and those that are
+    to be weaker, random ones and another class's.  What is certified was so on images that were
+    not changed.
+
+    Returns:
+        ``condition``, of ``CHANGES`` without the images as they are, and the columns of the other;
+        no rows of images that cannot be changed.
+    """
+    tables = [edited_effects(study, model, own, certified, seed, COMPARED).assign(
+        condition=condition) for condition, own in changed_images(study, images, seed).items()
+        if condition != UNSEEN]
+    columns = ["image", "set", "operation", "probability", "correct", "clean", "neurons",
+               "condition"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def changed_leads(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """:func:`effect_leads` of every model and condition: ``data, model, condition, images`` and its
+    columns.
+
+    Args:
+        effects: of :func:`changed_effects`, with ``data`` and ``model``.
+    """
+    keys = ["data", "model", "condition"]
+    tables = [effect_leads(own, seed).assign(**dict(zip(keys, names, strict=True)),
+                                             images=own["image"].nunique())
+              for names, own in effects.groupby(keys, sort=False)]
+    columns = [*keys, "images", "operation", "against", "telling", "value", "low", "high"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _probabilities(study: Study, model: str, images: ImageSet,
@@ -147,7 +187,7 @@ def effect_leads(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How much more the certified neurons do than each other set, paired over images: ``operation,
     against, value, low, high``, positive where the certified ones matter more; and ``telling``,
     whether the whole voted path itself does more than random neurons (95 % interval above zero):
-    where it does not, a comparison with it says nothing.
+    where it does not, a comparison with it says nothing; ``None`` where that path was not edited.
 
     Of ``"remove"`` the lead is in relative probability that is lost, of ``"keep"`` in accuracy that
     is kept (shares).
@@ -156,8 +196,11 @@ def effect_leads(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     for operation, column, sign in (("remove", "probability", -1), ("keep", "correct", 1)):
         own = effects[effects["operation"] == operation].pivot(index="image", columns="set",
                                                                values=column)
-        whole = interval_row(sign * (own["voted"] - own["random"]).to_numpy(), seed=seed)
-        rows += [{"operation": operation, "against": other, "telling": whole["low"] > 0,
+        telling = None
+        if "voted" in own:
+            whole = interval_row(sign * (own["voted"] - own["random"]).to_numpy(), seed=seed)
+            telling = whole["low"] > 0
+        rows += [{"operation": operation, "against": other, "telling": telling,
                   **interval_row(sign * (own["certified"] - own[other]).to_numpy(), seed=seed)}
-                 for other in SETS if other != "certified"]
+                 for other in SETS if other != "certified" and other in own]
     return pd.DataFrame(rows)

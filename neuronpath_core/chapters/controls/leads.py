@@ -68,8 +68,9 @@ def lead_summary(table: pd.DataFrame,
         rows[CONTROLS[control]] = {}
         for measure in measures:
             own = group[group["measure"] == measure]
-            rows[CONTROLS[control]][
-                measure] = f"{report.span_text(own['value'])}; {report.tally(list(own['verdict']))}"
+            # points of accuracy have no more digits than images
+            span = report.span_text(own["value"], 1 if "accuracy" in measure else 3)
+            rows[CONTROLS[control]][measure] = f"{span}; {report.tally(list(own['verdict']))}"
     return pd.DataFrame(rows).T.rename_axis("own path against")
 
 
@@ -87,7 +88,7 @@ def lead_claims(table: pd.DataFrame,
             "control", sort=False):
         least = {measure: own.loc[own["value"].idxmin()] for measure,
                  own in group.groupby("measure", sort=False)}
-        texts = {measure: f"{report.interval_text(row, 3)} ({row['data']}, {row['model']})"
+        texts = {measure: f"{report.interval_text(row, 4)} ({row['data']}, {row['model']})"
                  for measure, row in least.items()}
         rows.append({"control": control,
                      "claim": f"The image's own path does more than {CONTROLS[control]}",

@@ -231,3 +231,21 @@ def planted_table(planted: pd.DataFrame) -> pd.DataFrame:
                      tokens=own["scope"].map(SCOPE_LABELS))
     return _cells(own.rename(columns={"what": "network"}), "to", 1, 100, signed=False,
                   index=["network", "tokens"])
+
+
+def file_table(files: pd.DataFrame) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.edges_of_paths.measured.graph_files` for reading: a row per
+    format, how many graphs came back as written, and how many damaged files were refused."""
+    rows = []
+    for file, own in files.groupby("file", sort=False):
+        rows.append({"file": file, "neurons": _counts(own["neurons"]),
+                     "edges": _counts(own["edges"]),
+                     **{damage or "read as written":
+                        f"{each['told'].sum()} of {len(each)}{' refused' if damage else ''}"
+                        for damage, each in own.groupby("damage", sort=False)}})
+    return pd.DataFrame(rows).set_index("file")
+
+
+def _counts(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -18,7 +18,12 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core.stats.claims import with_verdict
-from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
+from neuronpath_core.stats.intervals import (
+    interval_row,
+    percentile_row,
+    resampled,
+    wilson_interval,
+)
 from neuronpath_core.stats.tests import judged, sign_flip_test
 
 CELL = ["data", "model", "scope", "replaced"]
@@ -225,6 +230,23 @@ def cosines(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     table = _by_image(own, keys, lambda image: pd.Series({"cosine": image["composition"].mean()}))
     rows = [{**dict(zip(keys, names, strict=True)), **_interval(each["cosine"], seed)}
             for names, each in table.groupby(keys, sort=False)]
+    return pd.DataFrame(rows)
+
+
+def file_shares(files: pd.DataFrame) -> pd.DataFrame:
+    """Of the graphs of
+    :func:`~neuronpath_core.chapters.edges_of_paths.measured.graph_files` the share that came back
+    as it was written and, of damaged files, the share that was refused: ``data, model, file,
+    damage, paths, value, low, high, verdict``, with Wilson's interval, which does not collapse
+    where all are; agrees where it is all of them, and contradicts where it is not.
+    """
+    keys, rows = ["data", "model", "file", "damage"], []
+    for names, own in files.groupby(keys, sort=False):
+        share = float(own["told"].mean())
+        low, high = wilson_interval(share, len(own))
+        rows.append({**dict(zip(keys, names, strict=True)), "paths": len(own), "value": share,
+                     "low": low, "high": high,
+                     "verdict": "agrees" if share == 1 else "contradicts"})
     return pd.DataFrame(rows)
 
 

@@ -238,7 +238,7 @@ def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.Dat
         verdicts = list(found["verdict"]) if "verdict" in found else [report.verdict(row)
                                                                       for row in found.to_dict(
             "records")]
-        ends = [report.interval_text(found.loc[place], 3)
+        ends = [report.points_text(found.loc[place])
                 for place in dict.fromkeys((found["value"].idxmin(), found["value"].idxmax()))]
         rows.append({"key": key, "claim": claim, "text": " to ".join(ends),
                      "tally": report.tally(verdicts),
@@ -277,10 +277,11 @@ def finding(sizes: pd.DataFrame, top: int, measure: str = "accuracy") -> str:
 
 
 def _both_intervals(row: Mapping[str, float]) -> str:
-    """The effect, its interval over images, and that over splits, which ends at 1 either way, as
-    shares do."""
-    low, high = (min(1.0, max(-1.0, row[name])) for name in ("split_low", "split_high"))
-    return f"{report.interval_text(row, 3)}; [{low:+.3f}, {high:+.3f}]"
+    """The effect in points, its interval over images, and that over splits, which ends at 100
+    either way; a dash where all splits gave the same number, whose interval has no width."""
+    low, high = (100 * min(1.0, max(-1.0, row[name])) for name in ("split_low", "split_high"))
+    over_splits = f"[{low:+.1f}, {high:+.1f}]" if high - low > 1e-9 else "–"
+    return f"{report.points_text(row, unit='')}; {over_splits}"
 
 
 def effect_table(effects: pd.DataFrame, index: list[str]) -> pd.DataFrame:

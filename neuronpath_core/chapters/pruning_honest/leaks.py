@@ -139,7 +139,7 @@ def finding(summary: pd.DataFrame) -> str:
 
 def leak_table(summary: pd.DataFrame) -> pd.DataFrame:
     """:func:`leak_summary` with ``data`` for reading: a column per model and tokens."""
-    text = [report.interval_text(row, 3, signed=False) for row in summary.to_dict("records")]
+    text = [report.points_text(row, unit="", signed=False) for row in summary.to_dict("records")]
     return summary.assign(text=text).pivot_table(
         index="measure", columns=["data", "model", "tokens"], values="text", aggfunc="first",
         sort=False)

@@ -10,17 +10,20 @@ import pandas as pd
 
 from neuronpath_core.chapters.claims import spans
 from neuronpath_core.chapters.replacement.measured import (
+    BACKGROUND,
+    CHANGES,
     EVERYWHERE,
     KINDS,
     MATCHED,
     MOVED,
+    OUTLINE,
     PAPER,
     PATH,
     RANDOM,
 )
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.stats.labels import method_labels
 from neuronpath_core.stats.tests import ROUNDING, judged, sign_flip_test
 
@@ -31,6 +34,8 @@ CONTROLS = (MATCHED, MOVED, *PAPER)  # what the path should do more than
 MARGIN = 0.05  # of accuracy, within which it is called kept, as in chapters 6 and 15
 # kinds under which the values themselves do not tell the class
 BLIND = ("zero", "mean", "resample")
+# how many units of activation a rate is for
+STEP = 0.1
 
 
 def named(method: str) -> str:
@@ -46,12 +51,18 @@ def _exact(values: pd.Series) -> np.ndarray:
 
 
 def losses(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """What removal costs under each replacement, in the mean over images: ``data, model, method,
-    kind, measure, images, value, low, high, verdict``, positive where something is lost.
+    """What removal costs, or enhancement gains, under each replacement, in the mean over images:
+    ``data, model, method, kind, measure, images, value, low, high, verdict``, positive where
+    something is lost, or gained.
 
     Args:
-        effects: of :func:`~neuronpath_core.chapters.replacement.measured.replaced_effects`.
+        effects: of :func:`~neuronpath_core.chapters.replacement.measured.replaced_effects` or
+            :func:`~neuronpath_core.chapters.replacement.measured.counterfactual_effects`, of one
+            operation.
     """
+    if effects.empty:
+        return pd.DataFrame(columns=[*CELL, "method", "kind", "measure", "images", "value", "low",
+                                     "high", "verdict"])
     rows = [{**dict(zip([*CELL, "method", "kind"], names, strict=True)), "measure": measure,
              "images": len(own), **interval_row(factor * _exact(own[measure]), seed=seed)}
             for names, own in effects.groupby([*CELL, "method", "kind"], sort=False)
@@ -60,8 +71,11 @@ def losses(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def leads(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """How much more removal of the neuron path costs than that of every other path, under each
-    replacement, paired over images.
+    """How much more removal of the neuron path costs, or its enhancement gains, than that of every
+    other path, under each replacement, paired over images.
+
+    Args:
+        effects: as of :func:`losses`.
 
     Returns:
         ``data, model, kind, method`` (the other), ``against`` (its name), ``measure, images, value,
@@ -69,6 +83,9 @@ def leads(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         ``adjusted`` (Holm, over all models and ``CONTROLS``, or all models and other methods, of a
         measure under one replacement) and ``verdict``.
     """
+    if effects.empty:
+        return pd.DataFrame(columns=[*CELL, "kind", "method", "against", "measure", "images",
+                                     "value", "low", "high", "p", "adjusted", "verdict"])
     rows = []
     for (data, model, kind), group in effects.groupby([*CELL, "kind"], sort=False):
         wide = group.pivot(index="image", columns="method", values=list(MEASURES))
@@ -80,6 +97,56 @@ def leads(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                              **interval_row(ahead, seed=seed), "p": sign_flip_test(ahead, seed),
                              "family": f"{measure} {kind} {method in CONTROLS}"})
     return judged(pd.DataFrame(rows), "family").drop(columns="family")
+
+
+def by_distance(effects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    r"""How much less the path loses under a replacement than it would if its loss went with the
+    distance that its neurons are moved, at the rate of zero:
+    :math:`\frac{\bar d_k}{\bar d_0} \bar e_0 - \bar e_k` of the mean losses e and distances d with
+    zero and under the replacement k.
+
+    Args:
+        effects: of removal.
+
+    Returns:
+        ``data, model, kind, images, value, low, high, verdict``; intervals are over images, of
+        which all four means are taken together.
+    """
+    rows = []
+    own = effects[effects["method"] == PATH]
+    for (data, model), group in own.groupby(CELL, sort=False):
+        wide = group.pivot(index="image", columns="kind", values=["probability", "moved"])
+        for kind in [name for name in group["kind"].unique() if name != "zero"]:
+            both = np.stack([_exact(wide[measure, name]) for name in ("zero", kind)
+                             for measure in ("probability", "moved")])
+
+            def less(chosen: np.ndarray, both: np.ndarray = both) -> float:
+                lost, moved, lost_here, moved_here = both[:, chosen].mean(1)
+                return moved_here / moved * lost - lost_here
+
+            everyone = np.arange(both.shape[1])
+            rows.append({"data": data, "model": model, "kind": kind, "images": len(everyone),
+                         **percentile_row(less(everyone), resampled(less, [everyone], seed=seed))})
+    return with_verdict(pd.DataFrame(rows))
+
+
+def less_background(pairs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """How much more of the probability the path loses with its values under another outline than
+    with those on another background, paired over images: ``data, model, images, value, low, high,
+    verdict``.
+
+    Args:
+        pairs: of :func:`~neuronpath_core.chapters.replacement.measured.counterfactual_effects`.
+    """
+    if pairs.empty:
+        return pd.DataFrame(columns=[*CELL, "images", "value", "low", "high", "verdict"])
+    rows = []
+    for (data, model), own in pairs[pairs["method"] == PATH].groupby(CELL, sort=False):
+        wide = own.pivot(index="image", columns="kind", values="probability")
+        ahead = _exact(wide[OUTLINE] - wide[BACKGROUND])
+        rows.append({"data": data, "model": model, "images": len(ahead),
+                     **interval_row(ahead, seed=seed)})
+    return with_verdict(pd.DataFrame(rows))
 
 
 def searched_gains(searched: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -151,7 +218,7 @@ def _wide(rows: pd.DataFrame, index: Sequence[str], columns: str,
 
 def _set_to(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(kind=rows["kind"].map({kind: f"set to {words}"
-                                              for kind, words in KINDS.items()}))
+                                              for kind, words in (KINDS | CHANGES).items()}))
 
 
 def loss_table(lost: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -160,6 +227,45 @@ def loss_table(lost: pd.DataFrame, measure: str) -> pd.DataFrame:
     digits = 1 if measure == "accuracy" else 3
     return _wide(_set_to(rows.assign(path=rows["method"].map(named))), [*CELL, "path"], "kind",
                  lambda row: report.interval_text(row, digits))
+
+
+def gained_table(gained: pd.DataFrame, lead: pd.DataFrame) -> pd.DataFrame:
+    """What enhancement of the path gains, of :func:`losses`, and its lead in probability over each
+    of ``CONTROLS``, of :func:`leads`, a row per model and replacement."""
+    own, columns = gained[gained["method"] == PATH], {}
+    for measure, words, digits in (("probability", "probability gained (share)", 3),
+                                   ("accuracy", "accuracy gained (points)", 1)):
+        columns[words] = own[own["measure"] == measure].set_index([*CELL, "kind"]), digits
+    ahead = lead[lead["measure"] == "probability"]
+    for method in CONTROLS:
+        rows = ahead[ahead["method"] == method]
+        if len(rows):
+            columns[f"ahead of {named(method)} (share)"] = rows.set_index([*CELL, "kind"]), 3
+    table = pd.DataFrame({words: pd.Series(
+        [report.interval_text(row, digits) for row in rows.to_dict("records")], rows.index)
+        for words, (rows, digits) in columns.items()})
+    order = next(iter(columns.values()))[0].index
+    return table.reindex(order).rename(index=KINDS, level="kind").rename_axis(
+        index={"kind": "away from"})
+
+
+def pair_table(lost: pd.DataFrame, less: pd.DataFrame) -> pd.DataFrame:
+    """:func:`losses` of probability with values of counterfactual scenes, and, of the neuron path,
+    :func:`less_background`."""
+    table = loss_table(lost, "probability")
+    own = {(row["data"], row["model"], named(PATH)): report.interval_text(row, 3)
+           for row in less.to_dict("records")}
+    return table.assign(**{"difference of the two": [own.get(place, "") for place in table.index]})
+
+
+def told(nearer: pd.DataFrame, kind: str) -> str:
+    """``4 of 4 models``: :func:`by_distance` of one replacement as a sentence goes on with it."""
+    return report.in_words(list(nearer.loc[nearer["kind"] == kind, "verdict"]))
+
+
+def by_distance_table(less: pd.DataFrame) -> pd.DataFrame:
+    """:func:`by_distance` for reading, a column per replacement."""
+    return _wide(_set_to(less), CELL, "kind", lambda row: report.interval_text(row, 3))
 
 
 def lead_table(lead: pd.DataFrame) -> pd.DataFrame:
@@ -192,19 +298,41 @@ def distance_table(effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def farther(effects: pd.DataFrame, kind: str) -> str:
-    """``1.4 to 1.9``: how many times as far as random neurons, moved as far as available, a
-    replacement moves the path's, from model to model."""
+    """``1.4 to 1.9``: how many times as far as the random neurons that are moved most nearly as
+    far a replacement moves the path's, from model to model."""
     rows = effects[effects["kind"] == kind]
     means = rows.groupby([*CELL, "method"], sort=False)["moved"].mean().unstack()
     return plain_span(means[PATH] / means[MOVED])
 
 
 def per_distance(effects: pd.DataFrame, kind: str, method: str) -> str:
-    """``3.5 to 14.2``: what removal takes of the probability, in per cent, for every 0.1 that a
-    replacement moves the removed neurons, ratio of means over images, from model to model."""
+    """``3.5 to 14.2``: what removal takes of the probability, in per cent, for every ``STEP`` that
+    a replacement moves the removed neurons, ratio of means over images, from model to model."""
     rows = effects[(effects["kind"] == kind) & (effects["method"] == method)]
     means = rows.groupby(CELL, sort=False)[["probability", "moved"]].mean()
-    return plain_span(10 * means["probability"] / means["moved"])
+    return plain_span(100 * STEP * means["probability"] / means["moved"])
+
+
+def moved_share(effects: pd.DataFrame, kind: str) -> str:
+    """``26 to 47 %``: how far a replacement moves the path's neurons, as a share of how far zero
+    does, from model to model."""
+    own = effects[effects["method"] == PATH]
+    means = own.groupby([*CELL, "kind"], sort=False)["moved"].mean().unstack()
+    return report.percent_span(means[kind] / means["zero"])
+
+
+def left(lost: pd.DataFrame, kind: str) -> pd.Series:
+    """What a replacement leaves of the probability that removal of the path takes with zero, a
+    share per ``(data, model)``, of :func:`losses`."""
+    means = own_losses(lost, "probability").set_index([*CELL, "kind"])["value"].unstack()
+    order = pd.MultiIndex.from_frame(lost[CELL].drop_duplicates())
+    return (means[kind] / means["zero"]).reindex(order)
+
+
+def left_by_model(lost: pd.DataFrame, kind: str) -> str:
+    """``87 % (tiny-B-32, digits), 36 % (…)``: :func:`left`, model by model."""
+    return ", ".join(f"{100 * share:.0f} % ({model}, {data})"
+                     for (data, model), share in left(lost, kind).items())
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
@@ -282,17 +410,7 @@ def lines(lost: pd.DataFrame, lead: pd.DataFrame, sizes: pd.DataFrame) -> dict[s
     with the mean beside that with zero, in how many comparisons it holds, and the size with other
     images' values.  Of the fifth also one for each scope, ``"5 class token"``: the tokens at which
     a model is pruned decide what is left of it."""
-    found = {}
-    for number, measure, factor, unit in (("1", "accuracy", 1, "points of accuracy"),
-                                          ("2", "probability", 100, "% of the probability")):
-        size = {kind: plain_span(factor * own["value"]) for kind, own
-                in own_losses(lost, measure).groupby("kind", sort=False)}
-        mean = lead[(lead["measure"] == measure) & (lead["kind"] == "mean")]
-        ahead = [holds(mean[mean["method"].isin(names)]) for names in (RANDOM, PAPER)]
-        found[number] = (f"removal takes {size['mean']} {unit} with the mean instead of "
-                         f"{size['zero']} with zero, more than random neurons in {ahead[0]} and "
-                         f"than the baselines in {ahead[1]} comparisons; {size['class_resample']} "
-                         f"with another image of the class")
+    found = effect_lines(lost, lead, "removal takes")
     five = sizes[(sizes["kept"] == "neuron path") & (sizes["tokens"] != EVERYWHERE)]
     for tokens, part in five.groupby("tokens", sort=False):
         size = {kind: (percent(own["value"]), holds(own)) for kind, own
@@ -302,6 +420,58 @@ def lines(lost: pd.DataFrame, lead: pd.DataFrame, sizes: pd.DataFrame) -> dict[s
             for kind in BLIND)
     found["5"] = "; ".join(f"with the {number.removeprefix('5 ')} pruned {line}"
                            for number, line in found.items() if number.startswith("5 "))
+    return found
+
+
+def glued(lost: pd.DataFrame, lead: pd.DataFrame, prefix: str = "") -> dict[str, str]:
+    """The sizes that the page names, of :func:`losses` and :func:`leads` of one operation:
+    ``probability mean``, ``random accuracy zero``, ``lead baselines probability mean``, … and
+    ``shown probability zero``, in how many models it is shown; ``prefix`` stands before each."""
+    found = {}
+    for measure, (factor, _) in MEASURES.items():
+        for kind, own in own_losses(lost, measure).groupby("kind", sort=False):
+            found[f"{measure} {kind}"] = (f"{plain_span(100 * own['value'])} %" if factor == 1
+                                          else f"{plain_span(own['value'])} points")
+            found[f"shown {measure} {kind}"] = holds(own)
+        for kind, own in lead[lead["measure"] == measure].groupby("kind", sort=False):
+            for key, names in {"random": RANDOM, "baselines": PAPER}.items():
+                part = own[own["method"].isin(names)]
+                found[f"{key} {measure} {kind}"] = holds(part)
+                found[f"lead {key} {measure} {kind}"] = report.span_text(
+                    part["value"], 1 if factor > 1 else 3)
+    return {prefix + name: text for name, text in found.items()}
+
+
+def pair_line(lost: pd.DataFrame, lead: pd.DataFrame, less: pd.DataFrame) -> str:
+    """What the page says of counterfactual scenes: sizes with another outline and on another
+    background, and in how many models or comparisons each is shown."""
+    if lost.empty:
+        return "no data set here has such pairs"
+    own = own_losses(lost, "probability")
+    outline, background = (own[own["kind"] == change] for change in (OUTLINE, BACKGROUND))
+    ahead = lead[(lead["measure"] == "probability") & (lead["kind"] == OUTLINE)]
+    random, paper = (holds(ahead[ahead["method"].isin(names)]) for names in (RANDOM, PAPER))
+    models = " and ".join(f"{100 * row['value']:z.1f} % ({row['model']})"
+                          for row in outline.to_dict("records"))
+    return (f"removal takes {models} with another outline, shown in {holds(outline)} models, and "
+            f"{plain_span(100 * background['value'])} % on another background; the outline takes "
+            f"more than the background in {holds(less)} models, and more than with random neurons "
+            f"in {random} and than with the paper's baselines in {paper} comparisons")
+
+
+def effect_lines(lost: pd.DataFrame, lead: pd.DataFrame, verb: str) -> dict[str, str]:
+    """The first two of :func:`lines`, ``"1"`` and ``"2"``."""
+    found = {}
+    for number, measure, factor, unit in (("1", "accuracy", 1, "points of accuracy"),
+                                          ("2", "probability", 100, "% of the probability")):
+        size = {kind: plain_span(factor * own["value"]) for kind, own
+                in own_losses(lost, measure).groupby("kind", sort=False)}
+        mean = lead[(lead["measure"] == measure) & (lead["kind"] == "mean")]
+        ahead = [holds(mean[mean["method"].isin(names)]) for names in (RANDOM, PAPER)]
+        found[number] = (f"{verb} {size['mean']} {unit} with the mean instead of {size['zero']} "
+                         f"with zero, more than random neurons in {ahead[0]} and than the "
+                         f"baselines in {ahead[1]} comparisons; {size['class_resample']} with "
+                         f"another image of the class")
     return found
 
 

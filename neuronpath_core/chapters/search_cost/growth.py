@@ -98,6 +98,15 @@ def cost_exponents(cost: pd.DataFrame) -> pd.DataFrame:
                          for varied, own in cost.groupby("varied", sort=False)}).T
 
 
+def growth_texts(cost: pd.DataFrame, exponents: pd.DataFrame) -> dict[str, str]:
+    """By varied size, with what power the measured time grows; in words where it does not grow from
+    every size to the next, so that a power would be read out of noise."""
+    grows = {varied: bool(np.all(np.diff(own.sort_values("size")["seconds"]) > 0))
+             for varied, own in cost.groupby("varied", sort=False)}
+    return {varied: f"to the power {row['measured']:.1f}" if grows[varied]
+            else "no growth measurable" for varied, row in exponents.iterrows()}
+
+
 def counts_table(cost: pd.DataFrame) -> pd.DataFrame:
     """Both counts of every size, in millions of operations, for reading."""
     table = pd.DataFrame({

@@ -26,6 +26,14 @@ def shift_finding(views: pd.DataFrame, condition: str = "shifted by one pixel") 
             f"(fewer in {ahead} of {len(own)} comparisons)")
 
 
+def ahead_of(first: pd.DataFrame, second: pd.DataFrame) -> str:
+    """In how many pairs of data and model the first's paths keep more neurons than the second's
+    under the same change: ``2 of 6``.  Both are of
+    :func:`~neuronpath_core.chapters.stability.overlap.overlap_summary`."""
+    both = first.merge(second, on=["data", "model", "condition"], suffixes=("", " of the second"))
+    return f"{(both['value'] > both['value of the second']).sum()} of {len(both)}"
+
+
 def block_finding(blocks: pd.DataFrame) -> str:
     """How much is found again in the first block and in the last, as a sentence, over all rows of
     :func:`~neuronpath_core.chapters.stability.overlap.block_overlaps`."""

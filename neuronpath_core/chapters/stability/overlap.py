@@ -53,6 +53,16 @@ def augmented(images: ImageSet, kind: str, seed: int = 0) -> ImageSet:
                                                       torch.Generator().manual_seed(seed)))
 
 
+def pixel_text(study: Study, models: Sequence[str], images: ImageSet) -> str:
+    """What one pixel of the images is: ``1/16 of the width, 1/2 of a patch of tiny-B-16``."""
+    sides = {model: study.target(model).model.patch_embed.patch_size[1] for model in models}
+    parts = {side: [model for model in models if sides[model] == side]
+             for side in dict.fromkeys(sides.values())}
+    return ", ".join([f"1/{images.images.shape[-1]} of the width",
+                      *(f"1/{side} of a patch of {' and '.join(names)}"
+                        for side, names in parts.items())])
+
+
 def variant_names(study: Study, model: str, kind: str) -> list[str]:
     """A model's replicas (``kind`` ``"seed"``) or checkpoints (``"epoch"``); ``ValueError`` if the
     profile has none."""

@@ -17,14 +17,19 @@ MARGIN = 0.05
 
 
 def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, again: pd.DataFrame,
-              leads: pd.DataFrame, images: int, radius: int) -> list[Claim]:
+              leads: pd.DataFrame, changed_leads: pd.DataFrame, images: int,
+              radius: int) -> list[Claim]:
     """The tables are those of :mod:`~neuronpath_core.chapters.certified_paths.certain` and
     :mod:`~neuronpath_core.chapters.certified_paths.elsewhere`, each with ``data`` and ``model``: of
-    ``share_rows``, ``shuffled_row`` (with a ``verdict``), ``half_rows``, ``again_rows`` and
-    ``effect_leads``, the last over ``images``; ``radius``: the edits that a certificate survives.
+    ``share_rows``, ``shuffled_row`` (with a ``verdict``), ``half_rows``, ``again_rows``,
+    ``effect_leads``, over ``images``, and ``changed_leads``; ``radius``: the edits that a
+    certificate survives.
     """
     again = again.assign(condition=again["condition"].map(CHANGES))
     leads = leads.assign(against=leads["against"].map(SETS), which=leads["against"])
+    changed = with_verdict(changed_leads.assign(
+        condition=changed_leads["condition"].map(CHANGES),
+        against=changed_leads["against"].map(SETS)))
     lost = leads[leads["operation"] == "remove"]
     kept = leads[leads["operation"] == "keep"]
     asked = partial(Claim, by="book", statistic="mean")
@@ -71,6 +76,17 @@ def made_from(shares: pd.DataFrame, dealt: pd.DataFrame, halves: pd.DataFrame, a
               "accuracy", "random neurons, and those certified of another class",
               f"The mean difference on the same images; agrees if its {OVER_IMAGES} lies above "
               f"zero.", "leads"),
+        *(asked(f"changed: {operation}", "beyond", f"On changed images too, {words}",
+                comparisons(changed[changed["operation"] == operation], "images",
+                            against="against", condition="condition"),
+                unit, "random neurons, and those certified of another class, on the same images",
+                f"The mean difference on the same images; agrees if its {OVER_IMAGES} lies above "
+                f"zero.", "changed_leads")
+          for operation, unit, words in (
+            ("remove", "probability", "removing a class's certified neurons takes more of the "
+                                      "probability than removing other neurons"),
+            ("keep", "accuracy", "a class's certified neurons alone keep more accuracy than other "
+                                 "neurons alone"))),
         asked("keep whole", "beyond", "The certified neurons alone keep as much accuracy as the "
                                       "whole voted path",
               comparisons(with_verdict(kept[kept["which"].isin(whole) & kept["telling"]],

@@ -7,11 +7,13 @@ import pandas as pd
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 
-def made_from(own: pd.DataFrame, look: pd.DataFrame, data: str, images: int) -> list[Claim]:
+def made_from(own: pd.DataFrame, look: pd.DataFrame, data: str, images: int,
+              parts: pd.DataFrame, relabelled: int) -> list[Claim]:
     """The tables, a row per model, are those of
-    :func:`~neuronpath_core.chapters.class_similarity.split_half_similarity` and
-    :func:`~neuronpath_core.chapters.class_similarity.look_correlation`."""
-    own, look = (table.rename_axis("model").reset_index() for table in (own, look))
+    :func:`~neuronpath_core.chapters.class_similarity.split_half_similarity`,
+    :func:`~neuronpath_core.chapters.class_similarity.look_correlation` and, over so many
+    ``relabelled`` images, :func:`~neuronpath_core.chapters.class_similarity.label_part`."""
+    own, look, parts = (table.rename_axis("model").reset_index() for table in (own, look, parts))
     look["verdict"] = (look["correlation"] > look["permuted_high"]).map(
         {True: "agrees", False: "not shown"})
     return [
@@ -20,6 +22,13 @@ def made_from(own: pd.DataFrame, look: pd.DataFrame, data: str, images: int) -> 
               "halves of two classes",
               "The difference of two mean cosines of utilisation matrices; agrees if its 95 % "
               "bootstrap interval lies above zero.", "own"),
+        Claim("label", "3", "Searched with a wrong label, an image's path shares more neurons with "
+              "the images of that label than with those of third classes",
+              comparisons(with_verdict(parts), relabelled,
+                          {"data": data, "against": "images of third classes"}),
+              "neurons", "images of third classes",
+              "The difference of two mean shares of equal neurons; agrees if its 95 % bootstrap "
+              "interval over images lies above zero.", "parts", by="book"),
         Claim("look", "4", "Classes that look alike have similar paths",
               comparisons(look, images,
                           {"data": data, "against": "the similarity of the classes' mean images"},

@@ -10,6 +10,10 @@ from neuronpath_core.chapters.edges_of_paths.shares import verdicts
 from neuronpath_core.stats.claims import Claim, comparisons
 from neuronpath_core.stats.labels import SCOPE_LABELS
 
+# what is done to a file, as a condition
+BROKEN = {"cut short": "when cut short", "a neuron gone": "when a neuron is gone",
+          "an effect that is no number": "when an effect is no number",
+          "of another version": "when of another version"}
 PLACE = {"data": "planted", "model": "planted networks"}
 LEAD = ("The mean difference on the same images and edges; agrees if its 95 % bootstrap interval "
         "over images lies above zero and a test by flips of signs, corrected by Holm's procedure "
@@ -45,10 +49,10 @@ RULES = {
 
 
 def made_from(share: pd.DataFrame, lead: pd.DataFrame, routes: pd.DataFrame,
-              planted: pd.DataFrame) -> list[Claim]:
+              planted: pd.DataFrame, files: pd.DataFrame) -> list[Claim]:
     """The tables are the chapter's: of
     :func:`~neuronpath_core.chapters.edges_of_paths.shares.edge_shares`, ``leads``,
-    ``route_shares`` and ``planted_shares``."""
+    ``route_shares``, ``planted_shares`` and ``file_shares``."""
     claims = []
     for key, rows in verdicts(share, lead, routes, planted).items():
         unit, control, rule, table = RULES[key]
@@ -60,7 +64,25 @@ def made_from(share: pd.DataFrame, lead: pd.DataFrame, routes: pd.DataFrame,
                         PLACE if of_networks else None, condition="condition", against="against"),
             unit, control, rule, table, by="book", of="networks" if of_networks else "images",
             statistic="mean"))
-    return claims
+    return claims + _file_claims(files)
+
+
+def _file_claims(files: pd.DataFrame) -> list[Claim]:
+    """That a path's graph survives its file, and that a reader notices where it did not."""
+    whole = files[files["damage"] == ""]
+    broken = files[files["damage"] != ""].assign(
+        condition=lambda rows: rows["damage"].map(BROKEN), against=lambda rows: rows["file"])
+    interval = "with Wilson's 95 % interval; agrees if it is all of them, contradicts if not."
+    return [
+        Claim("graphs", "beyond", "A path's graph is read from its file as it was written",
+              comparisons(whole, "paths", against="file"), "paths",
+              "the same files, damaged", "The share of graphs of which every neuron, edge and "
+              f"number comes back, {interval}", "files", by="book", of="paths", statistic="mean"),
+        Claim("graphs: damaged", "beyond", "A damaged file of a path's graph is refused",
+              comparisons(broken, "paths", condition="condition", against="against"), "paths",
+              "the same files as they were written", f"The share of damaged files that are "
+              f"refused, {interval}", "files", by="book", of="paths", statistic="mean"),
+    ]
 
 
 def _conditions(key: str, rows: pd.DataFrame) -> list[str]:

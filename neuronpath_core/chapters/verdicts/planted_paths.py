@@ -30,7 +30,7 @@ def made_from(plain: pd.DataFrame, loss: pd.DataFrame, lead: Mapping[str, Mappin
         Claim("recovery", "1", "The search finds most of the neurons that are known to matter",
               comparisons(with_verdict(rate, threshold=HALF), networks, PLACE,
                           condition="condition"), "found",
-              "one half of them, among decoys that influence nothing",
+              "one half of the planted neurons; decoys, which influence nothing",
               "The share of planted neurons found; agrees if its 95 % bootstrap interval over "
               "networks lies above one half, contradicts if below.", "plain", **shared),
         Claim("decoys", "1", "Decoys that influence nothing leave the search as good as it "

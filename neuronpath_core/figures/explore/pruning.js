@@ -4,8 +4,9 @@ function pruningSlider(box) {
   const data = JSON.parse(box.querySelector("script[type='application/json']").textContent);
   const live = make("div", {class: "np-live"}), body = make("tbody");
   const status = make("p", {class: "np-status", role: "status"});
+  // with none kept all ways are one; it opens at the number that the paper speaks of
   const state = {data: data.rows[0].data, mask: data.rows[0].mask, tokens: data.rows[0].tokens,
-    top: 0};
+    top: Math.max(0, data.tops.indexOf(data.start))};
   const values = (name) => [...new Set(data.rows.map((row) => row[name]))];
   const output = make("output", {});
 
@@ -23,13 +24,19 @@ function pruningSlider(box) {
         make("td", {class: "np-number np-before"},
           `${row.low.toFixed(2)} to ${row.high.toFixed(2)}`));
     }));
-    const place = rows.findIndex((row) => row.kept === data.path) + 1;
-    status.textContent = place === 0 ? "" : `With ${top} of ${data.neurons} neurons per block ` +
-      `kept, the path's keep an accuracy of ${rows[place - 1].value.toFixed(2)} (whole network ` +
-      `${whole.toFixed(2)}): number ${place} of ${rows.length} ways to choose.`;
+    const path = rows.find((row) => row.kept === data.path);
+    const equal = rows.filter((row) => path && row.value === path.value).length;
+    const place = rows.filter((row) => path && row.value > path.value).length + 1;
+    const rank = equal === rows.length ? `all ${equal} ways to choose are equal`
+      : `number ${place} of ${rows.length} ways to choose${equal > 1 ? `, with ${equal - 1} other` +
+        `${equal > 2 ? "s" : ""} equal` : ""}`;
+    status.textContent = !path ? "" : `With ${top} of ${data.neurons} neurons per block ` +
+      `kept, the path's keep an accuracy of ${path.value.toFixed(2)} (whole network ` +
+      `${whole.toFixed(2)}): ${rank}.`;
   }
 
-  const range = make("input", {type: "range", min: 0, max: data.tops.length - 1, step: 1, value: 0,
+  const range = make("input", {type: "range", min: 0, max: data.tops.length - 1, step: 1,
+    value: state.top,
     input: () => { state.top = Number(range.value); show(); }});
   const choice = (label, name) => select(label, values(name).map((text) => [text, text]),
     state[name], (value) => { state[name] = value; show(); });

@@ -7,6 +7,7 @@ import pandas as pd
 from neuronpath_core.figures.explore.page import explorer_html, show, table
 
 SCRIPTS = ("page.js", "pruning.js")
+START = 5  # neurons a block, the fewest of the paper's Figure 6
 COLUMNS = ("data", "mask", "tokens", "kept", "top", "value", "low", "high")
 
 
@@ -32,7 +33,8 @@ def pruning_html(rows: pd.DataFrame, whole: dict[str, float], neurons: int, path
     own = rows[list(COLUMNS)].round({"value": 4, "low": 4, "high": 4})
     tops = sorted(int(top) for top in own["top"].unique())
     data = {"rows": own.to_dict("records"), "whole": {k: round(v, 4) for k, v in whole.items()},
-            "tops": tops, "neurons": neurons, "path": path, "unit": unit}
+            "tops": tops, "neurons": neurons, "path": path, "unit": unit,
+            "start": next((top for top in tops if top >= START), tops[-1])}
     static = ""
     for (name, mask, tokens), part in own.groupby(["data", "mask", "tokens"], sort=False):
         wide = part.pivot(index="kept", columns="top", values="value").reindex(

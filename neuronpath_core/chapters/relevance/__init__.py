@@ -1,0 +1,1 @@
+"""Chapter 26: which patches matter, and whether relevance maps know."""

@@ -1,0 +1,156 @@
+"""Figures of what tokens say of the class (Chapter 24), from tidy tables."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neuronpath_core.figures.style import (
+    LEAST,
+    SMALL,
+    WIDTH,
+    beside,
+    legend_outside,
+    marker,
+    spans,
+    styled,
+)
+
+GREY = "0.5"
+DASHED = (0, (4, 2))
+# of band, fill area and background; the models of the same figure have the first colours
+REGION_COLOURS = ("#7a3e9d", "#8c510a", "#35978f")
+
+
+def _depth_axis(axis: Axes) -> None:
+    axis.set(xlabel="depth, share of the blocks", xlim=(-0.02, 1.03))
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
+    axis.tick_params(labelsize=LEAST)
+
+
+def _line(axis: Axes, rows: pd.DataFrame, number: int, colour: object, label: str,
+          style: object = "-", marked: bool = True) -> None:
+    """A curve over the depth with its interval as a band, and a mark every few blocks."""
+    every = max(1, len(rows) // 6)
+    axis.plot(rows["depth"], rows["value"], color=colour, linestyle=style, linewidth=1.4,
+              marker=marker(number) if marked else None, markersize=4.5, label=label,
+              markevery=(number % every, every))
+    axis.fill_between(rows["depth"], rows["low"], rows["high"], color=colour, alpha=0.18,
+                      linewidth=0)
+
+
+@styled
+def identifiability_curves(table: pd.DataFrame) -> Figure:
+    """How high tokens rank their label after every block: a panel per data set, a colour and a mark
+    per model; image tokens in full, class tokens dashed without marks, random weights dotted in
+    grey, and what a random order has on average as a line.
+
+    ``table``: ``data, model, tokens, depth, value, low, high, chance``.
+    """
+    parts = dict(list(table.groupby("data", sort=False)))
+    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.6), squeeze=False, sharey=True)
+    models = list(dict.fromkeys(table["model"]))
+    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
+    for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
+        for number, model in enumerate(models):
+            rows = own[own["model"] == model]
+            kinds = {name: each.sort_values("depth") for name, each in rows.groupby("tokens")}
+            if "random weights" in kinds:
+                random = kinds["random weights"]
+                axis.plot(random["depth"], random["value"], color=GREY, linewidth=0.9,
+                          linestyle=":", label="random weights" if not number else None)
+            if "class token" in kinds:
+                _line(axis, kinds["class token"], number, colours[model], f"{model}, class token",
+                      DASHED, marked=False)
+            if "image tokens" in kinds:
+                _line(axis, kinds["image tokens"], number, colours[model], f"{model}, image tokens")
+        axis.axhline(own["chance"].iloc[0], color="0.15", linewidth=0.9, label="random order")
+        axis.set(title=data, ylim=(0.4, 1.03))
+        _depth_axis(axis)
+    axes[0, 0].set_ylabel("identifiability (1: label first)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda place: ("," not in labels[place],
+                                                          "class" in labels[place], place))
+    figure.legend([handles[place] for place in order], [labels[place] for place in order],
+                  loc="outside lower center", ncols=3, fontsize=SMALL)
+    return figure
+
+
+@styled
+def token_cuts(table: pd.DataFrame) -> Figure:
+    """Share of image tokens that identify their class in the last block, as the model is and under
+    each cut: a row per model and a panel per data set; intervals over images, and a line at 1/C.
+
+    ``table``: ``data, model, cut`` (in words), ``value, low, high, chance``.
+    """
+    parts = dict(list(table.groupby("data", sort=False)))
+    names = list(dict.fromkeys(table["cut"]))
+    most = max(own["model"].nunique() for own in parts.values())
+    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 1.4 + 0.55 * most), squeeze=False)
+    for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
+        models = list(dict.fromkeys(own["model"]))
+        for number, name in enumerate(names):
+            rows = own[own["cut"] == name]
+            heights = [models.index(model) + beside(number, len(names), 0.7)
+                       for model in rows["model"]]
+            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
+                          markersize=4.5, elinewidth=1, capsize=2, label=name)
+        axis.axvline(own["chance"].iloc[0], color="0.15", linewidth=0.9, linestyle=DASHED,
+                     label="chance, 1/classes")
+        axis.set_yticks(range(len(models)), models, fontsize=SMALL)
+        axis.set(title=data, xlabel="share of the image tokens",
+                 xlim=(-0.02, 0.85), ylim=(len(models) - 0.5, -0.5))
+        axis.grid(False, axis="y")
+        axis.tick_params(labelsize=LEAST)
+        for height in range(1, len(models)):
+            axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
+    legend_outside(figure, axes[0, 0], ncols=3)
+    return figure
+
+
+@styled
+def where_it_is_known(gaps: pd.DataFrame, regions: pd.DataFrame) -> Figure:
+    """Where the tokens lie that know the class.  Upper row, a panel per data set: identifiability
+    of tokens on the object minus that of others after every block, a line per model, and in grey
+    the same with the masks of other images of the class.  Lower row, for the scenes of one model:
+    how high tokens of each part rank the outline and the fill; one half is chance.
+
+    ``gaps``: ``data, model, depth, value, low, high, dealt``.  ``regions``: ``group, region, depth,
+    value, low, high``; none, no lower row.
+    """
+    parts = dict(list(gaps.groupby("data", sort=False)))
+    groups = dict(list(regions.groupby("group", sort=False))) if len(regions) else {}
+    columns = max(len(parts), len(groups), 1)
+    lines = 1 + bool(groups)
+    figure, axes = plt.subplots(lines, columns, figsize=(WIDTH, 2.6 * lines + 0.7), squeeze=False)
+    models = list(dict.fromkeys(gaps["model"]))
+    colours = sns.color_palette("colorblind", 8)
+    for axis, (data, own) in zip(axes[0], parts.items(), strict=False):
+        for number, model in enumerate(models):
+            rows = own[own["model"] == model].sort_values("depth")
+            axis.plot(rows["depth"], rows["dealt"], color=GREY, linewidth=1, linestyle=":",
+                      label=None if number else "mask of another image")
+            _line(axis, rows, number, colours[number], model)
+        axis.axhline(0, color="0.15", linewidth=0.9)
+        axis.set_title(f"{data}: on the object minus elsewhere", fontsize=SMALL)
+        _depth_axis(axis)
+    axes[0, 0].set_ylabel("difference of identifiability", fontsize=SMALL)
+    for axis, (name, own) in zip(axes[-1] if groups else [], groups.items(), strict=False):
+        for number, (region, rows) in enumerate(own.groupby("region", sort=False)):
+            _line(axis, rows.sort_values("depth"), number, REGION_COLOURS[number % 3], region)
+        axis.axhline(0.5, color="0.15", linewidth=0.9)
+        axis.set_title(f"shapes: the {name} alone", fontsize=SMALL)
+        axis.set_ylim(min(0.4, axis.get_ylim()[0]), 1.03)
+        _depth_axis(axis)
+    if groups:
+        axes[1, 0].set_ylabel("rank of the right one (1: first)", fontsize=SMALL)
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
+    handles = [pair for axis in (axes[0, 0], axes[-1, 0]) if axis.has_data()
+               for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
+    named = {label: handle for handle, label in handles}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, fontsize=SMALL)
+    return figure

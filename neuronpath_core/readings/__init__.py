@@ -1,0 +1,1 @@
+"""What hidden states, attention and memories say when they are read in the space of classes."""
