@@ -121,10 +121,11 @@ def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
            f"lead {percent(rows['value'])}", _tally(rows)) for claim, rows in (
             ("The neuron path alone keeps more than", lead("own, kept", MAIN)),
             ("Without the neuron path more is lost than without", lead("own, removed", MAIN)))),
-        *((f"The best neurons by {words} {does} than matched random ones ({area})",
+        *((f"The best neurons by {words} {does} than matched random ones{called}",
            f"lead {percent(rows['value'])}", _tally(rows))
-          for area, does in (("CPR", "keep more"), ("CMD", "are closer to the model"),
-                             (REMOVED, "leave less, removed first,"))
+          for area, does, called in (("CPR", "keep more", " (CPR)"),
+                                     ("CMD", "are closer to the model", " (CMD)"),
+                                     (REMOVED, "leave less, removed first,", ""))
           for score, words in SCORES.items()
           for rows in (of(main, area=area, against=MATCHED, ranking=score),)),
         *((f"The best neurons by {SCORES[score]} keep more than by {SCORES[BASE]} (CPR, "

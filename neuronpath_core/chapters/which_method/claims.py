@@ -21,6 +21,7 @@ from neuronpath_core.chapters.which_method.questions import (
     ASKED,
     AT_IMAGE,
     BEYOND,
+    GRADIENTS,
     INTEGRATED,
     OTHER,
     SMALL,
@@ -215,7 +216,7 @@ def agreement_table(rows: pd.DataFrame, share: pd.DataFrame) -> pd.DataFrame:
                "order": own["value"].mean()}
         for kind, words in REPLACED.items():
             part = own.loc[own["replacement"] == kind, "value"]
-            row[words] = (f"{part.mean():.2f} ({part.min():.2f} to {part.max():.2f})"
+            row[words] = (f"{part.mean():z.2f} ({part.min():z.2f} to {part.max():z.2f})"
                           if len(part) else "–")
         table.append(row)
     return pd.DataFrame(table).sort_values("order", ascending=False, kind="stable").drop(
@@ -267,7 +268,9 @@ def question_models(shares: pd.DataFrame) -> pd.DataFrame:
     own = shares.assign(text=[share_text(row) for row in shares.to_dict("records")],
                         asked=shares["question"].map(ASKED))
     wide = own.pivot(index=["data", "model", "asked"], columns="method", values="text")
-    return wide[[name for name in dict.fromkeys(shares["method"]) if name != REFINED]].rename_axis(
+    known = [name for name in dict.fromkeys(shares["method"]) if name != REFINED]
+    order = [name for name in map(asked, GRADIENTS) if name in known]
+    return wide[order + [name for name in known if name not in order]].rename_axis(
         ["data", "model", "the path is"])
 
 
