@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from neuronpath_core.figures.style import (
     LEAST,
@@ -72,10 +73,15 @@ def identifiability_curves(table: pd.DataFrame) -> Figure:
         axis.set(title=data, ylim=(0.4, 1.03))
         _depth_axis(axis)
     axes[0, 0].set_ylabel("identifiability (1: label first)")
+    # colours tell the models, dashes the class tokens: not a line of the legend for each of both
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda place: ("," not in labels[place],
-                                                          "class" in labels[place], place))
-    legend_above(figure, [handles[place] for place in order], [labels[place] for place in order])
+    drawn = dict(zip(labels, handles, strict=True))
+    named = {model: drawn[label] for model in models
+             if (label := f"{model}, image tokens") in drawn}
+    if any(label.endswith(", class token") for label in drawn):
+        named["class token"] = Line2D([], [], color=GREY, linestyle=DASHED, linewidth=1.4)
+    named |= {label: drawn[label] for label in ("random weights", "random order") if label in drawn}
+    legend_above(figure, list(named.values()), list(named))
     return figure
 
 

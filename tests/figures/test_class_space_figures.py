@@ -42,7 +42,7 @@ def test_a_panel_has_a_curve_for_each_kind_of_token_and_a_line_at_chance():
         marks = {shown[f"{model}, image tokens"].get_marker() for model in MODELS}
         assert len(marks) == 2
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[-2:] == ["random weights", "random order"]
+    assert labels == [*MODELS, "class token", "random weights", "random order"]
     assert figure._repr_svg_().count("They rise") >= 1
 
 
