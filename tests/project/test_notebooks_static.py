@@ -7,6 +7,7 @@ notebook that no rule complains about.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import warnings
@@ -28,6 +29,10 @@ VOLATILE = ("papermill", "execution", "ExecuteTime", "application/vnd.jupyter.wi
 DEFINITION = re.compile(r"^\s*(?:async\s+)?(?:def|class)\s", re.MULTILINE)
 LOCAL_PATH = re.compile(r"""(?<![\w.-])/(?:home|root|work|tmp|Users)(?=[/\s"'`<>)\]},;:]|$)""")
 EMBEDDED_IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[A-Za-z0-9+/=\n]+")
+
+
+# calls whose value is a table or a figure
+SHOWS = re.compile(r"(captioned|shown|table|tables\.table|figures\.\w+|drawn\.\w+)\(")
 
 
 def code_cells(nb: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
@@ -151,6 +156,10 @@ def check_sources(nb: NotebookNode) -> Iterator[str]:
             yield f"cell {i}: {lines} lines of code, at most {LONGEST_CELL} are allowed"
         if found := DEFINITION.search(cell.source):
             yield f"cell {i}: {found[0].split()[-1]!r} belongs into the library, not into a notebook"
+        for statement in ast.parse(cell.source).body[:-1] if not found else ():
+            if isinstance(statement, ast.Expr) and SHOWS.match(shown := ast.unparse(statement)):
+                yield (f"cell {i}: {shown.partition('(')[0]}(...) is not the cell's last line, and "
+                       "only that is on the page")
     for i, cell in enumerate(nb.cells):
         for text in texts(cell):
             if found := LOCAL_PATH.search(text):
@@ -291,6 +300,9 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
     "small letters": (redrawn("font-size: 8px", "font-size: 6px"), "cell 4: letters of 8.0 pixels"),
     "a long cell": (lambda nb: nb.cells[5].update(source="x = 1\n" * (LONGEST_CELL + 1)),
                     f"cell 5: {LONGEST_CELL + 1} lines of code"),
+    "a table that nobody sees": (
+        lambda nb: nb.cells[5].update(source='tables.table(x, "its caption")\nx = 1'),
+        "cell 5: tables.table(...) is not the cell's last line"),
     "a function": (lambda nb: nb.cells[5].update(source="x = 1\n\ndef score(x):\n    return x"),
                    "cell 5: 'def' belongs"),
     "a coroutine": (lambda nb: nb.cells[5].update(source="if x:\n    async def score(x): ..."),
