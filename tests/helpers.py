@@ -282,8 +282,9 @@ def watch_copies(monkeypatch, model: VisionTransformer, block: int) -> list[int]
 
     def unseen(self, images):
         before = len(sizes)
-        examine(self, images)
+        verdict = examine(self, images)
         del sizes[before:]
+        return verdict
 
     monkeypatch.setattr(TargetModel, "examine", unseen)
     return sizes

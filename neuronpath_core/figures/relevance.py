@@ -45,7 +45,7 @@ class Map:
 
     picture: np.ndarray
     title: str
-    values: Float[np.ndarray, "*block row column"]
+    values: Float[np.ndarray, "... row column"]
 
 
 @styled

@@ -30,8 +30,8 @@ class Probes:
         intercept: e.
     """
 
-    weight: Float[Tensor, "*batch width class"]
-    intercept: Float[Tensor, "*batch class"]
+    weight: Float[Tensor, "... width class"]
+    intercept: Float[Tensor, "... class"]
 
     def scores(self, features: Float[Tensor, "*batch image width"]
                ) -> Float[Tensor, "*batch image class"]:

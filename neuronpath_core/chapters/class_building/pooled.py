@@ -41,7 +41,7 @@ def replica_table(study: Study, model: str, images: ImageSet) -> pd.DataFrame:
     """Every replica's memories at the blocks that the paper names: ``kind`` (the model that it is
     a replica of), ``model, half, tokens, value``.
 
-    Of :data:`VALUES` the value is the class-value agreement minus that of uniform directions, mean
+    Of ``VALUES`` the value is the class-value agreement minus that of uniform directions, mean
     over classes; of the kinds of token, and of the tokens that the head reads, the key-value
     agreement with the image's class minus that with other classes, mean over images.
     """

@@ -82,9 +82,9 @@ def token_tables(study: Study, model: str, images: ImageSet,
         ``tokens`` (which) and ``block`` (from 1).  ``"halves"``: also ``half`` and shares of the
         image's tokens:
 
-        * ``change of``, for every ``of`` of :func:`~neuronpath_core.readings.change_rates.
-          class_change`: whose label rises, and ``change of, other``, whose another class does, mean
-          over classes;
+        * ``change of``, for every ``of`` of ``class_change`` in
+          :mod:`~neuronpath_core.readings.change_rates`: whose label rises, and ``change of,
+          other``, whose another class does, mean over classes;
         * ``agreement variant``, for every one of ``VARIANTS``, with ``…, other`` and ``…,
           permuted`` (by memories drawn at random); ``agreement corrected, predicted``: with the
           class that the model predicts;
