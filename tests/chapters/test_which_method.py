@@ -245,6 +245,20 @@ def test_scores_agree_with_the_exact_effect_as_far_as_they_do(study):
 
 # --- toys ---
 
+def test_a_toy_is_its_seeds_alone():
+    """Whatever was drawn before; and what was to be drawn after is left alone."""
+    torch.manual_seed(1)
+    first, after = toys.toy(3).model.state_dict(), torch.rand(1)
+    torch.manual_seed(2)
+    torch.rand(7)
+    second = toys.toy(3).model.state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))
+    assert not torch.equal(first["patch_embed.proj.bias"],
+                           toys.toy(4).model.state_dict()["patch_embed.proj.bias"])
+
+
 
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_the_best_path_of_a_toy_is_the_best_of_all(scope):

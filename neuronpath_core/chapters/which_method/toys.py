@@ -36,9 +36,12 @@ OF_TOYS = (conditional(1), conditional(3), conditional(10), REMOVAL, PUBLISHED, 
 
 def toy(seed: int, scope: str = "cls") -> TargetModel:
     """A network of 3 blocks of 16 neurons, in double precision, with normal weights."""
-    model = VisionTransformer(
-        img_size=PIXELS, patch_size=4, embed_dim=NEURONS, depth=BLOCKS, num_heads=2, mlp_ratio=1.0,
-        num_classes=CLASSES, global_pool="token" if scope == "cls" else "avg").double()
+    with torch.random.fork_rng(devices=[]):  # the bias of the patch embedding is drawn here
+        torch.manual_seed(seed)
+        model = VisionTransformer(
+            img_size=PIXELS, patch_size=4, embed_dim=NEURONS, depth=BLOCKS, num_heads=2,
+            mlp_ratio=1.0, num_classes=CLASSES,
+            global_pool="token" if scope == "cls" else "avg").double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
