@@ -11,6 +11,8 @@ from neuronpath_core.cost.work import Work
 from neuronpath_core.scores.exact import exact_passes
 from neuronpath_core.target import TargetModel
 
+WRONG_SHARE = 4  # of chapter 5: one image in so many is searched with a wrong label
+
 
 def forwards(count: int) -> Callable[[TargetModel], Passes]:
     """So many forwards of the whole network."""
@@ -49,6 +51,12 @@ def class_paths(values: Mapping[str, Any]) -> Work:
     ways = [settings, {"context": "full", "quadrature": "gauss-legendre",
                        "steps": [32, 16, 8, 4]}] if compared else []
     return Work([(values["n_images"], "all", settings), *((compared, "all", way) for way in ways)])
+
+
+def class_similarity(values: Mapping[str, Any]) -> Work:
+    """Paths of all images, and those of one image in four with a wrong label."""
+    count, settings = values["n_images"], search_settings(values)
+    return Work([(count, "all", settings), (max(2, count // WRONG_SHARE), "relabelled", settings)])
 
 
 def pruning(values: Mapping[str, Any]) -> Work:

@@ -147,7 +147,8 @@ def test_chapters_that_share_a_path_table_search_it_once(root, monkeypatch, noth
                                                      "04_class_paths": False,
                                                      "05_class_similarity": True,
                                                      "06_pruning": True}
-    assert together["disk"].iloc[3] == 0 < apart["disk"].iloc[3]
+    # of one image in four, searched with a wrong label, and of all
+    assert 0 < together["disk"].iloc[3] < apart["disk"].iloc[3] / 3
 
 
 def test_other_images_seed_or_precision_are_another_table(root, monkeypatch):
