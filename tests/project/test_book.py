@@ -513,7 +513,8 @@ def test_style_sheets_have_no_rule_for_what_no_page_has():
     grades = {"np-yes", "np-partly", "np-no", "np-undecided"}  # np-{{ found.grade.word | lower }}
     assert grades < named and len(named) > 30
     files = [file for folder, pattern in (("book", "*.py"), ("book", "*.md"), ("notebooks", "*.ipynb"),
-                                          ("book/templates", "*.html"), ("neuronpath_core", "**/*.py"))
+                                          ("book/templates", "*.html"), ("book/_static", "*.js"),
+                                          ("neuronpath_core", "**/*.py"))
              for file in (ROOT / folder).glob(pattern)]
     used = set(re.findall(r"[\w-]+", "".join(file.read_text(encoding="utf-8") for file in files)))
     assert {name.removeprefix("tag_") for name in named - grades} <= used
