@@ -104,10 +104,15 @@ def similarity_claims(own: pd.DataFrame, look: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def wrongly_labelled(images: ImageSet, share: int = 4,
-                     seed: int = 0) -> tuple[Int64[np.ndarray, "some"], Int64[np.ndarray, "some"]]:
-    """One image in ``share``, at least two, and for each a label of another class of the images:
-    their positions and these labels.
+def wrong_count(images: int) -> int:
+    """How many of so many images are searched with a wrong label: one in four, at least two."""
+    return max(2, images // 4)
+
+
+def wrongly_labelled(images: ImageSet, seed: int = 0
+                     ) -> tuple[Int64[np.ndarray, "some"], Int64[np.ndarray, "some"]]:
+    """:func:`wrong_count` of the images, and for each a label of another class of the images: their
+    positions and these labels.
 
     Raises:
         ValueError: fewer than two classes.
@@ -117,7 +122,7 @@ def wrongly_labelled(images: ImageSet, share: int = 4,
     if len(classes) < 2:
         raise ValueError(f"no wrong label can be drawn from {len(classes)} classes; accepted: at "
                          f"least two classes")
-    chosen = np.sort(rng.permutation(len(labels))[:max(2, len(labels) // share)])
+    chosen = np.sort(rng.permutation(len(labels))[:wrong_count(len(labels))])
     own = np.searchsorted(classes, labels[chosen])
     return chosen, classes[(own + rng.integers(1, len(classes), len(chosen))) % len(classes)]
 

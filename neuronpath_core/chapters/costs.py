@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from neuronpath_core.chapters.class_similarity import wrong_count
 from neuronpath_core.cost.passes import Passes, knowledge_passes
 from neuronpath_core.cost.work import Work
 from neuronpath_core.scores.exact import exact_passes
 from neuronpath_core.target import TargetModel
-
-WRONG_SHARE = 4  # of chapter 5: one image in so many is searched with a wrong label
 
 
 def forwards(count: int) -> Callable[[TargetModel], Passes]:
@@ -56,7 +55,7 @@ def class_paths(values: Mapping[str, Any]) -> Work:
 def class_similarity(values: Mapping[str, Any]) -> Work:
     """Paths of all images, and those of one image in four with a wrong label."""
     count, settings = values["n_images"], search_settings(values)
-    return Work([(count, "all", settings), (max(2, count // WRONG_SHARE), "relabelled", settings)])
+    return Work([(count, "all", settings), (wrong_count(count), "relabelled", settings)])
 
 
 def pruning(values: Mapping[str, Any]) -> Work:
