@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from neuronpath_core.paths import Paths
     from neuronpath_core.study.study import Study
 
+WRONG_SHARE = 4  # one image in so many is searched with a wrong label
+
 
 def utilisation(table: pd.DataFrame, model: str, n_neurons: int) -> np.ndarray:
     """Utilisation matrices M_c of one model's classes (Eq. 20), ``(class, layer, neuron)``, from a
@@ -104,13 +106,14 @@ def similarity_claims(own: pd.DataFrame, look: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def wrong_count(images: int) -> int:
-    """How many of so many images are searched with a wrong label: one in four, at least two."""
-    return max(2, images // 4)
+def wrong_count(images: int, share: int = WRONG_SHARE) -> int:
+    """How many of so many images are searched with a wrong label: one in ``share``, at least two.
+    """
+    return max(2, images // share)
 
 
-def wrongly_labelled(images: ImageSet, seed: int = 0
-                     ) -> tuple[Int64[np.ndarray, "some"], Int64[np.ndarray, "some"]]:
+def wrongly_labelled(images: ImageSet, share: int = WRONG_SHARE,
+                     seed: int = 0) -> tuple[Int64[np.ndarray, "some"], Int64[np.ndarray, "some"]]:
     """:func:`wrong_count` of the images, and for each a label of another class of the images: their
     positions and these labels.
 
@@ -122,7 +125,7 @@ def wrongly_labelled(images: ImageSet, seed: int = 0
     if len(classes) < 2:
         raise ValueError(f"no wrong label can be drawn from {len(classes)} classes; accepted: at "
                          f"least two classes")
-    chosen = np.sort(rng.permutation(len(labels))[:wrong_count(len(labels))])
+    chosen = np.sort(rng.permutation(len(labels))[:wrong_count(len(labels), share)])
     own = np.searchsorted(classes, labels[chosen])
     return chosen, classes[(own + rng.integers(1, len(classes), len(chosen))) % len(classes)]
 
