@@ -301,6 +301,12 @@ def _scalar(value: Any) -> Any:
 # --- files ---
 
 
+def _place(path: object) -> Path:
+    if not isinstance(path, (str, Path)):
+        raise ValueError(f"a graph's file cannot be {shown(path)}; accepted: {ACCEPTED_FILE}")
+    return Path(path)
+
+
 def write_graph(graph: nx.DiGraph, path: str | Path) -> Path:
     """Keep a graph of :func:`path_graph` or :func:`class_graph` in a file, whole or not at all.
 
@@ -315,7 +321,7 @@ def write_graph(graph: nx.DiGraph, path: str | Path) -> Path:
         ValueError: another ending, a graph of another kind, an attribute that the formats cannot
             hold, or a place that cannot be written to.
     """
-    path = Path(path)
+    path = _place(path)
     ending = _ending(path)
     text = {".json": _as_json, ".graphml": _as_graphml}[ending](_named_graph(graph))
     _written(path, text)
@@ -328,7 +334,7 @@ def read_graph(path: str | Path) -> nx.DiGraph:
     Raises:
         ValueError: no such file, one of another format or version, or a damaged one.
     """
-    path = Path(path)
+    path = _place(path)
     ending, name = _ending(path), plain(str(path))
     try:
         text = read_utf8(path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -280,6 +281,7 @@ def edit(target: TargetModel, neurons: Int64[Tensor, "batch layer"],
         ValueError: unknown operation, indices out of range, values of another shape, or a forward
             of another number of images or tokens.
     """
+    import_module("neuronpath_core.examined").check_target(target)  # which imports this
     target.check_weights()
     ranked = target.check_neurons(neurons)
     factors = torch.ones(len(ranked), target.n_blocks, target.n_neurons, dtype=target.dtype,

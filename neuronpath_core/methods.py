@@ -72,13 +72,19 @@ def register(method: Method) -> Method:
     Raises:
         ValueError: a key that is taken, or not exactly one way to find neurons.
     """
+    if not isinstance(method, Method) or not isinstance(method.key, str) or not method.key:
+        raise ValueError(f"a method cannot be {shown(method)}; accepted: npc.Method(key, label, "
+                         "rank=...), the key a text")
     if method.key in METHODS:
         raise ValueError(f"method {shown(method.key)} is there already; accepted: "
                          f"a key that is none of "
                          f"{', '.join(METHODS)}")
     if method.searched + (method.rank is not None) + (method.choose is not None) != 1:
         raise ValueError(f"method {shown(method.key)} must have exactly one of rank, choose and "
-                         f"searched")
+                         f"searched; accepted: one function of the two, or searched")
+    if not (method.searched or callable(method.rank) or callable(method.choose)):
+        raise ValueError(f"method {shown(method.key)} has a way to find neurons that cannot be "
+                         "called; accepted: a function")
     METHODS[method.key] = method
     return method
 

@@ -373,7 +373,8 @@ def _checked_shares(shares: Sequence[float]) -> tuple[float, ...]:
 
 
 def _checked_sides(sides: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(sides, str) or not sides or any(not is_one_of(side, SIDES) for side in sides):
+    listed = isinstance(sides, (list, tuple)) and len(sides) > 0
+    if not listed or any(not is_one_of(side, SIDES) for side in sides):
         raise ValueError(f"unknown sides {shown(sides)}; accepted: one or more of "
                          f"{', '.join(SIDES)}")
     return tuple(sides)

@@ -22,7 +22,7 @@ from neuronpath_core.models.state_dicts import (
     positions_size,
 )
 from neuronpath_core.models.weight_files import pin, read_state, verify
-from neuronpath_core.support.text import one_line
+from neuronpath_core.support.text import one_line, shown
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -31,16 +31,16 @@ def parse_dtype(name: str) -> torch.dtype:
     """``"float64" | "float32" | "bfloat16"`` as a torch dtype; anything else raises ``ValueError``.
     """
     if not isinstance(name, str) or name not in DTYPES:
-        raise ValueError(f"unknown dtype {name!r}; accepted: {', '.join(DTYPES)}")
+        raise ValueError(f"unknown dtype {shown(name)}; accepted: {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
 def parse_device(name: str) -> torch.device:
     """A torch device that this machine has; anything else raises ``ValueError``."""
     try:
-        device = torch.device(name)
+        device = torch.device(name if isinstance(name, (str, torch.device)) else shown(name))
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"unknown device {name!r}; accepted: cpu, cuda, cuda:0, …") from error
+        raise ValueError(f"unknown device {shown(name)}; accepted: cpu, cuda, cuda:0, …") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         have = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         raise ValueError(f"device {name!r} was asked for, which this machine does not have; "

@@ -115,6 +115,65 @@ CALLS = {
         model, scope, sites), ["model", "scope", "sites"]),
 }
 
+SCORES = torch.arange(32, dtype=torch.float64).view(2, 2, 8)
+BATCH = {"target": TARGET, "images": IMAGES, "labels": LABELS}
+OF_A_BATCH = [*BATCH]
+
+
+def given_besides(function, **usual):
+    return lambda **named: function(**{**usual, **named})
+
+
+def edited(**named):
+    with npc.edit(**{"target": TARGET, "neurons": NEURONS, **named}) as target, torch.no_grad():
+        return target(IMAGES)
+
+
+def registered(**named):
+    method = npc.Method(**{"key": "tried", "label": "Tried", "rank": print, **named})
+    try:
+        npc.register(method)
+    finally:
+        if isinstance(method.key, str) and npc.METHODS.get(method.key) is method:
+            del npc.METHODS[method.key]
+
+
+CALLS |= {
+    "certify": (given_besides(npc.certify, paths=torch.tensor([[1, 2], [1, 3], [4, 2], [1, 2]])),
+                ["paths", "keep", "radius", "top", "edits", "samples", "alpha"]),
+    "circuit_tests": (
+        given_besides(npc.circuit_tests, **BATCH, neurons=NEURONS, draws=20),
+        [*OF_A_BATCH, "neurons", "values", "measure", "draws", "seed", "margin", "epsilon",
+         "quantile", "level"]),
+    "class_graph": (given_besides(npc.class_graph, neurons=NEURONS), ["neurons", "edges", "least"]),
+    "conditional_gradient_paths": (given_besides(npc.conditional_gradient_paths, **BATCH),
+                                   [*OF_A_BATCH, "top", "passes", "question", "baseline"]),
+    "edit": (edited, ["target", "neurons", "operation", "values"]),
+    "exact_effects": (given_besides(npc.exact_effects, **BATCH),
+                      [*OF_A_BATCH, "blocks", "neurons", "baseline", "context"]),
+    "explain": (given_besides(npc.explain, target=TARGET, image=IMAGES[0], label=1, controls=2),
+                ["target", "image", "label", "method", "class_names", "settings", "memory_budget",
+                 "controls"]),
+    "faithfulness": (given_besides(npc.faithfulness, **BATCH, scores=SCORES),
+                     [*OF_A_BATCH, "scores", "shares", "values", "smallest", "sides"]),
+    "baselines": (given_besides(npc.find_paths, **BATCH), ["baseline", "method", "top"]),
+    "path_edges": (given_besides(npc.path_edges, **BATCH, neurons=NEURONS),
+                   [*OF_A_BATCH, "neurons", "baseline", "partners", "derivative"]),
+    "read_graph": (lambda path: npc.read_graph(path), ["path"]),
+    "write_graph": (given_besides(npc.write_graph, graph=npc.class_graph(NEURONS), path=None),
+                    ["graph", "path"]),
+    "replacement_values": (given_besides(npc.replacement_values, **BATCH, kind="mean", pool=IMAGES),
+                           [*OF_A_BATCH, "kind", "pool", "draws", "seed"]),
+    "settings": (lambda **named: npc.find_paths(TARGET, IMAGES, LABELS,
+                                                settings=npc.SearchSettings(**named)),
+                 ["method", "search", "context", "quadrature", "steps", "nodes", "draft", "top",
+                  "budget", "question"]),
+    "register": (registered, ["key", "rank", "choose"]),
+    "a method": (lambda method: npc.register(method), ["method"]),
+    "Study": (given_besides(npc.Study, profile="digits"),
+              ["device", "dtype", "memory_budget", "engine", "workers"]),
+}
+
 
 def numbers(result):
     """Every tensor of an answer."""

@@ -7,6 +7,7 @@ import os
 
 from neuronpath_core.study.engines.ray_cluster import check_cluster
 from neuronpath_core.study.profiles import ENGINE_VARIABLE, WORKERS_VARIABLE
+from neuronpath_core.support.text import is_one_of, shown
 
 ENGINES = ("local", "ray")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -29,8 +30,8 @@ def check(engine: str, workers: int | None = None, address: str | None = None,
         ValueError: unknown engine, ``workers`` or ``address`` for the local one, numbers of no
             meaning, Ray not installed, or no cluster at the address.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; accepted: {', '.join(ENGINES)}")
+    if not is_one_of(engine, ENGINES):
+        raise ValueError(f"unknown engine {shown(engine)}; accepted: {', '.join(ENGINES)}")
     for name, value, least, most in (("workers", workers, 1, None),
                                      ("gpus_per_worker", gpus_per_worker, 0, 1),
                                      ("cpus_per_worker", cpus_per_worker, 1, None)):
@@ -41,7 +42,7 @@ def check(engine: str, workers: int | None = None, address: str | None = None,
                                                                                and value > most):
             raise ValueError(f"{name} must be "
                              f"{'0 or 1' if most else f'a whole number of at least {least}'}, got "
-                             f"{value!r}")
+                             f"{shown(value)}")
     if engine == "local":
         if workers is not None or address is not None:
             raise ValueError(f"engine 'local' takes no "
@@ -60,7 +61,10 @@ def chosen_engine(engine: str | None = None, workers: int | None = None,
         ValueError: an engine that cannot be used like that; see
             :func:`check`.
     """
-    engine = engine or os.environ.get(ENGINE_VARIABLE) or "local"
+    if engine is None or isinstance(engine, str) and not engine:
+        engine = os.environ.get(ENGINE_VARIABLE) or "local"
+    if not is_one_of(engine, ENGINES):
+        raise ValueError(f"unknown engine {shown(engine)}; accepted: {', '.join(ENGINES)}")
     said = os.environ.get(WORKERS_VARIABLE)
     if engine == "local":  # the variable is that of workers, some of whom it reaches
         options = {"workers": workers}
