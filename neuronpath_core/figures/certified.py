@@ -9,15 +9,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from neuronpath_core.figures.panels import model_rows
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
-    beside,
     legend_above,
     legend_outside,
-    marker,
-    spans,
     styled,
 )
 
@@ -35,24 +33,10 @@ def certified_shares(table: pd.DataFrame, xlabel: str) -> Figure:
 
     ``table``: ``data, model, measure`` (in words), ``value, low, high``.
     """
-    parts = dict(list(table.groupby("data", sort=False)))
-    measures = list(dict.fromkeys(table["measure"]))
-    most = max(own["model"].nunique() for own in parts.values())
-    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 1.3 + 0.42 * most), squeeze=False)
-    for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
-        models = list(dict.fromkeys(own["model"]))
-        for number, measure in enumerate(measures):
-            rows = own[own["measure"] == measure]
-            heights = [models.index(model) + beside(number, len(measures), 0.6)
-                       for model in rows["model"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                          markersize=4.5, elinewidth=1, capsize=2, label=measure)
-        axis.set_yticks(range(len(models)), models, fontsize=SMALL)
-        axis.set(title=data, xlabel=xlabel, xlim=(-0.03, 1.03), ylim=(len(models) - 0.5, -0.5))
-        axis.grid(False, axis="y")
-        for height in range(1, len(models)):
-            axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    legend_outside(figure, axes[0, 0])
+    figure, panels = model_rows(table, "measure", room=0.6, height=0.42)
+    for axis, _ in panels:
+        axis.set(xlabel=xlabel, xlim=(-0.03, 1.03))
+    legend_outside(figure, panels[0][0])
     return figure
 
 

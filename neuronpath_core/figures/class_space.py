@@ -9,15 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuronpath_core.figures.panels import model_rows
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
-    beside,
     legend_above,
     legend_outside,
     marker,
-    spans,
     styled,
 )
 
@@ -92,28 +91,13 @@ def token_cuts(table: pd.DataFrame) -> Figure:
 
     ``table``: ``data, model, cut`` (in words), ``value, low, high, chance``.
     """
-    parts = dict(list(table.groupby("data", sort=False)))
-    names = list(dict.fromkeys(table["cut"]))
-    most = max(own["model"].nunique() for own in parts.values())
-    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 1.4 + 0.55 * most), squeeze=False)
-    for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
-        models = list(dict.fromkeys(own["model"]))
-        for number, name in enumerate(names):
-            rows = own[own["cut"] == name]
-            heights = [models.index(model) + beside(number, len(names), 0.7)
-                       for model in rows["model"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                          markersize=4.5, elinewidth=1, capsize=2, label=name)
+    figure, panels = model_rows(table, "cut", room=0.7, height=0.55)
+    for axis, own in panels:
         axis.axvline(own["chance"].iloc[0], color="0.15", linewidth=0.9, linestyle=DASHED,
                      label="chance, 1/classes")
-        axis.set_yticks(range(len(models)), models, fontsize=SMALL)
-        axis.set(title=data, xlabel="share of the image tokens",
-                 xlim=(-0.02, 0.85), ylim=(len(models) - 0.5, -0.5))
-        axis.grid(False, axis="y")
+        axis.set(xlabel="share of the image tokens", xlim=(-0.02, 0.85))
         axis.tick_params(labelsize=LEAST)
-        for height in range(1, len(models)):
-            axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    legend_outside(figure, axes[0, 0])
+    legend_outside(figure, panels[0][0])
     return figure
 
 

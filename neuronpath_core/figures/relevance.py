@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.panels import crossed, ruled
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
@@ -73,9 +74,7 @@ def removal_gains(table: pd.DataFrame, xlabel: str) -> Figure:
             axis.set_yticks(range(len(orders)), orders, fontsize=LEAST)
             axis.set(title=f"{name}, {test}", ylim=(len(orders) - 0.4, -0.6))
             axis.set_xlabel(xlabel if row == len(data) - 1 else "", fontsize=SMALL)
-            axis.grid(False, axis="y")
-            for height in range(1, len(orders)):
-                axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
+            ruled(axis, len(orders))
     legend_outside(figure, axes[0, 0])
     return figure
 
@@ -87,21 +86,13 @@ def removal_lines(table: pd.DataFrame) -> Figure:
 
     ``table``: ``data, test, order`` (in words), ``removed, accuracy, chance``.
     """
-    data, tests, orders = (list(dict.fromkeys(table[name])) for name in ("data", "test", "order"))
-    figure, axes = plt.subplots(len(data), len(tests), squeeze=False, sharex=True, sharey=True,
-                                figsize=(WIDTH, 0.8 + 1.9 * len(data)))
-    for row, name in enumerate(data):
-        for column, test in enumerate(tests):
-            axis, own = axes[row, column], table[(table["data"] == name) & (table["test"] == test)]
-            for number, order in enumerate(orders):
-                line = own[own["order"] == order]
-                axis.plot(line["removed"], line["accuracy"], marker=marker(number), markersize=4,
-                          linestyle=DASHES[number % len(DASHES)], linewidth=1.3, label=order)
-            axis.axhline(own["chance"].iloc[0], color="0.4", linestyle=":", linewidth=1)
-            axis.set(title=f"{name}, {test}", ylim=(0, 1.02),
-                     xlabel="share of patches removed" if row == len(data) - 1 else "",
-                     ylabel="accuracy" if column == 0 else "")
-    legend_outside(figure, axes[0, 0])
+    orders = list(dict.fromkeys(table["order"]))
+    figure, panels = crossed(table, "test", 1.9, "share of patches removed", "accuracy")
+    for axis, own in panels:
+        for number, order in enumerate(orders):
+            line = own[own["order"] == order]
+            axis.plot(line["removed"], line["accuracy"], marker=marker(number), markersize=4,
+                      linestyle=DASHES[number % len(DASHES)], linewidth=1.3, label=order)
     return figure
 
 
@@ -185,26 +176,15 @@ def probe_shares(table: pd.DataFrame) -> Figure:
 
     ``table``: ``data, place, reader`` (in words), ``model, block, depth, value, chance``.
     """
-    data, places, readers = (list(dict.fromkeys(table[name]))
-                             for name in ("data", "place", "reader"))
-    figure, axes = plt.subplots(len(data), len(places), squeeze=False, sharex=True, sharey=True,
-                                figsize=(WIDTH, 0.8 + 1.7 * len(data)))
-    for row, name in enumerate(data):
-        for column, place in enumerate(places):
-            axis = axes[row, column]
-            own = table[(table["data"] == name) & (table["place"] == place)]
-            for number, reader in enumerate(readers):
-                # models of other depths are read at the same tenths of their depth
-                by_depth = own[own["reader"] == reader].groupby("depth")["value"]
-                means = by_depth.mean()
-                line, = axis.plot(means.index, means, marker=marker(number), markersize=3.5,
-                                  linestyle=DASHES[number % len(DASHES)], linewidth=1.2,
-                                  label=reader)
-                axis.fill_between(means.index, by_depth.min(), by_depth.max(), alpha=0.15,
-                                  color=line.get_color(), linewidth=0)
-            axis.axhline(own["chance"].iloc[0], color="0.4", linestyle=":", linewidth=1)
-            axis.set(title=f"{name}, {place}", ylim=(0, 1.02),
-                     xlabel="depth, share of blocks" if row == len(data) - 1 else "",
-                     ylabel="share of tokens" if column == 0 else "")
-    legend_outside(figure, axes[0, 0])
+    readers = list(dict.fromkeys(table["reader"]))
+    figure, panels = crossed(table, "place", 1.7, "depth, share of blocks", "share of tokens")
+    for axis, own in panels:
+        for number, reader in enumerate(readers):
+            # models of other depths are read at the same tenths of their depth
+            by_depth = own[own["reader"] == reader].groupby("depth")["value"]
+            means = by_depth.mean()
+            line, = axis.plot(means.index, means, marker=marker(number), markersize=3.5,
+                              linestyle=DASHES[number % len(DASHES)], linewidth=1.2, label=reader)
+            axis.fill_between(means.index, by_depth.min(), by_depth.max(), alpha=0.15,
+                              color=line.get_color(), linewidth=0)
     return figure

@@ -154,8 +154,8 @@ def forbid(target: TargetModel, images: Float[Tensor, "image channel height widt
         here = allowed if allowed.ndim == 2 else allowed[rows, None]
         streams = _run(target, images[rows], here, renormalise, chosen)
         logits = target.family.logits(target.model, streams)
-        return _ranked(target, streams, labels[rows]), logits.argmax(-1).cpu()
-
+        rank = ranks(project_vectors(target, streams), labels[rows, None])
+        return rank.cpu(), logits.argmax(-1).cpu()
     return _in_parts(target, len(images), compute)
 
 
@@ -184,11 +184,11 @@ def drop_tokens(target: TargetModel, images: Float[Tensor, "image channel height
         raise ValueError(f"of {empty} images no patch stays; accepted: at least one of each")
     stays = torch.ones(len(images), target.n_tokens, dtype=torch.bool, device=target.device)
     stays[:, grid.tokens] = keep.to(target.device)
-    every = set(range(len(target.model.blocks)))
 
     def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
-        streams = _run(target, images[rows], stays[rows, None, None], True, every)
-        rank = _ranked(target, streams, labels[rows])
+        streams = _run(target, images[rows], stays[rows, None, None], True,
+                       range(len(target.model.blocks)))
+        rank = ranks(project_vectors(target, streams), labels[rows, None]).cpu()
         rank[~stays[rows].cpu()] = torch.nan
         return rank, _pooled(target, streams, stays[rows]).argmax(-1).cpu()
 
@@ -237,10 +237,6 @@ def _run(target: TargetModel, images: Tensor, allowed: Tensor, renormalise: bool
         raise ValueError("the cut model's logits are not those of its cut blocks put together; "
                          "accepted: a model that is its blocks")
     return stream
-
-
-def _ranked(target: TargetModel, streams: Tensor, labels: Tensor) -> Float[Tensor, "image token"]:
-    return ranks(project_vectors(target, streams), labels[:, None]).cpu()
 
 
 def _pooled(target: TargetModel, streams: Tensor, stays: Tensor) -> Float[Tensor, "image class"]:

@@ -22,7 +22,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # a module imports only from places before its own; the core's modules stand at the top of the package, one by one
 PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "factors", "hooks", "gradients",
           "as_called", "value_vectors", "checks", "examined", "target", "forward", "replacement", "search", "jas", "knowledge", "baselines", "graphs", "random_paths", "interventions", "metrics", "methods", "fast", "models",
-          "variants", "scores", "settings", "paths", "images", "stats", "circuits", "readings", "study", "cost", "figures",
+          "variants", "scores", "settings", "paths", "images", "stats", "circuits", "readings", "neurons", "vlm",
+          "study", "cost", "figures",
           "explanations", "chapters", "runs"]
 
 
