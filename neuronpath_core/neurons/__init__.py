@@ -1,0 +1,1 @@
+"""What a single neuron reads, writes and means."""
