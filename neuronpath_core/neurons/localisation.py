@@ -1,0 +1,97 @@
+"""Whether a neuron's map finds what a mask marks: four scores, and masks that are not the image's.
+
+All scores are of one map against one mask; NaN where they are not defined.  Chance is 0.5 of the
+AUROC; the other three depend on how large the mask is, so that they are read beside a control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from neuronpath_core.neurons.heatmaps import KEPT, check_maps, drawn, mask_of
+from neuronpath_core.readings.grids import Grid, check_masks, coverage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Bool, Float
+
+COVERED = 0.5  # a patch is inside if at least this share of its pixels is
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """How maps of neurons fit masks, each in [0, 1].
+
+    Attributes:
+        auroc: probability that a patch inside has a larger activation than one outside, ties one
+            half; NaN for an image without both.
+        iou: intersection over union of the mask and the fifth of the image with the largest values.
+        pointing: whether the brightest patch is inside; ties share the answer.
+        energy: share of the positive activation that lies inside; NaN if there is none.
+    """
+
+    auroc: Float[Tensor, "image neuron"]
+    iou: Float[Tensor, "image neuron"]
+    pointing: Float[Tensor, "image neuron"]
+    energy: Float[Tensor, "image neuron"]
+
+
+def auroc(values: Float[Tensor, "*batch patch"],
+          inside: Bool[Tensor, "*batch patch"]) -> Float[Tensor, "*batch"]:
+    """The probability that a patch inside has a larger value than one outside, ties one half: the
+    Mann-Whitney statistic by mid-ranks; NaN without both kinds of patches."""
+    return auroc_of_ranks(mid_ranks(values), inside)
+
+
+def mid_ranks(values: Float[Tensor, "*batch patch"]) -> Float[Tensor, "*batch patch"]:
+    """How many patches of the same map have smaller values, ties counted one half (and a patch
+    itself not): from 0 to P - 1."""
+    values = values.contiguous()
+    table = values.sort(-1).values
+    below = torch.searchsorted(table, values) + torch.searchsorted(table, values, right=True)
+    return (below.to(values.dtype) - 1) / 2
+
+
+def auroc_of_ranks(rank: Float[Tensor, "*batch patch"],
+                   inside: Bool[Tensor, "*batch patch"]) -> Float[Tensor, "*batch"]:
+    """As :func:`auroc`, of :func:`mid_ranks`, which do not depend on the mask."""
+    n = inside.sum(-1).to(rank.dtype)
+    outside = inside.shape[-1] - n
+    total = (rank * inside).sum(-1) - n * (n - 1) / 2
+    return torch.where((n > 0) & (outside > 0), total / (n * outside), torch.nan)
+
+
+def localisation(maps: Float[Tensor, "image neuron row column"], grid: Grid,
+                 masks: Bool[np.ndarray, "image height width"], covered: float = COVERED,
+                 quantile: float = KEPT) -> Localisation:
+    """The four scores of every image's and neuron's map.
+
+    Args:
+        maps: of :func:`~neuronpath_core.neurons.heatmaps.heat_maps`, as they are.
+        grid: of the images that the maps are of.
+        masks: of the same images, at their size.
+        covered: a patch is inside if at least this share of its pixels is.
+        quantile: of a drawn map, above which its mask is on.
+
+    Raises:
+        ValueError: maps and masks of different images or sizes.
+    """
+    check_maps(maps)
+    found = check_masks(grid, masks).to(maps.device)
+    if len(found) != len(maps):
+        raise ValueError(f"{len(found)} masks for maps of {len(maps)} images; accepted: as many")
+    share = coverage(grid, masks).to(maps)[:, None]
+    inside, flat = share >= covered, maps.flatten(2)
+    top = flat == flat.amax(-1, keepdim=True)
+    fired = flat.clamp_min(0)
+    on = mask_of(drawn(grid, maps), quantile)
+    union = (on | found[:, None]).sum((2, 3)).to(maps.dtype)
+    return Localisation(
+        auroc(flat, inside.expand_as(flat)),
+        (on & found[:, None]).sum((2, 3)) / union,
+        (top & inside).sum(-1) / top.sum(-1).to(maps.dtype),
+        (fired * share).sum(-1) / fired.sum(-1))
