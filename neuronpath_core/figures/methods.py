@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,13 +10,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from neuronpath_core.figures.style import (
     LEAST,
     MARKERS,
     SMALL,
     WIDTH,
-    legend_outside,
     marker,
     styled,
 )
@@ -27,6 +27,10 @@ TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
 FINEST = 0.003
 # where a method that takes no pass is drawn
 NO_PASS = 0.2
+# where a name may stand, in points from its mark, the best place first
+SIDES = ((8, 0, "left"), (-8, 0, "right"), (0, 11, "center"), (0, -11, "center"), (8, 11, "left"),
+         (8, -11, "left"), (-8, 11, "right"), (-8, -11, "right"), (8, 22, "left"),
+         (8, -22, "left"))
 FADED, RECOMMENDED = "0.55", "#d55e00"
 
 
@@ -67,8 +71,30 @@ def method_front(table: pd.DataFrame, joined: Sequence[str], line: str, marked: 
         for number, method in enumerate(alone):
             _points(axis, own[own["method"] == method], bright.get(method), number + 1, method)
         _frame(axis, condition, axis is axes[0] or axis is axes[1], axis is axes[0])
-    legend_outside(figure, axes[0], fontsize=LEAST)
+    _name_marks(axes[0], {line, *alone}, bright)
     return figure
+
+
+def _name_marks(axis: Axes, names: Collection[str], colours: Mapping[str, tuple]) -> None:
+    """Write each name beside its large mark, at the first side where neither another mark nor a
+    word is: a legend of a dozen shapes would be as high as the panel."""
+    axis.figure.canvas.draw()
+    drawn = [line for line in axis.lines if line.get_label() in names]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for line in axis.lines
+             if line.get_markersize() > 4
+             for x, y in axis.transData.transform(line.get_xydata())]
+    taken += [text.get_window_extent() for text in axis.texts]
+    for line in drawn:
+        for x, y, side in SIDES:
+            text = axis.annotate(line.get_label(), line.get_xydata()[-1], xytext=(x, y),
+                                 textcoords="offset points", ha=side, va="center", fontsize=LEAST,
+                                 color=colours.get(line.get_label(), "0.25"), zorder=7)
+            box = text.get_window_extent().padded(2)
+            inside = axis.bbox.x0 < box.x0 and box.x1 < axis.bbox.x1
+            if (inside and not box.count_overlaps(taken)) or (x, y, side) == SIDES[-1]:
+                taken.append(box)
+                break
+            text.remove()
 
 
 def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool, marked: str) -> None:
@@ -90,9 +116,8 @@ def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool, marked: str
                           xytext=(10, -12), textcoords="offset points", fontsize=SMALL,
                           fontweight="bold", zorder=7)
         else:
-            after = marked in means.index and passes > means.loc[marked, "passes"]
-            axis.annotate(text, at, xytext=(4, 7) if after else (-4, 5),
-                          textcoords="offset points", ha="center" if after else "right",
+            # above the rising line, left of the marks of single models
+            axis.annotate(text, at, xytext=(-9, 6), textcoords="offset points", ha="right",
                           fontsize=LEAST, zorder=5)
 
 
