@@ -46,15 +46,11 @@ def alignment(target: TargetModel,
         detached, in the model's dtype and on its device; cosines in [-1, 1] of ``"unit"``.
 
     Raises:
-        ValueError: blocks of different numbers of neurons (a pruned model), blocks that are not
-            plain, and what :func:`~neuronpath_core.readings.projection.project_vectors` refuses.
+        ValueError: blocks that are not plain, and what
+            :func:`~neuronpath_core.readings.projection.project_vectors` refuses.
     """
     check_target(target)
     values = [value_matrix(target, block, "ffn") for block in range(len(target.model.blocks))]
-    counts = sorted({len(vectors) for vectors in values})
-    if len(counts) > 1:
-        raise ValueError(f"the blocks have {counts[0]} to {counts[-1]} neurons; accepted: a model "
-                         "whose blocks have equally many")
     return project_vectors(target, torch.stack(values), projection)
 
 
@@ -81,7 +77,7 @@ def best_neurons(aligned: Float[Tensor, "block neuron class"], by_block: bool = 
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
         raise ValueError(f"count must be 1 to {most}, got {shown(count)}")
     rows = aligned if by_block else aligned.reshape(1, most, classes)
-    order = rows.sort(1, descending=True, stable=True).indices[:, :count].transpose(1, 2)
+    order = rows.sort(dim=1, descending=True, stable=True).indices[:, :count].transpose(1, 2)
     if not by_block:
         return torch.stack([order[0] // neurons, order[0] % neurons], -1)
     block = torch.arange(blocks, device=order.device)[:, None, None].expand_as(order)
@@ -108,9 +104,9 @@ def percentiles(aligned: Float[Tensor, "block neuron class"]) -> Float[Tensor,
     return ((below.to(aligned.dtype) - 1) / 2 / max(1, aligned.shape[1] - 1)).transpose(1, 2)
 
 
-def excess_over_directions(cosines: Float[np.ndarray, "*shape"], neurons: int,
+def below_directions(cosines: Float[np.ndarray, "*shape"], neurons: int,
                            width: int) -> Float[np.ndarray, "*shape"]:
-    """Probability that ``neurons`` directions drawn uniformly in ``width`` dimensions have all a
+    """Probability that ``neurons`` directions drawn uniformly in ``width`` dimensions all have a
     smaller cosine with a class than this largest one: near 1 where a value vector points along the
     class more than chance explains (:func:`~neuronpath_core.readings.memory_nulls.
     largest_cosine_below`)."""

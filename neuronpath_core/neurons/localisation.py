@@ -17,7 +17,7 @@ from neuronpath_core.readings.grids import Grid, check_masks, coverage
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Int64
 
 COVERED = 0.5  # a patch is inside if at least this share of its pixels is
 
@@ -95,3 +95,39 @@ def localisation(maps: Float[Tensor, "image neuron row column"], grid: Grid,
         (on & found[:, None]).sum((2, 3)) / union,
         (top & inside).sum(-1) / top.sum(-1).to(maps.dtype),
         (fired * share).sum(-1) / fired.sum(-1))
+
+
+# --- masks that are not the image's, and places without an image ---
+
+
+def all_pairs(rank: Float[Tensor, "image patch"],
+              inside: Bool[Tensor, "mask patch"]) -> Float[Tensor, "image mask"]:
+    """The AUROC of every map against every mask: the diagonal is each image's own, the rest is what
+    it must exceed.
+
+    Args:
+        rank: of :func:`mid_ranks`, of one map an image.
+        inside: the patches of every mask.
+    """
+    n = inside.sum(-1).to(rank.dtype)
+    outside = inside.shape[-1] - n
+    found = (rank @ inside.to(rank.dtype).T - n * (n - 1) / 2) / (n * outside)
+    return torch.where((n > 0) & (outside > 0), found, torch.nan)
+
+
+def of_others(pairs: Float[Tensor, "image mask"],
+              labels: Int64[Tensor, "image"]) -> Float[Tensor, "image"]:
+    """The mean over the masks of the other images of the same class; NaN where there is none with
+    both kinds of patches."""
+    same = (labels[:, None] == labels[None]) & ~torch.eye(len(labels), dtype=torch.bool,
+                                                          device=labels.device)
+    same &= ~pairs.isnan()
+    total = torch.where(same, pairs, 0).sum(1)
+    count = same.sum(1).to(pairs.dtype)
+    return torch.where(count > 0, total / count, torch.nan)
+
+
+def mean_of_others(values: Float[Tensor, "image *rest"]) -> Float[Tensor, "image *rest"]:
+    """Of each image the mean over all others: what is known of its map, or of its mask, without a
+    look at it."""
+    return (values.sum(0) - values) / (len(values) - 1)
