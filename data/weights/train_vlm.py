@@ -1,0 +1,269 @@
+"""Train the vision-language models of a profile from their seeds, on a CPU, and write them as
+safetensors with a record.
+
+    python data/weights/train_vlm.py [--profile profiles/vlm.yml] [--model NAME ...]
+                                     [--out data/weights/vlm] [--state DIR]
+
+The recipe ``staged`` has four stages, each one cosine cycle of the learning rates (Muon for the
+matrices of the layers, AdamW for all else): ``tower``, with linear heads that read outline, fill and
+colour from the mean of a quarter's patches and the background from that of all; ``words``, the
+decoder on captions and questions without an image; ``projector``, which alone learns to hand
+patches over; ``everything``. The recipe ``joint`` has the last stage only, from random weights.
+Loss is taken on answers. A sequence is one caption, or three questions about one scene in turns.
+
+Every so many steps the state is kept in ``--state``: stopped at whatever moment and begun again, a
+training goes on from there to the very weights that it would have had. A state of other settings is
+refused. At the end, and at the checkpoints that a model names, the gates are measured on held-out
+scenes; weights are written in half precision where that changes no accuracy by more than 0.2 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from train import Kept  # noqa: E402
+
+from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, FILLS, OUTLINES, TONES  # noqa: E402
+from neuronpath_core.models.weight_files import file_sha256  # noqa: E402
+from neuronpath_core.vlm.gates import measure, passed  # noqa: E402
+from neuronpath_core.vlm.model import build, pixel_values, save_weights  # noqa: E402
+from neuronpath_core.vlm.scenes import CELLS, Scene, compose  # noqa: E402
+from neuronpath_core.vlm.sequences import (  # noqa: E402
+    caption_turn,
+    is_target,
+    padded,
+    question_turns,
+    sequence,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = ("tower", "words", "projector", "everything")
+CAPTIONS, VARIANTS, TURNS = 0.6, 4, 3  # share of captions, forms of each, questions of a sequence
+BATCH, RATE, MUON, DECAY = 48, 3e-3, 1e-2, 0.05
+HALVED = 0.002
+SIDE = 2  # quarters along an image
+
+
+def scenes_of(part: str, count: int, seed: int) -> list[Scene]:
+    """Scenes without their masks, which no training looks at."""
+    return [replace(compose(part, index, seed), masks={}) for index in range(count)]
+
+
+class Heads(nn.Module):
+    """Linear heads behind the tower: what lies in each quarter, if anything, and what behind it."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.things = nn.ModuleList(nn.Linear(width, len(names) + 1)
+                                    for names in (OUTLINES, FILLS, COLOURS))
+        self.grounds = nn.ModuleList(nn.Linear(width, len(names)) for names in (BACKGROUNDS, TONES))
+
+    def forward(self, patches: Tensor, things: Tensor, grounds: Tensor) -> Tensor:
+        """The sum of the cross-entropies."""
+        batch, count, width = patches.shape
+        side = int(count ** 0.5)
+        grid = patches.transpose(1, 2).reshape(batch, width, side, side)
+        quarters = F.adaptive_avg_pool2d(grid, SIDE).flatten(2).transpose(1, 2)
+        loss = sum(F.cross_entropy(head(quarters).flatten(0, 1), things[..., number].flatten())
+                   for number, head in enumerate(self.things))
+        return loss + sum(F.cross_entropy(head(patches.mean(1)), grounds[:, number])
+                          for number, head in enumerate(self.grounds))
+
+
+def attributes(scene: Scene) -> tuple[Tensor, Tensor]:
+    """Outline, fill and colour of each quarter, 0 where nothing lies; kind and tone behind."""
+    things = torch.zeros(len(CELLS), 3, dtype=torch.long)
+    for thing in scene.things:
+        things[CELLS.index(thing.cell)] = 1 + torch.tensor([
+            list(names).index(value) for names, value in
+            ((OUTLINES, thing.outline), (FILLS, thing.fill), (COLOURS, thing.colour))])
+    kind, tone = scene.ground
+    return things, torch.tensor([BACKGROUNDS.index(kind), list(TONES).index(tone)])
+
+
+def conversation(scene: Scene, image_tokens: int) -> list[int]:
+    """One caption, or three questions, as coins say."""
+    if torch.rand(()) < CAPTIONS:
+        turns = [caption_turn(scene, int(torch.randint(VARIANTS, ())))]
+    else:
+        every = question_turns(scene)
+        turns = [every[place] for place in torch.randperm(len(every))[:TURNS].tolist()]
+    return sequence(turns, image_tokens)
+
+
+def tower_of(model: nn.Module, scenes: list[Scene]) -> Tensor:
+    """What the projector is given of each patch."""
+    return model.model.vision_tower(pixel_values(scenes)).last_hidden_state[:, 1:]
+
+
+def stages(model: nn.Module, scenes: list[Scene]) -> dict[str, tuple[nn.Module, Callable]]:
+    """Stage -> what is trained, and its loss on a batch of scenes."""
+    patches = (model.config.vision_config.image_size // model.config.vision_config.patch_size) ** 2
+    heads = Heads(model.config.vision_config.hidden_size)
+    told = [attributes(scene) for scene in scenes]
+
+    def tower(chosen: list[int]) -> Tensor:
+        things, grounds = (torch.stack([told[number][half] for number in chosen])
+                           for half in (0, 1))
+        return heads(tower_of(model, [scenes[number] for number in chosen]), things, grounds)
+
+    def speech(chosen: list[int], image: bool) -> Tensor:
+        ids = padded([conversation(scenes[number], patches if image else 0) for number in chosen])
+        inputs = {"pixel_values": pixel_values([scenes[number] for number in chosen])}
+        # padding stands on the right, where no token that counts sees it
+        states = model.model(input_ids=ids, attention_mask=torch.ones_like(ids),
+                             **(inputs if image else {})).last_hidden_state
+        counted = is_target(ids)[:, 1:]
+        return F.cross_entropy(model.lm_head(states[:, :-1][counted]), ids[:, 1:][counted])
+
+    parts = model.model
+    decoder = nn.ModuleList([parts.language_model, model.lm_head])
+    return {"tower": (nn.ModuleList([parts.vision_tower, heads]), tower),
+            "words": (decoder, lambda chosen: speech(chosen, False)),
+            "projector": (parts.multi_modal_projector, lambda chosen: speech(chosen, True)),
+            "everything": (model, lambda chosen: speech(chosen, True))}
+
+
+def optimise(module: nn.Module, model: nn.Module, loss: Callable, count: int, steps: int,
+             settings: dict, name: str, kept: Kept, phase: str,
+             after_step: Callable[[int], None] = lambda step: None) -> None:
+    """``loss`` of batches of scenes is minimised over the weights of ``module`` in one cosine cycle,
+    from the step on that ``kept`` has."""
+    batch, every = settings.get("batch", BATCH), settings.get("keep", 50)
+    model.requires_grad_(False)
+    module.requires_grad_(True)
+    named = dict(module.named_parameters())
+    matrices = [value for key, value in named.items() if value.ndim == 2 and
+                ("layers." in key or phase == "2 projector" or "projector" in key)]
+    chosen = {id(value) for value in matrices}
+    others = [value for value in named.values() if id(value) not in chosen]
+    share = settings.get("rates", {}).get(phase.split()[1], 1.0)
+    optimisers = [torch.optim.AdamW(others, lr=share * RATE, weight_decay=DECAY),
+                  torch.optim.Muon(matrices, lr=share * MUON, weight_decay=DECAY,
+                                   adjust_lr_fn="match_rms_adamw")]
+    schedules = [torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, share * rate, total_steps=steps, pct_start=0.1, cycle_momentum=False)
+        for optimiser, rate in zip(optimisers, (RATE, MUON), strict=True)]
+    parts = [model, module, *optimisers, *schedules]
+    model.train()
+    started, total = time.perf_counter(), []
+    for step in range(kept.resume(phase, parts), steps):
+        module.zero_grad()
+        value = loss(torch.randint(count, (batch,)).tolist())
+        value.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        for each in (*optimisers, *schedules):
+            each.step()
+        total.append(value.item())
+        after_step(step + 1)
+        if (step + 1) % every == 0 or step + 1 == steps:
+            kept.keep(phase, step + 1, parts)
+            print(f"  {name} {phase} {step + 1}/{steps} loss {sum(total) / len(total):.4f} "
+                  f"{time.perf_counter() - started:.0f} s", flush=True)
+            total = []
+
+
+def train(name: str, spec: dict, dataset: dict, out: Path, state: Path) -> dict[str, dict]:
+    """One model, from its seed; its weights and those of its checkpoints are written, and the
+    record of every file is returned."""
+    torch.set_num_threads(1)
+    settings, started = spec["training"], time.perf_counter()
+    held = scenes_of("held_out", dataset["held_out_scenes"], dataset["seed"])
+    scenes = scenes_of("train", dataset["train_scenes"], dataset["seed"])
+    kept = Kept(state / f"{Path(spec['weights']).stem}.pt", [dataset, spec])
+    torch.manual_seed(settings["seed"])
+    model = build(settings["seed"], spec.get("tower"), spec.get("decoder"))
+    trained = stages(model, scenes)
+    records = kept.records
+
+    def write(file: str) -> None:
+        random = torch.get_rng_state()
+        records[file] = saved(model, held, out / file, name, settings)
+        torch.set_rng_state(random)
+        model.train()
+        print(f"{file}: {json.dumps(records[file]['gates'])}, "
+              f"{time.perf_counter() - started:.0f} s", flush=True)
+
+    wanted = {step: f"{Path(spec['weights']).stem}.step-{step}.safetensors"
+              for step in settings.get("checkpoints", [])}
+    for number, stage in enumerate(STAGES):
+        steps, phase = settings["steps"].get(stage, 0), f"{number} {stage}"
+        if not steps or kept.is_past(phase):
+            continue
+        module, loss = trained[stage]
+        optimise(module, model, loss, len(scenes), steps, settings, name, kept, phase,
+                 lambda step, stage=stage: write(wanted[step])
+                 if stage == "everything" and step in wanted else None)
+    write(Path(spec["weights"]).name)
+    return records
+
+
+def saved(model: nn.Module, held: list[Scene], file: Path, name: str, settings: dict) -> dict:
+    """Write weights, in half precision where the gates stay where they are; their record.  The model
+    keeps its own."""
+    full = {key: value.clone() for key, value in model.state_dict().items()}
+    gates = measure(model, held)
+    model.load_state_dict({key: value.half() for key, value in full.items()})
+    rounded = measure(model, held)
+    half = all(abs(gates[key]["all"] - rounded[key]["all"]) <= HALVED
+               for key in ("captions", "questions"))
+    model.load_state_dict(full)
+    save_weights(model, file, half)
+    found = rounded if half else gates
+    return {"model": name, "sha256": file_sha256(file), "bytes": file.stat().st_size,
+            "parameters": sum(value.numel() for value in model.parameters()),
+            "half_precision": half, "held_out_scenes": len(held), "passed": passed(found),
+            "gates": json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 4)),
+            "training": settings}
+
+
+def entries(profile: dict) -> dict[str, dict]:
+    """The models of a profile and their replicas, which differ in the seed alone."""
+    found = dict(profile["models"])
+    for name, seeds in profile.get("replicas", {}).items():
+        for seed in seeds:
+            spec, file = profile["models"][name], Path(profile["models"][name]["weights"])
+            training = {key: value for key, value in spec["training"].items()
+                        if key != "checkpoints"}
+            found[f"{name} seed {seed}"] = {
+                **spec, "weights": str(file.with_name(f"{file.stem}.seed-{seed}{file.suffix}")),
+                "training": {**training, "seed": seed}}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", type=Path, default=ROOT / "profiles" / "vlm.yml")
+    parser.add_argument("--model", nargs="*", help="train only these, one after another")
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "weights" / "vlm")
+    parser.add_argument("--state", type=Path, default=ROOT / "results" / "training" / "vlm")
+    arguments = parser.parse_args()
+    profile = yaml.safe_load(arguments.profile.read_text(encoding="utf-8"))
+    specs = entries(profile)
+    if unknown := set(arguments.model or ()) - set(specs):
+        parser.error(f"unknown models: {', '.join(sorted(unknown))}; accepted: {', '.join(specs)}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record_file = arguments.out / "weights.json"
+    for name in arguments.model or specs:
+        records = train(name, specs[name], profile["dataset"], arguments.out, arguments.state)
+        known = record_file.read_text(encoding="utf-8") if record_file.is_file() else "{}"
+        record_file.write_text(json.dumps(dict(sorted({**json.loads(known), **records}.items())),
+                                          indent=2) + "\n", encoding="utf-8")
+    print(f"weights and {record_file.name} are in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A vision-language model, the scenes that it is trained on, and what its neurons fire for."""
