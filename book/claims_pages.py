@@ -108,6 +108,17 @@ class Evidence:
     def data(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.data for row in self.rows))
 
+    @property
+    def over_data(self) -> str:
+        """On how many data sets it holds: ``Yes on 1 of 2 data sets: digits Partly, shapes Yes``."""
+        words = {name: grade([row for row in self.rows if row.data == name], self.unit).word
+                 for name in self.data}
+        held = list(words.values()).count("Yes")
+        names = [name if len(set(words.values())) == 1 else f"{name} {word}"
+                 for name, word in words.items()]
+        of = f"{len(words)} data set{'' if len(words) == 1 else 's'}"
+        return f"Yes on {held} of {of}: {', '.join(names)}"
+
     def said(self, *of: Callable[[list[float]], float]) -> str:
         """One or two of the effects in a sentence, where a plus sign would be in the way."""
         values = [each([row.value for row in self.rows]) for each in of]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -106,7 +107,7 @@ def test_a_page_is_filled_in(tmp_path):
                                          ["Yes", "Does it score? asked by this book"]]
     assert rows[0][2] == ("now: +1.7\u00a0% of the probability; later: \u221220.0\u00a0% of the "
                           "probability range \u221220.0 to +3.1; 2 of 3 agree, 1 contradict; "
-                          "n = 48 images; digits")
+                          "n = 48 images; Yes on 0 of 1 data set: digits")
     assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced")] == [
         "Set to other values than zero: \u221220.0 to 3.1 points."]  # what was not measured is not said
     assert "np-replaced" in html.select(".np-rows tbody tr")[1]["class"]  # below its own row
@@ -316,3 +317,18 @@ def test_what_goes_on_beyond_the_edge_says_so_on_narrow_screens():
             page.set_content(f"<!doctype html><meta charset=utf-8><style>{sheet}</style>{boxes}"
                              f"<script>{script}</script>")
             assert ["swipe" in box.evaluate(said) for box in page.locator(".np-scroll").all()] == hints
+
+
+def test_a_claim_says_on_how_many_data_sets_it_holds(stored):
+    """Page one's sizes are of all data sets together; on which it holds is said beside."""
+    found = stored["05:look"] if "05:look" in stored else next(iter(stored.values()))
+    agree = [replace(row, data=name, verdict=verdict, value=value, low=value - 0.1, high=value + 0.1)
+             for row in found.rows[:1] for name, verdict, value in (
+                 ("digits", "agrees", 0.5), ("shapes", "agrees", 0.5), ("photographs", "contradicts", -0.5))]
+    claims = (replace(found.claim, comparisons=tuple(agree)),)
+    both = replace(found, claims=(replace(found.claim, comparisons=tuple(agree[:2])),))
+    assert both.over_data == "Yes on 2 of 2 data sets: digits, shapes"
+    assert replace(found, claims=claims).over_data == (
+        "Yes on 2 of 3 data sets: digits Yes, shapes Yes, photographs No")
+    one = replace(found, claims=(replace(found.claim, comparisons=tuple(agree[2:])),))
+    assert one.over_data == "Yes on 0 of 1 data set: photographs"
