@@ -110,7 +110,7 @@ class Evidence:
 
     @property
     def over_data(self) -> str:
-        """On how many data sets it holds: ``Yes on 1 of 2 data sets: digits Partly, shapes Yes``."""
+        """On how many data sets it holds: ``Yes on 1 of 2 data sets: digits No, shapes Yes``."""
         words = {name: grade([row for row in self.rows if row.data == name], self.unit).word
                  for name in self.data}
         held = list(words.values()).count("Yes")
