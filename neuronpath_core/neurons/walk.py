@@ -1,0 +1,93 @@
+"""Activations of all tokens, one block at a time, so that a model's neurons need not be held at
+once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neuronpath_core.as_called import agree
+from neuronpath_core.examined import check_target
+from neuronpath_core.hooks import reading
+from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.text import is_one_of, shown
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from neuronpath_core.target import TargetModel
+
+SITES = ("neuron", "output")  # what enters fc2, or, as some published code has it, what leaves it
+
+
+def walk(target: TargetModel, images: Float[Tensor, "image channel height width"],
+         site: str = "neuron") -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
+    """Yield ``(block, values)`` of every block in turn, at every token.
+
+    The stream is kept from block to block, so that the model runs once, however many blocks it has;
+    with what it gives at the end it is held against the model as it is called.  Edits that are in
+    force act.
+
+    Args:
+        target: the model.  Of a gated FFN a neuron is the product of gate and value, see
+            :func:`key_of`.
+        images: as the model accepts them.
+        site: ``"neuron"``: what enters ``mlp.fc2``; ``"output"``: what ``mlp.fc2`` gives, which are
+            channels of the residual stream, not neurons.
+
+    Raises:
+        ValueError: images that the model does not accept, an unknown site, or a model that is not
+            its blocks one after the other.
+    """
+    check_target(target)
+    target.check_images(images)
+    if not is_one_of(site, SITES):
+        raise ValueError(f"unknown site {shown(site)} of a neuron; accepted: {', '.join(SITES)}")
+    return _walk(target, images, site)
+
+
+def _walk(target: TargetModel, images: Tensor,
+          site: str) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
+    stream = _chunked(target, images, target.embed)
+    for block in range(target.n_blocks):
+        read = _chunked(target, stream, lambda part, block=block: _layer(target, block, part))
+        stream, values = (torch.cat(parts) for parts in zip(*read, strict=True))
+        if site == "output":
+            own = target.site(block)
+            with torch.no_grad():
+                values = F.linear(values, own.weight, own.bias)
+        yield block, values
+    given = torch.cat(_chunked(target, images, target))
+    made = torch.cat(_chunked(target, stream, lambda part: target.family.logits(
+        target.model, part)))
+    if not agree(made, given, given):
+        raise ValueError("the logits of these images are not those of the model's blocks run one "
+                         "after the other; accepted: a model that is its blocks")
+
+
+def _chunked(target: TargetModel, given, function) -> list:
+    if isinstance(given, list):
+        given = torch.cat(given)
+    with torch.no_grad():
+        return in_chunks(target, len(given), lambda: images_at_once(target, 1),
+                         lambda rows: function(given[rows]))
+
+
+def _layer(target: TargetModel, block: int, stream: Tensor) -> tuple[Tensor, Tensor]:
+    with reading(target, everywhere=True) as store:
+        return target.layer(block, stream), store[block]
+
+
+def key_of(target: TargetModel) -> str:
+    """What a neuron of this model reads as, in words: its activation or, where the FFN is gated,
+    the product of gate and value, which is the only one of the three that ``fc2`` weighs."""
+    check_target(target)
+    widths = {(own.mlp.fc1.out_features if hasattr(own.mlp, "fc1") else None,
+               own.mlp.fc2.in_features) for own in target.model.blocks}
+    gated = any(hasattr(own.mlp, name) for own in target.model.blocks
+                for name in ("fc1_g", "gate")) or any(first != second for first, second in widths)
+    return "the product of gate and value" if gated else "the value after the activation function"
