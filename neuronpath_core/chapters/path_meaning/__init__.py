@@ -1,0 +1,1 @@
+"""Chapter 30: what the neurons of paths mean."""

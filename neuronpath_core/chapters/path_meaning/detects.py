@@ -1,0 +1,96 @@
+"""Whether path neurons detect what makes the class: its outline and its fill, and not the colour
+(J3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neuronpath_core.chapters.path_meaning.measured import Case, effect_rows
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.neurons.dissection import Dissection, dissect
+from neuronpath_core.readings.concepts import concepts
+from neuronpath_core.study.study import Study
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+DECIDING, IRRELEVANT = ("outline", "fill"), "colour"
+SCORES = ("iou", "auroc")
+
+
+@dataclass(frozen=True)
+class Detects:
+    """How well every neuron of a model fits every concept, found on other images than those whose
+    paths are asked about.
+
+    Attributes:
+        found: the dissection.
+        taxonomy: the outline and the fill of every class.
+    """
+
+    found: Dissection
+    taxonomy: Mapping[str, Sequence[str]]
+
+    def ahead(self, kind: str, score: str = "auroc"
+              ) -> dict[str, Float[np.ndarray, "layer neuron"]]:
+        """By concept of a kind, how much better each neuron fits it than the kind's others, mean
+        over these: zero for a neuron that finds objects of any outline alike."""
+        places = [place for place, own in enumerate(self.found.kinds) if own == kind]
+        values = getattr(self.found, score)[..., places]
+        total, count = np.nansum(values, -1), (~np.isnan(values)).sum(-1)
+        rest = (total[..., None] - np.nan_to_num(values)) / np.maximum(count[..., None] - 1, 1)
+        return {self.found.names[place]: values[..., number] - rest[..., number]
+                for number, place in enumerate(places)}
+
+    def of_classes(self, kind: str, labels: Int64[np.ndarray, "image"],
+                   score: str = "auroc") -> Float[np.ndarray, "image layer neuron"]:
+        """:meth:`ahead` for each image's own outline or fill, which its class says."""
+        table = self.ahead(kind, score)
+        return np.stack([table[self.taxonomy[kind][label]] for label in labels])
+
+
+def detects_of(study: Study, model: str, images: ImageSet) -> Detects:
+    """A model's neurons dissected on scenes with their masks."""
+    pixels, labels = study.batch(images, model)
+    found = dissect(study.target(model), pixels, concepts(images), labels=labels, permutations=0)
+    return Detects(found, images.taxonomy)
+
+
+def of_colours(detects: Detects, images: ImageSet,
+               score: str = "auroc") -> Float[np.ndarray, "image layer neuron"]:
+    """:meth:`Detects.ahead` for the colour of each image, which no class depends on."""
+    table, known = detects.ahead(IRRELEVANT, score), concepts(images)
+    names = [name for name, kind in zip(known.names, known.kinds, strict=True)
+             if kind == IRRELEVANT]
+    present = known.present[[known.names.index(name) for name in names]]
+    return np.stack([table[names[place]] for place in present.argmax(0)])
+
+
+def detection_rows(case: Case, detects: Detects, images: ImageSet, seed: int = 0) -> pd.DataFrame:
+    """:func:`~neuronpath_core.chapters.path_meaning.measured.effect_rows` of how much better a path
+    neuron fits the image's own outline, fill and colour than the others of each kind: ``concept,
+    score`` besides."""
+    tables = []
+    for score in SCORES:
+        values = {kind: detects.of_classes(kind, case.labels, score) for kind in DECIDING}
+        values[IRRELEVANT] = of_colours(detects, images, score)
+        tables += [effect_rows(case, own, kind, seed).assign(score=score)
+                   for kind, own in values.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def beyond_colour_rows(case: Case, detects: Detects, images: ImageSet,
+                       seed: int = 0) -> pd.DataFrame:
+    """Whether outline and fill are detected beyond what the colour is: the same effects of the mean
+    of the two minus that of the colour."""
+    tables = []
+    for score in SCORES:
+        both = np.mean([detects.of_classes(kind, case.labels, score) for kind in DECIDING], 0)
+        gap = both - of_colours(detects, images, score)
+        tables.append(effect_rows(case, gap, "beyond colour", seed).assign(score=score))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,130 @@
+"""The chapter's measures on networks whose paths are known (J10): they must find what was planted,
+and nothing where nothing was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from neuronpath_core.chapters.path_meaning import concepts, evidence, wiring, writes
+from neuronpath_core.chapters.path_meaning.measured import PUBLISHED, Case, make_case
+from neuronpath_core.models.planted import Planted, planted_model
+from neuronpath_core.neurons.concept_paths import dissociation
+from neuronpath_core.neurons.matched import drawn, of_path, over_matches
+from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.target import TargetModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+    from torch import Tensor
+
+KINDS, SCOPES = ("chain", "parallel"), ("cls", "patch")
+PAIRS = "parallel, two concepts"
+IMAGES = 12
+LAST, EARLIER = "last block", "blocks before"
+WIRE, EVIDENCE, CONCEPT = "composition", "label's rank, last block", "dissociation"
+# what must be so: planted neurons ahead of matched ones, or no different from them.  A chain writes
+# the class in its last block and hands on what it reads; parallels write it everywhere and read
+# nothing of each other; two groupings of classes have one path, as every class has.  Where every
+# class is a pair of two cues, each grouping has a path of its own.
+AHEAD, EQUAL = "ahead", "no different"
+TRUTH = {("chain", f"{writes.WRITES}, {LAST}"): AHEAD, ("chain", WIRE): AHEAD,
+         ("chain", f"{writes.KEY}, {LAST}"): AHEAD, ("chain", EVIDENCE): AHEAD,
+         ("chain", f"{writes.WRITES}, {EARLIER}"): EQUAL, ("chain", CONCEPT): EQUAL,
+         ("parallel", f"{writes.WRITES}, {LAST}"): AHEAD, ("parallel", WIRE): EQUAL,
+         ("parallel", f"{writes.KEY}, {LAST}"): AHEAD, ("parallel", EVIDENCE): AHEAD,
+         ("parallel", f"{writes.WRITES}, {EARLIER}"): AHEAD, ("parallel", CONCEPT): EQUAL,
+         (PAIRS, CONCEPT): AHEAD}
+# the classes' groups: each pair of a first and a second group is one class
+GROUPS = {"first": np.array([0, 0, 1, 1]), "second": np.array([0, 1, 0, 1])}
+
+
+def planted_case(planted: Planted) -> Case:
+    """A planted network with its planted paths under the published method's name."""
+    return make_case(planted.target, planted.images, planted.labels,
+                     {PUBLISHED: planted.neurons[..., 0].cpu().numpy()})
+
+
+def measures(planted: Planted, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Of one network each measure of the planted neurons and of matched ones, means over images."""
+    case = planted_case(planted)
+    matches, own = case.matches(PUBLISHED), case.paths[PUBLISHED]
+    found = {}
+    for name, table in ((writes.WRITES, case.aligned), (writes.KEY, writes.key_neurons(case, 1))):
+        values = case.of_label(table)
+        pair = of_path(values, own), over_matches(values, matches)
+        found[f"{name}, {LAST}"] = tuple(each[:, -1].mean() for each in pair)
+        found[f"{name}, {EARLIER}"] = tuple(each[:, :-1].mean() for each in pair)
+    tables = wiring.wires(case, "direct")[wiring.SIZE]
+    found[WIRE] = (wiring.along(tables, own).mean(),
+                   wiring.to_matched(tables, case, PUBLISHED).mean())
+    clean = evidence.known(case)
+    found[EVIDENCE] = tuple((clean - evidence.known(case, each))[:, -1].mean()
+                            for each in (own, drawn(matches, seed)))
+    found[CONCEPT] = _apart(case.target, case.pixels, case.labels), 0.0
+    return found
+
+
+def _apart(target: TargetModel, pixels: Tensor, labels: Int64[np.ndarray, "image"]) -> float:
+    """The dissociation of the paths of both groupings, mean over images."""
+    found = concepts.concept_paths(target, pixels, labels, GROUPS, PUBLISHED)
+    return float(dissociation(found.lost)["both"].mean())
+
+
+def two_concepts(planted: Planted) -> tuple[TargetModel, Tensor, Int64[np.ndarray, "image"]]:
+    """A planted network of four cues as one of four classes, each a pair of one of the first two
+    and one of the last two, with images that show both: the logit of a class is the sum of its two
+    cues', so that each cue's planted neurons move its own grouping alone.
+
+    Returns:
+        the network, half as many images as the planted one has, and their classes.
+    """
+    model = copy.deepcopy(planted.target.model)
+    first, second = (torch.from_numpy(own).to(planted.target.device) for own in GROUPS.values())
+    with torch.no_grad():
+        for each in (model.head.weight, model.head.bias):
+            each.copy_(each[first] + each[2 + second])
+    cue = planted.labels
+    shown = cue < 2
+    beside = torch.argsort(cue[~shown], stable=True)
+    pixels = planted.images[shown] + planted.images[~shown][beside]
+    labels = 2 * cue[shown] + cue[~shown][beside] - 2
+    return TargetModel(model, scope=planted.target.scope), pixels, labels.cpu().numpy()
+
+
+def planted_rows(networks: int, seed: int = 0,
+                 scopes: Sequence[str] = SCOPES) -> pd.DataFrame:
+    """``kind, scope, measure, expected, path, other, value, low, high, networks``: planted neurons,
+    matched neurons and their difference, with its interval over networks, of every measure of which
+    the truth is known."""
+    rows = []
+    for kind in KINDS:
+        for scope in scopes:
+            every = [measures(planted_model(kind, scope, seed=seed + number, n_images=IMAGES),
+                              seed) for number in range(networks)]
+            rows += [_row(kind, scope, name, np.array([each[name] for each in every]))
+                     for name in every[0] if (kind, name) in TRUTH]
+    for scope in scopes:
+        apart = [_apart(*two_concepts(planted_model("parallel", scope, seed=seed + number,
+                                                    n_images=IMAGES)))
+                 for number in range(networks)]
+        rows.append(_row(PAIRS, scope, CONCEPT, np.array([(each, 0.0) for each in apart])))
+    return pd.DataFrame(rows)
+
+
+def _row(kind: str, scope: str, name: str, pairs: Float[np.ndarray, "network 2"]) -> dict:
+    return {"kind": kind, "scope": scope, "measure": name, "expected": TRUTH[kind, name],
+            "path": pairs[:, 0].mean(), "other": pairs[:, 1].mean(), "networks": len(pairs),
+            **interval_row(pairs[:, 0] - pairs[:, 1])}
+
+
+def as_known(rows: pd.DataFrame, small: float = 0.1) -> pd.DataFrame:
+    """The rows with ``holds``: whether the measure says what is known, that planted neurons are
+    ahead (the whole interval above ``small``), or no different (the mean within it)."""
+    ahead = rows["expected"] == AHEAD
+    return rows.assign(holds=np.where(ahead, rows["low"] > small, rows["value"].abs() < small))
