@@ -21,6 +21,7 @@ ROOMS = {
     "models": "Networks and weights", "variants": "What the paper lacks", "scores": "Scores",
     "images": "What models see", "stats": "Intervals, tests and words",
     "circuits": "What a path amounts to", "readings": "What tokens and memories say",
+    "neurons": "What a single neuron means", "vlm": "A vision-language model",
     "study": "A profile opened, tables kept", "cost": "What a run takes", "figures": "Figures",
     "explanations": "One picture explained",
     "chapters": "Chapters", "runs": "Notebooks and the command",
