@@ -5,16 +5,17 @@ safetensors with a record.
                                      [--out data/weights/vlm] [--state DIR]
 
 The recipe ``staged`` has four stages, each one cosine cycle of the learning rates (Muon for the
-matrices of the layers, AdamW for all else): ``tower``, with linear heads that read outline, fill and
-colour from the mean of a quarter's patches and the background from that of all; ``words``, the
+matrices of the layers, AdamW for all else): ``tower``, with linear heads that read outline, fill
+and colour from the mean of a quarter's patches and the background from that of all; ``words``, the
 decoder on captions and questions without an image; ``projector``, which alone learns to hand
 patches over; ``everything``. The recipe ``joint`` has the last stage only, from random weights.
 Loss is taken on answers. A sequence is one caption, or three questions about one scene in turns.
 
 Every so many steps the state is kept in ``--state``: stopped at whatever moment and begun again, a
-training goes on from there to the very weights that it would have had. A state of other settings is
-refused. At the end, and at the checkpoints that a model names, the gates are measured on held-out
-scenes; weights are written in half precision where that changes no accuracy by more than 0.2 points.
+training goes on from there to the very weights that it would have had. A state of other settings
+is refused. At the end, and at the checkpoints that a model names, the gates are measured on
+held-out scenes; weights are written in half precision where that changes no accuracy by more than
+0.2 points.
 """
 
 from __future__ import annotations
@@ -139,8 +140,8 @@ def stages(model: nn.Module, scenes: list[Scene]) -> dict[str, tuple[nn.Module, 
 def optimise(module: nn.Module, model: nn.Module, loss: Callable, count: int, steps: int,
              settings: dict, name: str, kept: Kept, phase: str,
              after_step: Callable[[int], None] = lambda step: None) -> None:
-    """``loss`` of batches of scenes is minimised over the weights of ``module`` in one cosine cycle,
-    from the step on that ``kept`` has."""
+    """``loss`` of batches of scenes is minimised over the weights of ``module`` in one cosine
+    cycle, from the step on that ``kept`` has."""
     batch, every = settings.get("batch", BATCH), settings.get("keep", 50)
     model.requires_grad_(False)
     module.requires_grad_(True)
@@ -211,8 +212,8 @@ def train(name: str, spec: dict, dataset: dict, out: Path, state: Path) -> dict[
 
 
 def saved(model: nn.Module, held: list[Scene], file: Path, name: str, settings: dict) -> dict:
-    """Write weights, in half precision where the gates stay where they are; their record.  The model
-    keeps its own."""
+    """Write weights, in half precision where the gates stay where they are; their record.  The
+    model keeps its own."""
     full = {key: value.clone() for key, value in model.state_dict().items()}
     gates = measure(model, held)
     model.load_state_dict({key: value.half() for key, value in full.items()})

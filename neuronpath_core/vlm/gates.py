@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neuronpath_core.vlm.model import pixel_values
 from neuronpath_core.vlm.questions import Question, chance, one_each

@@ -34,6 +34,7 @@ CELLS = ("top left", "top right", "bottom left", "bottom right")
 MOST = 3  # objects in a scene
 SMALLEST, LARGEST, JITTER = 9.0, 13.0, 3.0  # radius and shift of an object, in pixels
 TURN = np.pi / 6  # an object is turned by at most this, in radians
+REACH = 1.04  # of its radius, which an outline has at most in width and height when so turned
 FADED = 0.4  # loss of contrast, at most
 NOISE, GRAIN, SLOPE = 0.02, 0.06, 0.2  # of the pixels and the backgrounds, in units of their range
 MASKS = ("object", "outline", "fill", "colour")
@@ -91,9 +92,9 @@ def compose(part: str, index: int, seed: int = 0, change: Change | None = None) 
     drawn.
 
     Independent draws give the number of objects (one to three), their quarters, outlines (all
-    different), fills, colours, radii (9 to 13 pixels), shifts (at most 3 pixels each way), turns
-    (at most 30 degrees) and contrast, and kind and tone of the background.  No training scene has
-    one of ``HELD_OUT_PAIRS``.
+    different), fills, colours, radii (9 to 13 pixels), shifts (at most 3 pixels each way, none out
+    of the quarter), turns (at most 30 degrees) and contrast, and kind and tone of the background.
+    No training scene has one of ``HELD_OUT_PAIRS``.
 
     ``change`` gives attributes other values than those drawn; the random numbers and all else that
     is made of them stay.
@@ -212,7 +213,8 @@ def _draw(image: np.ndarray, masks: dict[str, np.ndarray], number: int, thing: T
           row: np.ndarray, level: float) -> None:
     """Paint an object into its quarter of the image, and write its masks."""
     radius, turn = SMALLEST + (LARGEST - SMALLEST) * row[2], TURN * (2 * row[3] - 1)
-    x, y = _X - JITTER * (2 * row[4] - 1), _Y - JITTER * (2 * row[5] - 1)
+    room = min(JITTER, CELL / 2 - REACH * radius)
+    x, y = _X - room * (2 * row[4] - 1), _Y - room * (2 * row[5] - 1)
     x, y = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
     edge = radius * OUTLINES[thing.outline](x / radius, y / radius)
     pattern = FILLS[thing.fill](x + STRIPE * row[6], y + STRIPE * row[6])
