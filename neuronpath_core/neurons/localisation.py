@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from neuronpath_core.neurons.heatmaps import KEPT, check_maps, drawn, mask_of
 from neuronpath_core.readings.grids import Grid, check_masks, coverage
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Bool, Float, Int64
 
 COVERED = 0.5  # a patch is inside if at least this share of its pixels is
@@ -50,7 +50,17 @@ def auroc(values: Float[Tensor, "*batch patch"],
 def mid_ranks(values: Float[Tensor, "*batch patch"]) -> Float[Tensor, "*batch patch"]:
     """How many patches of the same map have smaller values, ties counted one half (and a patch
     itself not): from 0 to P - 1."""
-    values = values.contiguous()
+    # numpy's order of a CPU's numbers takes a tenth of torch's time
+    order = torch.from_numpy(np.argsort(values.detach().cpu().numpy(), -1)).to(values.device)
+    places = torch.arange(values.shape[-1], dtype=values.dtype, device=values.device)
+    rank = torch.empty_like(values).scatter_(-1, order, places.expand_as(values))
+    tied = (values.gather(-1, order).diff(dim=-1) == 0).any(-1)
+    if tied.any():
+        rank[tied] = _with_ties(values[tied])
+    return rank
+
+
+def _with_ties(values: Float[Tensor, "row patch"]) -> Float[Tensor, "row patch"]:
     table = values.sort(-1).values
     below = torch.searchsorted(table, values) + torch.searchsorted(table, values, right=True)
     return (below.to(values.dtype) - 1) / 2

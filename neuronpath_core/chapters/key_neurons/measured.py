@@ -1,0 +1,235 @@
+"""One pass of every model: what its neurons write, where they fire, and for which images.
+
+Everything that is compared later is an array with an axis of images or of classes.  The maps of all
+neurons are dropped after they were ranked; those of the key neurons stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.shapes import load_shapes
+from neuronpath_core.neurons.key_neurons import alignment, best_neurons
+from neuronpath_core.neurons.keys import Keys, read_keys, value_norms
+from neuronpath_core.neurons.localisation import COVERED, auroc_of_ranks, mid_ranks
+from neuronpath_core.neurons.matched import matched
+from neuronpath_core.readings.concepts import foreground
+from neuronpath_core.readings.grids import Grid, coverage
+from neuronpath_core.readings.projection import PROJECTIONS
+from neuronpath_core.study.study import Study
+from neuronpath_core.target import TargetModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int64
+
+RANKS = 10  # key neurons of a class that are looked at
+TOP = 5     # of them are shown, as in the report
+FREER = "freer places"  # the scenes of the shapes, drawn with more freedom of place
+FREER_DIFFICULTY = 0.5
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model's value vectors say of the classes.
+
+    Attributes:
+        aligned: of every neuron with every class, by projection.
+        best: block and neuron of each class's key neurons by ``"effective"``, from 0.
+        norms: lengths of the value vectors.
+    """
+
+    aligned: dict[str, Float[np.ndarray, "block neuron class"]]
+    best: Int64[np.ndarray, "class rank 2"]
+    norms: Float[np.ndarray, "block neuron"]
+
+    @property
+    def effective(self) -> Float[np.ndarray, "block neuron class"]:
+        """The alignment that the chapter goes by."""
+        return self.aligned["effective"]
+
+
+def written(target: TargetModel) -> Written:
+    """What the value vectors of a model say, in all four projections."""
+    aligned = {name: alignment(target, name) for name in PROJECTIONS}
+    best = best_neurons(aligned["effective"], count=RANKS)
+    return Written({name: each.cpu().numpy() for name, each in aligned.items()},
+                   best.cpu().numpy(), value_norms(target).cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a model's neurons read in some images.
+
+    Attributes:
+        target: the model.
+        pixels, labels: the images as it sees them, and their labels.
+        masks: where each image's object is, and ``inside`` which patches it covers by half,
+            ``free`` which it does not touch.
+        grid: of the patches.
+        correct: whether the model classifies each image correctly.
+        written: what its neurons write.
+        auroc: of every neuron's map against the image's mask.
+        gap: mean activation inside minus outside, in standard deviations of the neuron over images
+            and patches.
+        patch, whole, first: mean activation over patches and over all tokens; at the first token.
+        own: maps of the key neurons of the image's own class, by rank.
+        by_block: maps of each block's best neuron for the image's class.
+        mean_map: of every neuron over the images, and ``sd``, over images and patches.
+        norms: of the stream that enters each FFN, at every patch.
+        alike: which neurons of a block are like each of its neurons in activation and norm.
+    """
+
+    target: TargetModel
+    pixels: Tensor
+    labels: Int64[np.ndarray, "image"]
+    masks: Bool[np.ndarray, "image height width"]
+    inside: Bool[np.ndarray, "image patch"]
+    free: Bool[np.ndarray, "image patch"]
+    grid: Grid
+    correct: Bool[np.ndarray, "image"]
+    written: Written
+    auroc: Float[np.ndarray, "image block neuron"]
+    gap: Float[np.ndarray, "image block neuron"]
+    patch: Float[np.ndarray, "image block neuron"]
+    whole: Float[np.ndarray, "image block neuron"]
+    first: Float[np.ndarray, "image block neuron"]
+    own: Float[np.ndarray, "image rank patch"]
+    by_block: Float[np.ndarray, "image block patch"]
+    mean_map: Float[np.ndarray, "block neuron patch"]
+    sd: Float[np.ndarray, "block neuron"]
+    norms: Float[np.ndarray, "block image patch"]
+    alike: Bool[np.ndarray, "block neuron neuron"]
+
+    @property
+    def classes(self) -> int:
+        """C."""
+        return len(self.written.best)
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons a block has."""
+        return self.sd.shape[1]
+
+    def of_class(self, values: Float[np.ndarray, "image *rest"]) -> Float[np.ndarray,
+                                                                          "class *rest"]:
+        """Means over the images of each class that have a value (NaN: none)."""
+        return np.stack([_mean(values[self.labels == label]) for label in range(self.classes)])
+
+    def of_key(self, values: Float[np.ndarray, "image block neuron"],
+               rank: int = 0) -> Float[np.ndarray, "image"]:
+        """Each image's value of its class's key neuron of a rank."""
+        block, neuron = self.written.best[self.labels, rank].T
+        return values[np.arange(len(values)), block, neuron]
+
+    def of_alike(self, values: Float[np.ndarray, "image block neuron"],
+                 rank: int = 0) -> Float[np.ndarray, "image"]:
+        """The mean over the neurons that are like this key neuron."""
+        block, neuron = self.written.best[self.labels, rank].T
+        rows = values[np.arange(len(values)), block]
+        return np.where(self.alike[block, neuron], rows, 0).sum(1) / self.alike[
+            block, neuron].sum(1)
+
+    def of_block(self, values: Float[np.ndarray, "image block neuron"],
+                 rank: int = 0) -> Float[np.ndarray, "image"]:
+        """The mean over all other neurons of this key neuron's block."""
+        block = self.written.best[self.labels, rank, 0]
+        rows = values[np.arange(len(values)), block]
+        return (rows.sum(1) - self.of_key(values, rank)) / (self.neurons - 1)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the first axis without NaN, NaN where there is nothing else."""
+    defined = ~np.isnan(values)
+    count = defined.sum(0)
+    return np.divide(np.where(defined, values, 0).sum(0), count,
+                     out=np.full(np.shape(count), np.nan), where=count > 0)
+
+
+def read_model(study: Study, model: str, images: ImageSet) -> Read:
+    """Read a model on images of a study, or on others that it accepts."""
+    target = study.target(model)
+    pixels, labels = study.batch(images, model)
+    with torch.no_grad():
+        correct = (target(pixels).argmax(-1) == labels).cpu().numpy()
+    return measured(target, pixels, labels.cpu().numpy(), foreground(images), correct)
+
+
+def measured(target: TargetModel, pixels: Tensor, labels: Int64[np.ndarray, "image"],
+             masks: Bool[np.ndarray, "image height width"],
+             correct: Bool[np.ndarray, "image"]) -> Read:
+    """The measures of one model on some images with masks."""
+    keys, says = read_keys(target, pixels), written(target)
+    share = coverage(keys.grid, masks).to(keys.maps.device)
+    inside, images = share >= COVERED, np.arange(len(labels))
+    block_best = best_neurons(torch.from_numpy(says.effective), by_block=True)[..., 0, 1].numpy()
+    block, neuron = np.moveaxis(says.best[labels], -1, 0)
+    maps = keys.maps.cpu().numpy()
+    return Read(
+        target, pixels, labels, masks, inside.cpu().numpy(), (share == 0).cpu().numpy(), keys.grid,
+        correct, says, *_by_mask(keys, inside),
+        *(_images_first(each) for each in (keys.maps.mean(-1), keys.whole, keys.first)),
+        own=maps[block, images[:, None], neuron],
+        by_block=maps[np.arange(len(maps)), images[:, None], block_best[:, labels].T],
+        mean_map=maps.mean(1), sd=keys.maps.std((1, 3)).cpu().numpy(),
+        norms=keys.norms.cpu().numpy(),
+        alike=like_every(keys.maps.abs().mean((1, 3)).cpu().numpy(), says.norms))
+
+
+def _images_first(values: Float[Tensor, "block image neuron"]) -> np.ndarray:
+    return values.transpose(0, 1).cpu().numpy()
+
+
+def _by_mask(keys: Keys, inside: Bool[Tensor, "image patch"]) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC and standardised difference between inside and outside, block by block."""
+    found, gaps = [], []
+    weight = inside / inside.sum(1, keepdim=True) - ~inside / (~inside).sum(1, keepdim=True)
+    for maps in keys.maps:
+        found.append(auroc_of_ranks(mid_ranks(maps), inside[:, None]))
+        sd = maps.std((0, 2))
+        gaps.append((maps @ weight.to(maps)[..., None])[..., 0] / torch.where(sd > 0, sd, 1))
+    return tuple(torch.stack(each, 1).cpu().numpy() for each in (found, gaps))
+
+
+def like_every(strength: Float[np.ndarray, "block neuron"], norms: Float[np.ndarray, "block neuron"]
+               ) -> Bool[np.ndarray, "block neuron neuron"]:
+    """Of every neuron those of its block that are about as active and write about as much."""
+    blocks, neurons = strength.shape
+    every = np.repeat(np.arange(neurons)[:, None], blocks, 1)
+    return matched(every, strength, norms).swapaxes(0, 1)
+
+
+def freer(study: Study, count: int, seed: int = 0) -> ImageSet | None:
+    """Held-out scenes at a difficulty at which the object's place varies more; ``None`` for a data
+    set that is not rendered."""
+    dataset = study.settings["dataset"]
+    if dataset.get("name") != "shapes":
+        return None
+    scenes = load_shapes("held_out", dataset["held_out_images"], dataset.get("seed", 0),
+                         FREER_DIFFICULTY)
+    return scenes.balanced(count, seed)
+
+
+def places(studies: Mapping[str, Study], images: Mapping[str, ImageSet], count: int,
+           seed: int = 0) -> dict[str, tuple[Study, ImageSet]]:
+    """The image sets on which maps are held against masks: each study's own, and scenes with freer
+    places."""
+    found = {name: (study, images[name]) for name, study in studies.items()}
+    for study in studies.values():
+        scenes = freer(study, count, seed)
+        if scenes is not None:
+            found[FREER] = (study, scenes)
+    return found
+
+
+def permuted(read: Read, seed: int = 0) -> Read:
+    """The same measures as if the classes' key neurons were dealt among the classes anew."""
+    order = np.random.default_rng(seed).permutation(read.classes)
+    says = replace(read.written, best=read.written.best[order])
+    return replace(read, written=says)
