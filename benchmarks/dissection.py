@@ -1,5 +1,5 @@
-"""``python -m benchmarks.dissection``: every neuron of an embedded 12-block model held against the 28
-concepts of 1,200 scenes, in seconds and bytes; writes ``benchmarks/dissection.json``.
+"""``python -m benchmarks.dissection``: every neuron of an embedded 12-block model held against the
+28 concepts of 1,200 scenes, in seconds and bytes; writes ``benchmarks/dissection.json``.
 
 Memory is the largest resident size of the process, Python and torch included; the scenes and the
 model are loaded without the rest of their profile.
@@ -64,9 +64,9 @@ def main(case: str, images: int, model: str, threads: int, out: Path) -> None:
            "seconds": round(perf_counter() - start, 1), "megabytes": round(peak()),
            "megabytes before": round(before), "load when it began": round(load, 1),
            "machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": version("torch")}
-    table = json.loads(out.read_text()) if out.exists() else {}
+    table = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     text = json.dumps({**table, case: row}, indent=1) + "\n"
-    write_atomically(out, lambda path: path.write_text(text))
+    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     click.echo(f"{case}: {row}")
 
 

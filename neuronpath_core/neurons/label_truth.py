@@ -1,0 +1,116 @@
+"""Whether labels are true: on images that had no part in choosing them, and under changes of what
+they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from neuronpath_core.neurons.tally import aurocs, ranks
+from neuronpath_core.stats.intervals import TAILS
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int64
+
+PERMUTATIONS = 999
+
+
+def predicted(scores: Float[np.ndarray, "block neuron image"],
+              present: Bool[np.ndarray, "concept image"]
+              ) -> Float[np.ndarray, "block neuron concept"]:
+    """Area under the ROC curve with which each concept's presence predicts each neuron's score of
+    the image; ``nan`` of concepts that all images have, or none."""
+    return np.stack([aurocs(own, np.asarray(present).T) for own in scores])
+
+
+def influences(scores: Float[np.ndarray, "neuron image"],
+               inside: Bool[np.ndarray, "image"]) -> Float[np.ndarray, "neuron image"]:
+    """How much each image moves the area under the ROC curve (DeLong et al., 1988): the variance of
+    an area, or of any weighted sum of areas of the same images, is the sum of the squares.
+
+    Raises:
+        ValueError: all images inside, or none.
+    """
+    inside = np.asarray(inside, bool)
+    if inside.all() or not inside.any():
+        raise ValueError(f"{int(inside.sum())} of {len(inside)} images inside; accepted: at least "
+                         "one inside and one outside")
+    scores, first, second = np.asarray(scores, float), inside.sum(), (~inside).sum()
+    among = ranks(scores)
+    found = np.empty(scores.shape)
+    found[:, inside] = (among[:, inside] - ranks(scores[:, inside])) / second
+    found[:, ~inside] = 1 - (among[:, ~inside] - ranks(scores[:, ~inside])) / first
+    area = found[:, inside].mean(1, keepdims=True)
+    return (found - area) / np.where(inside, first, second)
+
+
+def own_and_dealt(table: Float[np.ndarray, "block neuron concept"],
+                  labels: Int64[np.ndarray, "block neuron"]
+                  ) -> tuple[Float[np.ndarray, "labelled"], Float[np.ndarray, "labelled"]]:
+    """The table's value at each neuron's own label, and its mean over the labels of its block, as
+    they would be dealt at random; of labelled neurons alone, and of those that have a value.
+
+    Args:
+        table: any measure; ``nan`` where it is not known, such as for labels of every image.
+        labels: -1 of neurons without one.
+    """
+    pairs = [(own[row, given[row]], float(own[row][given[known]].mean()))
+             for own, given, known in _known(table, labels) for row in np.flatnonzero(known)]
+    found = np.array(pairs, float).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _known(table: np.ndarray, labels: np.ndarray):
+    """Of each block the table, the labels, and which neurons have one that the table knows."""
+    measured = ~np.isnan(table).all((0, 1))
+    for own, given in zip(table, labels, strict=True):
+        yield own, given, (given >= 0) & measured[given] & ~np.isnan(own[:, measured]).any(1)
+
+
+def dealt_means(table: Float[np.ndarray, "block neuron concept"],
+                labels: Int64[np.ndarray, "block neuron"], permutations: int = PERMUTATIONS,
+                seed: int = 0) -> Float[np.ndarray, "permutation"]:
+    """The mean of the table over neurons when labels are dealt anew within each block."""
+    rng = np.random.default_rng(seed)
+    blocks = [(own[known], given[known]) for own, given, known in _known(table, labels)
+              if known.any()]
+    count = sum(len(given) for _, given in blocks)
+    return np.array([sum(own[np.arange(len(given)), rng.permutation(given)].sum()
+                         for own, given in blocks) / count for _ in range(permutations)])
+
+
+def truth_row(table: Float[np.ndarray, "block neuron concept"],
+              labels: Int64[np.ndarray, "block neuron"], permutations: int = PERMUTATIONS,
+              seed: int = 0) -> dict[str, float]:
+    """``own``: mean over neurons of the table at their labels; ``dealt``: the same of labels dealt
+    within blocks; ``value``: the difference; ``chance``: the 97.5 % quantile of the differences
+    that dealing gives; ``p``, one-sided; ``neurons``.  Without labelled neurons all ``nan``."""
+    own, dealt = own_and_dealt(table, labels)
+    if not len(own):
+        return {**dict.fromkeys(("own", "dealt", "value", "chance", "p"), float("nan")),
+                "neurons": 0}
+    means = dealt_means(table, labels, permutations, seed)
+    value = own.mean()
+    return {"own": float(value), "dealt": float(dealt.mean()),
+            "value": float(value - dealt.mean()),
+            "chance": float(np.quantile(means, TAILS[1]) - dealt.mean()),
+            "p": float((1 + (means >= value).sum()) / (1 + len(means))), "neurons": len(own)}
+
+
+def prediction_row(scores: Float[np.ndarray, "block neuron image"],
+                   present: Bool[np.ndarray, "concept image"],
+                   labels: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
+    """:func:`truth_row` of :func:`predicted`, with ``low`` and ``high``: the 95 % interval of the
+    difference over images, by the sums of their influences on every neuron's areas."""
+    table = predicted(scores, present)
+    row = truth_row(table, labels, seed=seed)
+    moved = np.zeros(scores.shape[-1])
+    for own, (_, given, known) in zip(scores, _known(table, labels), strict=True):
+        kept = given[known]
+        for concept in np.unique(kept):
+            moves = influences(own[known], np.asarray(present)[concept])
+            moved += moves[kept == concept].sum(0) - (kept == concept).mean() * moves.sum(0)
+    half = stats.norm.ppf(TAILS[1]) * np.sqrt((moved ** 2).sum()) / max(row["neurons"], 1)
+    return {**row, "low": row["value"] - half, "high": row["value"] + half}
