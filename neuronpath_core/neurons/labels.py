@@ -118,7 +118,7 @@ def milan_score(exemplars: Int64[np.ndarray, "*batch exemplar"],
     base = np.asarray(present, float).mean(1)
     hits = np.asarray(present)[:, exemplars].sum(-1)
     hits = np.moveaxis(hits, 0, -1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         found = np.log((hits + base) / (exemplars.shape[-1] + 1)) - weight * np.log(base)
     return np.where(base > 0, found, np.nan)
 
