@@ -1,0 +1,161 @@
+"""What a neuron's card says in sentences: its headings, its first line, and with each section what
+was counted and what chance would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from neuronpath_core.explanations.words import cut, percent
+
+if TYPE_CHECKING:
+    from neuronpath_core.explanations.card import Card
+
+Numbers = Mapping[str, Any]
+TITLES = {"identity": "Who it is", "paths": "How often paths go through it",
+          "value": "What it writes", "key": "What excites it",
+          "concepts": "Which concepts it lights for", "synthetic": "An image made for it",
+          "neighbours": "Its neighbours on paths", "effect": "What it does alone"}
+SCOPES = {"cls": "the class token", "patch": "the patch tokens"}
+
+
+def number(value: float | None) -> str:
+    """A number with three digits that count, and a minus sign as it is set."""
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+
+
+def class_name(row: Numbers) -> str:
+    """What a row's class is called, short enough for a table."""
+    return cut(str(row["name"]))
+
+
+def summary(card: Card) -> str:
+    """The card in a sentence or two, of the sections that there are."""
+    parts = []
+    if not (paths := card["paths"]).missing:
+        parts.append(f"{percent(paths.numbers['share'])} of {paths.numbers['images']} images have "
+                     "a path through it")
+    if not (value := card["value"]).missing:
+        parts.append(f"it writes most for {class_name(value.numbers['top'][0])}")
+    if not (concepts := card["concepts"]).missing and concepts.numbers["best"]:
+        best = concepts.numbers["best"][0]
+        parts.append(f"its best concept is {best['name']} (IoU {number(best['iou'])}, "
+                     f"{'above' if best['detects'] else 'not above'} what chance gives)")
+    if not (effect := card["effect"]).missing:
+        change = effect.numbers["removed"]["probability"]
+        parts.append(f"removed alone it changes the true class's probability by "
+                     f"{points(change['value'])} in the mean")
+    if not parts:
+        return "No section but its place could be filled."
+    said = "; ".join(parts)
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def points(value: float) -> str:
+    """A difference of probabilities."""
+    return f"{100 * value:+.2g} percentage points".replace("-", "−")
+
+
+def span(row: Numbers) -> str:
+    """A difference of probabilities with its interval, in percentage points."""
+    low, high = (f"{100 * row[end]:.2g}".replace("-", "−") for end in ("low", "high"))
+    return f"{points(row['value'])} [{low}, {high}]"
+
+
+def _identity(found: Numbers) -> list[str]:
+    said = [f"It is {found['site']}; {found['key']}. Read at {SCOPES[found['scope']]} of "
+            f"{found['images']} images.",
+            f"Mean activation {number(found['mean'])}, standard deviation "
+            f"{number(found['spread'])}, largest {number(found['largest'])}; not above 0 at "
+            f"{percent(found['sparsity'])} of these tokens (median of the block: "
+            f"{percent(found['block_median']['sparsity'])}).",
+            f"By mean absolute activation, {number(found['size'])}, it is number {found['rank']} "
+            f"of the block's {found['neurons']} neurons (median "
+            f"{number(found['block_median']['size'])})."]
+    if found["dead"]:
+        said.append("It is dead here: at no token of any image does it rise above 0, or it never "
+                    "changes.")
+    return said
+
+
+def _paths(found: Numbers) -> list[str]:
+    return [f"{found['through']} of {found['images']} paths go through it "
+            f"({percent(found['share'])}); a neuron drawn at random would have "
+            f"{percent(found['uniform'])}. It is number {found['rank']} of the block's "
+            f"{found['neurons']} neurons, {found['used']} of which are on a path.",
+            "With shuffled labels the count of a class is hypergeometric, of which p is the upper "
+            "tail, corrected by Holm over classes."]
+
+
+def _value(found: Numbers) -> list[str]:
+    return ["Numbers are E diag(γ)(I − 11ᵀ/d) v, what a unit of activation adds before the last "
+            "norm divides. Beside them: the share of the block's neurons that add less, and the "
+            f"share of uniform directions in {found['width']} dimensions with a smaller cosine. "
+            f"The best of as many random directions as the block has neurons would lie below this "
+            f"first cosine with probability {number(found['block_below'])}.",
+            f"The value vector's length is {number(found['length'])}, longer than those of "
+            f"{percent(found['length_percentile'])} of the block."]
+
+
+def _key(found: Numbers) -> list[str]:
+    said = [f"Of {found['images']} images those with its largest activation at a patch; below each "
+            f"its map, on one scale: full colour is {number(found['scale'])}."]
+    if "same_class" in found:
+        said.append(f"{found['same_class']} of {len(found['top'])} are of one class; as many "
+                    f"images drawn at random have {number(found['same_class_random'])} of one "
+                    f"class in the mean (p = {number(found['p'])}).")
+    return said
+
+
+def _concepts(found: Numbers) -> list[str]:
+    said = [f"Of {found['known']} concepts, by the overlap of its "
+            f"{percent(1 - found['quantile'])} most active positions in {found['images']} images "
+            f"with each concept's masks ({found['level']} level). It “detects” what exceeds 0.04 "
+            "and 95 % of the overlaps with masks of other images."]
+    if found["best"]:
+        first = found["best"][0]
+        said.append(f"A place alone, {first['place']}, reaches an IoU of "
+                    f"{number(first['place_iou'])}: what a concept does not exceed may be where it "
+                    "lies, not what it is.")
+    return said
+
+
+def _synthetic(found: Numbers) -> list[str]:
+    counts = {name: each["models"] for name, each in found["images"].items()}
+    said = "; ".join(
+        f"{'with' if name == 'robust' else 'without'} changes {found['images'][name]['recognise']} "
+        f"of {len(rows)} (image of a matched neuron: "
+        f"{found['images'][name]['control_recognise']})" for name, rows in counts.items())
+    return [f"{found['steps']} steps of Adam; the changes are small shifts, turns and scalings, "
+            "drawn anew at every step.",
+            f"Models that see {found['writes_name']}, which the neuron writes most: {said}. "
+            f"Chance: {percent(found['chance'])} a model." if found["writes"] is not None else
+            "Of this head no class can be told that the neuron writes."]
+
+
+def _neighbours(found: Numbers) -> list[str]:
+    said = ["p: hypergeometric, if paths met in the two blocks as if drawn apart."]
+    if found["wires"]:
+        return [*said, f"No wires: {found['wires']}."]
+    strongest = ", ".join(f"block {row['block']}, neuron {row['neuron']} (κ "
+                          f"{number(row['kappa'])})" for row in found.get("strongest", []))
+    return [*said, "κ is the cosine of what one writes with what the other reads, directly or by "
+            "the best head of the attention between; beside it the share of all pairs of the two "
+            f"blocks below. The strongest wires of all: {strongest}."]
+
+
+def _effect(found: Numbers) -> list[str]:
+    said = []
+    for name in ("removed", "doubled"):
+        row = found[name]
+        said.append(f"{name.capitalize()} alone: {span(row['probability'])} in the mean over "
+                    f"{found['images']} images. It moves the probability by "
+                    f"{number(100 * row['size'])} points; neurons that are about as active and "
+                    f"write about as much by {number(100 * row['control_size'])} (difference: "
+                    f"{span(row['excess'])}).")
+    return said
+
+
+SENTENCES: dict[str, Callable[[Numbers], list[str]]] = {
+    "identity": _identity, "paths": _paths, "value": _value, "key": _key, "concepts": _concepts,
+    "synthetic": _synthetic, "neighbours": _neighbours, "effect": _effect}
