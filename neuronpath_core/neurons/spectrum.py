@@ -145,9 +145,10 @@ def first_spectrum(copies: int, height: int, width: int, like: Tensor,
     """
     generator = torch.Generator().manual_seed(seed)
     spread = spread if parameterisation == "fourier" else 1.0
-    drawn = torch.randn(copies, len(like), height, width // 2 + 1, 2, generator=generator,
-                        dtype=torch.float64)
-    return (spread * drawn).to(like)
+    # one after the other, so that a copy does not depend on how many there are
+    drawn = [torch.randn(len(like), height, width // 2 + 1, 2, generator=generator,
+                         dtype=torch.float64) for _ in range(copies)]
+    return (spread * torch.stack(drawn)).to(like)
 
 
 def to_images(spectrum: Float[Tensor, "*batch channel row column 2"], statistics: Statistics,
