@@ -63,8 +63,9 @@ def main(case: str, images: int, model: str, threads: int, out: Path) -> None:
     row = {"images": images, "model": model, "neurons": found.iou[..., 0].size,
            "concepts": len(known.names), "threads": threads,
            "seconds": round(perf_counter() - start, 1),
-           "seconds of the processor": round(process_time() - worked, 1), "megabytes": round(peak()),
-           "megabytes before": round(before), "load when it began": round(load, 1),
+           "seconds of the processor": round(process_time() - worked, 1),
+           "megabytes": round(peak()), "megabytes before": round(before),
+           "load when it began": round(load, 1),
            "machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": version("torch")}
     table = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     text = json.dumps({**table, case: row}, indent=1) + "\n"

@@ -220,9 +220,7 @@ def _covers(grid: Grid, concepts: ConceptSet,
             level: str) -> Float[Tensor, "image position concept"]:
     if level == "patch":
         return torch.stack([coverage(grid, mask) for mask in concepts.masks], -1)
-    # counts of bits are whole numbers, which float32 adds exactly up to 2 ** 24
-    flat = torch.from_numpy(concepts.masks).flatten(2).permute(1, 2, 0)
-    return flat.to(torch.float32 if flat[..., 0].numel() < 2 ** 24 else torch.float64)
+    return torch.from_numpy(concepts.masks).flatten(2).permute(1, 2, 0).contiguous()
 
 
 def _blank(grid: Grid) -> ImageSet:

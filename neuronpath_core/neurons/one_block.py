@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ class Asked:
     Attributes:
         grid: of the patches.
         quantile, level, threshold: as of :func:`~neuronpath_core.neurons.dissection.dissect`.
-        covers: how much of each position every concept covers.
+        covers: how much of each position every concept covers, in float64, or bits of pixels.
         inside: whether a concept covers half a patch.
         places: how much of each position every position control covers.
         deals: null -> whose masks each image gets, permutation after permutation.
@@ -40,13 +40,26 @@ class Asked:
     quantile: float
     level: str
     threshold: str
-    covers: Float[Tensor, "image position concept"]
+    covers: Float[Tensor, "image position concept"] | Bool[Tensor, "image position concept"]
     inside: Bool[np.ndarray, "image patch concept"]
     places: Float[Tensor, "position place"]
     deals: dict[str, Int64[np.ndarray, "permutation image"]]
     weights: Float[np.ndarray, "resample image"]
 
-    @property
+    def as_floats(self, covers: Tensor) -> Float[Tensor, "image position concept"]:
+        """Covers to multiply with.  Counts of bits are whole numbers, which float32 adds exactly
+        up to 2 ** 24."""
+        if covers.dtype != torch.bool:
+            return covers
+        few = self.covers[..., 0].numel() < 2 ** 24
+        return covers.to(torch.float32 if few else torch.float64)
+
+    @cached_property
+    def floats(self) -> Float[np.ndarray, "image position concept"]:
+        """All covers, where masks are dealt."""
+        return self.as_floats(self.covers).numpy()
+
+    @cached_property
     def covered(self) -> Float[np.ndarray, "image concept"]:
         """How many positions each concept covers in every image."""
         return self.covers.sum(1, dtype=torch.float64).numpy()
@@ -85,60 +98,65 @@ class BlockFound:
     drawn: dict[str, Int64[np.ndarray, "resample neuron"]]
 
 
-@dataclass(frozen=True)
-class _Masks:
-    """Some neurons' masks, and how much of each concept they hold."""
-
-    threshold: Float[Tensor, "neuron"]
-    own: Float[Tensor, "image neuron"]
-    both: Float[Tensor, "image neuron concept"]
-    places: Float[Tensor, "neuron place"]
-    dealt: dict[str, Float[np.ndarray, "permutation neuron concept"]]
-
-
 def dissect_block(asked: Asked, values: Float[Tensor, "image patch neuron"]) -> BlockFound:
     """Hold the neurons of a block against concepts."""
     values = values.detach().cpu().permute(2, 0, 1).contiguous()
-    parts = [_masks(asked, part) for part in _maps(asked, values)]
-    own, both = (torch.cat([getattr(part, name) for part in parts], 1).double().numpy()
-                 for name in ("own", "both"))
+    limits = _limits(asked, values)
+    own, both, places, spots = _counted(asked, values, limits)
     sizes = own.sum(0)[:, None]
-    iou = tally.overlap(both.sum(0), sizes, asked.covered.sum(0))
+    iou = tally.overlap(both.sum(0, dtype=float), sizes, asked.covered.sum(0))
     flat = values.flatten(1)
     auroc, drawn, separating = _separated(asked, flat.numpy())
-    nulls = {name: _null(asked, np.concatenate([part.dealt[name] for part in parts], 1), sizes, iou,
-                         {"auroc": separating} if name == ANY else {}) for name in asked.deals}
-    places = torch.cat([part.places for part in parts]).numpy()
+    nulls = {name: _null(asked, tally.dealt_intersections(spots, len(values), asked.floats, deals),
+                         sizes, iou, {"auroc": separating} if name == ANY else {})
+             for name, deals in asked.deals.items()}
+    # a mean of equal numbers would be another one
+    threshold = limits.mean(1) if asked.threshold == "image" else limits[:, 0]
     all_places = asked.places.sum(0).numpy() * len(asked.covers)
     return BlockFound(
-        iou, auroc, torch.cat([part.threshold for part in parts]).double().numpy(),
-        sizes[:, 0] / asked.covers[..., 0].numel(),
+        iou, auroc, threshold.double().numpy(), sizes[:, 0] / asked.covers[..., 0].numel(),
         (flat.amax(1) == flat.amin(1)).numpy(), tally.overlap(places, sizes, all_places), nulls,
         {"iou": _drawn(asked, own, both), "auroc": drawn})
 
 
-def _maps(asked: Asked,
-          values: Float[Tensor, "neuron image patch"]) -> Iterator[Float[Tensor, "..."]]:
-    """The maps of some neurons at a time, at the level of the positions."""
-    positions = asked.covers[..., 0].numel()
-    at_once = max(1, BYTES // (positions * values.element_size()))
-    for part in values.split(at_once):
-        yield part if asked.level == "patch" else as_image(asked.grid, part).flatten(2)
+def _maps(asked: Asked, values: Float[Tensor, "neuron image patch"]) -> Float[Tensor, "..."]:
+    """The values at the level of the positions."""
+    return values if asked.level == "patch" else as_image(asked.grid, values).flatten(2)
 
 
-def _masks(asked: Asked, maps: Float[Tensor, "neuron image position"]) -> _Masks:
+def _limits(asked: Asked, values: Float[Tensor, "neuron image patch"]
+            ) -> Float[Tensor, "neuron image"]:
+    """The thresholds, of each image or one for all."""
+    neurons, images, _ = values.shape
+    at_once = max(1, BYTES // (asked.covers[..., 0].numel() * values.element_size()))
     if asked.threshold == "image":
-        place = tally.order_statistic(maps.shape[-1], asked.quantile) + 1
-        limits = maps.kthvalue(place, -1, keepdim=True).values
-        threshold = limits.mean((1, 2))
-    else:
-        threshold = tally.thresholds(maps.flatten(1), asked.quantile)
-        limits = threshold[:, None, None]
-    bits = maps > limits
-    return _Masks(threshold, bits.sum(-1).T, tally.intersections(bits, asked.covers),
-                  bits.sum(1, dtype=torch.float64) @ asked.places,
-                  {name: tally.dealt_intersections(bits, asked.covers, deals)
-                   for name, deals in asked.deals.items()})
+        place = tally.order_statistic(asked.covers.shape[1], asked.quantile) + 1
+        return torch.cat([_maps(asked, part).kthvalue(place, -1).values
+                          for part in values.split(at_once)])
+    return torch.cat([tally.thresholds(_maps(asked, part).flatten(1), asked.quantile)
+                      for part in values.split(at_once)])[:, None].expand(neurons, images)
+
+
+def _counted(asked: Asked, values: Float[Tensor, "neuron image patch"],
+             limits: Float[Tensor, "neuron image"]) -> tuple[np.ndarray, ...]:
+    """How much each mask holds of every image, of every concept in every image, and of every place;
+    and, if masks are to be dealt, where it holds anything."""
+    neurons, images, _ = values.shape
+    positions = asked.covers.shape[1]
+    at_once = max(1, BYTES // (neurons * positions * values.element_size()))
+    own, both, spots, places = [], [], [], torch.zeros(neurons, positions, dtype=torch.float64)
+    for rows in torch.arange(images).split(at_once):
+        bits = _maps(asked, values[:, rows]) > limits[:, rows, None]
+        own.append(bits.sum(-1).T)
+        both.append(tally.intersections(bits, asked.as_floats(asked.covers[rows])))
+        places += bits.sum(1)
+        if asked.deals:
+            found = bits.nonzero().T
+            found[1] += rows[0]
+            spots.append(found)
+    return (torch.cat(own).double().numpy(), torch.cat(both).numpy(),
+            (places @ asked.places).numpy(),
+            torch.cat(spots, 1).numpy() if spots else np.zeros((3, 0), np.int64))
 
 
 def _null(asked: Asked, both: np.ndarray, sizes: np.ndarray, iou: np.ndarray,
@@ -152,6 +170,8 @@ def _null(asked: Asked, both: np.ndarray, sizes: np.ndarray, iou: np.ndarray,
 
 def _drawn(asked: Asked, own: np.ndarray, both: np.ndarray) -> np.ndarray:
     """The concept of the largest IoU in every resample of the images."""
+    if not len(asked.weights):
+        return np.zeros((0, own.shape[1]), np.int64)
     joint = np.einsum("rb,bnk->rnk", asked.weights, both, optimize=True)
     sizes, theirs = asked.weights @ own, asked.weights @ asked.covered
     return tally.strongest(tally.overlap(joint, sizes[..., None], theirs[:, None]), 0)

@@ -55,8 +55,7 @@ def _threshold(row: Tensor, quantile: float) -> Tensor:
 def intersections(masks: Float[Tensor, "neuron image position"],
                   covers: Float[Tensor, "image position concept"]
                   ) -> Float[Tensor, "image neuron concept"]:
-    """The sum of mask times cover in each image; of other numbers than bits their sum under the
-    cover."""
+    """The sum of mask times cover in each image."""
     return masks.transpose(0, 1).to(covers) @ covers
 
 
@@ -80,19 +79,25 @@ def dealt(labels: Int64[np.ndarray, "image"], count: int,
     return deals
 
 
-def dealt_intersections(masks: Bool[Tensor, "neuron image position"],
-                        covers: Float[Tensor, "image position concept"],
+def dealt_intersections(spots: Int64[np.ndarray, "3 spot"], neurons: int,
+                        covers: Float[np.ndarray, "image position concept"],
                         deals: Int64[np.ndarray, "permutation image"]
                         ) -> Float[np.ndarray, "permutation neuron concept"]:
     """The sum over images of each mask times another image's covers, by the few positions that
-    masks hold."""
-    count, size = masks.shape[0], masks.shape[2]
-    whose, image, place = (each.numpy() for each in masks.nonzero(as_tuple=True))
-    ends = np.concatenate([[0], np.cumsum(np.bincount(whose, minlength=count))])
-    flat = covers.reshape(-1, covers.shape[-1]).numpy()
+    masks hold.
+
+    Args:
+        spots: neuron, image and position of everything that a mask holds, in any order.
+        neurons: how many there are.
+        covers: of all images.
+        deals: whose covers each image gets.
+    """
+    whose, image, place = spots[:, np.argsort(spots[0], kind="stable")]
+    ends = np.concatenate([[0], np.cumsum(np.bincount(whose, minlength=neurons))])
+    flat, size = covers.reshape(-1, covers.shape[-1]), covers.shape[1]
     ones = np.ones(len(whose), flat.dtype)
     return np.stack([csr_array((ones, deal[image] * size + place, ends),
-                               shape=(count, len(flat))) @ flat for deal in deals])
+                               shape=(neurons, len(flat))) @ flat for deal in deals])
 
 
 def ranks(values: Float[np.ndarray, "neuron position"]) -> Float[np.ndarray, "neuron position"]:

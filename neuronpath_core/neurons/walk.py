@@ -56,11 +56,13 @@ def _walk(target: TargetModel, images: Tensor,
     for block in range(target.n_blocks):
         read = _chunked(target, stream, lambda part, block=block: _layer(target, block, part))
         stream, values = (torch.cat(parts) for parts in zip(*read, strict=True))
+        del read  # a second copy, for as long as somebody works on this block
         if site == "output":
             own = target.site(block)
             with torch.no_grad():
                 values = F.linear(values, own.weight, own.bias)
         yield block, values
+        del values
     given = torch.cat(_chunked(target, images, target))
     made = torch.cat(_chunked(target, stream, lambda part: target.family.logits(
         target.model, part)))
