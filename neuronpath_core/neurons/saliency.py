@@ -17,7 +17,6 @@ from neuronpath_core.examined import check_target
 from neuronpath_core.hooks import reading
 from neuronpath_core.readings.grids import grid_of
 from neuronpath_core.readings.projection import project
-from neuronpath_core.readings.streams import check_block
 from neuronpath_core.support.memory import images_at_once, in_chunks
 
 if TYPE_CHECKING:
@@ -48,40 +47,48 @@ def predicting_patches(target: TargetModel, images: Float[Tensor, "image channel
     return own.topk(count, -1).indices
 
 
-def saliency(target: TargetModel, images: Float[Tensor, "image channel height width"], block: int,
-             neuron: int, patches: Int64[Tensor, "image count"]
+def saliency(target: TargetModel, images: Float[Tensor, "image channel height width"],
+             neurons: Int64[Tensor, "image 2"], patches: Int64[Tensor, "image count"]
              ) -> Float[Tensor, "image height width"]:
     """The absolute derivative of a neuron's activation at some patches by each pixel, summed over
     channels, the m-th patch weighted by 0.5^m.
 
     Args:
         target: the model; results have its dtype and are on its device.
-        images: as the model accepts them.
-        block, neuron: from 0.
+        images: as the model accepts them; as many at a time as memory admits.
+        neurons: block and number of each image's own neuron, from 0.
         patches: of each image, as :func:`predicting_patches` gives them.
 
     Raises:
-        ValueError: no such block or neuron, or patches of other images.
+        ValueError: no such neurons, or neurons or patches of another number of images.
     """
     check_target(target)
-    check_block(target, block)
     grid = grid_of(target, images)
-    width = target.model.blocks[block].mlp.fc2.in_features
-    if isinstance(neuron, bool) or not isinstance(neuron, int) or not 0 <= neuron < width:
-        raise ValueError(f"neuron must be a whole number in 0..{width - 1}, got {neuron!r}")
-    if patches.ndim != 2 or len(patches) != len(images) or not (
-            (patches >= 0) & (patches < grid.patches)).all():
-        raise ValueError(f"patches {tuple(patches.shape)} for {len(images)} images; accepted: some "
-                         f"of 0..{grid.patches - 1} for each image")
+    _check_numbers("neurons", neurons, len(images),
+                   torch.tensor([len(target.model.blocks), target.n_neurons]))
+    _check_numbers("patches", patches, len(images), torch.tensor(grid.patches))
     weights = 0.5 ** torch.arange(patches.shape[1], dtype=target.dtype, device=target.device)
 
     def compute(rows: Tensor) -> Tensor:
         pixels = images[rows].detach().clone().requires_grad_()
+        own, where = neurons.cpu()[rows.cpu()], patches.to(pixels.device)[rows]
         with torch.enable_grad(), reading(target, everywhere=True) as store:
             target(pixels)
-            active = store[block][:, grid.tokens, neuron]
-            told = (active.gather(1, patches[rows].to(active.device)) * weights).sum()
+            told = sum((store[int(block)][place, grid.tokens, int(neuron)][where[place]]
+                        * weights).sum() for place, (block, neuron) in enumerate(own))
             slope = torch.autograd.grad(told, pixels)[0]
         return slope.abs().sum(1)
 
     return torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1), compute))
+
+
+def _check_numbers(name: str, numbers: object, images: int, below: Tensor) -> None:
+    """Raise ``ValueError`` unless there is a row for each image, each number from 0 to less than
+    ``below``."""
+    most = ", ".join(str(each - 1) for each in below.reshape(-1).tolist())
+    if not isinstance(numbers, Tensor) or numbers.dtype != torch.int64 or numbers.ndim != 2 or len(
+            numbers) != images or below.ndim and numbers.shape[1] != len(below) or not (
+                (numbers >= 0) & (numbers.cpu() < below).to(numbers.device)).all():
+        found = tuple(numbers.shape) if isinstance(numbers, Tensor) else type(numbers).__name__
+        raise ValueError(f"{name} {found} of {images} images; accepted: whole numbers from 0 to "
+                         f"{most}, a row for each image")

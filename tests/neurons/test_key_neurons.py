@@ -179,11 +179,13 @@ def test_saliency_is_the_difference_quotient_of_the_weighted_activations():
     """Central differences of step 1e-6: relative error 1e-6 is six digits above rounding."""
     target, images, labels = helpers.network("cls", 6)
     patches = predicting_patches(target, images, labels)
-    found = saliency(target, images, 1, 4, patches)
+    neurons = torch.tensor([[1, 4], [2, 9]])
+    found = saliency(target, images, neurons, patches)
     assert found.shape == (2, 8, 8) and (found >= 0).all()
 
     def told(pixels):
-        maps = read_keys(target, pixels).maps[1, :, 4]
+        keys_of = read_keys(target, pixels).maps
+        maps = [keys_of[b, image, n] for image, (b, n) in enumerate(neurons.tolist())]
         return [sum(0.5 ** m * float(own[t]) for m, t in enumerate(each.tolist()))
                 for own, each in zip(maps, patches, strict=True)]
 
@@ -200,7 +202,7 @@ def test_without_attention_only_the_asked_patches_matter():
     model = helpers.without_attention(helpers.small_vit(2))
     target = npc.TargetModel(model)
     images, _ = helpers.small_batch(2)
-    found = saliency(target, images, 2, 0, torch.tensor([[0], [3]]))
+    found = saliency(target, images, torch.tensor([[2, 0], [2, 0]]), torch.tensor([[0], [3]]))
     assert (found[0, :4, :4] > 0).any() and found[0, 4:].max() == 0 == found[0, :, 4:].max()
     assert (found[1, 4:, 4:] > 0).any() and found[1, :4].max() == 0
 
@@ -210,7 +212,7 @@ def test_without_attention_only_the_asked_patches_matter():
 
 def test_what_is_refused():
     target, images, labels = helpers.network("cls", 1)
-    aligned = keys.alignment(target)
+    aligned, one = keys.alignment(target), torch.zeros(2, 1, dtype=torch.int64)
     cases = [
         (lambda: keys.alignment(target, "none"), "accepted: normed"),
         (lambda: keys.best_neurons(aligned[0]), r"\(block, neuron, class\)"),
@@ -225,9 +227,11 @@ def test_what_is_refused():
         (lambda: profiles.profile_distances(np.zeros((3, 2))), "truth values"),
         (lambda: dots.bright_dots(np.zeros((2, 3)), 0, 1, np.ones((2, 4), bool)), "one shape"),
         (lambda: predicting_patches(target, images, labels, 5), "1 to 4"),
-        (lambda: saliency(target, images, 3, 0, torch.zeros(2, 1, dtype=int)), r"0\.\.2"),
-        (lambda: saliency(target, images, 0, 16, torch.zeros(2, 1, dtype=int)), r"0\.\.15"),
-        (lambda: saliency(target, images, 0, 0, torch.full((2, 1), 4)), r"0\.\.3"),
+        (lambda: saliency(target, images, torch.tensor([[3, 0], [0, 0]]), one), "from 0 to 2, 15"),
+        (lambda: saliency(target, images, torch.tensor([[0, 16], [0, 0]]), one), "from 0 to 2, 15"),
+        (lambda: saliency(target, images, one, one), "from 0 to 2, 15"),
+        (lambda: saliency(target, images, torch.zeros(2, 2), one), "whole numbers"),
+        (lambda: saliency(target, images, torch.zeros(2, 2).long(), one + 4), "from 0 to 3"),
     ]
     for refused, words in cases:
         with pytest.raises(ValueError, match=words) as caught:

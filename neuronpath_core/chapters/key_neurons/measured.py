@@ -7,7 +7,7 @@ neurons are dropped after they were ranked; those of the key neurons stay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -226,10 +226,3 @@ def places(studies: Mapping[str, Study], images: Mapping[str, ImageSet], count: 
         if scenes is not None:
             found[FREER] = (study, scenes)
     return found
-
-
-def permuted(read: Read, seed: int = 0) -> Read:
-    """The same measures as if the classes' key neurons were dealt among the classes anew."""
-    order = np.random.default_rng(seed).permutation(read.classes)
-    says = replace(read.written, best=read.written.best[order])
-    return replace(read, written=says)

@@ -1,0 +1,83 @@
+"""Block by block: the map of the best neuron of each block, and the mean of the maps up to it (A5).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from neuronpath_core.chapters.key_neurons.measured import Read
+from neuronpath_core.neurons.heatmaps import drawn, mask_of, running_mean
+from neuronpath_core.neurons.localisation import auroc
+from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+SINGLE, RUNNING, ALL = "best neuron of the block", "mean of blocks up to it", "all its neurons"
+
+
+def _maps(read: Read) -> Float[Tensor, "block image 1 row column"]:
+    """The map of each block's best neuron for the image's class."""
+    maps = torch.from_numpy(np.ascontiguousarray(read.by_block.swapaxes(0, 1)))
+    return maps.unflatten(-1, (1, read.grid.rows, read.grid.columns))
+
+
+def block_curves(read: Read) -> dict[str, Float[np.ndarray, "block image"]]:
+    """The AUROC, in each block, of the map of its best neuron for the image's class, of the mean of
+    such maps up to the block, each stretched to [0, 1], and the mean over all neurons."""
+    inside, maps = torch.from_numpy(read.inside), _maps(read)
+    single, until = (auroc(each.flatten(2), inside.expand(len(each), *inside.shape)).numpy()
+                     for each in (maps, running_mean(maps)))
+    return {SINGLE: single, RUNNING: until, ALL: read.auroc.mean(2).T}
+
+
+def running_overlap(read: Read) -> Float[np.ndarray, "block image"]:
+    """Intersection over union of the object with the fifth of the image that is brightest in the
+    running mean, in each block."""
+    masks, found = torch.from_numpy(read.masks)[:, None], []
+    for each in running_mean(_maps(read)):
+        on = mask_of(drawn(read.grid, each))
+        found.append(((on & masks).sum((1, 2, 3)) / (on | masks).sum((1, 2, 3))).numpy())
+    return np.stack(found)
+
+
+def curve_rows(read: Read, seed: int = 0) -> pd.DataFrame:
+    """:func:`block_curves`, ``of, block, depth, value, low, high``, over classes, the same ones for
+    all blocks."""
+    rows = []
+    for words, values in block_curves(read).items():
+        means = read.of_class(values.T)
+        means = means[~np.isnan(means).any(1)]
+        draws = resampled(lambda chosen, means=means: means[chosen].mean(0),
+                          [np.arange(len(means))], 1000, seed)
+        rows += [{"of": words, "block": block + 1, "depth": (block + 1) / means.shape[1],
+                  **percentile_row(means[:, block].mean(), draws[:, block])}
+                 for block in range(means.shape[1])]
+    return pd.DataFrame(rows)
+
+
+def late_row(read: Read, seed: int = 0) -> dict[str, float]:
+    """Whether later blocks localise better (A5): Spearman's correlation of block and AUROC of the
+    block's best neuron minus that of all its neurons, in each class; ``value, low, high`` over
+    classes; ``plain``, without the subtraction; ``first, last``, the running mean's overlap with
+    the object in the first and the last block, and ``gained``, the last block's AUROC of the
+    running mean minus that of its own best neuron."""
+    curves = {name: read.of_class(values.T) for name, values in block_curves(read).items()}
+    blocks = np.arange(read.by_block.shape[1])
+
+    def trend(table: np.ndarray) -> np.ndarray:
+        told = table[~np.isnan(table).any(1)]
+        return np.array([stats.spearmanr(blocks, own).statistic if np.ptp(own) else 0.0
+                         for own in told])
+
+    overlap = running_overlap(read)
+    return {**interval_row(trend(curves[SINGLE] - curves[ALL]), seed=seed),
+            "plain": trend(curves[SINGLE]).mean(), "first": overlap[0].mean(),
+            "last": overlap[-1].mean(), "classes": read.classes,
+            "gained": float(np.nanmean(curves[RUNNING][:, -1] - curves[SINGLE][:, -1]))}
