@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.circuits.circuit_tests import circuit_tests
     from neuronpath_core.circuits.edges import path_edges
     from neuronpath_core.circuits.faithfulness import faithfulness
+    from neuronpath_core.explanations.card import Card, neuron_card
     from neuronpath_core.explanations.explanation import Explanation
     from neuronpath_core.explanations.measure import explain
     from neuronpath_core.graphs import class_graph, read_graph, write_graph
@@ -35,13 +36,13 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
 __version__ = "1.0.0"
 
 __all__ = [
-    "Explanation", "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings", "SiteModel",
-    "Study", "TargetModel", "certify", "circuit_tests", "class_graph", "complete_attribution",
-    "conditional_gradient_paths", "edit", "exact_effects", "exhaustive_paths", "explain",
-    "faithfulness", "find_paths", "find_paths_by_top", "from_transformers",
-    "identifiability", "joint_attribution_score", "knowledge_attribution", "path_edges", "project",
-    "quadrature_rule", "read_activations", "read_graph", "refine_paths", "register", "relevance",
-    "replacement_values", "write_graph", "zero_shot",
+    "Card", "Explanation", "METHODS", "Method", "Paths", "REPLACEMENTS", "SearchSettings",
+    "SiteModel", "Study", "TargetModel", "certify", "circuit_tests", "class_graph",
+    "complete_attribution", "conditional_gradient_paths", "edit", "exact_effects",
+    "exhaustive_paths", "explain", "faithfulness", "find_paths", "find_paths_by_top",
+    "from_transformers", "identifiability", "joint_attribution_score", "knowledge_attribution",
+    "neuron_card", "path_edges", "project", "quadrature_rule", "read_activations", "read_graph",
+    "refine_paths", "register", "relevance", "replacement_values", "write_graph", "zero_shot",
 ]
 
 # module -> its public names
@@ -50,6 +51,7 @@ PLACES = {
     "circuits.circuit_tests": ("circuit_tests",),
     "circuits.edges": ("path_edges",),
     "circuits.faithfulness": ("faithfulness",),
+    "explanations.card": ("Card", "neuron_card"),
     "explanations.explanation": ("Explanation",),
     "explanations.measure": ("explain",),
     "graphs": ("class_graph", "read_graph", "write_graph"),

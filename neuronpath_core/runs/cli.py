@@ -29,7 +29,7 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
-from neuronpath_core.support.text import show_whatever_comes
+from neuronpath_core.support.text import show_whatever_comes, shown
 
 PLAIN_WARNING = warnings.formatwarning
 
@@ -216,6 +216,48 @@ def explain(pictures: tuple[str, ...], weights: Path | None, **arguments) -> Non
 
     with environment({WEIGHTS_VARIABLE: None if weights is None else weights.resolve()}):
         explain_pictures(root, pictures, **arguments)
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("block", type=int)
+@click.argument("neuron", type=int)
+@click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
+@click.option("--n-images", default=120, show_default=True,
+              help="Held-out images, spread evenly over the classes.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--steps", default=48, show_default=True,
+              help="Of the image that is made to excite the neuron; 0 for none.")
+@click.option("--no-paths", is_flag=True, help="Search no paths, which takes longest.")
+@click.option("--no-others", is_flag=True,
+              help="Show that image to no other models of the profile.")
+@click.option("--out", type=click.Path(path_type=Path), default="cards", show_default=True,
+              help="Folder that the page goes to.")
+@click.option("--json", "numbers", is_flag=True, help="Also write a file with every number.")
+@click.option("--results", type=click.Path(path_type=Path),
+              help="Where paths and cards are kept.  [default: results/<profile>]")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--dtype", default="float64", show_default=True)
+@_places
+def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_others, out, numbers,
+         results, device, dtype) -> None:
+    """The card of one neuron of a profile's MODEL: what it reads, writes, means and does.  BLOCK
+    counts from 1 and NEURON from 0, as on the pages of the book; as sentences here, a page in a
+    folder."""
+    root = project_root()
+    named = load_profile(profile, root)
+    if model not in (entries := model_entries(named)):
+        raise ValueError(f"unknown model {shown(model)}; accepted: {', '.join(entries)}")
+    folder = results_folder(root, profile, results)
+    _tell(tidy(root, folder))
+    from neuronpath_core.explanations.card_store import CardSettings
+    from neuronpath_core.runs.card import show_card
+    from neuronpath_core.study.study import Study
+
+    settings = CardSettings(n_images=n_images, seed=seed, steps=steps, paths=not no_paths,
+                            others=not no_others)
+    show_card(Study(profile, device, dtype, folder, root=root), model, block, neuron, settings,
+              out, numbers)
 
 
 @cli.command("new-profile")
