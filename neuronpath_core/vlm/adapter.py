@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from neuronpath_core.hooks import hooked
 from neuronpath_core.model_state import is_compiled
-from neuronpath_core.models.transformers.load import check_installed
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.vlm.feed_forward import (
     PARTS,
@@ -24,6 +23,7 @@ from neuronpath_core.vlm.feed_forward import (
 )
 from neuronpath_core.vlm.image_tokens import check_image_tokens, grid_of
 from neuronpath_core.vlm.inputs import Inputs, encoded
+from neuronpath_core.vlm.tokens import check_installed
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.models.transformers.load import check_installed
 from neuronpath_core.support.text import one_line, shown
 from neuronpath_core.vlm.scenes import SIZE, Scene
 from neuronpath_core.vlm.tokens import (
@@ -26,6 +25,7 @@ from neuronpath_core.vlm.tokens import (
     PAD,
     POSITIONS,
     USER,
+    check_installed,
     tokenizer,
     vocabulary,
 )

@@ -3,9 +3,9 @@ the grammar itself."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from neuronpath_core.models.transformers.load import check_installed
 from neuronpath_core.vlm.questions import question_words
 from neuronpath_core.vlm.words import grammar_words
 
@@ -16,6 +16,13 @@ PAD, BOS, EOS, UNKNOWN, IMAGE = "<pad>", "<bos>", "<eos>", "<unk>", "<image>"
 SPECIAL = (PAD, BOS, EOS, UNKNOWN, IMAGE)
 USER, ASSISTANT, COLON = "user", "assistant", ":"
 POSITIONS = 256
+
+
+def check_installed() -> None:
+    """Raise ``ValueError`` if transformers is not there."""
+    if find_spec("transformers") is None:
+        raise ValueError("vision-language models need transformers, which is not installed; "
+                         'accepted: pip install "neuronpath-core[transformers]"')
 
 
 def vocabulary() -> dict[str, int]:

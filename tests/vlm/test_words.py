@@ -183,7 +183,7 @@ def test_the_tokenizer_numbers_words_as_the_vocabulary_does():
     assert 60 <= len(numbers) <= 96 and sorted(numbers.values()) == list(range(len(numbers)))
     known = tokens.tokenizer()
     assert len(known) == len(numbers)
-    for scene, words in EVERY[::40]:
+    for _, words in EVERY[::40]:
         ids = known(text(words))["input_ids"]
         assert ids == [numbers["<bos>"], *(numbers[word.text] for word in words)]
         assert known.decode(ids, skip_special_tokens=True) == text(words)
