@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 DECIDING, IRRELEVANT = ("outline", "fill"), "colour"
+BOTH, BEYOND = "both", "both minus colour"
 SCORES = ("iou", "auroc")
 
 
@@ -73,24 +74,13 @@ def of_colours(detects: Detects, images: ImageSet,
 
 def detection_rows(case: Case, detects: Detects, images: ImageSet, seed: int = 0) -> pd.DataFrame:
     """:func:`~neuronpath_core.chapters.path_meaning.measured.effect_rows` of how much better a path
-    neuron fits the image's own outline, fill and colour than the others of each kind: ``concept,
-    score`` besides."""
+    neuron fits the image's own outline, fill and colour than the others of each kind, of the mean
+    of the first two (``BOTH``), and of that minus the colour (``BEYOND``): ``score`` besides."""
     tables = []
     for score in SCORES:
         values = {kind: detects.of_classes(kind, case.labels, score) for kind in DECIDING}
-        values[IRRELEVANT] = of_colours(detects, images, score)
+        both, colour = np.mean(list(values.values()), 0), of_colours(detects, images, score)
+        values |= {BOTH: both, IRRELEVANT: colour, BEYOND: both - colour}
         tables += [effect_rows(case, own, kind, seed).assign(score=score)
                    for kind, own in values.items()]
-    return pd.concat(tables, ignore_index=True)
-
-
-def beyond_colour_rows(case: Case, detects: Detects, images: ImageSet,
-                       seed: int = 0) -> pd.DataFrame:
-    """Whether outline and fill are detected beyond what the colour is: the same effects of the mean
-    of the two minus that of the colour."""
-    tables = []
-    for score in SCORES:
-        both = np.mean([detects.of_classes(kind, case.labels, score) for kind in DECIDING], 0)
-        gap = both - of_colours(detects, images, score)
-        tables.append(effect_rows(case, gap, "beyond colour", seed).assign(score=score))
     return pd.concat(tables, ignore_index=True)

@@ -12,10 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from neuronpath_core.baselines import activation_paths
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.key_neurons import alignment, percentiles
 from neuronpath_core.neurons.keys import Keys, read_keys, value_norms
 from neuronpath_core.neurons.matched import matched, of_path, over_matches
+from neuronpath_core.random_paths import random_paths
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.memory_nulls import largest_cosine_below
 from neuronpath_core.readings.projection import effective_rows, norm_of
@@ -73,12 +75,18 @@ class Case:
         return np.moveaxis(table[..., self.labels if labels is None else labels], -1, 0)
 
 
-def case_of(study: Study, model: str, images: ImageSet,
-            methods: Sequence[str] = METHODS_USED) -> Case:
-    """A model of a study, with the stored paths of these images."""
-    paths = {name: study.paths(model, images, name).neurons.cpu().numpy() for name in methods}
+def case_of(study: Study, model: str, images: ImageSet, methods: Sequence[str] = METHODS_USED,
+            seed: int = 0) -> Case:
+    """A model of a study with the paths of these images: those that are searched from the store,
+    those of activation and of random made here, without the score that the store has of them."""
     pixels, labels = study.batch(images, model)
-    return make_case(study.target(model), pixels, labels, paths)
+    target = study.target(model)
+    simple = {ACTIVE: lambda: activation_paths(target, pixels)[..., 0],
+              RANDOM: lambda: random_paths(target, pixels, 1, seed)[..., 0]}
+    paths = {name: (simple[name]() if name in simple
+                    else study.paths(model, images, name).neurons).cpu().numpy()
+             for name in methods}
+    return make_case(target, pixels, labels, paths)
 
 
 def make_case(target: TargetModel, pixels: Tensor, labels: Tensor,

@@ -16,7 +16,7 @@ from neuronpath_core.chapters.path_meaning.measured import PUBLISHED, Case, make
 from neuronpath_core.models.planted import Planted, planted_model
 from neuronpath_core.neurons.concept_paths import dissociation
 from neuronpath_core.neurons.matched import drawn, of_path, over_matches
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import wilson_interval
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ WIRE, EVIDENCE, CONCEPT = "composition", "label's rank, last block", "dissociati
 # nothing of each other; two groupings of classes have one path, as every class has.  Where every
 # class is a pair of two cues, each grouping has a path of its own.
 AHEAD, EQUAL = "ahead", "no different"
+SMALL = 0.1  # differences up to it count as none; planted ones are at least three times as large
 TRUTH = {("chain", f"{writes.WRITES}, {LAST}"): AHEAD, ("chain", WIRE): AHEAD,
          ("chain", f"{writes.KEY}, {LAST}"): AHEAD, ("chain", EVIDENCE): AHEAD,
          ("chain", f"{writes.WRITES}, {EARLIER}"): EQUAL, ("chain", CONCEPT): EQUAL,
@@ -99,17 +100,16 @@ def two_concepts(planted: Planted) -> tuple[TargetModel, Tensor, Int64[np.ndarra
 
 def planted_rows(networks: int, seed: int = 0,
                  scopes: Sequence[str] = SCOPES) -> pd.DataFrame:
-    """``kind, scope, measure, expected, path, other, value, low, high, networks``: planted neurons,
-    matched neurons and their difference, with its interval over networks, of every measure of which
-    the truth is known."""
+    """Every measure of which the truth is known: ``kind, scope, measure, expected``; ``path, other,
+    difference``, means over networks of planted and matched neurons; ``value, low, high``, the
+    share of the ``networks`` in which the measure says what is known, with Wilson's interval."""
     rows = []
-    for kind in KINDS:
-        for scope in scopes:
+    for scope in scopes:
+        for kind in KINDS:
             every = [measures(planted_model(kind, scope, seed=seed + number, n_images=IMAGES),
                               seed) for number in range(networks)]
             rows += [_row(kind, scope, name, np.array([each[name] for each in every]))
                      for name in every[0] if (kind, name) in TRUTH]
-    for scope in scopes:
         apart = [_apart(*two_concepts(planted_model("parallel", scope, seed=seed + number,
                                                     n_images=IMAGES)))
                  for number in range(networks)]
@@ -118,13 +118,9 @@ def planted_rows(networks: int, seed: int = 0,
 
 
 def _row(kind: str, scope: str, name: str, pairs: Float[np.ndarray, "network 2"]) -> dict:
-    return {"kind": kind, "scope": scope, "measure": name, "expected": TRUTH[kind, name],
-            "path": pairs[:, 0].mean(), "other": pairs[:, 1].mean(), "networks": len(pairs),
-            **interval_row(pairs[:, 0] - pairs[:, 1])}
-
-
-def as_known(rows: pd.DataFrame, small: float = 0.1) -> pd.DataFrame:
-    """The rows with ``holds``: whether the measure says what is known, that planted neurons are
-    ahead (the whole interval above ``small``), or no different (the mean within it)."""
-    ahead = rows["expected"] == AHEAD
-    return rows.assign(holds=np.where(ahead, rows["low"] > small, rows["value"].abs() < small))
+    gaps, expected = pairs[:, 0] - pairs[:, 1], TRUTH[kind, name]
+    share = float(np.mean(gaps > SMALL if expected == AHEAD else np.abs(gaps) <= SMALL))
+    low, high = wilson_interval(share, len(pairs))
+    return {"kind": kind, "scope": scope, "measure": name, "expected": expected,
+            "path": pairs[:, 0].mean(), "other": pairs[:, 1].mean(), "difference": gaps.mean(),
+            "value": share, "low": low, "high": high, "networks": len(pairs)}

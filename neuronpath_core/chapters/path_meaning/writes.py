@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TOP = 5  # key neurons of a class in each block, and memories of a token
 WRITES, DIRECTION = "writes the class", "points along the class"
+LATER = "last third minus first"
 KEY, USED = "key neuron of the class", "among the token's largest"
 
 
@@ -84,11 +85,16 @@ def block_rows(case: Case, seed: int = 0) -> pd.DataFrame:
 
 def third_rows(case: Case, seed: int = 0) -> pd.DataFrame:
     """J1 in each third of the blocks: ``method, blocks``, the percentile of path and matched
-    neurons and their difference."""
+    neurons and their difference; and how much larger the difference is in the last third than in
+    the first (``LATER``)."""
     values, rows = case.of_label(case.aligned), []
     for method in [name for name in FOUND if name in case.paths]:
         own = of_path(values, case.paths[method])
         other = over_matches(values, case.matches(method))
+        parts = thirds(own.shape[1])
         rows += [{"method": method, "blocks": name, **gap_row(own[:, part], other[:, part], seed)}
-                 for name, part in thirds(own.shape[1]).items()]
+                 for name, part in parts.items()]
+        first, *_, last = ((own - other)[:, part].mean(1, keepdims=True)
+                           for part in parts.values())
+        rows.append({"method": method, "blocks": LATER, **gap_row(last, first, seed)})
     return pd.DataFrame(rows)

@@ -1,0 +1,85 @@
+"""Figures of what path neurons mean (Chapter 30), from tidy tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from neuronpath_core.figures.style import (
+    LEAST,
+    SMALL,
+    WIDTH,
+    beside,
+    legend_outside,
+    marker,
+    spans,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+COLUMNS = 3
+
+
+@styled
+def meanings(table: pd.DataFrame) -> Figure:
+    """What path neurons have beyond matched ones: a panel per question with its own unit, a row per
+    model, a mark per data set with its 95 % interval; the line is no difference.
+
+    ``table``: ``panel, unit, data, model, value, low, high``; at most six panels.
+    """
+    panels = list(dict.fromkeys(table["panel"]))
+    models, data = (list(dict.fromkeys(table[name])) for name in ("model", "data"))
+    lines = -(-len(panels) // COLUMNS)
+    figure, axes = plt.subplots(lines, COLUMNS, squeeze=False, sharey=True,
+                                figsize=(WIDTH, 0.5 + lines * (1.0 + 0.3 * len(models))))
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        own = table[table["panel"] == panel]
+        for number, name in enumerate(data):
+            rows = own[own["data"] == name]
+            heights = [models.index(each) + beside(number, len(data), 0.5)
+                       for each in rows["model"]]
+            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
+                          markersize=4.5, elinewidth=1, capsize=2, label=name,
+                          color=f"C{number}")
+        axis.axvline(0, color="0.15", linewidth=0.9)
+        axis.set_title(panel, fontsize=SMALL)
+        axis.set_xlabel(own["unit"].iloc[0], fontsize=LEAST)
+        axis.set_yticks(range(len(models)), models, fontsize=SMALL)
+        axis.set_ylim(len(models) - 0.5, -0.5)
+        axis.grid(False, axis="y")
+        axis.tick_params(labelsize=LEAST)
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
+    legend_outside(figure, axes[0, 0])
+    return figure
+
+
+@styled
+def path_pictures(pictures: Mapping[str, UInt8[np.ndarray, "class height width 3"]],
+                  names: Sequence[str], most: int = 10) -> Figure:
+    """Synthetic images: a row for each source, a column for each class.
+
+    Args:
+        pictures: by source, from black (0) to white (255).
+        names: of the classes.
+        most: columns that are shown, spread over the classes.
+    """
+    shown = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    figure, axes = plt.subplots(len(pictures), len(shown), squeeze=False,
+                                figsize=(WIDTH, 0.35 + 0.82 * len(pictures)))
+    for line, (source, images) in zip(axes, pictures.items(), strict=True):
+        for axis, label in zip(line, shown, strict=True):
+            axis.imshow(images[label], interpolation="none")
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        line[0].set_ylabel(source.replace(" neuron", "\nneuron"), fontsize=LEAST)
+    for axis, label in zip(axes[0], shown, strict=True):
+        axis.set_title(str(names[label]).replace(" ", "\n"), fontsize=LEAST)
+    return figure
