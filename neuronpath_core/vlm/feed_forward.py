@@ -73,6 +73,11 @@ class FeedForward:
         """Number of neurons."""
         return self.down.in_features
 
+    @property
+    def value_vectors(self) -> Float[Tensor, "neuron width"]:
+        """What each neuron writes to the stream per unit of its product."""
+        return self.down.weight.detach().T
+
     def linear(self) -> list[nn.Module]:
         """The projections, which hold the weights."""
         return [getattr(self.module, name) for name in (self.names.gate, self.names.up,

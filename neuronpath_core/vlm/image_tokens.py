@@ -84,5 +84,7 @@ def grid_of(model: nn.Module, inputs: Inputs, tokens: int) -> tuple[int, int] | 
         grids = {tuple(row[1:].tolist()) for row in inputs.values["image_grid_thw"]}
         rows, columns = next(iter(grids))
         return (rows // merged, columns // merged) if len(grids) == 1 else None
+    if "image_sizes" in inputs.values:
+        return None
     side = int(tokens ** 0.5)
     return (side, side) if side * side == tokens else None

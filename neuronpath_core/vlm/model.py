@@ -68,23 +68,23 @@ def build(seed: int = 0, tower: dict[str, Any] | None = None, decoder: dict[str,
     )
 
     numbers, sizes = vocabulary(), {**TOWER, **(tower or {})}
-    text = LlamaConfig(vocab_size=len(numbers), max_position_embeddings=POSITIONS,
-                       tie_word_embeddings=False, pad_token_id=numbers[PAD],
-                       bos_token_id=numbers[BOS], eos_token_id=numbers[EOS],
-                       **{**DECODER, **(decoder or {})})
-    vision = CLIPVisionConfig(**sizes)
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=numbers[IMAGE],
-                         projector_hidden_act="gelu", vision_feature_select_strategy="default",
-                         vision_feature_layer=-1, tie_word_embeddings=False,
-                         image_seq_length=(sizes["image_size"] // sizes["patch_size"]) ** 2)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
+    try:
+        text = LlamaConfig(vocab_size=len(numbers), max_position_embeddings=POSITIONS,
+                           tie_word_embeddings=False, pad_token_id=numbers[PAD],
+                           bos_token_id=numbers[BOS], eos_token_id=numbers[EOS],
+                           **{**DECODER, **(decoder or {})})
+        config = LlavaConfig(vision_config=CLIPVisionConfig(**sizes), text_config=text,
+                             image_token_id=numbers[IMAGE], projector_hidden_act="gelu",
+                             vision_feature_select_strategy="default", vision_feature_layer=-1,
+                             image_seq_length=(sizes["image_size"] // sizes["patch_size"]) ** 2,
+                             tie_word_embeddings=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
             return LlavaForConditionalGeneration(config).eval()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"no model of tower {shown(tower)} and decoder {shown(decoder)}: "
-                             f"{one_line(error, 120)}; accepted: settings of CLIPVisionConfig and "
-                             "LlamaConfig that fit one another") from error
+    except Exception as error:  # what a setting raises is up to transformers
+        raise ValueError(f"no model of tower {shown(tower)} and decoder {shown(decoder)}: "
+                         f"{one_line(error, 160)}; accepted: settings of CLIPVisionConfig and "
+                         "LlamaConfig that fit one another") from error
 
 
 def processor(size: int = SIZE, patch: int = 8) -> LlavaProcessor:

@@ -13,7 +13,7 @@ from neuronpath_core.vlm import sequences
 from neuronpath_core.vlm.adapter import VisionLanguageModel
 from neuronpath_core.vlm.feed_forward import feed_forwards
 from neuronpath_core.vlm.inputs import Inputs
-from neuronpath_core.vlm.model import build, pixel_values, processor
+from neuronpath_core.vlm.model import CHAT, build, pixel_values, processor
 from neuronpath_core.vlm.scenes import compose_many
 from tests.helpers import refused
 from tests.vlm.planted import ASK, SMALL, image, planted_vlm, random_vlm
@@ -218,6 +218,35 @@ def test_qwen_with_gated_halves_in_the_tower_too():
                      image_grid_thw=torch.tensor([[1, 4, 4]]))
     held(vlm, inputs, [layer.mlp for layer in model.model.language_model.layers],
          [block.mlp for block in model.model.visual.blocks])
+
+
+def test_llava_next_with_several_crops():
+    """Crops and the ends of their rows are image tokens that make no grid."""
+    from transformers import (
+        LlavaNextConfig,
+        LlavaNextForConditionalGeneration,
+        LlavaNextImageProcessor,
+        LlavaNextProcessor,
+    )
+
+    small, pinpoints = build(0, *SMALL), [[64, 64], [64, 128]]
+    config = LlavaNextConfig(
+        vision_config=small.config.vision_config, text_config=small.config.text_config,
+        image_token_id=small.config.image_token_id, image_grid_pinpoints=pinpoints,
+        vision_feature_layer=-1, vision_feature_select_strategy="default")
+    own = LlavaNextProcessor(
+        LlavaNextImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64},
+                                image_grid_pinpoints=pinpoints),
+        processor().tokenizer, patch_size=8, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1, image_token="<image>", chat_template=CHAT)
+    model = LlavaNextForConditionalGeneration(config).double()
+    vlm = VisionLanguageModel(model, own)
+    inputs = encode(vlm)
+    assert inputs.grid is None and inputs.visual.sum(1).tolist() == [64 + 64 + 8] * 4
+    held(vlm, inputs, [layer.mlp for layer in model.model.language_model.layers],
+         [layer.mlp for layer in model.model.vision_tower.encoder.layers])
+    own.num_additional_image_tokens = 0
+    refused(lambda: encode(VisionLanguageModel(model, own)), "num_additional_image_tokens is 0")
 
 
 class InternLm2Half(nn.Module):
