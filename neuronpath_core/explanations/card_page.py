@@ -223,9 +223,9 @@ def _neighbours(found: dict[str, Any]) -> str:
 
 def _effect(found: dict[str, Any]) -> str:
     def span(row: dict[str, Any]) -> str:
-        if row["low"] is None:
-            return f"{100 * row['value']:.1f} %"
-        return f"{100 * row['value']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}] %"
+        value, *ends = (f"{100 * row[name]:.1f}".replace("-", "−")
+                        for name in ("value", "low", "high") if row[name] is not None)
+        return f"{value} [{', '.join(ends)}] %" if ends else f"{value} %"
 
     return table("Mean deviation of the true class's probability, (P̃ − P)/P, with 95 % intervals",
                  ["class", "images", "removed", "doubled"],

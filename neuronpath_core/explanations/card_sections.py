@@ -29,6 +29,7 @@ from neuronpath_core.stats.tests import holm
 
 Measured = tuple[dict[str, Any], dict[str, str]]
 NEIGHBOURS = 3
+FACTORS = {"removed": 0.0, "doubled": 2.0}
 OFF_PATHS = "no path of these images goes through this neuron"
 NO_PATHS = "no paths of these images were given"
 
@@ -195,9 +196,11 @@ def effect(units: Units, block: int, neuron: int) -> Measured:
     found: dict[str, Any] = {"images": len(images), "controls": alike, "classes": []}
     rows = np.arange(len(images))
     own = evidence.clean[rows, images.labels]
-    deviations = {}
-    for name, factor in (("removed", 0.0), ("doubled", 2.0)):
-        edited, *others = evidence.edited(block, [(each, factor) for each in (neuron, *alike)])
+    deviations, neurons = {}, (neuron, *alike)
+    every = evidence.edited(block, [(each, factor) for factor in FACTORS.values()
+                                    for each in neurons])
+    for name, (edited, *others) in zip(FACTORS, every.reshape(
+            len(FACTORS), len(neurons), *every.shape[1:]), strict=True):
         moved = edited[rows, images.labels] - own
         controls = np.mean([np.abs(each[rows, images.labels] - own) for each in others], 0)
         deviations[name] = probability_deviation(evidence.clean, edited, images.labels)

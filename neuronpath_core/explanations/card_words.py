@@ -108,8 +108,9 @@ def _key(found: Numbers) -> list[str]:
 
 
 def _concepts(found: Numbers) -> list[str]:
-    said = [f"Of {found['known']} concepts, by the overlap of its "
-            f"{percent(1 - found['quantile'])} most active positions in {found['images']} images "
+    known = f"{found['known']} concept{'' if found['known'] == 1 else 's'}"
+    said = [f"Of {known}, by the overlap of its {percent(1 - found['quantile'])} most active "
+            f"positions in {found['images']} images "
             f"with each concept's masks ({found['level']} level). It “detects” what exceeds 0.04 "
             "and 95 % of the overlaps with masks of other images."]
     if found["best"]:
