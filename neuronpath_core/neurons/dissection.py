@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.neurons.one_block import ANY, Asked, BlockFound, dissect_block
+from neuronpath_core.neurons.one_block import ANY, LEAST_IOU, Asked, BlockFound, dissect_block
 from neuronpath_core.neurons.tally import dealt
 from neuronpath_core.neurons.walk import walk
 from neuronpath_core.readings.concepts import ConceptSet, positions
@@ -34,7 +34,6 @@ THRESHOLDS = ("neuron", "image")
 MEASURES = ("iou", "auroc")
 QUANTILE = 0.995  # of Bau et al.
 PUBLISHED_QUANTILE = 0.8  # of Allert et al.'s code, in each image by itself
-LEAST_IOU = 0.04  # from which on Bau et al. call a neuron a detector
 PERMUTATIONS = 99
 LEAST_SIZE = 8  # pixels a side
 
@@ -180,7 +179,7 @@ def _joined(asked: Asked, concepts: ConceptSet, found: list[BlockFound]) -> Diss
                           for part in ("high", "p")),
                         {measure: np.stack([block.nulls[name].label[measure] for block in found], 1)
                          for measure in found[0].nulls[name].label},
-                        np.stack([block.nulls[name].detecting(LEAST_IOU) for block in found], 1))
+                        np.stack([block.nulls[name].detects.sum(1) for block in found], 1))
              for name in asked.deals}
     drawn = {measure: np.stack([block.drawn[measure] for block in found], 1)
              for measure in MEASURES}

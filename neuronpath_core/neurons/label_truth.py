@@ -104,13 +104,38 @@ def prediction_row(scores: Float[np.ndarray, "block neuron image"],
                    labels: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
     """:func:`truth_row` of :func:`predicted`, with ``low`` and ``high``: the 95 % interval of the
     difference over images, by the sums of their influences on every neuron's areas."""
-    table = predicted(scores, present)
-    row = truth_row(table, labels, seed=seed)
-    moved = np.zeros(scores.shape[-1])
-    for own, (_, given, known) in zip(scores, _known(table, labels), strict=True):
-        kept = given[known]
+    row = truth_row(predicted(scores, present), labels, seed=seed)
+    return {**row, **_interval(row["value"], prediction_influences(scores, present, labels))}
+
+
+def prediction_influences(scores: Float[np.ndarray, "block neuron image"],
+                          present: Bool[np.ndarray, "concept image"],
+                          labels: Int64[np.ndarray, "block neuron"]
+                          ) -> Float[np.ndarray, "image"]:
+    """How much each image moves ``value`` of :func:`prediction_row`."""
+    moved, count, present = np.zeros(scores.shape[-1]), 0, np.asarray(present)
+    known = list(_known(predicted(scores, present), labels))
+    for own, (_, given, rows) in zip(scores, known, strict=True):
+        kept, count = given[rows], count + int(rows.sum())
         for concept in np.unique(kept):
-            moves = influences(own[known], np.asarray(present)[concept])
+            moves = influences(own[rows], present[concept])
             moved += moves[kept == concept].sum(0) - (kept == concept).mean() * moves.sum(0)
-    half = stats.norm.ppf(TAILS[1]) * np.sqrt((moved ** 2).sum()) / max(row["neurons"], 1)
-    return {**row, "low": row["value"] - half, "high": row["value"] + half}
+    return moved / max(count, 1)
+
+
+def prediction_gap(scores: Float[np.ndarray, "block neuron image"],
+                   present: Bool[np.ndarray, "concept image"],
+                   first: Int64[np.ndarray, "block neuron"],
+                   second: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
+    """How much better the first labels predict scores than the second do: ``value, low, high`` of
+    the difference on the same images, and ``first`` and ``second``."""
+    values = [truth_row(predicted(scores, present), own, 1, seed)["value"]
+              for own in (first, second)]
+    moves = [prediction_influences(scores, present, own) for own in (first, second)]
+    return {"first": values[0], "second": values[1],
+            **_interval(values[0] - values[1], moves[0] - moves[1])}
+
+
+def _interval(value: float, moved: Float[np.ndarray, "image"]) -> dict[str, float]:
+    half = float(stats.norm.ppf(TAILS[1]) * np.sqrt((moved ** 2).sum()))
+    return {"value": value, "low": value - half, "high": value + half}

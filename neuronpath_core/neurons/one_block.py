@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from neuronpath_core.readings.grids import Grid, as_image
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
-BYTES = 48_000_000  # of the maps that are worked on at once
+LEAST_IOU = 0.04  # from which on Bau et al. call a neuron a detector
+AT_ONCE = 48  # neurons that are worked on at once
+BYTES = 48_000_000  # of their maps at the level of the positions
 TAIL = 0.95
 AREAS = 19  # deals of which areas are computed too; they take every position, not a few of them
 ANY = "any"  # the null that deals masks among all images
@@ -72,16 +75,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class BlockNull:
-    """What dealt masks give: the IoU of every permutation, and what is made of it."""
+    """What dealt masks give some neurons, see :class:`~neuronpath_core.neurons.dissection.Null`;
+    ``detects``: whether a neuron would be called a detector in each permutation."""
 
-    iou: Float[np.ndarray, "permutation neuron concept"]
     high: Float[np.ndarray, "neuron concept"]
     p: Float[np.ndarray, "neuron concept"]
     label: dict[str, Int64[np.ndarray, "permutation neuron"]]
-
-    def detecting(self, least: float) -> Int64[np.ndarray, "permutation"]:
-        """How many neurons would be called detectors of any concept in each permutation."""
-        return ((self.iou > least) & (self.iou > self.high)).any(-1).sum(-1)
+    detects: Bool[np.ndarray, "permutation neuron"]
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,25 @@ class BlockFound:
 
 
 def dissect_block(asked: Asked, values: Float[Tensor, "image patch neuron"]) -> BlockFound:
-    """Hold the neurons of a block against concepts."""
-    values = values.detach().cpu().permute(2, 0, 1).contiguous()
+    """Hold the neurons of a block against concepts, some of them at a time."""
+    parts = [_dissect(asked, part.detach().cpu().permute(2, 0, 1).contiguous())
+             for part in values.split(AT_ONCE, -1)]
+
+    def joined(name: str, axis: int = 0, of: Callable = lambda part: part) -> np.ndarray:
+        return np.concatenate([getattr(of(part), name) for part in parts], axis)
+
+    nulls = {name: BlockNull(
+        *(joined(field, 0, lambda part, name=name: part.nulls[name]) for field in ("high", "p")),
+        {measure: np.concatenate([part.nulls[name].label[measure] for part in parts], 1)
+         for measure in parts[0].nulls[name].label},
+        joined("detects", 1, lambda part, name=name: part.nulls[name])) for name in asked.deals}
+    return BlockFound(*(joined(name) for name in ("iou", "auroc", "threshold", "selected", "dead",
+                                                  "place_iou")), nulls,
+                      {measure: np.concatenate([part.drawn[measure] for part in parts], 1)
+                       for measure in parts[0].drawn})
+
+
+def _dissect(asked: Asked, values: Float[Tensor, "neuron image patch"]) -> BlockFound:
     limits = _limits(asked, values)
     own, both, places, spots = _counted(asked, values, limits)
     sizes = own.sum(0)[:, None]
@@ -163,9 +180,9 @@ def _null(asked: Asked, both: np.ndarray, sizes: np.ndarray, iou: np.ndarray,
           labels: dict[str, np.ndarray]) -> BlockNull:
     # a deal is a bijection: what a concept covers in all images stays
     found = tally.overlap(both.astype(float), sizes, asked.covered.sum(0))
-    p = (1 + (found >= iou).sum(0)) / (1 + len(found))
-    return BlockNull(found, np.quantile(found, TAIL, axis=0), p,
-                     {"iou": tally.strongest(found, 0), **labels})
+    p, high = (1 + (found >= iou).sum(0)) / (1 + len(found)), np.quantile(found, TAIL, axis=0)
+    return BlockNull(high, p, {"iou": tally.strongest(found, 0), **labels},
+                     ((found > LEAST_IOU) & (found > high)).any(-1))
 
 
 def _drawn(asked: Asked, own: np.ndarray, both: np.ndarray) -> np.ndarray:
@@ -191,17 +208,19 @@ def _areas(asked: Asked, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     images, patches, concepts = asked.inside.shape
     count, bits = images * patches, asked.inside.astype(float)
     inside, total = bits.sum(1), count * (count + 1) / 2
-    by_image = tally.ranks(values).reshape(-1, images, patches).transpose(1, 0, 2)
-    sums = by_image @ bits
+    flat = tally.ranks(values)
+    flat_bits = bits.reshape(count, concepts)
 
     def strongest(rank_sums: np.ndarray, totals, within) -> np.ndarray:
         return tally.strongest(tally.area(rank_sums, totals, within, count))
 
-    drawn = strongest(np.einsum("rb,bnk->rnk", asked.weights, sums, optimize=True),
-                      (asked.weights @ by_image.sum(2))[..., None],
-                      (asked.weights @ inside)[:, None])
-    flat = by_image.transpose(1, 0, 2).reshape(-1, count)
+    drawn = np.zeros((0, len(values)), np.int64)
+    if len(asked.weights):
+        by_image = flat.reshape(-1, images, patches).transpose(1, 0, 2)
+        drawn = strongest(np.einsum("rb,bnk->rnk", asked.weights, by_image @ bits, optimize=True),
+                          (asked.weights @ by_image.sum(2))[..., None],
+                          (asked.weights @ inside)[:, None])
     dealt = [strongest(flat @ bits[deal].reshape(count, concepts), total, inside.sum(0))
              for deal in asked.deals.get(ANY, ())[:AREAS]]
-    return (tally.area(sums.sum(0), total, inside.sum(0), count), drawn,
+    return (tally.area(flat @ flat_bits, total, inside.sum(0), count), drawn,
             np.reshape(dealt, (len(dealt), len(values))))

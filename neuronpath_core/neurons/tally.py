@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
 SAMPLED = 64  # of so many values one is looked at first
-MANY = 1 << 17  # positions from which on a first look saves time
+MANY = 1 << 14  # positions from which on a first look saves time
 RANKED = 16  # neurons whose positions are ranked at once
 
 

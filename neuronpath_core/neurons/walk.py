@@ -3,7 +3,7 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,36 +52,41 @@ def walk(target: TargetModel, images: Float[Tensor, "image channel height width"
 
 def _walk(target: TargetModel, images: Tensor,
           site: str) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
-    stream = _chunked(target, images, target.embed)
+    stream = torch.cat(_chunked(target, len(images), lambda rows: target.embed(images[rows])))
     for block in range(target.n_blocks):
-        read = _chunked(target, stream, lambda part, block=block: _layer(target, block, part))
-        stream, values = (torch.cat(parts) for parts in zip(*read, strict=True))
-        del read  # a second copy, for as long as somebody works on this block
-        if site == "output":
-            own = target.site(block)
-            with torch.no_grad():
-                values = F.linear(values, own.weight, own.bias)
-        yield block, values
-        del values
-    given = torch.cat(_chunked(target, images, target))
-    made = torch.cat(_chunked(target, stream, lambda part: target.family.logits(
-        target.model, part)))
-    if not agree(made, given, given):
+        yield block, _one(target, stream, block, site)
+    agrees = _chunked(target, len(images), lambda rows: _ends_alike(
+        target, images[rows], stream[rows]))
+    if not all(agrees):
         raise ValueError("the logits of these images are not those of the model's blocks run one "
                          "after the other; accepted: a model that is its blocks")
 
 
-def _chunked(target: TargetModel, given, function) -> list:
-    if isinstance(given, list):
-        given = torch.cat(given)
+def _one(target: TargetModel, stream: Tensor, block: int, site: str) -> Tensor:
+    """Values of one block; the stream goes on to its end."""
+    own = target.site(block)
+    width = own.in_features if site == "neuron" else own.out_features
+    values = stream.new_empty(*stream.shape[:2], width)
+
+    def step(rows: Tensor) -> None:
+        with torch.no_grad(), reading(target, everywhere=True) as store:
+            left = target.layer(block, stream[rows])
+        read = store[block]
+        values[rows] = read if site == "neuron" else F.linear(read, own.weight, own.bias)
+        stream[rows] = left
+
+    _chunked(target, len(stream), step)
+    return values
+
+
+def _ends_alike(target: TargetModel, images: Tensor, stream: Tensor) -> bool:
+    given = target(images)
+    return agree(target.family.logits(target.model, stream), given, given)
+
+
+def _chunked(target: TargetModel, count: int, work: Callable[[Tensor], object]) -> list:
     with torch.no_grad():
-        return in_chunks(target, len(given), lambda: images_at_once(target, 1),
-                         lambda rows: function(given[rows]))
-
-
-def _layer(target: TargetModel, block: int, stream: Tensor) -> tuple[Tensor, Tensor]:
-    with reading(target, everywhere=True) as store:
-        return target.layer(block, stream), store[block]
+        return in_chunks(target, count, lambda: images_at_once(target, 1), work)
 
 
 def key_of(target: TargetModel) -> str:

@@ -1,0 +1,67 @@
+"""How many neurons detect a concept, and how many would by chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from neuronpath_core.chapters.dissection.measured import Read
+from neuronpath_core.neurons.dissection import LEAST_IOU, Dissection
+from neuronpath_core.stats.intervals import TAILS
+
+NULLS = {"class": "masks of the same class", "any": "masks of any image"}
+LEVEL = 0.05
+
+
+def detector_rows(read: Read) -> pd.DataFrame:
+    """:func:`detector_row` of every null that was drawn."""
+    return pd.DataFrame([detector_row(read.found, null) for null in read.found.nulls])
+
+
+def detector_row(found: Dissection, null: str) -> dict[str, float | str]:
+    """Neurons with an IoU above 0.04 and above the null's 95 %: ``share``; ``dealt``, its mean over
+    dealt masks; ``value``, the difference; ``chance`` and ``against``, the 97.5 and 2.5 % quantiles
+    of dealt shares minus their mean; ``verdict``; ``over``, the share with an IoU above 0.04,
+    whatever chance gives; ``placed``, of the detectors those that a mere place fits as well."""
+    hits = found.detects(null)
+    detects = hits.any(-1)
+    dealt = found.nulls[null].detecting.sum(1) / detects.size
+    low, high = np.quantile(dealt, TAILS) - dealt.mean()
+    best = np.where(hits, found.iou, -1).max(-1)
+    placed = (found.place_iou.max(-1) >= best)[detects]
+    value = detects.mean() - dealt.mean()
+    return {"condition": NULLS[null], "share": detects.mean(), "dealt": dealt.mean(),
+            "value": value, "chance": high, "against": low,
+            "over": (found.iou.max(-1) > LEAST_IOU).mean(),
+            "placed": placed.mean() if len(placed) else np.nan,
+            "dead": found.dead.mean(), "empty": (found.selected == 0).mean(),
+            "verdict": "agrees" if value > high else "contradicts" if value < low else "not shown"}
+
+
+def concept_rows(read: Read, null: str = "any") -> pd.DataFrame:
+    """Of every concept: ``density``, the share of the positions that it covers; ``ceiling``, the
+    largest IoU that the median neuron's mask can have with it; ``detectors``, the share of neurons
+    that detect it; ``best``, the largest IoU, and the block and neuron of it, from 1."""
+    found, rows = read.found, []
+    hits = found.detects(null)
+    for number, name in enumerate(found.names):
+        own = found.iou[..., number]
+        block, neuron = np.unravel_index(own.argmax(), own.shape)
+        rows.append({"kind": found.kinds[number], "concept": name,
+                     "density": found.density[number],
+                     "ceiling": float(np.median(found.ceiling[..., number])),
+                     "detectors": hits[..., number].mean(), "best": own.max(),
+                     "area": found.auroc[block, neuron, number], "block": int(block) + 1,
+                     "neuron": int(neuron) + 1})
+    return pd.DataFrame(rows)
+
+
+def block_rows(read: Read, null: str = "any") -> pd.DataFrame:
+    """Of every block the share of neurons that detect anything, and the mean over dealt masks:
+    ``block, depth, value, dealt``."""
+    found = read.found
+    count, neurons = found.iou.shape[:2]
+    return pd.DataFrame({"block": np.arange(1, count + 1),
+                         "depth": np.arange(1, count + 1) / count,
+                         "value": found.detects(null).any(-1).mean(1),
+                         "dealt": found.nulls[null].detecting.mean(0) / neurons})

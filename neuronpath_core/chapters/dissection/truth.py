@@ -1,0 +1,105 @@
+"""Whether labels are true: on other images, and when what they name is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from neuronpath_core.chapters.dissection.depth import is_specific, shares
+from neuronpath_core.chapters.dissection.measured import OVERLAP, Read
+from neuronpath_core.neurons import label_truth
+from neuronpath_core.stats.intervals import interval_row
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
+def truth_rows(read: Read, seed: int = 0) -> pd.DataFrame:
+    """Of each labeler: on the images that had no part in labelling, how well the presence of what
+    the label names predicts the neuron's score of the image (``value, low, high`` beyond labels
+    dealt within blocks, ``own``, ``dealt``, ``neurons``); how well its mask predicts the neuron's
+    value at a patch (``patch``, beyond dealt ``patch_value``, their 97.5 % quantile
+    ``patch_chance``); ``named``, the share of neurons with a label; ``specific``, of these the
+    share of specific ones; ``same``, the share with the label that overlap gives."""
+    rows = []
+    for labeler, labels in read.labels.items():
+        patch = label_truth.truth_row(read.held.auroc, labels, seed=seed)
+        named = labels >= 0
+        rows.append({"condition": f"labels by {labeler}", **label_truth.prediction_row(
+            read.held_scores, read.present, labels, seed),
+            "patch": patch["own"], "patch_value": patch["value"],
+            "patch_chance": patch["chance"], "named": named.mean(),
+            "specific": is_specific(read.found.kinds)[labels[named]].mean(),
+            "same": (labels == read.labels[OVERLAP])[named].mean()})
+    return pd.DataFrame(rows)
+
+
+def moved_rows(read: Read, seed: int = 0) -> pd.DataFrame:
+    """Of each labeler how much what the label names moves the neuron, in its standard deviations:
+    ``own``, ``dealt`` and ``value, low, high`` of the difference over scenes; ``neurons``, those
+    whose label can be changed alone; and ``first``, the share of them that nothing of the same kind
+    moves further up.  No rows of images that cannot be drawn again."""
+    if read.moved is None:
+        return pd.DataFrame()
+    pairs, rows = read.moved.of(read.found.names), []
+    for labeler, labels in read.labels.items():
+        found = [label_truth.own_and_dealt(scene, labels) for scene in pairs]
+        own, dealt = (np.array([pair[side].mean() for pair in found]) for side in (0, 1))
+        rows.append({"condition": f"labels by {labeler}", "own": own.mean(),
+                     "dealt": dealt.mean(), **interval_row(own - dealt, seed=seed),
+                     "scenes": len(own), "neurons": len(found[0][0]),
+                     "first": first_of_kind(pairs.mean(0), labels, read.found.kinds)})
+    return pd.DataFrame(rows)
+
+
+def first_of_kind(moves: Float[np.ndarray, "block neuron concept"],
+                  labels: Int64[np.ndarray, "block neuron"], kinds: tuple[str, ...]) -> float:
+    """The share of labelled neurons that no concept of the label's kind moves further up than the
+    label itself; of kinds with two or more concepts."""
+    kinds, hits = np.array(kinds), []
+    for kind in dict.fromkeys(kinds):
+        members = np.flatnonzero(kinds == kind)
+        own = moves[..., members]
+        here = np.isin(labels, members) & ~np.isnan(own).any(-1)
+        if len(members) > 1 and here.any():
+            hits.append(members[own[here].argmax(-1)] == labels[here])
+    return float(np.concatenate(hits).mean()) if hits else float("nan")
+
+
+def chance_of_kind(labels: Int64[np.ndarray, "block neuron"], kinds: tuple[str, ...]) -> float:
+    """What :func:`first_of_kind` is of labels that are drawn at random within their kind: the mean
+    of one over the number of the kind's concepts."""
+    sizes = np.array([kinds.count(kind) for kind in kinds])
+    named = labels[labels >= 0]
+    named = named[sizes[named] > 1]
+    return float((1 / sizes[named]).mean()) if len(named) else float("nan")
+
+
+def few_row(read: Read, few: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
+    """Labels of images of all classes against labels of as many images of few: how much better the
+    first predict scores of other images (``value, low, high``, ``first``, ``second``), and
+    ``same``, the share of neurons that get the same label."""
+    own = read.labels[OVERLAP]
+    both = (own >= 0) & (few >= 0)
+    return {**label_truth.prediction_gap(read.held_scores, read.present, own, few, seed),
+            "same": (own == few)[both].mean(),
+            "specific": shares(few, is_specific(read.found.kinds)).mean()}
+
+
+def sharing_row(read: Read) -> dict[str, float]:
+    """How far exemplars are the same images: ``common``, the share of all places among exemplars
+    that the tenth of the images takes that is shown most; ``chance``, the same of exemplars drawn
+    at random; and ``neighbours``, the mean correlation over images of how often they are exemplars
+    in a block and in the next."""
+    images, scores = read.exemplars.images, read.exemplars.scores
+    used = np.stack([np.bincount(own.ravel(), minlength=scores.shape[-1]) for own in images])
+    rng = np.random.default_rng(0)
+    drawn = np.bincount(rng.integers(0, scores.shape[-1], images.size), minlength=scores.shape[-1])
+    tenth = max(1, scores.shape[-1] // 10)
+    return {"common": np.sort(used.sum(0))[-tenth:].sum() / images.size,
+            "chance": np.sort(drawn)[-tenth:].sum() / images.size,
+            "neighbours": float(np.mean([stats.spearmanr(*pair).statistic
+                                         for pair in zip(used, used[1:], strict=False)]))}
