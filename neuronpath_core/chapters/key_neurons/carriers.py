@@ -1,5 +1,4 @@
-"""For which images key neurons fire, how many neurons a class has, which classes share theirs, and
-whether key neurons read the object (A8, A9, A17, the report's conclusion)."""
+"""For which images key neurons fire, and how many neurons a class has (A8, A17)."""
 
 from __future__ import annotations
 
@@ -11,27 +10,17 @@ import pandas as pd
 import torch
 
 from neuronpath_core.chapters.key_neurons.measured import TOP, Read
+from neuronpath_core.chapters.key_neurons.near import shared_parts
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.neurons.class_profiles import (
-    class_means,
-    is_key,
-    participation_ratio,
-    profile_distances,
-    spread_within,
-)
-from neuronpath_core.neurons.keys import read_keys
+from neuronpath_core.neurons.class_profiles import class_means, participation_ratio
 from neuronpath_core.neurons.localisation import mid_ranks
 from neuronpath_core.stats.intervals import interval_row
-from neuronpath_core.stats.mantel import mantel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
-    from torch import Tensor
 
 DEALS = 19
-PERMUTATIONS = 999
-# whose key neurons the distances of classes are over, as published and as recommended
-FIRST, FIRST_THREE, EVERY = "first key neuron", "first three key neurons", "all neurons"
+OWN_CLASS, RELATED, OTHERS = "its class", "classes that share an attribute", "other classes"
 PATCHES, CLASS_TOKEN = "at the image tokens", "at the class token"
 
 
@@ -77,6 +66,15 @@ def fire_rows(read: Read, seed: int = 0) -> pd.DataFrame:
                          "first": own[:, 0].mean(), "five": own.mean(), "alike": control.mean(),
                          "classes": read.classes})
     return pd.DataFrame(rows)
+
+
+def read_by_head(fires: pd.DataFrame, reads: Mapping[tuple[str, str], Read]) -> pd.DataFrame:
+    """The rows at the tokens that each model's head reads: the class token, or the image tokens
+    that it averages."""
+    at = {key: CLASS_TOKEN if read.target.scope == "cls" else PATCHES
+          for key, read in reads.items()}
+    own = [row["condition"] == at[row["data"], row["model"]] for row in fires.to_dict("records")]
+    return fires[own]
 
 
 def published_rows(read: Read) -> pd.DataFrame:
@@ -140,101 +138,26 @@ def carrier_row(read: Read, seed: int = 0) -> dict[str, float]:
             "dealt": np.nanmean(dealt), "classes": size}
 
 
-# --- which classes lie near one another (A8, A9) ---
-
-
-def distances(read: Read, over: str, block: int) -> Float[np.ndarray, "class class"]:
-    """Distances of the classes' profiles in a block (from 0), divided by the spread within classes
-    where all neurons count."""
-    means = class_means(read.patch[:, block], read.labels, read.classes)
-    if over == EVERY:
-        spread = spread_within(read.patch[:, block], read.labels, read.classes)
-        return profile_distances(means, over="all", spread=spread)
-    order = np.argsort(-read.written.effective[block], axis=0, kind="stable").T
-    top = is_key(order[:, :1 if over == FIRST else 3], read.neurons)
-    return profile_distances(means, top)
-
-
-def pixel_distances(read: Read) -> Float[np.ndarray, "class class"]:
-    """Distances of the classes' mean images."""
-    pixels = read.pixels.flatten(1).cpu().numpy()
-    means = class_means(pixels, read.labels, read.classes)
-    return np.sqrt(np.square(means[:, None] - means[None]).sum(-1))
-
-
-def shared_parts(taxonomy: Mapping[str, tuple[str, ...]]) -> Float[np.ndarray, "class class"]:
-    """How many attributes two classes have in common."""
-    found = [np.array(list(names)) for names in taxonomy.values()]
-    return sum((names[:, None] == names).astype(float) for names in found)
-
-
-def near_rows(read: Read, images: ImageSet, seed: int = 0) -> pd.DataFrame:
-    """Whether classes that share attributes lie near one another, in each third of the blocks.
-
-    Nearness is minus the mean distance over the blocks of a third, each divided by its own mean.
+def activation_rows(read: Read, images: ImageSet, seed: int = 0) -> pd.DataFrame:
+    """How strongly the best neuron of each block for a class fires for it, for classes that share
+    an attribute with it and for the others (figure 4 of the report).
 
     Returns:
-        ``over`` (which neurons), ``condition`` (the third), ``value`` (correlation with the number
-        of shared attributes, pixel distances taken out), ``chance`` and ``p`` by permuted classes,
-        ``plain`` (pixels left in) and ``classes``; nothing of images without a taxonomy.
+        ``of`` (in words), ``block, depth, value, low, high``: activation at the patches above the
+        mean of all classes, in standard deviations over images, over classes.
     """
-    columns = ["over", "condition", "value", "chance", "p", "plain", "classes"]
-    if not images.taxonomy:
-        return pd.DataFrame(columns=columns)
-    relation, pixels = shared_parts(images.taxonomy), pixel_distances(read)
+    means, best = class_means(read.patch, read.labels, read.classes), read.written.effective.argmax(
+        1).T  # (class, block)
+    spread = read.patch.std(0)
+    scaled = (means - means.mean(0)) / np.where(spread > 0, spread, 1)
+    blocks, own = np.arange(read.sd.shape[0]), np.eye(read.classes, dtype=bool)
+    fired = scaled[:, blocks, best]  # of each class (first axis) in each class's neuron (second)
+    related = shared_parts(images.taxonomy) > 0 if images.taxonomy else own
     rows = []
-    for over in (FIRST, FIRST_THREE, EVERY):
-        found = np.stack([distances(read, over, block) for block in range(read.sd.shape[0])])
-        found = found / found.mean((1, 2), keepdims=True)
-        for words, part in zip(("first", "middle", "last"),
-                               np.array_split(np.arange(len(found)), 3), strict=True):
-            near = -found[part].mean(0)
-            told = mantel(near, relation, (pixels,), permutations=PERMUTATIONS, seed=seed)
-            plain = mantel(near, relation, permutations=PERMUTATIONS, seed=seed)
-            rows.append({"over": over, "condition": f"in the {words} third of the blocks",
-                         "value": told["value"], "chance": told["permuted_high"], "p": told["p"],
-                         "plain": plain["value"], "classes": read.classes})
-    return pd.DataFrame(rows, columns=columns)
-
-
-# --- on the object or beside it ---
-
-
-def background_row(read: Read, seed: int = 0) -> dict[str, float]:
-    """How many of the first five key neurons are background neurons, that fire more outside the
-    object than inside, on average over their class's images.
-
-    Returns:
-        ``value, low, high``, the share of neurons like them minus theirs, over classes; ``share``,
-        ``alike``; ``gap`` and ``gap_alike``, activation inside minus outside in standard
-        deviations, of the first; ``classes``.
-    """
-    table = read.of_class(read.gap)  # (class, block, neuron)
-    block, neuron = np.moveaxis(read.written.best[:, :TOP], -1, 0)
-    every, like = np.arange(read.classes)[:, None], read.alike[block, neuron]
-    outside = (table < 0).astype(float)
-    own = outside[every, block, neuron].mean(1)
-    control = (np.where(like, outside[every, block], 0).sum(-1) / like.sum(-1)).mean(1)
-    return {**interval_row(control - own, seed=seed), "share": own.mean(), "alike": control.mean(),
-            "gap": read.of_class(read.of_key(read.gap)).mean(),
-            "gap_alike": read.of_class(read.of_alike(read.gap)).mean(), "classes": read.classes}
-
-
-def without_object_row(read: Read, empty: Tensor, seed: int = 0) -> dict[str, float]:
-    """Whether key neurons fire more for a scene than for the same scene without its object.
-
-    Args:
-        read: of the scenes.
-        empty: the same scenes without their objects.
-
-    Returns:
-        ``value, low, high``, the share of images in which the first key neuron's mean activation
-        over patches is larger with the object, minus that of neurons like it, over classes;
-        ``share, alike``, and ``change``, with minus without, in standard deviations.
-    """
-    bare = read_keys(read.target, empty).maps.mean(-1).transpose(0, 1).cpu().numpy()
-    more = (read.patch > bare) + 0.5 * (read.patch == bare)
-    own, like = (read.of_class(each(more)) for each in (read.of_key, read.of_alike))
-    change = (read.patch - bare) / np.where(read.sd > 0, read.sd, 1)
-    return {**interval_row(own - like, seed=seed), "share": own.mean(), "alike": like.mean(),
-            "change": read.of_class(read.of_key(change)).mean(), "classes": read.classes}
+    for words, who in ((OWN_CLASS, own), (RELATED, related & ~own), (OTHERS, ~related & ~own)):
+        if who.any():
+            table = np.stack([fired[who[:, label], label].mean(0)
+                              for label in range(read.classes)])
+            rows += [{"of": words, "block": block + 1, "depth": (block + 1) / len(blocks),
+                      **interval_row(table[:, block], seed=seed)} for block in blocks]
+    return pd.DataFrame(rows)

@@ -6,11 +6,12 @@ neurons are dropped after they were ranked; those of the key neurons stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -226,3 +227,16 @@ def places(studies: Mapping[str, Study], images: Mapping[str, ImageSet], count: 
         if scenes is not None:
             found[FREER] = (study, scenes)
     return found
+
+
+def stacked(reads: Mapping[tuple[str, str], Read],
+            rows: Callable[[tuple[str, str], Read], object]) -> pd.DataFrame:
+    """``rows(key, read)`` of every model, a row as a dict or several as a table, below one another,
+    with ``data`` and ``model``, the two parts of its key."""
+    tables = []
+    for (data, model), read in reads.items():
+        made = rows((data, model), read)
+        made = pd.DataFrame([made]) if isinstance(made, dict) else made
+        tables.append(made.assign(data=data, model=model))
+    filled = [table for table in tables if len(table)] or tables[:1]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()

@@ -1,5 +1,5 @@
-"""What the weights alone say: in which blocks the value vectors of the classes lie, and whether they
-point along classes more than chance does."""
+"""What the weights alone say: in which blocks the value vectors of the classes lie, and whether
+they point along classes more than chance does."""
 
 from __future__ import annotations
 
