@@ -192,29 +192,31 @@ def effect(units: Units, block: int, neuron: int) -> Measured:
     images.needs_labels()
     if len(images) < 2:
         raise ValueError("an interval needs two images, there is one")
-    alike = evidence.matches(block, neuron)
-    found: dict[str, Any] = {"images": len(images), "controls": alike, "classes": []}
+    neurons = (neuron, *evidence.matches(block, neuron))
+    edited = evidence.edited(block, [(each, factor) for factor in FACTORS.values()
+                                     for each in neurons])
+    edited = edited.reshape(len(FACTORS), len(neurons), *evidence.clean.shape)
     rows = np.arange(len(images))
-    own = evidence.clean[rows, images.labels]
-    deviations, neurons = {}, (neuron, *alike)
-    every = evidence.edited(block, [(each, factor) for factor in FACTORS.values()
-                                    for each in neurons])
-    for name, (edited, *others) in zip(FACTORS, every.reshape(
-            len(FACTORS), len(neurons), *every.shape[1:]), strict=True):
-        moved = edited[rows, images.labels] - own
-        controls = np.mean([np.abs(each[rows, images.labels] - own) for each in others], 0)
-        deviations[name] = probability_deviation(evidence.clean, edited, images.labels)
-        found[name] = {"probability": interval_row(moved, seed=evidence.seed),
+    moved = edited[..., rows, images.labels] - evidence.clean[rows, images.labels]
+    deviations = {name: probability_deviation(evidence.clean, own, images.labels)
+                  for name, own in zip(FACTORS, edited[:, 0], strict=True)}
+    found: dict[str, Any] = {"images": len(images), "controls": list(neurons[1:])}
+    for name, (own, *others) in zip(FACTORS, moved, strict=True):
+        controls = np.abs(others).mean(0)
+        found[name] = {"probability": interval_row(own, seed=evidence.seed),
                        "deviation": interval_row(deviations[name], seed=evidence.seed),
-                       "size": float(np.abs(moved).mean()), "control_size": float(controls.mean()),
-                       "excess": interval_row(np.abs(moved) - controls, seed=evidence.seed)}
-    for label in images.classes:
-        members = images.of_class(label)
-        found["classes"].append({"class": label, "name": images.names[label],
-                                 "images": len(members), **{
-            name: _row(values[members], evidence.seed) for name, values in deviations.items()}})
-    found["classes"].sort(key=lambda row: -abs(row["removed"]["value"]))
+                       "size": float(np.abs(own).mean()), "control_size": float(controls.mean()),
+                       "excess": interval_row(np.abs(own) - controls, seed=evidence.seed)}
+    by_class = [_of_class(units, label, deviations) for label in images.classes]
+    found["classes"] = sorted(by_class, key=lambda row: -abs(row["removed"]["value"]))
     return found, {}
+
+
+def _of_class(units: Units, label: int, deviations: dict[str, np.ndarray]) -> dict[str, Any]:
+    images, seed = units.evidence.images, units.evidence.seed
+    members = images.of_class(label)
+    return {"class": label, "name": images.names[label], "images": len(members),
+            **{name: _row(values[members], seed) for name, values in deviations.items()}}
 
 
 def _row(values: np.ndarray, seed: int) -> dict[str, float | None]:
