@@ -11,7 +11,7 @@ from scipy import stats
 from neuronpath_core.chapters.dissection.measured import AREA, OVERLAP, Read
 from neuronpath_core.neurons.dissection import Dissection
 from neuronpath_core.neurons.tally import strongest
-from neuronpath_core.stats.intervals import TAILS, percentile_row
+from neuronpath_core.stats.intervals import TAILS, normal_row
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -51,16 +51,20 @@ def trend(values: Float[np.ndarray, "*batch block"]) -> Float[np.ndarray, "*batc
 
 def depth_rows(read: Read) -> pd.DataFrame:
     """Of labels by overlap and by area: ``value``, the correlation of block and share of specific
-    labels, with its interval over images; ``chance`` and ``against``, the 97.5 and 2.5 % quantiles
-    of the same with masks dealt among all images; ``early`` and ``late``, the share in the first
-    and the last third of the blocks; ``dealt``, its mean over dealt masks; and ``verdict``."""
+    labels, with its interval over images, the normal one, because labels of resamples are noisier
+    than those of the whole set; ``chance`` and ``against``, the 97.5 and 2.5 % quantiles of the
+    same with masks dealt among all images; ``early`` and ``late``, the share in the first and the
+    last third of the blocks; ``dealt``, its mean over dealt masks; and ``verdict``.  No row where
+    all labels are specific."""
     found, chosen = read.found, is_specific(read.found.kinds)
     rows = []
     for condition, measure in MEASURES.items():
         share = shares(read.labels[condition], chosen)
+        if np.ptp(share) == 0:  # nothing but specific labels, or none: no trend to ask of
+            continue
         null = shares(found.nulls[ANY].label[measure], chosen)
         third = max(1, len(share) // 3)
-        row = percentile_row(trend(share), trend(shares(found.drawn[measure], chosen)))
+        row = normal_row(trend(share), trend(shares(found.drawn[measure], chosen)))
         low, high = np.quantile(trend(null), TAILS)
         rows.append({"condition": f"labels by {condition}", **row, "chance": high, "against": low,
                      "early": share[:third].mean(), "late": share[-third:].mean(),
@@ -82,13 +86,15 @@ def twin_rows(read: Read) -> pd.DataFrame:
     high`` of the difference of the trends on the same resampled images, and ``twin``."""
     chosen, rows = is_specific(read.found.kinds), []
     for condition, measure in MEASURES.items():
+        if np.ptp(shares(read.labels[condition], chosen)) == 0:
+            continue
         own, other = (trend(shares(each.drawn[measure], chosen))
                       for each in (read.found, read.twin))
         twin = trend(shares(strongest(read.twin.iou, 0) if measure == "iou" else
                             strongest(read.twin.auroc), chosen))
         value = trend(shares(read.labels[condition], chosen)) - twin
         rows.append({"condition": f"labels by {condition}", "twin": twin,
-                     **percentile_row(value, own - other)})
+                     **normal_row(value, own - other)})
     return pd.DataFrame(rows)
 
 
@@ -127,7 +133,7 @@ def order_rows(read: Read, early: str = "colour", late: str = "outline") -> pd.D
         if np.isnan(gaps[0]) or np.isnan(gaps[1]).all():
             continue
         rows.append({"condition": f"labels by {condition}",
-                     **percentile_row(gaps[0], gaps[1][~np.isnan(gaps[1])]),
+                     **normal_row(gaps[0], gaps[1][~np.isnan(gaps[1])]),
                      "dealt": np.nanmean(gaps[2]),
                      "early": mean_depth(found, read.labels[condition], early),
                      "late": mean_depth(found, read.labels[condition], late)})

@@ -9,9 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from neuronpath_core.chapters.dissection.depth import is_specific, shares
-from neuronpath_core.chapters.dissection.measured import OVERLAP, Read
+from neuronpath_core.chapters.dissection.measured import OVERLAP, RESAMPLES, Read
 from neuronpath_core.neurons import label_truth
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, normal_row, resampled
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -67,6 +67,26 @@ def first_of_kind(moves: Float[np.ndarray, "block neuron concept"],
         if len(members) > 1 and here.any():
             hits.append(members[own[here].argmax(-1)] == labels[here])
     return float(np.concatenate(hits).mean()) if hits else float("nan")
+
+
+def first_row(read: Read, labeler: str = OVERLAP, seed: int = 0) -> dict[str, float] | pd.DataFrame:
+    """The share of neurons whose label moves them further up than all else of its kind, minus what
+    labels drawn within their kind have: ``value, low, high`` with the interval over scenes,
+    ``share`` and ``chance``; no row of images that cannot be drawn again."""
+    if read.moved is None:
+        return pd.DataFrame()
+    labels, kinds = read.labels[labeler], read.found.kinds
+    pairs = read.moved.of(read.found.names)
+    flat, chance = pairs.reshape(len(pairs), -1), chance_of_kind(labels, kinds)
+
+    def share(scenes: np.ndarray) -> float:
+        weights = np.bincount(scenes, minlength=len(pairs)) / len(scenes)
+        return first_of_kind((weights @ flat).reshape(pairs.shape[1:]), labels, kinds)
+
+    whole = share(np.arange(len(pairs)))
+    draws = resampled(share, [np.arange(len(pairs))], RESAMPLES, seed)
+    return {"condition": f"labels by {labeler}", "share": whole, "chance": chance,
+            **normal_row(whole - chance, draws), "scenes": len(pairs)}
 
 
 def chance_of_kind(labels: Int64[np.ndarray, "block neuron"], kinds: tuple[str, ...]) -> float:
