@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,8 @@ def path_pictures(pictures: Mapping[str, UInt8[np.ndarray, "class height width 3
             axis.imshow(images[label], interpolation="none")
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-        line[0].set_ylabel(source.replace(" neuron", "\nneuron"), fontsize=LEAST)
+        line[0].set_ylabel(textwrap.fill(source, 11), fontsize=LEAST, rotation=0, ha="right",
+                           va="center")
     for axis, label in zip(axes[0], shown, strict=True):
         axis.set_title(str(names[label]).replace(" ", "\n"), fontsize=LEAST)
     return figure

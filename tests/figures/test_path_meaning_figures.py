@@ -1,0 +1,57 @@
+"""What the figures of path neurons show, from small tables and pictures."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from neuronpath_core.figures import path_meaning as drawn
+from tests.figure_tables import MODELS, panels, with_interval
+
+
+@pytest.fixture(autouse=True)
+def without_a_screen():
+    plt.switch_backend("agg")
+
+
+def test_each_question_has_a_panel_with_a_mark_for_each_model_and_data_set():
+    table = with_interval(pd.DataFrame([
+        {"panel": f"question {place}", "unit": "cosine", "data": data, "model": model,
+         "value": place / 10 + number / 100}
+        for place in range(5) for number, (data, model) in enumerate(
+            (data, model) for data in ("digits", "shapes") for model in MODELS)
+        if (place, data) != (2, "digits")]), 0.02)
+    figure = drawn.meanings(table, finding="They write")
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title() for axis in shown] == [f"question {place}" for place in range(5)]
+    for place, axis in enumerate(shown):
+        own = table[table["panel"] == f"question {place}"]
+        found = np.concatenate([container.lines[0].get_xdata() for container in axis.containers])
+        np.testing.assert_allclose(np.sort(found.astype(float)), np.sort(own["value"]))
+        assert axis.get_xlabel() == "cosine"
+        sizes = [text.get_fontsize() for text in (axis.title, axis.xaxis.label,
+                                                  *axis.get_xticklabels())]
+        assert min(sizes) >= drawn.LEAST
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["digits", "shapes"]
+    # a data set that a panel lacks keeps its colour and its place
+    third = shown[2].containers
+    assert len([each for each in third if len(each.lines[0].get_xdata())]) == 1
+    assert figure._repr_svg_().count("They write") >= 1
+
+
+def test_pictures_stand_in_rows_by_source_and_columns_by_class():
+    rng = np.random.default_rng(0)
+    pictures = {name: rng.integers(0, 256, (12, 8, 8, 3)).astype(np.uint8)
+                for name in ("all path neurons", "random path")}
+    names = [f"class {number}" for number in range(12)]
+    figure = drawn.path_pictures(pictures, names, most=4)
+    axes = panels(figure)
+    assert len(axes) == 8
+    shown = [0, 4, 7, 11]
+    for axis, (name, label) in zip(axes, ((name, label) for name in pictures for label in shown),
+                                   strict=True):
+        image, = axis.images
+        assert np.array_equal(np.asarray(image.get_array()), pictures[name][label])
+    assert [axis.get_title() for axis in axes[:4]] == [f"class\n{label}" for label in shown]
+    assert axes[0].get_ylabel() == "all path\nneurons" and axes[1].get_ylabel() == ""
