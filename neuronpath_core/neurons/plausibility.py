@@ -25,26 +25,42 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def recognised(target: TargetModel, images: Float[Tensor, "image channel height width"],
-               classes: Int64[Tensor, "image"]) -> Bool[Tensor, "image"]:
-    """Whether a model classifies each image as the class that it was made for; equal logits
-    recognise nothing.
+def named(target: TargetModel,
+          images: Float[Tensor, "image channel height width"]) -> Int64[Tensor, "image"]:
+    """The class that a model takes each image for, on the CPU; -1 where several come first, so that
+    equal logits name nothing.
 
     Args:
         target: the model that judges.
         images: in any floating-point type; they are given to the model in its own.
+
+    Raises:
+        ValueError: images that the model does not accept.
+    """
+    check_target(target)
+    images = images.to(target.device, target.dtype)
+    target.check_images(images)
+    logits = torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
+                                 lambda rows: target(images[rows])))
+    most, first = logits.max(1)
+    tied = (logits == most[:, None]).sum(1) > 1
+    return torch.where(tied, -torch.ones_like(first), first).cpu()
+
+
+def recognised(target: TargetModel, images: Float[Tensor, "image channel height width"],
+               classes: Int64[Tensor, "image"]) -> Bool[Tensor, "image"]:
+    """Whether a model classifies each image as the class that it was made for.
+
+    Args:
+        target, images: as of :func:`named`.
         classes: one an image.
 
     Raises:
         ValueError: images or classes that the model does not accept.
     """
     check_target(target)
-    images, classes = images.to(target.device, target.dtype), classes.to(target.device)
-    target.check_batch(images, classes)
-    logits = torch.cat(in_chunks(target, len(images), lambda: images_at_once(target, 1),
-                                 lambda rows: target(images[rows])))
-    own = logits.gather(1, classes[:, None])
-    return ((logits >= own).sum(1) == 1).cpu()
+    target.check_batch(images.to(target.device, target.dtype), classes.to(target.device))
+    return named(target, images) == classes.cpu()
 
 
 @torch.no_grad()

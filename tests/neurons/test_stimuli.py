@@ -119,7 +119,7 @@ def test_a_linear_neuron_drives_every_pixel_to_the_end_of_its_weight(monkeypatch
                             statistics.magnitude, statistics.size)
     found = stimulate(target, [[(0, 0)]], steps=400, transforms=None, rate=0.1, statistics=flat)
     strong = weight.abs() > 0.2 * weight.abs().max()
-    assert float(strong.double().mean()) > 0.6
+    assert float(strong.double().mean()) > 0.5
     assert bool((found.images[0].sign() == weight.sign())[strong].all())
     assert float(found.images[0][strong].abs().min()) > 0.9
     # the most that any image from -1 to 1 can have is the sum of the weights' sizes
