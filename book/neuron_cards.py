@@ -28,6 +28,7 @@ from neuronpath_core.study.study import Study  # noqa: E402
 DATA = ROOT / "data" / "cards"
 PROFILES = ("digits", "shapes")
 FOLDER = "_cards"  # of the built book; no page of it, so that nothing is done to it after Sphinx
+HOME = "../notebooks/04_class_paths.html"
 
 
 def measure(profile: str, models: list[str]) -> None:
@@ -52,7 +53,7 @@ def stored() -> dict[str, dict[str, list[Card]]]:
 
 def write_pages(html: Path) -> None:
     """Write the pages of all stored cards into a built book."""
-    write_site(stored(), html / FOLDER)
+    write_site(stored(), html / FOLDER, HOME)
 
 
 def main() -> None:

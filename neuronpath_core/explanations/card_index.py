@@ -84,13 +84,15 @@ def _rounded(value: Any) -> Any:
 # --- pages ---
 
 
-def write_site(cards: Mapping[str, Mapping[str, Sequence[Card]]], folder: Path) -> None:
+def write_site(cards: Mapping[str, Mapping[str, Sequence[Card]]], folder: Path,
+               home: str = "") -> None:
     """Write the pages of cards, most used first.
 
     Args:
         cards: profile -> model -> its cards.
         folder: of the pages: ``<profile>/<model>/block-…-neuron-….html``, an ``index.html`` in
             each folder.
+        home: address, as seen from there, of the page that leads to them; empty without one.
     """
     for profile, models in cards.items():
         for model, own in models.items():
@@ -99,7 +101,8 @@ def write_site(cards: Mapping[str, Mapping[str, Sequence[Card]]], folder: Path) 
             for card in own:
                 write_text(place / file_name(card.block, card.neuron, ".html"), page(card, HOME))
             write_text(place / HOME, model_page(profile, model, own))
-    write_text(folder / HOME, front_page(cards))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / HOME, front_page(cards, home))
 
 
 def model_page(profile: str, model: str, cards: Sequence[Card]) -> str:
@@ -117,13 +120,15 @@ def model_page(profile: str, model: str, cards: Sequence[Card]) -> str:
                  STYLE)
 
 
-def front_page(cards: Mapping[str, Mapping[str, Sequence[Card]]]) -> str:
-    """The page that lists the models."""
+def front_page(cards: Mapping[str, Mapping[str, Sequence[Card]]], home: str = "") -> str:
+    """The page that lists the models; ``home`` as of :func:`write_site`."""
     rows = [[_Link(f"{profile}/{model}/{HOME}", model), profile, str(len(own))]
             for profile, models in cards.items() for model, own in models.items()]
     title = "Cards of the neurons that paths use most"
     body = table("Models with cards", ["model", "profile", "cards"], rows, names=2)
-    return whole(title, f'<main><div class="np-neuron"><h1 class="np-name">{title}</h1>'
+    back = (f'<nav aria-label="Book"><a href="{text(home)}">Back to the book</a></nav>' if home
+            else "")
+    return whole(title, f'{back}<main><div class="np-neuron"><h1 class="np-name">{title}</h1>'
                         f"{body}</div></main>", STYLE)
 
 

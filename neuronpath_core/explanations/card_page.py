@@ -184,6 +184,8 @@ def _tile(row: dict[str, Any], place: int, count: int, pictured: bool) -> str:
 
 
 def _concepts(found: dict[str, Any]) -> str:
+    if not found["best"]:
+        return ""
     return table("Concepts that it lights for",
                  ["concept", "kind", "IoU", "95 % of other masks", "p", "AUROC", "detects"],
                  [[row["name"], row["kind"], number(row["iou"]), number(row["high"]),

@@ -118,6 +118,8 @@ def _concepts(found: Numbers) -> list[str]:
         said.append(f"A place alone, {first['place']}, reaches an IoU of "
                     f"{number(first['place_iou'])}: what a concept does not exceed may be where it "
                     "lies, not what it is.")
+    else:
+        said.append("These positions touch none of them.")
     return said
 
 
