@@ -9,6 +9,7 @@ import torch
 from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
+from neuronpath_core.vlm.batches import caption_batches
 from neuronpath_core.vlm.modality import (
     LEVELS,
     TYPES,
@@ -339,6 +340,19 @@ def test_a_rotation_takes_planted_types_away():
                      transform=rotation([5]))
     assert not np.array_equal(np.nan_to_num(probabilities(
         turned, Criteria().for_patches(64)))[:4], np.eye(4))
+
+
+def test_batches_of_scenes_are_their_captions():
+    vlm = random_vlm()
+    found = list(caption_batches(vlm, SCENES, size=4)())
+    assert [len(inputs.roles) for inputs in found] == [4, 4, 1]
+    said = [[inputs.words[row][place] for place in inputs.text()[row].nonzero()[:, 0]]
+            for inputs in found for row in range(len(inputs.roles))]
+    assert [" ".join(words) for words in said] == [caption_turn(scene)[1] for scene in SCENES]
+    other = list(caption_batches(vlm, SCENES[:2], ["a red star ."] * 2)())
+    assert other[0].words[1][-5:] == ("a", "red", "star", ".", "<eos>")
+    refused(lambda: caption_batches(vlm, SCENES, ["a"]), "9 scenes and 1 captions; accepted: as many")
+    refused(lambda: caption_batches(vlm, SCENES, size=0), "size cannot be 0; accepted: a whole")
 
 
 def test_too_few_samples_are_refused():
