@@ -18,6 +18,7 @@ from neuronpath_core.hooks import neurons_read
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.neurons.dissection import Dissection, dissect
 from neuronpath_core.neurons.matched import drawn, matched
+from neuronpath_core.neurons.spectrum import Statistics
 from neuronpath_core.paths import Paths
 from neuronpath_core.readings.grids import Grid, grid_of
 from neuronpath_core.settings import check_count
@@ -28,8 +29,6 @@ from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
-
-    from neuronpath_core.neurons.spectrum import Statistics
 
 MOST_CLASSES, MOST_STEPS = 1000, 10_000
 CONTROLS = 2  # matched neurons that are edited beside each
@@ -204,14 +203,26 @@ def evidence_of(target: TargetModel, *, images: object, paths: object = None, cl
     check_count("classes", classes, 1, MOST_CLASSES)
     check_count("steps", steps, 0, MOST_STEPS)
     check_count("seed", seed, 0, 2 ** 32 - 1)
-    others = dict(others or {})
+    _check_others({} if others is None else others)
+    if statistics is not None and not isinstance(statistics, Statistics):
+        raise ValueError(f"statistics are {shown(type(statistics).__name__)}; accepted: None, or "
+                         "image_statistics(...) of the images that the model was trained on")
+    if model_name is not None and (not isinstance(model_name, str) or not model_name.strip()):
+        raise ValueError(f"model_name cannot be {shown(model_name)}; accepted: None, or a text "
+                         "that is not empty")
+    given = card_images(target, images, labels)
+    return Evidence(target, given, _path_neurons(target, paths, len(given.values)), classes,
+                    dict(others or {}), statistics, steps, seed, model_name or _called(target))
+
+
+def _check_others(others: object) -> None:
+    if not isinstance(others, Mapping):
+        raise ValueError(f"others are {shown(type(others).__name__)}; accepted: TargetModels by "
+                         "their names")
     for name, each in others.items():
         if not isinstance(each, TargetModel) or not isinstance(name, str):
             raise ValueError(f"others have {shown(each)} under {shown(name)}; accepted: "
                              "TargetModels by their names")
-    given = card_images(target, images, labels)
-    return Evidence(target, given, _path_neurons(target, paths, len(given.values)), classes,
-                    others, statistics, steps, seed, model_name or _called(target))
 
 
 def _path_neurons(target: TargetModel, paths: object, count: int) -> np.ndarray | None:

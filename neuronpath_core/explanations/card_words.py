@@ -84,7 +84,8 @@ def _paths(found: Numbers) -> list[str]:
             f"{percent(found['uniform'])}. It is number {found['rank']} of the block's "
             f"{found['neurons']} neurons, {found['used']} of which are on a path.",
             "With shuffled labels the count of a class is hypergeometric, of which p is the upper "
-            "tail, corrected by Holm over classes."]
+            "tail, corrected by Holm over classes. Images of a class are searched with one label, "
+            "which by itself makes their paths alike."]
 
 
 def _value(found: Numbers) -> list[str]:

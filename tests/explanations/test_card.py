@@ -339,6 +339,9 @@ REFUSED = {
     "steps": (dict(steps=-1), "steps must be"),
     "seed": (dict(seed=-1), "seed must be"),
     "others": (dict(others={"a": 1}), "accepted: TargetModels by their names"),
+    "others in a list": (dict(others=[1]), "others are 'list'"),
+    "statistics": (dict(statistics="auto"), "statistics are 'str'"),
+    "a name": (dict(model_name=""), "model_name cannot be ''"),
     "labels twice": (dict(labels=torch.zeros(12, dtype=torch.int64)), "labels are given beside"),
 }
 
