@@ -73,15 +73,24 @@ def path_pictures(pictures: Mapping[str, UInt8[np.ndarray, "class height width 3
         most: columns that are shown, spread over the classes.
     """
     shown = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
-    figure, axes = plt.subplots(len(pictures), len(shown), squeeze=False,
-                                figsize=(WIDTH, 0.35 + 0.82 * len(pictures)))
-    for line, (source, images) in zip(axes, pictures.items(), strict=True):
-        for axis, label in zip(line, shown, strict=True):
-            axis.imshow(images[label], interpolation="none")
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-        line[0].set_ylabel(textwrap.fill(source, 11), fontsize=LEAST, rotation=0, ha="right",
-                           va="center")
-    for axis, label in zip(axes[0], shown, strict=True):
-        axis.set_title(str(names[label]).replace(" ", "\n"), fontsize=LEAST)
+    stacks = [images[shown] for images in pictures.values()]
+    height, width = stacks[0].shape[1:3]
+    gap = max(1, height // 8)
+    sheet = np.full((len(stacks) * (height + gap) - gap, len(shown) * (width + gap) - gap, 4), 0,
+                    np.uint8)  # what lies between the images is not painted
+    for row, images in enumerate(stacks):
+        for column, image in enumerate(images):
+            top, left = row * (height + gap), column * (width + gap)
+            sheet[top:top + height, left:left + width, :3] = image
+            sheet[top:top + height, left:left + width, 3] = 255
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.5 + 0.62 * len(stacks)))
+    axis.imshow(sheet, interpolation="none")
+    axis.set_yticks((height - 1) / 2 + (height + gap) * np.arange(len(stacks)),
+                    [textwrap.fill(source, 16) for source in pictures], fontsize=LEAST)
+    axis.set_xticks((width - 1) / 2 + (width + gap) * np.arange(len(shown)),
+                    [str(names[label]).replace(" ", "\n") for label in shown], fontsize=LEAST)
+    axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
     return figure

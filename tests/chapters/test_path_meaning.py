@@ -244,7 +244,7 @@ def dissected(auroc):
     names = (*OUTLINES, *FILLS, *COLOURS)
     kinds = ("outline",) * 6 + ("fill",) * 4 + ("colour",) * 8
     return detects.Detects(SimpleNamespace(names=names, kinds=kinds, auroc=auroc, iou=auroc / 10),
-                           TAXONOMY)
+                           TAXONOMY, auroc)
 
 
 def test_a_neuron_that_finds_any_object_detects_no_outline():
@@ -260,7 +260,7 @@ def test_a_neuron_that_finds_any_object_detects_no_outline():
     found = one.of_classes("outline", np.array([0, 5]))  # a circle, a square
     assert found[0, 1, 2] == pytest.approx(0.3) and found[1, 1, 2] == pytest.approx(-0.06)
     assert one.ahead("fill")["solid"][0, 0] == pytest.approx(0)
-    assert one.of_classes("outline", np.array([0]), "iou")[0, 1, 2] == pytest.approx(0.03)
+    assert one.of_classes("outline", np.array([0]), detects.OVERLAP)[0, 1, 2] == pytest.approx(0.03)
 
 
 def test_detection_rows_know_the_colour_of_each_scene():
@@ -275,6 +275,21 @@ def test_detection_rows_know_the_colour_of_each_scene():
     slow = [own / 10 - np.mean([other / 10 for other in range(8) if other != own])
             for own in place]
     np.testing.assert_allclose(found[:, 1, 2], slow)
+
+
+def test_a_neuron_that_is_active_in_images_of_a_concept_tells_them(cases):
+    from sklearn.metrics import roc_auc_score
+
+    case = cases["digits", "small"]
+    present = np.random.default_rng(0).random((2, 20)) < 0.5
+    found = detects.by_image(case.target, case.pixels, SimpleNamespace(present=present))
+    for block, neuron, concept in ((0, 3, 0), (2, 9, 1)):
+        values = case.keys.first[block, :, neuron].numpy()
+        assert found[block, neuron, concept] == pytest.approx(
+            roc_auc_score(present[concept], values))
+    own = case.keys.first[1, :, 4]
+    told = SimpleNamespace(present=(own > own.median()).numpy()[None])
+    assert detects.by_image(case.target, case.pixels, told)[1, 4, 0] == 1
 
 
 # --- J9 ---
@@ -477,7 +492,7 @@ def tables(cases, known):
 
 def test_claims_have_their_signs_units_and_controls(tables):
     found = {claim.key: claim for claim in verdicts.made_from(*tables[0].values())}
-    assert len(found) == 27
+    assert len(found) == 29
     own = tables[0]["written"]
     own = with_verdict(own[(own["measure"] == writes.WRITES) & (own["against"] == measured.LIKE)])
     claim = found["writes"]

@@ -46,12 +46,15 @@ def test_pictures_stand_in_rows_by_source_and_columns_by_class():
                 for name in ("all path neurons", "random path")}
     names = [f"class {number}" for number in range(12)]
     figure = drawn.path_pictures(pictures, names, most=4)
-    axes = panels(figure)
-    assert len(axes) == 8
-    shown = [0, 4, 7, 11]
-    for axis, (name, label) in zip(axes, ((name, label) for name in pictures for label in shown),
-                                   strict=True):
-        image, = axis.images
-        assert np.array_equal(np.asarray(image.get_array()), pictures[name][label])
-    assert [axis.get_title() for axis in axes[:4]] == [f"class\n{label}" for label in shown]
-    assert axes[0].get_ylabel() == "all path\nneurons" and axes[1].get_ylabel() == ""
+    axis, = panels(figure)
+    sheet = np.asarray(axis.images[0].get_array())
+    assert sheet.shape == (2 * 9 - 1, 4 * 9 - 1, 4)
+    for row, name in enumerate(pictures):
+        for column, label in enumerate((0, 4, 7, 11)):
+            own = sheet[9 * row:9 * row + 8, 9 * column:9 * column + 8]
+            assert np.array_equal(own[..., :3], pictures[name][label])
+            assert (own[..., 3] == 255).all()
+    assert (sheet[..., 3] > 0).sum() == 8 * 64
+    assert [text.get_text() for text in axis.get_xticklabels()] == [
+        f"class\n{label}" for label in (0, 4, 7, 11)]
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(pictures)

@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from neuronpath_core.chapters.path_meaning import failures, looks, pictures, wiring, writes
+from neuronpath_core.chapters.path_meaning import (
+    detects,
+    failures,
+    looks,
+    pictures,
+    wiring,
+    writes,
+)
 from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
 from neuronpath_core.settings import RECOMMENDED
 from neuronpath_core.stats import report
@@ -39,7 +46,7 @@ def drawn(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,
     own = {"method": method, "against": LIKE}
     tables = [picked(written, measure=writes.WRITES, **own),
               picked(overlaps, measure=writes.KEY, **own),
-              picked(detected, measure="both", score="auroc", **own),
+              picked(detected, measure=detects.BOTH, score=detects.PATCHES, **own),
               picked(evidence, blocks="last third", **own),
               picked(wired, route="direct", measure=wiring.SIZE, **own), picked(looked, **own)]
     columns = ["panel", "unit", "data", "model", "value", "low", "high"]
@@ -173,10 +180,14 @@ def glued(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,
         "key": tally(overlaps, measure=writes.KEY, **matched),
         "key active": tally(overlaps, measure=writes.KEY, **active),
         "key span": report.percent_span(picked(overlaps, measure=writes.KEY, **matched)["path"]),
-        "detects": tally(detected, measure="both", score="auroc", **matched),
-        "detects here": tally(detected, measure="both", score="auroc", method=method,
-                              against=LIKE_HERE),
-        "detects colour": tally(detected, measure="colour", score="auroc", **matched),
+        **{name: tally(detected, measure=detects.BOTH, score=score, method=method, against=against)
+           for name, score, against in (
+               ("detects", detects.PATCHES, LIKE), ("detects here", detects.PATCHES, LIKE_HERE),
+               ("tells", detects.WHOLE, LIKE), ("tells here", detects.WHOLE, LIKE_HERE))},
+        "detects colour": tally(detected, measure=detects.IRRELEVANT, score=detects.PATCHES,
+                                **matched),
+        "tells colour": tally(detected, measure=detects.IRRELEVANT, score=detects.WHOLE,
+                              **matched),
         "evidence": tally(evidence, blocks="last third", **matched),
         "wires": tally(wired, route="direct", measure=wiring.SIZE, **matched),
         "wires active": tally(wired, route="direct", measure=wiring.SIZE, **active),

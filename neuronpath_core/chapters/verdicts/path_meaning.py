@@ -45,8 +45,8 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
         named |= {"against": "against"} if "against" in own else {}
         return comparisons(with_verdict(own), n, **named) if len(own) else ()
 
-    def shapes_only(measure: str, against: str) -> tuple:
-        return effect(detected, measure=measure, score="auroc", against=against)
+    def shapes_only(measure: str, against: str, score: str = detects.PATCHES) -> tuple:
+        return effect(detected, measure=measure, score=score, against=against)
 
     return [
         ours("writes", sentence="Path neurons write their image's class more than matched neurons",
@@ -105,9 +105,21 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
              comparisons=shapes_only(detects.BOTH, LIKE_HERE), unit="separation",
              control="neurons of the block about as active in the same image",
              rule=f"The same difference of areas; {ABOVE}", table="detected"),
+        ours("attributes of images", sentence="Path neurons tell images with their class's outline "
+                                              "and fill from others better than matched neurons",
+             comparisons=shapes_only(detects.BOTH, LIKE, detects.WHOLE), unit="separation",
+             control="matched neurons of the block",
+             rule=f"The same of the activation at the path's own tokens, over images; {ABOVE}",
+             table="detected"),
+        ours("attributes of images here", sentence="Path neurons tell images with their class's "
+                                                   "outline and fill better than neurons about as "
+                                                   "active in the image",
+             comparisons=shapes_only(detects.BOTH, LIKE_HERE, detects.WHOLE), unit="separation",
+             control="neurons of the block about as active in the same image",
+             rule=f"The same over images; {ABOVE}", table="detected"),
         ours("beyond colour", sentence="Path neurons tell what decides the class better than the "
                                        "colour, which does not",
-             comparisons=shapes_only(detects.BEYOND, LIKE), unit="separation",
+             comparisons=shapes_only(detects.BEYOND, LIKE, detects.WHOLE), unit="separation",
              control="the same of the image's colour, and matched neurons",
              rule=f"That difference of areas minus the same of the colour; {ABOVE}",
              table="detected"),
