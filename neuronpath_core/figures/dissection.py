@@ -23,6 +23,7 @@ from neuronpath_core.figures.style import (
 )
 
 GREY = "0.5"
+DASHES = ((0, (4, 2)), (0, (6, 1, 1, 1)), (0, (2, 1)), (0, (8, 3)))  # of models
 # of kinds, in the order in which they are drawn; told apart by marks too
 KIND_COLOURS = {"colour": "#d55e00", "fill": "#0072b2", "outline": "#009e73", "part": "0.2",
                 "tone": "#cc79a7", "background": "#8c6d31", "class": "#0072b2"}
@@ -32,7 +33,8 @@ KIND_WORDS = {"colour": "colours", "fill": "fills", "outline": "outlines",
 
 
 def _depth_axis(axis: Axes) -> None:
-    axis.set(xlabel="depth, share of the blocks", xlim=(0, 1.03))
+    axis.set(xlim=(0, 1.03))
+    axis.set_xlabel("depth, share of the blocks", fontsize=SMALL)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
     axis.tick_params(labelsize=LEAST)
 
@@ -60,8 +62,8 @@ def kinds_by_depth(kinds: pd.DataFrame, detectors: pd.DataFrame) -> Figure:
     for (_, model), axis in zip(cells[:len(models[:4])], left, strict=False):
         _kinds(axis, own[own["model"] == model], handles)
         axis.set_title(f"{data}: {model}", fontsize=SMALL)
-    colours = dict(zip(dict.fromkeys(detectors["model"]), sns.color_palette("colorblind", 8),
-                       strict=False))
+    named = list(dict.fromkeys(detectors["model"]))
+    colours = dict(zip(named, sns.color_palette("dark", 10)[3:3 + len(named)], strict=False))
     for name, axis in zip(sets, right, strict=False):
         _detectors(axis, detectors[detectors["data"] == name], colours, handles)
         axis.set_title(f"{name}: detectors", fontsize=SMALL)
@@ -87,9 +89,9 @@ def _kinds(axis: Axes, own: pd.DataFrame, handles: dict[str, Line2D]) -> None:
 
 
 def _detectors(axis: Axes, own: pd.DataFrame, colours: dict, handles: dict[str, Line2D]) -> None:
-    for model, rows in own.groupby("model", sort=False):
+    for number, (model, rows) in enumerate(own.groupby("model", sort=False)):
         rows = rows.sort_values("depth")
-        style = {"linestyle": (0, (4, 2)), "color": colours[model]}
+        style = {"linestyle": DASHES[number % len(DASHES)], "color": colours[model]}
         line, = axis.plot(rows["depth"], rows["value"], linewidth=1.4, **style)
         handles.setdefault(model, line)
         chance, = axis.plot(rows["depth"], rows["dealt"], color=GREY, linewidth=1, linestyle=":")

@@ -14,8 +14,11 @@ LEVEL = 0.05
 
 
 def detector_rows(read: Read) -> pd.DataFrame:
-    """:func:`detector_row` of every null that was drawn."""
-    return pd.DataFrame([detector_row(read.found, null) for null in read.found.nulls])
+    """:func:`detector_row` of every null that was drawn, with ``random``: ``over`` of the network
+    with random weights."""
+    random = (read.twin.iou.max(-1) > LEAST_IOU).mean()
+    return pd.DataFrame([{**detector_row(read.found, null), "random": random}
+                         for null in read.found.nulls])
 
 
 def detector_row(found: Dissection, null: str) -> dict[str, float | str]:

@@ -5,7 +5,7 @@ Tables are those of the modules beside this one, with ``data`` and ``model``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -18,6 +18,17 @@ def percent(values: Sequence[float]) -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
+def counts(values: Iterable[int]) -> str:
+    """``190 to 194``, or one number where all are equal."""
+    least, *_, most = sorted([*values] * 2)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+def _table(rows: Iterable[Mapping], keys: Sequence[str]) -> pd.DataFrame:
+    """Rows under their keys, also where there are none."""
+    return pd.DataFrame(list(rows), columns=None if rows else list(keys)).set_index(list(keys))
+
+
 def _share(value: float) -> str:
     return "–" if pd.isna(value) else f"{100 * value:.0f}"
 
@@ -25,8 +36,8 @@ def _share(value: float) -> str:
 def depth_table(depth: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
     """``depth.depth_rows`` and ``depth.twin_rows`` for reading."""
     keys = ["data", "model", "condition"]
-    rows = depth.merge(twins, on=keys, suffixes=("", "_twin"))
-    return pd.DataFrame([{
+    rows = depth.merge(twins, on=keys, suffixes=("", "_twin")) if len(depth) else depth
+    return _table([{
         **{key: row[key] for key in keys},
         "specific labels, first third, %": _share(row["early"]),
         "last third, %": _share(row["late"]),
@@ -37,16 +48,18 @@ def depth_table(depth: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
         "random weights": row["twin"],
         "model minus random weights": report.interval_text(
             {name: row[f"{name}_twin"] for name in ("value", "low", "high")}, 2)}
-        for row in rows.to_dict("records")]).set_index(keys)
+        for row in rows.to_dict("records")], keys)
 
 
 def order_table(order: pd.DataFrame) -> pd.DataFrame:
     """``depth.order_rows`` for reading."""
-    text = [report.interval_text(row, 2) for row in order.to_dict("records")]
-    return order.assign(text=text).set_index(["data", "model", "condition"])[
-        ["early", "late", "text", "dealt"]].rename(columns={
-            "early": "colours, mean depth", "late": "outlines, mean depth", "text": "difference",
-            "dealt": "difference, masks of other images"})
+    keys = ["data", "model", "condition"]
+    return _table([{
+        **{key: row[key] for key in keys},
+        "colours, mean depth": float(row["early"]), "outlines, mean depth": float(row["late"]),
+        "difference": report.interval_text(row, 2),
+        "difference, masks of other images": row["dealt"]}
+        for row in order.to_dict("records")], keys)
 
 
 def detector_table(detectors: pd.DataFrame) -> pd.DataFrame:
@@ -54,30 +67,31 @@ def detector_table(detectors: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (data, model), own in detectors.groupby(["data", "model"], sort=False):
         first = own.iloc[0]
-        row = {"data": data, "model": model, "IoU above 0.04, %": _share(first["over"])}
+        row = {"data": data, "model": model, "IoU above 0.04, %": _share(first["over"]),
+               "with random weights, %": _share(first["random"])}
         for each in own.to_dict("records"):
             row[f"and above {each['condition']}, %"] = _share(each["share"])
             row[f"the same of {each['condition']}, %"] = _share(each["dealt"])
         row["as good a place, % of detectors"] = _share(own.iloc[-1]["placed"])
         row["dead or empty, %"] = _share(max(first["dead"], first["empty"]))
         rows.append(row)
-    return pd.DataFrame(rows).set_index(["data", "model"])
+    return _table(rows, ["data", "model"])
 
 
 def concept_table(concepts: pd.DataFrame) -> pd.DataFrame:
     """``detectors.concept_rows`` of one model a data set for reading."""
-    return pd.DataFrame([{
+    return _table([{
         "data": row["data"], "kind": row["kind"], "concept": row["concept"],
         "covers, % of positions": 100 * row["density"], "largest IoU possible": row["ceiling"],
         "detectors, % of neurons": 100 * row["detectors"], "best IoU": row["best"],
         "its area under the curve": row["area"],
         "of": f"block {row['block']}, neuron {row['neuron']}"}
-        for row in concepts.to_dict("records")]).set_index(["data", "kind", "concept"])
+        for row in concepts.to_dict("records")], ["data", "kind", "concept"])
 
 
 def truth_table(truth: pd.DataFrame) -> pd.DataFrame:
     """``truth.truth_rows`` for reading."""
-    return pd.DataFrame([{
+    return _table([{
         "data": row["data"], "model": row["model"], "labels by": row["condition"][10:],
         "labelled, %": _share(row["named"]), "specific, %": _share(row["specific"]),
         "as by overlap, %": _share(row["same"]),
@@ -85,7 +99,7 @@ def truth_table(truth: pd.DataFrame) -> pd.DataFrame:
         "difference": report.interval_text(row, 3), "neurons": row["neurons"],
         "patches: own label": row["patch"],
         "beyond dealt": row["patch_value"], "97.5 % of deals": row["patch_chance"]}
-        for row in truth.to_dict("records")]).set_index(["data", "model", "labels by"])
+        for row in truth.to_dict("records")], ["data", "model", "labels by"])
 
 
 def moved_table(moved: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
@@ -101,31 +115,31 @@ def moved_table(moved: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
             "moved most of its kind, %": _share(row["first"]),
             "beyond chance, %": "–" if asked is None else report.interval_text(
                 {name: 100 * asked[name] for name in ("value", "low", "high")}, 0)})
-    return pd.DataFrame(rows).set_index(["data", "model", "labels by"])
+    return _table(rows, ["data", "model", "labels by"])
 
 
 def few_table(few: pd.DataFrame, sharing: pd.DataFrame) -> pd.DataFrame:
     """``truth.few_row`` and ``truth.sharing_row`` for reading."""
     rows = few.merge(sharing, on=["data", "model"])
-    return pd.DataFrame([{
+    return _table([{
         "data": row["data"], "model": row["model"],
         "labels from all classes": row["first"], "from three classes": row["second"],
         "difference": report.interval_text(row, 3), "same label, %": _share(row["same"]),
         "exemplars in the commonest tenth of the images, %": _share(row["common"]),
         "drawn at random, %": _share(row["chance"]),
         "correlation with the next block": row["neighbours"]}
-        for row in rows.to_dict("records")]).set_index(["data", "model"])
+        for row in rows.to_dict("records")], ["data", "model"])
 
 
 def variant_table(variants: pd.DataFrame) -> pd.DataFrame:
     """``published.variant_rows`` for reading."""
-    return pd.DataFrame([{
+    return _table([{
         "data": row["data"], "variant": row["variant"], "IoU above 0.04, %": _share(row["over"]),
         "and above masks of any image, %": _share(row["share"]),
         "the same of dealt masks, %": _share(row["dealt"]),
         "general labels, %": _share(row["general"]), "commonest label": row["commonest"],
         "same label, %": _share(row["same"])}
-        for row in variants.to_dict("records")]).set_index(["data", "variant"])
+        for row in variants.to_dict("records")], ["data", "variant"])
 
 
 def finding(kinds: pd.DataFrame, order: pd.DataFrame) -> str:
