@@ -63,6 +63,34 @@ def meanings(table: pd.DataFrame) -> Figure:
 
 
 @styled
+def writing_by_depth(table: pd.DataFrame) -> Figure:
+    """What path neurons have beyond matched ones, block by block: a panel per data set, a colour
+    and a mark per model, bands for 95 % intervals; the line is no difference.
+
+    ``table``: ``data, model, depth, value, low, high``.
+    """
+    parts = dict(list(table.groupby("data", sort=False)))
+    models = list(dict.fromkeys(table["model"]))
+    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.0), squeeze=False, sharey=True)
+    for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
+        for number, model in enumerate(models):
+            rows = own[own["model"] == model].sort_values("depth")
+            every = max(1, len(rows) // 6)
+            axis.plot(rows["depth"], rows["value"], color=f"C{number}", linewidth=1.4,
+                      marker=marker(number), markersize=4.5, label=model,
+                      markevery=(number % every, every))
+            axis.fill_between(rows["depth"], rows["low"], rows["high"], color=f"C{number}",
+                              alpha=0.15, linewidth=0)
+        axis.axhline(0, color="0.15", linewidth=0.9)
+        axis.set(title=data, xlabel="depth, share of the blocks", xlim=(-0.02, 1.03))
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
+        axis.tick_params(labelsize=LEAST)
+    axes[0, 0].set_ylabel("share of the block below it", fontsize=SMALL)
+    legend_outside(figure, axes[0, 0])
+    return figure
+
+
+@styled
 def path_pictures(pictures: Mapping[str, UInt8[np.ndarray, "class height width 3"]],
                   names: Sequence[str], most: int = 10) -> Figure:
     """Synthetic images: a row for each source, a column for each class.

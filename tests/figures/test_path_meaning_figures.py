@@ -40,6 +40,21 @@ def test_each_question_has_a_panel_with_a_mark_for_each_model_and_data_set():
     assert figure._repr_svg_().count("They write") >= 1
 
 
+def test_curves_over_depth_have_their_bands():
+    table = with_interval(pd.DataFrame([
+        {"data": data, "model": model, "depth": block / 6, "value": block / 10 + number}
+        for data in ("digits", "shapes") for number, model in enumerate(MODELS)
+        for block in range(1, 7)]), 0.05)
+    figure = drawn.writing_by_depth(table)
+    for axis, data in zip(panels(figure), ("digits", "shapes"), strict=True):
+        assert axis.get_title() == data
+        shown = {line.get_label(): line for line in axis.lines}
+        for model in MODELS:
+            own = table[(table["data"] == data) & (table["model"] == model)]
+            np.testing.assert_allclose(shown[model].get_ydata(), own["value"])
+        assert len(axis.collections) == len(MODELS)
+
+
 def test_pictures_stand_in_rows_by_source_and_columns_by_class():
     rng = np.random.default_rng(0)
     pictures = {name: rng.integers(0, 256, (12, 8, 8, 3)).astype(np.uint8)

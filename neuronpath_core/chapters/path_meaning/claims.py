@@ -65,6 +65,15 @@ def finding(shown: pd.DataFrame) -> str:
             f"look more at where the class comes from in {told(5)}")
 
 
+def depth_finding(depths: pd.DataFrame) -> str:
+    """The figure by depth in a sentence, of ``writes.third_rows``."""
+    own = picked(depths, method=RECOMMENDED)
+    late, early = (picked(own, blocks=name) for name in ("last third", "first third"))
+    return (f"Path neurons are ahead of matched ones in the last third of the blocks in "
+            f"{int((late['low'] > 0).sum())} of {len(late)} models, in the first in "
+            f"{int((early['low'] > 0).sum())}")
+
+
 def effect_table(rows: pd.DataFrame, keys: Sequence[str], digits: int = 3) -> pd.DataFrame:
     """Effects for reading: a line for each model, method and value of ``keys``, the mean of path
     neurons and a column for each control with the difference."""
@@ -202,5 +211,6 @@ def glued(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,
         "apart dealt": tally(apart, measure="both", paths="beyond classes dealt anew"),
         "fails": tally(failed, measure=writes.WRITES, label=failures.TRUE),
         "known": f"{right} of {len(known)}"}
-    return found
+    return found | {f"agree {name}": told.partition(" models")[0] for name, told in found.items()
+                    if " models" in told}
 

@@ -121,7 +121,7 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
                                        "colour, which does not",
              comparisons=shapes_only(detects.BEYOND, LIKE, detects.WHOLE), unit="separation",
              control="the same of the image's colour, and matched neurons",
-             rule=f"That difference of areas minus the same of the colour; {ABOVE}",
+             rule=f"That difference of areas over images minus the same of the colour; {ABOVE}",
              table="detected"),
         ours("evidence", sentence="Without the path, the tokens of the last blocks rank the class "
                                   "lower than without matched neurons",
