@@ -160,7 +160,7 @@ def map_examples(examples: Sequence[Example]) -> Figure:
             axis.set_title(f"{example.neurons[rank]}\nAUROC {example.found[rank]:.2f}",
                            fontsize=LEAST)
             _edge(axis, example.mask)
-        row[3].imshow(example.running, cmap="viridis", vmin=0, vmax=1)
+        row[3].imshow(example.running, cmap="viridis")
         _edge(row[3], example.fifth)
         row[0].set_title("image and object", fontsize=LEAST)
         row[3].set_title("mean over blocks\nand its fifth", fontsize=LEAST)

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from neuronpath_core.chapters.key_neurons.measured import Read
+from neuronpath_core.chapters.key_neurons.measured import Read, over_classes
 from neuronpath_core.neurons.heatmaps import drawn, mask_of, running_mean
-from neuronpath_core.neurons.localisation import auroc
-from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
+from neuronpath_core.neurons.localisation import all_pairs, auroc, mid_ranks, of_others
+from neuronpath_core.stats.intervals import percentile_row, resampled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 SINGLE, RUNNING, ALL = "best neuron of the block", "mean of blocks up to it", "all its neurons"
 
 
-def _maps(read: Read) -> Float[Tensor, "block image 1 row column"]:
-    """The map of each block's best neuron for the image's class."""
-    maps = torch.from_numpy(np.ascontiguousarray(read.by_block.swapaxes(0, 1)))
+def _maps(read: Read, maps: Float[np.ndarray, "image block patch"] | None = None
+          ) -> Float[Tensor, "block image 1 row column"]:
+    """Maps of one neuron a block: of each block's best for the image's class, unless others are
+    given."""
+    maps = read.by_block if maps is None else maps
+    maps = torch.from_numpy(np.ascontiguousarray(maps.swapaxes(0, 1)))
     return maps.unflatten(-1, (1, read.grid.rows, read.grid.columns))
 
 
@@ -66,9 +69,9 @@ def late_row(read: Read, seed: int = 0) -> dict[str, float]:
     """Whether later blocks localise better (A5): Spearman's correlation of block and AUROC of the
     block's best neuron minus that of all its neurons, in each class; ``value, low, high`` over
     classes; ``plain``, without the subtraction; ``first, last``, the running mean's overlap with
-    the object in the first and the last block, and ``gained``, the last block's AUROC of the
-    running mean minus that of its own best neuron."""
-    curves = {name: read.of_class(values.T) for name, values in block_curves(read).items()}
+    the object in the first and the last block."""
+    found = block_curves(read)
+    curves = {name: read.of_class(found[name].T) for name in (SINGLE, ALL)}
     blocks = np.arange(read.by_block.shape[1])
 
     def trend(table: np.ndarray) -> np.ndarray:
@@ -77,7 +80,34 @@ def late_row(read: Read, seed: int = 0) -> dict[str, float]:
                          for own in told])
 
     overlap = running_overlap(read)
-    return {**interval_row(trend(curves[SINGLE] - curves[ALL]), seed=seed),
+    return {**over_classes(trend(curves[SINGLE] - curves[ALL]), seed=seed),
             "plain": trend(curves[SINGLE]).mean(), "first": overlap[0].mean(),
-            "last": overlap[-1].mean(), "classes": read.classes,
-            "gained": float(np.nanmean(curves[RUNNING][:, -1] - curves[SINGLE][:, -1]))}
+            "last": overlap[-1].mean(), "classes": read.classes}
+
+
+def together_row(read: Read, seed: int = 0) -> dict[str, float]:
+    """Whether the mean of the maps of all blocks finds the object: the AUROC of the last running
+    mean minus that of neurons like the best of every block, over classes.
+
+    Returns:
+        ``value, low, high``; ``found``, ``alike`` (mean over sets of such neurons), ``last`` (the
+        last block's map alone) and ``dealt_value, dealt_low, dealt_high``, by the own mask minus by
+        masks of other images of the class; ``classes``.
+    """
+    inside = torch.from_numpy(read.inside)
+
+    def ends(maps: np.ndarray | None = None) -> Tensor:
+        return running_mean(_maps(read, maps))[-1].flatten(1)
+
+    own = ends()
+    found = auroc(own, inside).numpy()
+    alike = np.mean([auroc(ends(each), inside).numpy() for each in read.by_block_alike], 0)
+    dealt = of_others(all_pairs(mid_ranks(own), inside), torch.from_numpy(read.labels)).numpy()
+    rows = {name: read.of_class(values) for name, values in (
+        ("", found - alike), ("dealt_", found - dealt))}
+    row = {}
+    for name, values in rows.items():
+        row |= {f"{name}{end}": each for end, each in over_classes(values, seed).items()}
+    last = auroc(_maps(read)[-1].flatten(1), inside).numpy()
+    return {**row, **{name: float(np.nanmean(read.of_class(values))) for name, values in (
+        ("found", found), ("alike", alike), ("last", last))}, "classes": read.classes}

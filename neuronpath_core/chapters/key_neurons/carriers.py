@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core.chapters.key_neurons.measured import TOP, Read
+from neuronpath_core.chapters.key_neurons.measured import TOP, Read, over_classes
 from neuronpath_core.chapters.key_neurons.near import shared_parts
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.class_profiles import class_means, participation_ratio
 from neuronpath_core.neurons.localisation import mid_ranks
-from neuronpath_core.stats.intervals import interval_row
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -62,7 +61,7 @@ def fire_rows(read: Read, seed: int = 0) -> pd.DataFrame:
         if words == PATCHES or read.target.scope == "cls":
             own, control = fire_table(read, values)
             rows.append({"condition": words,
-                         **interval_row((own - control).mean(1), seed=seed),
+                         **over_classes((own - control).mean(1), seed=seed),
                          "first": own[:, 0].mean(), "five": own.mean(), "alike": control.mean(),
                          "classes": read.classes})
     return pd.DataFrame(rows)
@@ -120,7 +119,7 @@ def carrier_rows(read: Read, seed: int = 0) -> pd.DataFrame:
     for block in range(own.shape[1]):
         told = ~np.isnan(ratio[:, block] + dealt[:, block])
         gain = (dealt - ratio)[told, block]
-        rows.append({"block": block + 1, **interval_row(gain, seed=seed),
+        rows.append({"block": block + 1, **over_classes(gain, seed=seed),
                      "ratio": ratio[told, block].mean(), "dealt": dealt[told, block].mean(),
                      "top": (squares.max(-1) / squares.sum(-1))[told, block].mean(),
                      "key": (own[:, block].argmax(1) == best[:, block]).mean()})
@@ -134,7 +133,7 @@ def carrier_row(read: Read, seed: int = 0) -> dict[str, float]:
     dealt = np.mean([participation_ratio(profiles_of(read.patch, rng.permutation(read.labels),
                                                      size)) for _ in range(DEALS)], 0)
     gain = np.nanmean(dealt - own, 1)
-    return {**interval_row(gain, seed=seed), "ratio": np.nanmean(own),
+    return {**over_classes(gain, seed=seed), "ratio": np.nanmean(own),
             "dealt": np.nanmean(dealt), "classes": size}
 
 
@@ -159,5 +158,5 @@ def activation_rows(read: Read, images: ImageSet, seed: int = 0) -> pd.DataFrame
             table = np.stack([fired[who[:, label], label].mean(0)
                               for label in range(read.classes)])
             rows += [{"of": words, "block": block + 1, "depth": (block + 1) / len(blocks),
-                      **interval_row(table[:, block], seed=seed)} for block in blocks]
+                      **over_classes(table[:, block], seed=seed)} for block in blocks]
     return pd.DataFrame(rows)

@@ -5,11 +5,9 @@ Tables are those of the modules beside this one, with ``data`` and ``model``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from neuronpath_core.chapters.key_neurons import maps
+from neuronpath_core.chapters.key_neurons import maps, weights
 from neuronpath_core.stats import report
 
 KEYS = ["data", "model"]
@@ -31,6 +29,12 @@ def beside(table: pd.DataFrame, of: str, digits: int = 2, signed: bool = True) -
     return wide[list(dict.fromkeys(table[of]))].rename_axis(columns=None)
 
 
+def dashed(table: pd.DataFrame) -> pd.DataFrame:
+    """A dash in every column of words where there is nothing; numbers show their own."""
+    return table.fillna({name: "–" for name in table
+                         if not pd.api.types.is_numeric_dtype(table[name])})
+
+
 def ahead(table: pd.DataFrame) -> str:
     """``3 of 8``: how many intervals lie above zero."""
     return f"{int((table['low'] > 0).sum())} of {len(table)}"
@@ -44,18 +48,21 @@ def against(effects: pd.DataFrame, words: str) -> pd.DataFrame:
 # --- weights ---
 
 
-def block_table(blocks: pd.DataFrame, twins: pd.DataFrame, others: Sequence[str]) -> pd.DataFrame:
-    """``weights.block_row`` of every model and of its random twin, with the commonest block of its
-    replicas."""
+def block_table(blocks: pd.DataFrame, twins: pd.DataFrame, others: pd.Series) -> pd.DataFrame:
+    """``weights.block_rows`` of every model and of its random twin, with the commonest block of its
+    replicas, by what value vectors add."""
+    level = twins.set_index([*KEYS, "condition"])["share"]
+    index = pd.MultiIndex.from_frame(blocks[[*KEYS, "condition"]])
+    again = [others[row[:2]] if row[2] == weights.BY_SUM else "–" for row in index]
     return pd.DataFrame({
         **{name: blocks[name] for name in KEYS},
-        "commonest block": blocks["modal"],
+        "best": blocks["condition"], "commonest block": blocks["modal"],
         "classes in it, %": 100 * blocks["share"],
         "if drawn uniformly, %": 100 * blocks["expected"],
         "p": [f"{each:.3f}" for each in blocks["p"]],
-        "random weights, %": 100 * twins["share"].to_numpy(),
-        "trained again: commonest block": list(others),
-        "mean depth minus one half": text_of(blocks, 2, "depth")}).set_index(KEYS)
+        "random weights, %": 100 * level.reindex(index).to_numpy(),
+        "trained again: commonest block": again,
+        "mean depth minus one half": text_of(blocks, 2, "depth")}).set_index([*KEYS, "best"])
 
 
 def direction_table(beyond: pd.DataFrame, named: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +91,7 @@ def projection_table(same: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
             if name != "effective":
                 row[f"{name}: same first, %"] = f"{100 * each['same']:.0f}"
         rows.append(row)
-    return pd.DataFrame(rows).set_index(KEYS).fillna("–")
+    return dashed(pd.DataFrame(rows).set_index(KEYS))
 
 
 def recall_table(recalled: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
@@ -93,12 +100,12 @@ def recall_table(recalled: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
     shared = shared.set_index(KEYS)
     wide = wide.reindex(shared.index).rename(columns={
         name: f"recall, {name}" for name in wide})
-    return wide.assign(**{
+    return dashed(wide.assign(**{
         "classes that share their first key neuron, %": 100 * shared["shared"],
         "sharers, misclassified images": shared["failures"],
         "sharers, other images": shared["successes"],
         "p, classes permuted": [f"{each:.3f}" for each in shared["p"]],
-        "misclassified images": shared["wrong"]}).fillna("–")
+        "misclassified images": shared["wrong"]}))
 
 
 # --- maps ---
@@ -158,15 +165,19 @@ def first_table(firsts: pd.DataFrame, gaps: pd.DataFrame, best: pd.DataFrame) ->
         "difference": text_of(best, 3)}).set_index(KEYS)
 
 
-def later_table(later: pd.DataFrame) -> pd.DataFrame:
-    """``by_block.late_row`` of every model."""
+def later_table(later: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """``by_block.late_row`` and ``together_row`` of every model."""
     return pd.DataFrame({
         **{name: later[name] for name in KEYS},
         "block and lead over all neurons, correlation": text_of(later),
         "block and AUROC, correlation": later["plain"],
         "running mean, overlap in the first block": later["first"],
         "in the last block": later["last"],
-        "running mean minus last map, AUROC": later["gained"]}).set_index(KEYS)
+        "last block's map, AUROC": means["last"].to_numpy(),
+        "mean of all blocks, AUROC": means["found"].to_numpy(),
+        "of neurons like them": means["alike"].to_numpy(),
+        "difference": text_of(means, 3),
+        "minus mask of another image": text_of(means, 3, "dealt")}).set_index(KEYS)
 
 
 # --- pixels ---
@@ -202,7 +213,7 @@ def object_table(background: pd.DataFrame, without: pd.DataFrame) -> pd.DataFram
         "inside minus outside, first": background["gap"],
         "inside minus outside, like it": background["gap_alike"]}).set_index(KEYS)
     without = without.set_index(KEYS)
-    return table.assign(**{
+    return dashed(table.assign(**{
         "fires more with the object, % of images": 100 * without["share"],
         "neurons like it, % of images": 100 * without["alike"],
-        "more by": pd.Series(text_of(without), without.index, dtype=object)}).fillna("–")
+        "more by": pd.Series(text_of(without), without.index, dtype=object)}))

@@ -16,7 +16,7 @@ import torch
 from scipy import stats
 
 from neuronpath_core.chapters.key_neurons.classes import correlation_row
-from neuronpath_core.chapters.key_neurons.measured import RANKS, TOP, Read
+from neuronpath_core.chapters.key_neurons.measured import RANKS, TOP, Read, over_classes
 from neuronpath_core.neurons.key_neurons import best_neurons
 from neuronpath_core.neurons.localisation import (
     all_pairs,
@@ -26,7 +26,6 @@ from neuronpath_core.neurons.localisation import (
     mid_ranks,
     of_others,
 )
-from neuronpath_core.stats.intervals import interval_row
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -67,7 +66,7 @@ def found_rows(read: Read, seed: int = 0) -> pd.DataFrame:
     rows = []
     for words, values in aurocs(read).items():
         means = by_class(read, values)
-        rows.append({"of": words, **interval_row(means, seed=seed), "classes": len(means)})
+        rows.append({"of": words, **over_classes(means, seed=seed), "classes": len(means)})
     return pd.DataFrame(rows)
 
 
@@ -78,7 +77,7 @@ def effect_rows(read: Read, seed: int = 0) -> pd.DataFrame:
     rows = []
     for words in EFFECTS:
         means = by_class(read, found[KEY] - controls[words])
-        rows.append({"against": words, **interval_row(means, seed=seed), "classes": len(means)})
+        rows.append({"against": words, **over_classes(means, seed=seed), "classes": len(means)})
     return pd.DataFrame(rows)
 
 
@@ -128,7 +127,7 @@ def rank_rows(read: Read, seed: int = 0) -> pd.DataFrame:
     for rank in range(RANKS):
         own = read.of_key(read.auroc, rank)
         told = ~np.isnan(own)
-        rows.append({"rank": rank + 1, **interval_row(by_class(read, own), seed=seed),
+        rows.append({"rank": rank + 1, **over_classes(by_class(read, own), seed=seed),
                      "alike": by_class(read, read.of_alike(read.auroc, rank)).mean(),
                      "better": (own > first)[told].mean()})
     return pd.DataFrame(rows)
@@ -147,7 +146,7 @@ def best_of_first_row(read: Read, seed: int = 0) -> dict[str, float]:
     picked = np.where(like, rng.random(like.shape), -1).argmax(-1)
     other = read.auroc[np.arange(len(own[0]))[:, None], block, picked].T
     best, control = by_class(read, own.max(0)), by_class(read, other.max(0))
-    return {**interval_row(best - control, seed=seed), "best": best.mean(),
+    return {**over_classes(best - control, seed=seed), "best": best.mean(),
             "drawn": control.mean(), "classes": len(best)}
 
 
@@ -175,10 +174,10 @@ def first_rank_row(read: Read, seed: int = 0) -> dict[str, float]:
     """
     shares = best_localiser(read)
     rank = 1 + shares["alignment"] * (read.sd.size - 1)
-    row = {**interval_row(0.5 - shares["alignment"], seed=seed)}
+    row = {**over_classes(0.5 - shares["alignment"], seed=seed)}
     for name, values in (("activation", 0.5 - shares["activation"]),
                          ("ahead", shares["activation"] - shares["alignment"])):
-        row |= {f"{name}_{end}": each for end, each in interval_row(values, seed=seed).items()}
+        row |= {f"{name}_{end}": each for end, each in over_classes(values, seed=seed).items()}
     return {**row, "first": (rank <= RANKS).mean(), "chance": RANKS / read.sd.size,
             "median": float(np.median(rank)), "neurons": read.sd.size, "classes": len(rank)}
 

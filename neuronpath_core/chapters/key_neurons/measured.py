@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.images.shapes import load_shapes
 from neuronpath_core.neurons.key_neurons import alignment, best_neurons
 from neuronpath_core.neurons.keys import Keys, read_keys, value_norms
 from neuronpath_core.neurons.localisation import COVERED, auroc_of_ranks, mid_ranks
-from neuronpath_core.neurons.matched import matched
+from neuronpath_core.neurons.matched import drawn, matched
 from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid, coverage
 from neuronpath_core.readings.projection import PROJECTIONS
+from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 RANKS = 10  # key neurons of a class that are looked at
 TOP = 5     # of them are shown, as in the report
-FREER = "freer places"  # the scenes of the shapes, drawn with more freedom of place
-FREER_DIFFICULTY = 0.5
+SETS = 5    # of neurons like the best of every block
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,7 @@ class Read:
         patch, whole, first: mean activation over patches and over all tokens; at the first token.
         own: maps of the key neurons of the image's own class, by rank.
         by_block: maps of each block's best neuron for the image's class.
+        by_block_alike: as many sets of maps of neurons that are like these, one a block.
         mean_map: of every neuron over the images, and ``sd``, over images and patches.
         norms: of the stream that enters each FFN, at every patch.
         alike: which neurons of a block are like each of its neurons in activation and norm.
@@ -103,6 +103,7 @@ class Read:
     first: Float[np.ndarray, "image block neuron"]
     own: Float[np.ndarray, "image rank patch"]
     by_block: Float[np.ndarray, "image block patch"]
+    by_block_alike: Float[np.ndarray, "set image block patch"]
     mean_map: Float[np.ndarray, "block neuron patch"]
     sd: Float[np.ndarray, "block neuron"]
     norms: Float[np.ndarray, "block image patch"]
@@ -153,6 +154,15 @@ def _mean(values: np.ndarray) -> np.ndarray:
                      out=np.full(np.shape(count), np.nan), where=count > 0)
 
 
+def over_classes(values: Float[np.ndarray, "class"], seed: int = 0) -> dict[str, float]:
+    """``value, low, high``: the mean over the classes that have a value (NaN: none), with its
+    bootstrap interval; NaN of fewer than two."""
+    told = values[~np.isnan(values)]
+    if len(told) < 2:
+        return dict.fromkeys(("value", "low", "high"), np.nan)
+    return interval_row(told, seed=seed)
+
+
 def read_model(study: Study, model: str, images: ImageSet) -> Read:
     """Read a model on images of a study, or on others that it accepts."""
     target = study.target(model)
@@ -172,19 +182,22 @@ def measured(target: TargetModel, pixels: Tensor, labels: Int64[np.ndarray, "ima
     block_best = best_neurons(torch.from_numpy(says.effective), by_block=True)[..., 0, 1].numpy()
     block, neuron = np.moveaxis(says.best[labels], -1, 0)
     maps = keys.maps.cpu().numpy()
+    alike = like_every(keys.maps.abs().mean((1, 3)).cpu().numpy(), says.norms)
+    blocks = np.arange(len(maps))[:, None]
+
+    def of_blocks(numbers: Int64[np.ndarray, "block class"]) -> np.ndarray:
+        return maps[blocks.T, images[:, None], numbers[:, labels].T]
+
     return Read(
         target, pixels, labels, masks, inside.cpu().numpy(), (share == 0).cpu().numpy(), keys.grid,
         correct, says, *_by_mask(keys, inside),
-        *(_images_first(each) for each in (keys.maps.mean(-1), keys.whole, keys.first)),
-        own=maps[block, images[:, None], neuron],
-        by_block=maps[np.arange(len(maps)), images[:, None], block_best[:, labels].T],
+        *(each.transpose(0, 1).cpu().numpy()
+          for each in (keys.maps.mean(-1), keys.whole, keys.first)),
+        own=maps[block, images[:, None], neuron], by_block=of_blocks(block_best),
+        by_block_alike=np.stack([of_blocks(drawn(alike[blocks, block_best], number))
+                                 for number in range(SETS)]),
         mean_map=maps.mean(1), sd=keys.maps.std((1, 3)).cpu().numpy(),
-        norms=keys.norms.cpu().numpy(),
-        alike=like_every(keys.maps.abs().mean((1, 3)).cpu().numpy(), says.norms))
-
-
-def _images_first(values: Float[Tensor, "block image neuron"]) -> np.ndarray:
-    return values.transpose(0, 1).cpu().numpy()
+        norms=keys.norms.cpu().numpy(), alike=alike)
 
 
 def _by_mask(keys: Keys, inside: Bool[Tensor, "image patch"]) -> tuple[np.ndarray, np.ndarray]:
@@ -204,29 +217,6 @@ def like_every(strength: Float[np.ndarray, "block neuron"], norms: Float[np.ndar
     blocks, neurons = strength.shape
     every = np.repeat(np.arange(neurons)[:, None], blocks, 1)
     return matched(every, strength, norms).swapaxes(0, 1)
-
-
-def freer(study: Study, count: int, seed: int = 0) -> ImageSet | None:
-    """Held-out scenes at a difficulty at which the object's place varies more; ``None`` for a data
-    set that is not rendered."""
-    dataset = study.settings["dataset"]
-    if dataset.get("name") != "shapes":
-        return None
-    scenes = load_shapes("held_out", dataset["held_out_images"], dataset.get("seed", 0),
-                         FREER_DIFFICULTY)
-    return scenes.balanced(count, seed)
-
-
-def places(studies: Mapping[str, Study], images: Mapping[str, ImageSet], count: int,
-           seed: int = 0) -> dict[str, tuple[Study, ImageSet]]:
-    """The image sets on which maps are held against masks: each study's own, and scenes with freer
-    places."""
-    found = {name: (study, images[name]) for name, study in studies.items()}
-    for study in studies.values():
-        scenes = freer(study, count, seed)
-        if scenes is not None:
-            found[FREER] = (study, scenes)
-    return found
 
 
 def stacked(reads: Mapping[tuple[str, str], Read],

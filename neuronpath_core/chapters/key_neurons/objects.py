@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuronpath_core.chapters.key_neurons.measured import TOP, Read
+from neuronpath_core.chapters.key_neurons.measured import TOP, Read, over_classes
 from neuronpath_core.neurons.keys import read_keys
-from neuronpath_core.stats.intervals import interval_row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +28,7 @@ def background_row(read: Read, seed: int = 0) -> dict[str, float]:
     outside = (table < 0).astype(float)
     own = outside[every, block, neuron].mean(1)
     control = (np.where(like, outside[every, block], 0).sum(-1) / like.sum(-1)).mean(1)
-    return {**interval_row(control - own, seed=seed), "share": own.mean(), "alike": control.mean(),
+    return {**over_classes(control - own, seed=seed), "share": own.mean(), "alike": control.mean(),
             "gap": read.of_class(read.of_key(read.gap)).mean(),
             "gap_alike": read.of_class(read.of_alike(read.gap)).mean(), "classes": read.classes}
 
@@ -50,5 +49,5 @@ def without_object_row(read: Read, empty: Tensor, seed: int = 0) -> dict[str, fl
     more = (read.patch > bare) + 0.5 * (read.patch == bare)
     own, like = (read.of_class(each(more)) for each in (read.of_key, read.of_alike))
     change = (read.patch - bare) / np.where(read.sd > 0, read.sd, 1)
-    return {**interval_row(own - like, seed=seed), "share": own.mean(), "alike": like.mean(),
+    return {**over_classes(own - like, seed=seed), "share": own.mean(), "alike": like.mean(),
             "change": read.of_class(read.of_key(change)).mean(), "classes": read.classes}

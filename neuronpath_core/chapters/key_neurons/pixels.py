@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core.chapters.key_neurons.measured import TOP, Read
+from neuronpath_core.chapters.key_neurons.measured import TOP, Read, over_classes
 from neuronpath_core.neurons.bright_dots import bright_dots, place_among, repeats
 from neuronpath_core.neurons.localisation import all_pairs, mid_ranks, of_others
 from neuronpath_core.neurons.matched import drawn
 from neuronpath_core.neurons.saliency import predicting_patches, saliency
 from neuronpath_core.readings.attention_maps import attention_maps
-from neuronpath_core.stats.intervals import interval_row
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -62,7 +61,7 @@ def dot_row(read: Read, seed: int = 0) -> dict[str, float]:
         told = ~np.isnan(places).all(0)
         values = np.nanmean(places[:, told], 0) - 0.5
         row["images"] = int(told.sum())
-        ends = interval_row(values, seed=seed) if told.sum() > 1 else dict.fromkeys(
+        ends = over_classes(values, seed=seed) if told.sum() > 1 else dict.fromkeys(
             ("value", "low", "high"), np.nan)
         row |= {f"{name}_{end}": each for end, each in ends.items()}
     together = repeats(np.logical_or.reduce(marks), read.free)
@@ -124,7 +123,7 @@ def salient_rows(read: Read, seed: int = 0) -> pd.DataFrame:
                            (OTHER, means[OTHER])):
         told = ~np.isnan(means[OWN] - control)
         rows.append({"against": words,
-                     **interval_row((means[OWN] - control)[told], seed=seed),
+                     **over_classes((means[OWN] - control)[told], seed=seed),
                      "own": means[OWN][told].mean(), "control": control[told].mean(),
                      "classes": int(told.sum())})
     return pd.DataFrame(rows)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 PERMUTATIONS = 999
+BY_SUM, BY_DIRECTION = "by what value vectors add", "by their direction alone"
 
 
 def best_blocks(aligned: Float[np.ndarray, "block neuron class"]) -> Int64[np.ndarray, "class"]:
@@ -67,6 +68,15 @@ def block_row(aligned: Float[np.ndarray, "block neuron class"], seed: int = 0) -
             "value": share - expected, "chance": np.quantile(drawn, 0.975) - expected,
             "p": (1 + (drawn >= share).sum()) / (1 + PERMUTATIONS),
             **{f"depth_{name}": each for name, each in depth.items()}}
+
+
+def block_rows(says: Written, seed: int = 0) -> pd.DataFrame:
+    """:func:`block_row` by what value vectors add (``"effective"``) and by their direction alone
+    (``"unit"``), because long vectors add more whatever their direction: with ``condition`` and
+    ``classes``."""
+    return pd.DataFrame([
+        {"condition": words, **block_row(says.aligned[name], seed), "classes": len(says.best)}
+        for name, words in (("effective", BY_SUM), ("unit", BY_DIRECTION))])
 
 
 def blocks_of_others(targets: Sequence[TargetModel]) -> str:

@@ -18,18 +18,18 @@ WHICH = {near.FIRST_THREE: "by the first three key neurons", near.EVERY: "by all
 
 def made_from(blocks: pd.DataFrame, beyond: pd.DataFrame, recalled: pd.DataFrame,
               shared: pd.DataFrame, named: pd.DataFrame, effects: pd.DataFrame, later: pd.DataFrame,
-              best: pd.DataFrame, firsts: pd.DataFrame, gaps: pd.DataFrame, dots: pd.DataFrame,
-              moved: pd.DataFrame, fires: pd.DataFrame, carriers: pd.DataFrame,
+              means: pd.DataFrame, best: pd.DataFrame, firsts: pd.DataFrame, gaps: pd.DataFrame,
+              dots: pd.DataFrame, moved: pd.DataFrame, fires: pd.DataFrame, carriers: pd.DataFrame,
               neighbours: pd.DataFrame, background: pd.DataFrame,
               without: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.key_neurons`, each with
-    ``data`` and ``model``: of ``weights.block_row``, ``beyond_rows``, ``classes.recall_rows``,
+    ``data`` and ``model``: of ``weights.block_rows``, ``beyond_rows``, ``classes.recall_rows``,
     ``sharing_row``, ``weights.name_row``, ``maps.effect_rows``, ``by_block.late_row``,
-    ``maps.best_of_first_row``, ``first_rank_row``, ``gap_row``, ``pixels.dot_rows``,
-    ``salient_rows``, ``carriers.fire_rows``, ``carrier_row``, ``near.near_rows``,
-    ``objects.background_row`` and ``without_object_row``."""
+    ``together_row``, ``maps.best_of_first_row``, ``first_rank_row``, ``gap_row``,
+    ``pixels.dot_rows``, ``salient_rows``, ``carriers.fire_rows``, ``carrier_row``,
+    ``near.near_rows``, ``objects.background_row`` and ``without_object_row``."""
     return [*_of_weights(blocks, beyond, recalled, shared, named),
-            *_of_maps(effects, later, best, firsts, gaps),
+            *_of_maps(effects, later, means), *_of_ranks(best, firsts, gaps),
             *_of_pixels(dots, moved, background, without),
             *_of_classes(fires, carriers, neighbours)]
 
@@ -61,13 +61,14 @@ def _of_weights(blocks: pd.DataFrame, beyond: pd.DataFrame, recalled: pd.DataFra
 
     return [
         theirs("one block", sentence="The best value vectors of the classes lie in one block",
-               comparisons=_permuted(blocks, "classes"), unit="classes", statistic="",
+               comparisons=_permuted(blocks, "classes", condition="condition"),
+               unit="classes", statistic="",
                control="a block drawn uniformly for each class",
                rule="The share of the classes whose best neuron lies in the commonest block, minus "
                     "its mean over such draws; agrees if at most 5 % of them reach it.",
                table="blocks"),
         theirs("late block", sentence="The best value vectors of the classes lie in late blocks",
-               comparisons=_over(_ends(blocks, "depth")), unit="depth",
+               comparisons=_over(_ends(blocks, "depth"), condition="condition"), unit="depth",
                control="the middle of the network",
                rule=f"The mean depth of the blocks minus one half; {ABOVE}", table="blocks"),
         ours("directions", sentence="Some value vector points along a class more than directions "
@@ -100,8 +101,7 @@ def _of_weights(blocks: pd.DataFrame, beyond: pd.DataFrame, recalled: pd.DataFra
              rule=f"The share of such classes minus that after rotations; {ABOVE}", table="named")]
 
 
-def _of_maps(effects: pd.DataFrame, later: pd.DataFrame, best: pd.DataFrame, firsts: pd.DataFrame,
-             gaps: pd.DataFrame) -> list[Claim]:
+def _of_maps(effects: pd.DataFrame, later: pd.DataFrame, means: pd.DataFrame) -> list[Claim]:
     def against(words: str) -> tuple:
         return _over(effects[effects["against"] == words])
 
@@ -127,6 +127,22 @@ def _of_maps(effects: pd.DataFrame, later: pd.DataFrame, best: pd.DataFrame, fir
                control="the mean over all neurons of the same block",
                rule="Spearman's correlation of block and area under the ROC curve of its best "
                     f"neuron minus that of all its neurons; {ABOVE}", table="later"),
+        theirs("mean map", sentence="The mean of the maps of the best neurons of all blocks finds "
+                                    "the object",
+               comparisons=_over(means), unit="separation",
+               control=f"the same mean of {ALIKE}",
+               rule=f"The area under the ROC curve minus that of such a mean; {ABOVE}",
+               table="means"),
+        ours("own mean map", sentence="The mean of the maps of the best neurons of all blocks "
+                                      "finds its own image's object better than another's",
+             comparisons=_over(_ends(means, "dealt")), unit="separation",
+             control="masks of other images of the class",
+             rule=f"The area under the ROC curve minus that by such masks; {ABOVE}",
+             table="means")]
+
+
+def _of_ranks(best: pd.DataFrame, firsts: pd.DataFrame, gaps: pd.DataFrame) -> list[Claim]:
+    return [
         theirs("together", sentence="One of the first five key neurons finds the object",
                comparisons=_over(best), unit="separation",
                control=f"the best of five drawn from {ALIKE}",
