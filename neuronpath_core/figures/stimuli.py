@@ -158,7 +158,8 @@ def after_activation(table: pd.DataFrame) -> Figure:
     for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
         axis.plot(places, norm.cdf(places) + places * norm.pdf(places), color="0.4",
                   linewidth=1.2, linestyle=DASHED, label="slope of GELU")
-        for number, (failed, words) in enumerate(((False, "at least half"), (True, "less: failed"))):
+        kinds = ((False, "at least half"), (True, "less: failed"))
+        for number, (failed, words) in enumerate(kinds):
             rows = own[own["failed"] == failed]
             axis.plot(rows["start"], rows["reached"].clip(-1, 1.5), marker(number),
                       color=colours[(0, 3)[number]], markersize=4.5, label=words)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from neuronpath_core.chapters.stimuli.made import Maker
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 LOWS = 9  # ranks, after the first, among which a neuron is chosen that begins low
+MINIMUM = -0.7518  # where GELU is least
 HALF = 0.5  # of what the other way reaches; an image that reaches less has failed
 QUARTILES = ("lowest quarter", "second", "third", "highest quarter")
-PERMUTATIONS = 2000
+PERMUTATIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,29 @@ def failure_row(rows: pd.DataFrame, seed: int = 0) -> dict[str, float]:
             "finer": (rows["high_after"] - rows["high_before"]).mean()}
 
 
-def prediction_row(rows: pd.DataFrame, seed: int = 0) -> dict[str, float]:
-    """Spearman's correlation of the first mean pre-activation and the share of the gain that is
-    reached after the activation: ``value, low, high`` with a bootstrap over ``n`` classes, and
-    ``p`` of exchanged neurons (two-sided)."""
-    start, reached = rows["start"].to_numpy(), rows["reached"].to_numpy()
+def prediction_row(rows: pd.DataFrame, seed: int = 0) -> dict[str, float] | None:
+    """How well the first mean pre-activation tells failures from the others: the area under the ROC
+    curve minus one half, at most 0.5, where all failures begin lower: ``value, low, high`` with a
+    bootstrap over ``n`` classes; ``p`` of exchanged neurons (two-sided); ``falling`` and
+    ``falling_others``, which shares of the failures and of the others begin below GELU's minimum.
 
-    def correlation(places: np.ndarray) -> float:
-        return float(stats.spearmanr(start[places], reached[places]).statistic)
+    Returns:
+        ``None`` where all fail or none does.
+    """
+    start, failed = rows["start"].to_numpy(), rows["failed"].to_numpy(bool)
+    if failed.all() or not failed.any():
+        return None
 
-    found = _over_classes(rows, correlation, seed)
-    value, dealt = shuffled_labels(
-        lambda order: float(stats.spearmanr(start[order], reached).statistic),
-        np.arange(len(rows)), PERMUTATIONS, seed)
-    return {**found, "p": (1 + int((np.abs(dealt) >= abs(value) - 1e-12).sum())) / (1 + len(dealt))}
+    def area(flags: np.ndarray, places: np.ndarray | slice = slice(None)) -> float:
+        kept = flags[places]
+        return float(roc_auc_score(kept, -start[places]) - 0.5) if 0 < kept.sum() < len(
+            kept) else np.nan
+
+    found = _over_classes(rows, lambda places: area(failed, places), seed)
+    value, dealt = shuffled_labels(area, failed, PERMUTATIONS, seed)
+    return {**found, "p": (1 + int((np.abs(dealt) >= abs(value) - 1e-12).sum())) / (1 + len(dealt)),
+            "falling": (start[failed] < MINIMUM).mean(),
+            "falling_others": (start[~failed] < MINIMUM).mean()}
 
 
 def _over_classes(rows: pd.DataFrame, statistic, seed: int) -> dict[str, float]:

@@ -119,16 +119,23 @@ def quartile_table(quarters: pd.DataFrame) -> pd.DataFrame:
 
 
 def failure_table(failures: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """``after_gelu.failure_row`` and ``prediction_row`` for reading."""
+    """``after_gelu.failure_row`` and, where some fail and some do not, ``prediction_row`` for
+    reading."""
+    told = {(row["data"], row["model"]): row for row in predictions.to_dict("records")}
     rows = []
-    for row, told in zip(failures.to_dict("records"), predictions.to_dict("records"), strict=True):
+    for row in failures.to_dict("records"):
+        own = told.get((row["data"], row["model"]))
+        area = own and {name: own[name] + 0.5 for name in ("value", "low", "high")}
         rows.append({"data": row["data"], "model": row["model"],
                      "failed after, %": f"{100 * row['after']:.0f}",
                      "failed before, %": f"{100 * row['before']:.0f}",
                      "difference": report.points_text(row, 0),
-                     "correlation of the first pre-activation and the share reached":
-                         report.interval_text(told),
-                     "p, neurons exchanged": f"{told['p']:.3f}",
+                     "area under the ROC curve of the first pre-activation":
+                         report.interval_text(area, signed=False) if own else "–",
+                     "p, neurons exchanged": f"{own['p']:.3f}" if own else "–",
+                     "begin below -0.75: failures, others, %":
+                         f"{100 * own['falling']:.0f}, {100 * own['falling_others']:.0f}"
+                         if own else "–",
                      "fine detail, after minus before": f"{100 * row['finer']:+.1f} points"})
     return pd.DataFrame(rows).set_index(KEPT)
 
