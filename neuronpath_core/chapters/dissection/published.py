@@ -47,11 +47,11 @@ def variant_rows(study: Study, model: str, images: ImageSet, seed: int = 0) -> p
                            permutations=0 if "level" in settings else PERMUTATIONS, **settings)
              for name, settings in VARIANTS.items()}
     reference = strongest(found[RECOMMENDED].iou, 0)
-    return pd.DataFrame([{"variant": name, **_row(each, reference)}
-                         for name, each in found.items()])
+    return pd.DataFrame([{"variant": name, **_row(
+        each, None if "site" in VARIANTS[name] else reference)} for name, each in found.items()])
 
 
-def _row(found: Dissection, reference: np.ndarray) -> dict[str, object]:
+def _row(found: Dissection, reference: np.ndarray | None) -> dict[str, object]:
     given = strongest(found.iou, 0)
     named = given[given >= 0]
     counts = np.bincount(named, minlength=len(found.names))
@@ -62,4 +62,4 @@ def _row(found: Dissection, reference: np.ndarray) -> dict[str, object]:
             "general": 1 - is_specific(found.kinds)[named].mean(),
             "commonest": f"{found.names[counts.argmax()]} ({100 * counts.max() / len(named):.0f} "
                          "%)",
-            "same": (given == reference).mean() if given.shape == reference.shape else np.nan}
+            "same": np.nan if reference is None else (given == reference).mean()}
