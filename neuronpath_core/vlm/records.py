@@ -8,7 +8,7 @@ a table of all samples; the second reads the tokens of those samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,31 +107,51 @@ def collect(model: VisionLanguageModel, batches: Batches, site: Site = "activati
         return torch.cat([values if transform is None else transform(layer, values)
                           for layer, values in enumerate(layers)], -1)
 
-    best, total, above, tokens = TopSamples(top), 0.0, 0.0, 0
-    visual: list[np.ndarray] = []
-    told: list[np.ndarray] = []
+    seen = _Seen(TopSamples(top), text)
     for inputs in batches():
-        values, counted = read(inputs), inputs.visual | inputs.text(text)
+        seen.add(read(inputs), inputs)
+    count = len(seen.visual)
+    if count < max(top, 1) or top < 1 or random < 0:
+        raise ValueError(f"{count} samples for {top} top and {random} random ones of each neuron; "
+                         "accepted: at least one top sample, and as many samples")
+    samples = seen.best.samples.cpu().numpy()
+    drawn = np.random.default_rng(seed).integers(count, size=(len(samples), random))
+    samples = np.concatenate([samples, drawn], 1)
+    values = _second_pass(batches, read, samples, max(map(len, seen.visual)))
+    widths = [half.width for half in model.halves["decoder"]]
+    return Records(values, samples, top, side_by_side(seen.visual), side_by_side(seen.told),
+                   seen.best.values[:, 0].float().cpu().numpy(),
+                   (seen.total / seen.tokens).cpu().numpy(),
+                   (seen.above / seen.tokens).cpu().numpy(),
+                   np.repeat(np.arange(len(widths)), widths))
+
+
+@dataclass
+class _Seen:
+    """What the first pass keeps of the samples so far."""
+
+    best: TopSamples
+    text: str
+    total: Tensor | float = 0.0
+    above: Tensor | float = 0.0
+    tokens: int = 0
+    visual: list[Bool[np.ndarray, "token"]] = field(default_factory=list)
+    told: list[Bool[np.ndarray, "token"]] = field(default_factory=list)
+
+    def add(self, values: Float[Tensor, "sample token neuron"], inputs: Inputs) -> None:
+        text = inputs.text(self.text)
+        counted = inputs.visual | text
         if not counted.any(1).all():
             raise ValueError("a sample has no token that counts; accepted: samples with an image "
-                             f"or with text of {text}")
-        best.add(values.masked_fill(~counted[..., None], -torch.inf).amax(1), len(visual))
+                             f"or with text of {self.text}")
+        self.best.add(values.masked_fill(~counted[..., None], -torch.inf).amax(1),
+                      len(self.visual))
         kept = values * counted[..., None]
-        total, above = total + kept.sum((0, 1)).double(), above + (kept > 0).sum((0, 1)).double()
-        tokens += int(counted.sum())
-        visual += list(inputs.visual.cpu().numpy())
-        told += list(inputs.text(text).cpu().numpy())
-    if len(visual) < max(top, 1) or top < 1 or random < 0:
-        raise ValueError(f"{len(visual)} samples for {top} top and {random} random ones of each "
-                         "neuron; accepted: at least one top sample, and as many samples")
-    samples = best.samples.cpu().numpy()
-    drawn = np.random.default_rng(seed).integers(len(visual), size=(len(samples), random))
-    samples = np.concatenate([samples, drawn], 1)
-    values = _second_pass(batches, read, samples, max(map(len, visual)))
-    widths = [half.width for half in model.halves["decoder"]]
-    return Records(values, samples, top, side_by_side(visual), side_by_side(told),
-                   best.values[:, 0].float().cpu().numpy(), (total / tokens).cpu().numpy(),
-                   (above / tokens).cpu().numpy(), np.repeat(np.arange(len(widths)), widths))
+        self.total = self.total + kept.sum((0, 1)).double()
+        self.above = self.above + (kept > 0).sum((0, 1)).double()
+        self.tokens += int(counted.sum())
+        self.visual += list(inputs.visual.cpu().numpy())
+        self.told += list(text.cpu().numpy())
 
 
 def _second_pass(batches: Batches, read: Callable[[Inputs], Tensor], samples: np.ndarray,
