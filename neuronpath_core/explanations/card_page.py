@@ -187,9 +187,11 @@ def _concepts(found: dict[str, Any]) -> str:
     if not found["best"]:
         return ""
     return table("Concepts that it lights for",
-                 ["concept", "kind", "IoU", "95 % of other masks", "p", "AUROC", "detects"],
-                 [[row["name"], row["kind"], number(row["iou"]), number(row["high"]),
-                   number(row["p"]), number(row["auroc"]), "yes" if row["detects"] else "no"]
+                 ["concept", "kind", "IoU", "at most", "95 % of other masks", "p", "AUROC",
+                  "detects"],
+                 [[row["name"], row["kind"], number(row["iou"]), number(row["ceiling"]),
+                   number(row["high"]), number(row["p"]), number(row["auroc"]),
+                   "yes" if row["detects"] else "no"]
                   for row in found["best"]], names=2)
 
 

@@ -113,7 +113,8 @@ def _concepts(found: Numbers) -> list[str]:
     said = [f"Of {known}, by the overlap of its {percent(1 - found['quantile'])} most active "
             f"positions in {found['images']} images "
             f"with each concept's masks ({found['level']} level). It “detects” what exceeds 0.04 "
-            "and 95 % of the overlaps with masks of other images."]
+            "and 95 % of the overlaps with masks of other images; “at most” is the largest overlap "
+            "that masks of these sizes can have, below 0.04 of a concept that covers much."]
     if found["best"]:
         first = found["best"][0]
         said.append(f"A place alone, {first['place']}, reaches an IoU of "

@@ -140,7 +140,12 @@ def test_concepts_are_those_of_the_dissection(case):
     found = section(card, "concepts")
     masks = np.stack(list(images.masks.values()))
     known = ConceptSet(tuple(images.masks), ("part",) * 2, masks, masks.any((2, 3)))
-    own = best_concepts(dissect(target, images.images, known, labels=images.labels), BLOCK, NEURON)
+    whole = dissect(target, images.images, known, labels=images.labels)
+    own = best_concepts(whole, BLOCK, NEURON)
+    for row in found["best"]:
+        concept = whole.names.index(row["name"])
+        sizes = whole.selected[BLOCK, NEURON], whole.density[concept]
+        assert row["iou"] <= row["ceiling"] + 1e-12 and row["ceiling"] == pytest.approx(min(sizes) / max(sizes))
     assert [(row["name"], row["iou"], row["p"], row["place"], row["detects"]) for row in found["best"]] == [
         (each.name, each.iou, each.p, each.place, each.detects) for each in own]
 
