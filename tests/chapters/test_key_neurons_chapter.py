@@ -29,6 +29,7 @@ from neuronpath_core.chapters.key_neurons import (
     sets,
     weights,
 )
+from neuronpath_core.chapters.verdicts import key_neurons as verdicts
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shapes import TAXONOMY
 from neuronpath_core.neurons.heatmaps import heat_maps
@@ -38,6 +39,7 @@ from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.projection import effective_rows
+from neuronpath_core.stats.grades import UNITS
 from tests import helpers
 from tests.chapters.tables import NAMES
 
@@ -544,3 +546,83 @@ def test_tables_of_a_whole_chapter(study, images):
     table = class_tables.near_table(neighbours, neighbours)
     assert (table["random weights"] == table["correlation"]).all() and len(table) == 18
     assert measured.stacked({}, None).empty
+
+
+# --- claims ---
+
+
+def row(value, low, high, **fields):
+    return {"data": "digits", "model": "m", "value": value, "low": low, "high": high,
+            "classes": 10} | fields
+
+
+def claims_of(**changed):
+    """The claims of made-up tables, each with a clear effect in the claim's direction."""
+    yes = pd.DataFrame([row(0.2, 0.1, 0.3)])
+    tables = {
+        "blocks": pd.DataFrame([{"data": "digits", "model": "m", "condition": words, "value": 0.3,
+                                 "chance": 0.1, "p": p, "classes": 10, "depth_value": 0.2,
+                                 "depth_low": low, "depth_high": 0.3}
+                                for words, p, low in ((weights.BY_SUM, 0.01, 0.1),
+                                                      (weights.BY_DIRECTION, 0.2, -0.1))]),
+        "beyond": pd.DataFrame([row(0.2, 0.1, 0.3, against="uniform directions"),
+                                row(-0.2, -0.3, -0.1, against="rotated neurons")]),
+        "recalled": yes.assign(condition=classes.BY_ALIGNMENT),
+        "shared": pd.DataFrame([{"data": "digits", "model": "m", "value": value, "chance": 0.3,
+                                 "p": p, "classes": 10}
+                                for value, p in ((0.5, 0.01), (-0.5, 0.01), (0.1, 0.4))]),
+        "named": yes,
+        "effects": pd.DataFrame([row(0.2, low, 0.3, against=words) for words, low in (
+            (maps.CHANCE, 0.1), (maps.ALIKE, -0.1), (maps.BLOCK, 0.1), (maps.DEALT, 0.1),
+            (maps.PLACE, 0.1))]),
+        "later": yes,
+        "means": pd.DataFrame([row(0.2, 0.1, 0.3, dealt_value=-0.2, dealt_low=-0.3,
+                                   dealt_high=-0.1)]),
+        "best": yes,
+        "firsts": pd.DataFrame([row(0.2, 0.1, 0.3, ahead_value=-0.2, ahead_low=-0.3,
+                                    ahead_high=-0.1)]),
+        "gaps": yes,
+        "dots": pd.DataFrame([row(0.2, 0.1, 0.3, condition=words, images=33)
+                              for words in (pixels.NORM, pixels.ATTENTION)]),
+        "moved": pd.DataFrame([row(value, value - 0.1, value + 0.1, against=words) for words, value
+                               in (("one half", 0.5), (pixels.DEALT, -0.2), (pixels.OTHER, 0.2))]),
+        "fires": yes.assign(condition=carriers.PATCHES), "carriers": yes,
+        "neighbours": pd.DataFrame([
+            {"data": "shapes", "model": "m", "over": over, "value": value, "p": 0.01, "chance": 0.1,
+             "condition": f"in the {third} third of the blocks", "classes": 24}
+            for over, value in ((near.FIRST, 0.4), (near.FIRST_THREE, 0.4), (near.EVERY, -0.4))
+            for third in ("first", "last")]),
+        "background": yes, "without": yes}
+    return {claim.key: claim for claim in verdicts.made_from(**{**tables, **changed})}
+
+
+def test_claims_are_judged_by_their_own_control_and_sign():
+    made = claims_of()
+    judged = {key: [each.verdict for each in claim.comparisons] for key, claim in made.items()}
+    assert judged["one block"] == ["agrees", "not shown"] == judged["late block"]
+    assert judged["shared vectors"] == ["agrees", "contradicts", "not shown"]
+    assert judged["object"] == ["not shown"] and judged["own object"] == ["agrees"]
+    assert judged["near classes"] == ["agrees", "contradicts"]
+    for key in ("single neurons", "before activation", "own mean map", "own pixels"):
+        assert judged[key] == ["contradicts"]
+    for key in ("directions", "recognised", "names", "not its place", "late maps", "mean map",
+                "together", "first ranks", "nearly equal", "pixels", "on the object",
+                "needs the object", "fires", "few neurons"):
+        assert judged[key] == ["agrees"]
+    assert [each.n for each in made["dots"].comparisons] == [33, 33] and made["dots"].of == "images"
+    assert {each.condition for each in made["near classes"].comparisons} == {
+        "by the first three key neurons", "by all neurons"}
+    # a permutation's verdict comes with what it must exceed, and without an interval
+    block = made["one block"].comparisons[0]
+    assert block.chance == 0.1 and block.low is None
+    assert all(claim.unit in UNITS and claim.finding == "key neurons" for claim in made.values())
+    assert {claim.by for claim in made.values()} == {"companion", "book"}
+
+
+def test_of_digits_alone_nothing_is_said_of_scenes():
+    empty = pd.DataFrame(columns=["data", "model", "value", "low", "high", "classes", "over",
+                                  "condition", "chance", "p"])
+    made = claims_of(neighbours=empty, without=pd.DataFrame())
+    assert not made["near classes"].comparisons and not made["needs the object"].comparisons
+    made = claims_of(neighbours=pd.DataFrame())
+    assert not made["near classes"].comparisons

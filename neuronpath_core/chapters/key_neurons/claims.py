@@ -204,7 +204,8 @@ def moved_table(moved: pd.DataFrame) -> pd.DataFrame:
 
 
 def object_table(background: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """``objects.background_row`` and ``without_object_row`` of every model."""
+    """``objects.background_row`` of every model, and ``without_object_row`` of those that have one.
+    """
     table = pd.DataFrame({
         **{name: background[name] for name in KEYS},
         "first five that fire more beside it, %": 100 * background["share"],
@@ -212,6 +213,8 @@ def object_table(background: pd.DataFrame, without: pd.DataFrame) -> pd.DataFram
         "fewer by": text_of(background),
         "inside minus outside, first": background["gap"],
         "inside minus outside, like it": background["gap_alike"]}).set_index(KEYS)
+    if not len(without):
+        return table
     without = without.set_index(KEYS)
     return dashed(table.assign(**{
         "fires more with the object, % of images": 100 * without["share"],

@@ -203,9 +203,11 @@ def _of_pixels(dots: pd.DataFrame, moved: pd.DataFrame, background: pd.DataFrame
 
 def _of_classes(fires: pd.DataFrame, carriers: pd.DataFrame,
                 neighbours: pd.DataFrame) -> list[Claim]:
-    early = neighbours[neighbours["condition"].astype(str).str.contains("first third")]
-    early = early[early["over"].isin(list(WHICH))].assign(
-        condition=lambda own: own["over"].map(WHICH))
+    early = neighbours
+    if len(neighbours):
+        early = neighbours[neighbours["condition"].str.contains("first third")
+                           & neighbours["over"].isin(list(WHICH))]
+        early = early.assign(condition=early["over"].map(WHICH))
     return [
         theirs("fires", sentence="A class's key neurons fire more for its images than for others",
                comparisons=_over(fires, condition="condition"), unit="separation", control=ALIKE,
