@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from neuronpath_core.chapters.stimuli import after_gelu, claims, judged, made, several
 from neuronpath_core.chapters.verdicts import stimuli as verdicts
@@ -221,6 +222,14 @@ def test_failures_that_begin_low_are_told_and_exchanged_ones_are_not(low_failure
     assert quarters["neurons"].tolist() == [12] * 4
 
 
+def test_the_area_is_that_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        values, flags = rng.integers(0, 9, 30).astype(float), rng.random(30) < 0.3
+        assert after_gelu.area_below(values, flags) == pytest.approx(roc_auc_score(flags, -values))
+    assert np.isnan(after_gelu.area_below(values, np.ones(30, bool)))
+
+
 def test_failures_on_both_ways_cancel():
     start = np.zeros(24)
     rows = neurons(start, np.where(np.arange(24) % 2, 0.2, 5.0))
@@ -363,6 +372,15 @@ def test_empty_tables_make_no_comparison():
                                   "measure", "control", "condition", "group"])
     made_of = verdicts.made_from(*[empty] * 8)
     assert not any(claim.comparisons for claim in made_of)
+
+
+def test_a_gallery_has_the_images_and_the_marks_of_its_rows(study, images_of, judges):
+    rows = judged.recognition_rows(images_of, judges).assign(model="small")
+    shown = claims.gallery_rows(images_of, study.train)
+    assert list(shown) == ["training image", *claims.ROWS]
+    assert all(each.shape == (10, 16, 16, 1) for each in shown.values())
+    marks = claims.gallery_marks(rows, "small")
+    assert set(marks["condition"]) == set(claims.ROWS) and len(marks) == 30
 
 
 def test_pictures_are_shown_from_black_to_white(maker):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 from torch import Tensor
 
 from neuronpath_core.chapters.stimuli.made import Maker
@@ -143,15 +143,23 @@ def prediction_row(rows: pd.DataFrame, seed: int = 0) -> dict[str, float] | None
         return None
 
     def area(flags: np.ndarray, places: np.ndarray | slice = slice(None)) -> float:
-        kept = flags[places]
-        return float(roc_auc_score(kept, -start[places]) - 0.5) if 0 < kept.sum() < len(
-            kept) else np.nan
+        return area_below(start[places], flags[places]) - 0.5
 
     found = _over_classes(rows, lambda places: area(failed, places), seed)
     value, dealt = shuffled_labels(area, failed, PERMUTATIONS, seed)
     return {**found, "p": (1 + int((np.abs(dealt) >= abs(value) - 1e-12).sum())) / (1 + len(dealt)),
             "falling": (start[failed] < MINIMUM).mean(),
             "falling_others": (start[~failed] < MINIMUM).mean()}
+
+
+def area_below(values: Float[np.ndarray, "neuron"], flags: np.ndarray) -> float:
+    """The area under the ROC curve by which lower values tell the flagged ones: the share of pairs
+    of a flagged and another one in which the flagged is lower, ties one half; NaN without both."""
+    count = int(flags.sum())
+    if not 0 < count < len(flags):
+        return np.nan
+    ranks = rankdata(-values)[flags].sum() - count * (count + 1) / 2
+    return float(ranks / count / (len(flags) - count))
 
 
 def _over_classes(rows: pd.DataFrame, statistic, seed: int) -> dict[str, float]:

@@ -13,9 +13,11 @@ import pandas as pd
 import torch
 
 from neuronpath_core.chapters.stimuli import several
-from neuronpath_core.chapters.stimuli.made import BEST, OTHER, PLANTED, RANDOM, TWIN
+from neuronpath_core.chapters.stimuli.made import BEST, OTHER, PLANTED, RANDOM, TWIN, Made
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.spectrum import Statistics
 from neuronpath_core.stats import report
+from neuronpath_core.stats.claims import Claim
 from neuronpath_core.stats.report import percent_span
 
 if TYPE_CHECKING:
@@ -190,3 +192,29 @@ def shown_images(images: torch.Tensor,
     return 1 - shade if shade.shape[-1] == 1 else shade
 
 
+# rows of a gallery, and what they are of
+ROWS = {"best value": BEST, "random neuron": RANDOM, "planted reader": PLANTED}
+
+
+def gallery_rows(made: Made, train: ImageSet
+                 ) -> dict[str, Float[np.ndarray, "class row column colour"]]:
+    """The first training image of each class, and the images of the kinds in ``ROWS``, for a
+    figure."""
+    first = [int((train.labels == number).nonzero()[0, 0]) for number in made.maker.classes]
+    rows = {"training image": train.images[first],
+            **{label: made.images[kind] for label, kind in ROWS.items()}}
+    return {label: shown_images(each, made.maker.statistics) for label, each in rows.items()}
+
+
+def gallery_marks(rows: pd.DataFrame, model: str) -> pd.DataFrame:
+    """``judged.recognition_rows`` of one model, with the rows of a gallery as conditions."""
+    labels = {kind: label for label, kind in ROWS.items()}
+    own = rows[(rows["model"] == model) & rows["condition"].isin(labels)]
+    return own.assign(condition=own["condition"].map(labels))
+
+
+def tallies(claims: Sequence[Claim], nouns: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """``7 of 8 models; the other is inconclusive`` by name; ``nouns``: name -> the key of a claim,
+    and what its comparisons are of."""
+    verdicts = {claim.key: [row.verdict for row in claim.comparisons] for claim in claims}
+    return {name: report.in_words(verdicts[key], noun) for name, (key, noun) in nouns.items()}
