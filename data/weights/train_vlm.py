@@ -6,10 +6,11 @@ safetensors with a record.
 
 The recipe ``staged`` has four stages, each one cosine cycle of the learning rates (Muon for the
 matrices of the layers, AdamW for all else): ``tower``, with linear heads that read outline, fill
-and colour from the mean of a quarter's patches and the background from that of all; ``words``, the
-decoder on captions and questions without an image; ``projector``, which alone learns to hand
-patches over; ``everything``. The recipe ``joint`` has the last stage only, from random weights.
-Loss is taken on answers. A sequence is one caption, or three questions about one scene in turns.
+and colour from the mean of a quarter's patches, the background from that of all, and from each
+patch where it lies; ``words``, the decoder on captions and questions without an image;
+``projector``, which is scaled so that patches are as large as words, and alone learns to hand them
+over; ``everything``. The recipe ``joint`` has the last stage only, from random weights. Loss is
+taken on answers. A sequence is one caption, or three questions about one scene in turns.
 
 Every so many steps the state is kept in ``--state``: stopped at whatever moment and begun again, a
 training goes on from there to the very weights that it would have had. A state of other settings
@@ -55,6 +56,8 @@ CAPTIONS, VARIANTS, TURNS = 0.6, 4, 3  # share of captions, forms of each, quest
 BATCH, RATE, MUON, DECAY = 48, 3e-3, 1e-2, 0.05
 HALVED = 0.002
 SIDE = 2  # quarters along an image
+PLACES = 0.25  # weight of where a patch lies in the loss of the tower
+CALIBRATED = 64  # scenes by which the projector is scaled
 
 
 def scenes_of(part: str, count: int, seed: int) -> list[Scene]:
@@ -63,10 +66,12 @@ def scenes_of(part: str, count: int, seed: int) -> list[Scene]:
 
 
 class Heads(nn.Module):
-    """Linear heads behind the tower: what lies in each quarter, if anything, and what behind it."""
+    """Linear heads behind the tower: what lies in each quarter, if anything, and what behind it;
+    and of each patch where it lies, which the decoder has to know."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, side: int):
         super().__init__()
+        self.places = nn.ModuleList(nn.Linear(width, side) for _ in range(2))
         self.things = nn.ModuleList(nn.Linear(width, len(names) + 1)
                                     for names in (OUTLINES, FILLS, COLOURS))
         self.grounds = nn.ModuleList(nn.Linear(width, len(names)) for names in (BACKGROUNDS, TONES))
@@ -79,6 +84,10 @@ class Heads(nn.Module):
         quarters = F.adaptive_avg_pool2d(grid, SIDE).flatten(2).transpose(1, 2)
         loss = sum(F.cross_entropy(head(quarters).flatten(0, 1), things[..., number].flatten())
                    for number, head in enumerate(self.things))
+        place = torch.arange(count)
+        for head, where in zip(self.places, (place // side, place % side), strict=True):
+            loss = loss + PLACES * F.cross_entropy(head(patches).flatten(0, 1),
+                                                   where.repeat(batch))
         return loss + sum(F.cross_entropy(head(patches.mean(1)), grounds[:, number])
                           for number, head in enumerate(self.grounds))
 
@@ -109,10 +118,21 @@ def tower_of(model: nn.Module, scenes: list[Scene]) -> Tensor:
     return model.model.vision_tower(pixel_values(scenes)).last_hidden_state[:, 1:]
 
 
+@torch.no_grad()
+def calibrate(model: nn.Module, scenes: list[Scene]) -> None:
+    """Scale the two matrices of the projector so that it hands over patches as large as words are:
+    a tower without a final norm gives vectors a hundred times as long, to which the decoder could
+    add nothing."""
+    projector, patches = model.model.multi_modal_projector, tower_of(model, scenes)
+    projector.linear_1.weight /= projector.linear_1(patches).std()
+    words = model.get_input_embeddings().weight.square().mean().sqrt()
+    projector.linear_2.weight *= words / projector(patches).square().mean().sqrt()
+
+
 def stages(model: nn.Module, scenes: list[Scene]) -> dict[str, tuple[nn.Module, Callable]]:
     """Stage -> what is trained, and its loss on a batch of scenes."""
-    patches = (model.config.vision_config.image_size // model.config.vision_config.patch_size) ** 2
-    heads = Heads(model.config.vision_config.hidden_size)
+    side = model.config.vision_config.image_size // model.config.vision_config.patch_size
+    patches, heads = side * side, Heads(model.config.vision_config.hidden_size, side)
     told = [attributes(scene) for scene in scenes]
 
     def tower(chosen: list[int]) -> Tensor:
@@ -204,6 +224,8 @@ def train(name: str, spec: dict, dataset: dict, out: Path, state: Path) -> dict[
         if not steps or kept.is_past(phase):
             continue
         module, loss = trained[stage]
+        if stage == "projector":
+            calibrate(model, scenes[:CALIBRATED])
         optimise(module, model, loss, len(scenes), steps, settings, name, kept, phase,
                  lambda step, stage=stage: write(wanted[step])
                  if stage == "everything" and step in wanted else None)

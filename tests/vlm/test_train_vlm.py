@@ -140,6 +140,17 @@ def test_each_stage_learns(script):
         assert sum(values[-10:]) < 0.97 * sum(values[:10])
 
 
+def test_a_calibrated_projector_hands_over_vectors_as_long_as_words(script):
+    scenes = script.scenes_of("train", 8, 0)
+    model = script.build(1, SPEC["tower"], SPEC["decoder"])
+    with torch.no_grad():
+        model.model.vision_tower.embeddings.position_embedding.weight.mul_(100)
+    script.calibrate(model, scenes)
+    patches = script.tower_of(model, scenes)
+    found = model.model.multi_modal_projector(patches).square().mean()
+    torch.testing.assert_close(found, model.get_input_embeddings().weight.square().mean())
+
+
 def test_attributes_of_quarters_by_hand(script):
     scene = next(scene for scene in script.scenes_of("train", 20, 0) if len(scene.things) == 2)
     things, ground = script.attributes(scene)
