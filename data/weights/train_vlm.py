@@ -57,6 +57,7 @@ BATCH, RATE, MUON, DECAY = 48, 3e-3, 1e-2, 0.05
 HALVED = 0.002
 SIDE = 2  # quarters along an image
 PLACES = 0.25  # weight of where a patch lies in the loss of the tower
+CHECKED = 420  # held-out scenes by which a checkpoint is measured
 CALIBRATED = 64  # scenes by which the projector is scaled
 
 
@@ -209,9 +210,9 @@ def train(name: str, spec: dict, dataset: dict, out: Path, state: Path) -> dict[
     trained = stages(model, scenes)
     records = kept.records
 
-    def write(file: str) -> None:
+    def write(file: str, measured: int | None = None) -> None:
         random = torch.get_rng_state()
-        records[file] = saved(model, held, out / file, name, settings)
+        records[file] = saved(model, held[:measured], out / file, name, settings)
         torch.set_rng_state(random)
         model.train()
         print(f"{file}: {json.dumps(records[file]['gates'])}, "
@@ -227,7 +228,7 @@ def train(name: str, spec: dict, dataset: dict, out: Path, state: Path) -> dict[
         if stage == "projector":
             calibrate(model, scenes[:CALIBRATED])
         optimise(module, model, loss, len(scenes), steps, settings, name, kept, phase,
-                 lambda step, stage=stage: write(wanted[step])
+                 lambda step, stage=stage: write(wanted[step], CHECKED)
                  if stage == "everything" and step in wanted else None)
     write(Path(spec["weights"]).name)
     return records
