@@ -172,8 +172,8 @@ def _key(found: dict[str, Any], pictures: dict[str, str]) -> str:
 def _tile(row: dict[str, Any], place: int, count: int, pictured: bool) -> str:
     at = 100 * place / (count - 1) if count > 1 else 0
     size = f"background-size:{100 * count}% 100%"
-    said = f"{class_name(row)}: " if row["name"] else ""
-    words = (f"image {row['image']}, {said}{number(row['value'])} at row {row['row']}, column "
+    said = f" of class {class_name(row)}" if row["name"] else ""
+    words = (f"image {row['image']}{said}: {number(row['value'])} at row {row['row']}, column "
              f"{row['column']}")
     drawn = (f'<div class="np-tile" role="img" aria-label="{text(words)}"><div class="np-seen" '
              f'style="{size}"></div></div><div class="np-tile" aria-hidden="true">'

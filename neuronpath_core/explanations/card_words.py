@@ -53,13 +53,18 @@ def summary(card: Card) -> str:
 
 def points(value: float) -> str:
     """A difference of probabilities."""
-    return f"{100 * value:+.2g} percentage points".replace("-", "−")
+    return f"{_short(value):+.2g} percentage points".replace("-", "−")
 
 
 def span(row: Numbers) -> str:
     """A difference of probabilities with its interval, in percentage points."""
-    low, high = (f"{100 * row[end]:.2g}".replace("-", "−") for end in ("low", "high"))
+    low, high = (f"{_short(row[end]):.2g}".replace("-", "−") for end in ("low", "high"))
     return f"{points(row['value'])} [{low}, {high}]"
+
+
+def _short(value: float) -> float:
+    """A probability in percentage points, to four decimals."""
+    return round(100 * value, 4)
 
 
 def _identity(found: Numbers) -> list[str]:
