@@ -83,8 +83,7 @@ def encoded(model: nn.Module, processor: Any, images: Sequence[Any], requests: S
     try:
         batch = processor(images=list(images), text=texts, padding=True, padding_side="right",
                           return_tensors="pt")
-        first = [len(processor(images=[image], text=[prefix])["input_ids"][0])
-                 for image, prefix in zip(images, asked, strict=True)]
+        first = _openings(processor, images, asked)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"the processor cannot encode this: {one_line(error, 160)}; accepted: "
                          "images and texts that it accepts, a chat template and patch_size among "
@@ -97,6 +96,17 @@ def encoded(model: nn.Module, processor: Any, images: Sequence[Any], requests: S
                          in zip(ids, values["attention_mask"], first, strict=True)])
     words = tuple(tuple(processor.tokenizer.convert_ids_to_tokens(row.tolist())) for row in ids)
     return Inputs(values, roles, words)
+
+
+def _openings(processor: Any, images: Sequence[Any], asked: Sequence[str]) -> list[int]:
+    """How many tokens stand before each answer; images of one size are looked at once."""
+    known: dict[tuple, int] = {}
+    keys = [(prefix, getattr(image, "shape", None) or getattr(image, "size", place))
+            for place, (image, prefix) in enumerate(zip(images, asked, strict=True))]
+    for key, image in zip(keys, images, strict=True):
+        if key not in known:
+            known[key] = len(processor(images=[image], text=[key[0]])["input_ids"][0])
+    return [known[key] for key in keys]
 
 
 def _template(processor: Any, request: str, opening: bool) -> str:

@@ -83,7 +83,7 @@ def test_masks_divide_the_object():
 
 def test_painted_pixels_have_the_colour_that_is_said():
     """Fading moves paint along the line to the grey behind: with the tone known, the line to each
-    colour tells them apart.  Cyan, green and blue come closest; none is mistaken."""
+    colour tells them apart, but for a few thin bands that lie on edges alone."""
     found = []
     for scene in HELD:
         tone = TONES[scene.ground[1]]
