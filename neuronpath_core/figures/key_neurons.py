@@ -43,8 +43,6 @@ class Example:
         maps: of these, as large as the image, each in [0, 1] on its neuron's scale over the images
             of the class.
         found: their AUROC.
-        running: the mean of the stretched maps of all blocks.
-        fifth: where it is brightest.
     """
 
     name: str
@@ -53,8 +51,6 @@ class Example:
     neurons: tuple[str, str]
     maps: Float[np.ndarray, "rank height width"]
     found: tuple[float, float]
-    running: Float[np.ndarray, "height width"]
-    fifth: Bool[np.ndarray, "height width"]
 
 
 @styled
@@ -145,26 +141,21 @@ def over_depth(table: pd.DataFrame, ylabel: str, level: float) -> Figure:
 def map_examples(examples: Sequence[Example]) -> Figure:
     """Rendered scenes or scanned digits with maps of their class's key neurons, a row for each.
 
-    The columns are the image with the edge of its object, the maps of the first two key neurons,
-    each on its neuron's scale over the images of the class, and the mean of the stretched maps of
-    all blocks with the edge of its brightest fifth.
+    The columns are the image with the edge of its object and the maps of the first two key neurons,
+    each on its neuron's scale over the images of the class.
     """
-    figure, axes = plt.subplots(len(examples), 4, figsize=(WIDTH, 1.75 * len(examples) + 0.3),
+    figure, axes = plt.subplots(len(examples), 3, figsize=(WIDTH, 2.4 * len(examples) + 0.3),
                                 squeeze=False)
     for row, example in zip(axes, examples, strict=True):
         row[0].imshow(example.pixels, cmap="gray_r", interpolation="nearest")
-        _edge(row[0], example.mask)
-        row[0].set_ylabel(example.name, fontsize=LEAST)
-        for axis, rank in zip(row[1:3], (0, 1), strict=True):
+        row[0].set_ylabel(example.name, fontsize=SMALL)
+        row[0].set_title("image and object", fontsize=SMALL)
+        for axis, rank in zip(row[1:], (0, 1), strict=True):
             axis.imshow(example.maps[rank], cmap="viridis", vmin=0, vmax=1)
-            axis.set_title(f"{example.neurons[rank]}\nAUROC {example.found[rank]:.2f}",
-                           fontsize=LEAST)
-            _edge(axis, example.mask)
-        row[3].imshow(example.running, cmap="viridis")
-        _edge(row[3], example.fifth)
-        row[0].set_title("image and object", fontsize=LEAST)
-        row[3].set_title("mean over blocks\nand its fifth", fontsize=LEAST)
+            axis.set_title(f"{example.neurons[rank]}: AUROC {example.found[rank]:.2f}",
+                           fontsize=SMALL)
         for axis in row:
+            _edge(axis, example.mask)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
     return figure

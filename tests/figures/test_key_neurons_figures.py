@@ -61,20 +61,19 @@ def test_curves_over_depth_keep_their_colour_where_one_is_missing():
     assert names == ["own", "others", "shared"]  # as they come in the table
 
 
-def test_examples_show_the_image_two_maps_and_the_mean():
+def test_examples_show_the_image_and_two_maps():
     mask = np.zeros((8, 8), bool)
     mask[2:5, 3:7] = True
     example = drawn.Example("a cross", np.zeros((8, 8, 3), np.uint8), mask,
                             ("block 3, neuron 7", "block 1, neuron 0"),
-                            np.stack([mask, ~mask]).astype(float), (0.91, 0.12),
-                            np.linspace(0, 1, 64).reshape(8, 8), ~mask)
+                            np.stack([mask, ~mask]).astype(float), (0.91, 0.12))
     nothing = drawn.Example("nothing", np.zeros((8, 8), np.uint8), np.zeros((8, 8), bool),
-                            example.neurons, example.maps, (0.5, 0.5), example.running, mask)
+                            example.neurons, example.maps, (0.5, 0.5))
     figure = drawn.map_examples([example, nothing], finding="Chosen")
     shown = panels(figure)
-    assert len(shown) == 8
+    assert len(shown) == 6
     np.testing.assert_allclose(shown[1].images[0].get_array(), mask)
     np.testing.assert_allclose(shown[2].images[0].get_array(), ~mask)
-    assert shown[1].get_title() == "block 3, neuron 7\nAUROC 0.91"
+    assert shown[1].get_title() == "block 3, neuron 7: AUROC 0.91"
     assert shown[0].get_ylabel() == "a cross"
-    assert len(shown[0].collections) == 1 and not shown[4].collections
+    assert len(shown[0].collections) == 1 and not shown[3].collections
