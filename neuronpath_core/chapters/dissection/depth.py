@@ -90,8 +90,8 @@ def twin_rows(read: Read) -> pd.DataFrame:
             continue
         own, other = (trend(shares(each.drawn[measure], chosen))
                       for each in (read.found, read.twin))
-        twin = trend(shares(strongest(read.twin.iou, 0) if measure == "iou" else
-                            strongest(read.twin.auroc), chosen))
+        twin = float(trend(shares(strongest(read.twin.iou, 0) if measure == "iou" else
+                                  strongest(read.twin.auroc), chosen)))
         value = trend(shares(read.labels[condition], chosen)) - twin
         rows.append({"condition": f"labels by {condition}", "twin": twin,
                      **normal_row(value, own - other)})
@@ -135,6 +135,6 @@ def order_rows(read: Read, early: str = "colour", late: str = "outline") -> pd.D
         rows.append({"condition": f"labels by {condition}",
                      **normal_row(gaps[0], gaps[1][~np.isnan(gaps[1])]),
                      "dealt": np.nanmean(gaps[2]),
-                     "early": mean_depth(found, read.labels[condition], early),
-                     "late": mean_depth(found, read.labels[condition], late)})
+                     "early": float(mean_depth(found, read.labels[condition], early)),
+                     "late": float(mean_depth(found, read.labels[condition], late))})
     return pd.DataFrame(rows)

@@ -41,9 +41,9 @@ def variant_rows(study: Study, model: str, images: ImageSet, seed: int = 0) -> p
     do; ``general``, the share of labels that are no outline, fill, colour or class; ``commonest``,
     the label given most often, with its share; and ``same``, the share of units whose label is that
     of the recommended variant, where they are the same units."""
-    pixels, labels = study.batch(images, model)
+    pixels, _ = study.batch(images, model)
     known = known_concepts(images)
-    found = {name: dissect(study.target(model), pixels, known, labels=labels, seed=seed,
+    found = {name: dissect(study.target(model), pixels, known, seed=seed,
                            permutations=0 if "level" in settings else PERMUTATIONS, **settings)
              for name, settings in VARIANTS.items()}
     reference = strongest(found[RECOMMENDED].iou, 0)
