@@ -125,9 +125,9 @@ def where_it_is_known(gaps: pd.DataFrame, regions: pd.DataFrame) -> Figure:
                       label=None if number else "mask of another image")
             _line(axis, rows, number, colours[number], model)
         axis.axhline(0, color="0.15", linewidth=0.9)
-        axis.set_title(f"{data}: on the object minus elsewhere", fontsize=SMALL)
+        axis.set_title(data, fontsize=SMALL)
         _depth_axis(axis)
-    axes[0, 0].set_ylabel("difference of identifiability", fontsize=SMALL)
+    axes[0, 0].set_ylabel("identifiability on the object\nminus elsewhere", fontsize=SMALL)
     for axis, (name, own) in zip(axes[-1] if groups else [], groups.items(), strict=False):
         for number, (region, rows) in enumerate(own.groupby("region", sort=False)):
             _line(axis, rows.sort_values("depth"), number, REGION_COLOURS[number % 3], region)

@@ -20,6 +20,7 @@ from neuronpath_core.chapters.class_space import (
     where,
     where_tables,
 )
+from neuronpath_core.images.shapes import render
 from neuronpath_core.readings.attention_maps import attention_maps
 from neuronpath_core.readings.class_space import ClassReading, difference, read_classes
 from neuronpath_core.readings.grids import Grid
@@ -317,3 +318,14 @@ def test_tables_and_sentences_of_a_whole_chapter(reads):
     assert row["uncut, image tokens"] == reads["small"].identified().mean()
     assert claims.of_model(pd.DataFrame(), "small").empty
     assert claims.shares([0.1, 0.104]) == "10 %" and claims.shares([-0.001, 0.2]) == "0 to 20 %"
+
+
+def test_the_reach_of_an_object_is_that_of_rendered_circles():
+    for difficulty in (0.15, 0.5):
+        offsets = []
+        for index in range(0, 24 * 60, 24):  # solid circles, whose middle is that of their pixels
+            mask = render("train", index, 0, difficulty).masks["object"]
+            offsets.append(max(abs(place.mean() - 15.5) for place in np.nonzero(mask)))
+        told = float(measured.reach(difficulty))
+        assert max(offsets) <= told + 0.3  # pixels are counted whole
+        assert max(offsets) > 0.6 * told

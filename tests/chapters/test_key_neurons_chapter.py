@@ -26,7 +26,6 @@ from neuronpath_core.chapters.key_neurons import (
     near,
     objects,
     pixels,
-    sets,
     weights,
 )
 from neuronpath_core.chapters.verdicts import key_neurons as verdicts
@@ -120,8 +119,6 @@ def test_measures_of_a_network_are_those_of_loops(study, images, name):
     alike = read.alike[block, neuron]
     assert read.of_alike(read.patch, 1)[5] == pytest.approx(read.patch[5, block, alike].mean())
     assert not any((each == read.by_block).all() for each in read.by_block_alike)
-    assert sets.freer(study, 24) is None
-    assert list(sets.places({"digits": study}, {"digits": images}, 20)) == ["digits"]
 
 
 # --- maps (A1 to A3) ---

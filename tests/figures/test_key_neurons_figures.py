@@ -17,11 +17,11 @@ def without_a_screen():
 def test_what_maps_find_stands_beside_its_controls():
     table = with_interval(pd.DataFrame([
         {"data": data, "model": model, "of": of, "value": 0.4 + 0.1 * number}
-        for data in ("digits", "shapes", "freer places") for model in MODELS
+        for data in ("digits", "shapes", "places") for model in MODELS
         for number, of in enumerate(("key neuron", "neurons like it"))]), 0.05)
     figure = drawn.found_objects(table, finding="They do not")
     shown = panels(figure)
-    assert [axis.get_title() for axis in shown] == ["digits", "shapes", "freer places"]
+    assert [axis.get_title() for axis in shown] == ["digits", "shapes", "places"]
     for axis in shown:
         for number, container in enumerate(axis.containers):
             np.testing.assert_allclose(container.lines[0].get_xdata().astype(float),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import PAIRED, pairs_for
+from neuronpath_core.images.shapes import LARGEST, SIZE
 from neuronpath_core.readings.class_space import ClassReading, read_classes
 from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid, coverage, grid_of
@@ -135,3 +136,9 @@ def stacked(reads: Mapping[tuple[str, str], Read],
     parts of its key."""
     tables = [rows(key, read).assign(data=key[0], model=key[1]) for key, read in reads.items()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def reach(difficulty: float) -> str:
+    """By how many pixels the middle of a scene's object lies off the image's at most, along each
+    side: that of the smallest object, see :func:`~neuronpath_core.images.shapes.render`."""
+    return f"{difficulty * (SIZE / 2 - 0.9 * (LARGEST - 1 - 5 * difficulty)):.1f}"
