@@ -98,14 +98,16 @@ class Card:
         """
         try:
             told = json.loads(text)
-            if told["format"] != FORMAT or told["version"] != VERSION:
-                raise ValueError(f"{shown(told['format'])}, version {shown(told['version'])}")
+            if (told["format"], told["version"]) != (FORMAT, VERSION):
+                found = f"{shown(told['format'])}, version {shown(told['version'])}"
+                raise ValueError(f"{found}; accepted: {FORMAT}, version {VERSION}")
             sections = tuple(_section(key, dict(each)) for key, each in told["sections"].items())
             return cls(told["model"], told["weights"], told["block"] - 1, told["neuron"], sections,
                        told["photographs"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this is no neuron card ({one_line(error, 80)}); accepted: what "
-                             f"Card.to_json wrote, version {VERSION}") from error
+            said = one_line(error, 120).partition("; accepted")[0]
+            raise ValueError(f"this is no neuron card ({said}); accepted: what Card.to_json wrote, "
+                             f"version {VERSION}") from error
 
     def to_html(self) -> str:
         """A whole page that asks for nothing else and needs no script."""
@@ -219,7 +221,8 @@ def _filled(key: str, measure: Any, chosen: Any, block: int, neuron: int) -> Sec
     try:
         numbers, pictures = measure(chosen, block, neuron)
     except ValueError as error:
-        return Section(key, missing=one_line(error))
+        # what would be accepted is for who calls a function, not for who reads a page
+        return Section(key, missing=one_line(error).partition("; accepted")[0])
     return Section(key, _defined(numbers), pictures)
 
 

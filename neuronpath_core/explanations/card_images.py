@@ -66,7 +66,8 @@ class CardImages:
     def needs_labels(self) -> None:
         """Raise ``ValueError`` where nobody tells the labels."""
         if self.labels is None:
-            raise ValueError("nobody told the labels of these images, by which this is counted")
+            raise ValueError("nobody told the labels of these images, by which this is counted; "
+                             "accepted: an ImageSet, or labels=")
 
     def seen(self, index: int) -> UInt8[np.ndarray, "height width *rgb"]:
         """An image for the eye."""
@@ -100,7 +101,7 @@ class CardImages:
             ValueError: no masks in this data set.
         """
         if self.own is None or not (self.own.masks or self.digits):
-            raise ValueError(NO_MASKS)
+            raise ValueError(f"{NO_MASKS}; accepted: an ImageSet with masks, or the digits")
         if not self.photographs:
             return concepts(self.own)
         names = tuple(self.own.masks)

@@ -39,7 +39,7 @@ def key(units: Units, block: int, neuron: int) -> Measured:
     maps = units.activations[block, neuron][:, grid.tokens]
     if not maps.any() or np.ptp(maps) == 0:
         raise ValueError(f"the neuron is {maps.flat[0]:.3g} at every patch of every image, so that "
-                         "no image excites it more than another")
+                         "no image excites it more than another; accepted: a neuron that changes")
     peaks = maps.max(1)
     order = np.argsort(-peaks, kind="stable")[:TOP]
     scale = float(peaks[order[0]])
@@ -102,7 +102,7 @@ def synthetic(units: Units, block: int, neuron: int) -> Measured:
     neuron."""
     evidence = units.evidence
     if evidence.steps == 0:
-        raise ValueError("no image was asked for")
+        raise ValueError("no image was asked for; accepted: steps of at least 1")
     made, place = units.synthetic, units.places.index((block, neuron))
     writes = _writes(evidence.target, block, neuron)
     names = evidence.images.names

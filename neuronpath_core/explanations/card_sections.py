@@ -26,6 +26,7 @@ from neuronpath_core.readings.memory_nulls import largest_cosine_below
 from neuronpath_core.readings.projection import effective_rows, norm_of, project_vectors
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.stats.tests import holm
+from neuronpath_core.support.text import one_line
 
 Measured = tuple[dict[str, Any], dict[str, str]]
 NEIGHBOURS = 3
@@ -92,7 +93,7 @@ def paths(units: Units, block: int, neuron: int) -> Measured:
 
 def _of_block(evidence: Evidence, block: int) -> np.ndarray:
     if evidence.paths is None:
-        raise ValueError(NO_PATHS)
+        raise ValueError(f"{NO_PATHS}; accepted: paths=")
     return evidence.paths[:, block]
 
 
@@ -140,7 +141,7 @@ def along_paths(units: Units, block: int, neuron: int) -> Measured:
     evidence = units.evidence
     through = (_of_block(evidence, block) == neuron).any(1)
     if not through.any():
-        raise ValueError(OFF_PATHS)
+        raise ValueError(f"{OFF_PATHS}; accepted: one on a path")
     found: dict[str, Any] = {"through": int(through.sum()), "images": len(through), "wires": ""}
     for side, other in (("before", block - 1), ("after", block + 1)):
         if 0 <= other < evidence.target.n_blocks:
@@ -152,7 +153,7 @@ def along_paths(units: Units, block: int, neuron: int) -> Measured:
         found["strongest"] = [{"block": other + 1, "neuron": each, "kappa": kappa,
                                "percentile": place} for other, each, kappa, place in strongest]
     except ValueError as error:  # what the paths say stays
-        found["wires"] = str(error)
+        found["wires"] = one_line(error).partition("; accepted")[0]
     return found, {}
 
 
@@ -191,7 +192,7 @@ def effect(units: Units, block: int, neuron: int) -> Measured:
     evidence, images = units.evidence, units.evidence.images
     images.needs_labels()
     if len(images) < 2:
-        raise ValueError("an interval needs two images, there is one")
+        raise ValueError("an interval needs two images, there is one; accepted: more images")
     neurons = (neuron, *evidence.matches(block, neuron))
     edited = evidence.edited(block, [(each, factor) for factor in FACTORS.values()
                                      for each in neurons])
