@@ -10,7 +10,10 @@ and colour from the mean of a quarter's patches, the background from that of all
 patch where it lies; ``words``, the decoder on captions and questions without an image;
 ``projector``, which is scaled so that patches are as large as words, and alone learns to hand them
 over; ``everything``. The recipe ``joint`` has the last stage only, from random weights. Loss is
-taken on answers. A sequence is one caption, or three questions about one scene in turns.
+taken on answers. In the last stage the tower may learn more slowly (``tower_rate``): as long as
+the decoder does not look, its gradients are noise, which the optimisers would make full steps of,
+and what the tower has learnt would be lost. A sequence is one caption, or three questions about one
+scene in turns.
 
 Every so many steps the state is kept in ``--state``: stopped at whatever moment and begun again, a
 training goes on from there to the very weights that it would have had. A state of other settings
@@ -158,6 +161,11 @@ def stages(model: nn.Module, scenes: list[Scene]) -> dict[str, tuple[nn.Module, 
             "everything": (model, lambda chosen: speech(chosen, True))}
 
 
+def is_matrix(name: str, value: Tensor, phase: str) -> bool:
+    """Whether Muon trains a parameter: the matrices of layers and of the projector."""
+    return value.ndim == 2 and ("layers." in name or "projector" in name or "projector" in phase)
+
+
 def optimise(module: nn.Module, model: nn.Module, loss: Callable, count: int, steps: int,
              settings: dict, name: str, kept: Kept, phase: str,
              after_step: Callable[[int], None] = lambda step: None) -> None:
@@ -166,18 +174,23 @@ def optimise(module: nn.Module, model: nn.Module, loss: Callable, count: int, st
     batch, every = settings.get("batch", BATCH), settings.get("keep", 50)
     model.requires_grad_(False)
     module.requires_grad_(True)
-    named = dict(module.named_parameters())
-    matrices = [value for key, value in named.items() if value.ndim == 2 and
-                ("layers." in key or phase == "2 projector" or "projector" in key)]
-    chosen = {id(value) for value in matrices}
-    others = [value for value in named.values() if id(value) not in chosen]
     share = settings.get("rates", {}).get(phase.split()[1], 1.0)
-    optimisers = [torch.optim.AdamW(others, lr=share * RATE, weight_decay=DECAY),
-                  torch.optim.Muon(matrices, lr=share * MUON, weight_decay=DECAY,
-                                   adjust_lr_fn="match_rms_adamw")]
-    schedules = [torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, share * rate, total_steps=steps, pct_start=0.1, cycle_momentum=False)
-        for optimiser, rate in zip(optimisers, (RATE, MUON), strict=True)]
+    slow = share * (settings.get("tower_rate", 1.0) if phase == "3 everything" else 1.0)
+    optimisers, schedules = [], []
+    for matrices, kind, rate, options in (
+            (False, torch.optim.AdamW, RATE, {}),
+            (True, torch.optim.Muon, MUON, {"adjust_lr_fn": "match_rms_adamw"})):
+        chosen = {part: [value for key, value in module.named_parameters()
+                         if is_matrix(key, value, phase) == matrices
+                         and ("vision_tower" in key) == (part == "tower")]
+                  for part in ("rest", "tower")}
+        groups = [(values, rate * (slow if part == "tower" else share))
+                  for part, values in chosen.items() if values]
+        optimisers.append(kind([{"params": values} for values, _ in groups], lr=rate,
+                               weight_decay=DECAY, **options))
+        schedules.append(torch.optim.lr_scheduler.OneCycleLR(
+            optimisers[-1], [most for _, most in groups], total_steps=steps, pct_start=0.1,
+            cycle_momentum=False))
     parts = [model, module, *optimisers, *schedules]
     model.train()
     started, total = time.perf_counter(), []

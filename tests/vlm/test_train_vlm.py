@@ -121,6 +121,18 @@ def test_a_stage_trains_its_part_alone(script, tmp_path, stage, moves):
     assert any(moves in name and name.endswith("weight") for name in moved)
 
 
+def test_a_tower_that_learns_at_no_rate_stays_as_it_was(script, tmp_path):
+    spec = {**SPEC, "training": {"seed": 1, "batch": 4, "steps": {"everything": 20},
+                                 "tower_rate": 0.0}}
+    trained(script, tmp_path, spec)
+    found = load_file(tmp_path / "staged.safetensors")
+    start = script.build(1, SPEC["tower"], SPEC["decoder"]).state_dict()
+    same = {name: torch.equal(value, start[name].to(value.dtype)) for name, value in found.items()}
+    assert all(same[name] for name in found if "vision_tower" in name)
+    assert not any(same[name] for name in found
+                   if "language_model" in name and name.endswith("proj.weight"))
+
+
 def test_each_stage_learns(script):
     """The loss of every stage falls in forty steps of four scenes."""
     torch.manual_seed(0)
