@@ -96,10 +96,9 @@ def test_a_trend_is_one_only_beyond_dealt_masks(share, null, verdict):
     assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
     if verdict == "agrees":
         assert (rows["late"] > rows["early"] + 0.4).all()
-    claims = verdicts.made_from(depth=rows.assign(data="shapes", model="small"),
+    claims = verdicts.made_from(depth=rows.assign(data="shapes", model="small", images=60),
                                 **{name: pd.DataFrame() for name in (
-                                    "twins", "order", "detectors", "truth", "first", "few")},
-                                images=60, held=60)
+                                    "twins", "order", "detectors", "truth", "first", "few")})
     assert [row.verdict for row in claims[0].comparisons] == [verdict] * 2
 
 
@@ -262,7 +261,8 @@ def test_a_whole_chapter_of_a_tiny_study(study, reads):
     assert words.finding(tables["kinds"], tables["order"]).startswith("What neurons detect")
     assert words.truth_finding(tables["truth"]).startswith("On other images labels by overlap")
     claims = verdicts.made_from(*(tables[name] for name in (
-        "depth", "twins", "order", "detectors", "truth", "first")), few, 30, 30)
+        "depth", "twins", "order", "detectors", "truth", "first")), few)
+    assert {row.n for claim in claims for row in claim.comparisons} == {30}
     assert len(claims) == 7 and all(claim.finding == "key neurons" for claim in claims)
     assert {claim.key: len(claim.comparisons) for claim in claims}["true on other images"] == 10
 

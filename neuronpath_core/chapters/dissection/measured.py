@@ -148,11 +148,13 @@ def labels_from(study: Study, model: str,
 
 def stacked(reads: Mapping[tuple[str, str], Read],
             rows: Callable[[Read], pd.DataFrame | dict]) -> pd.DataFrame:
-    """``rows(read)`` of every model below one another, with ``data`` and ``model``."""
+    """``rows(read)`` of every model below one another, with ``data`` and ``model``, and ``images``
+    and ``held``, how many images labels are from and are held against."""
     tables = []
     for (data, model), read in reads.items():
         own = rows(read)
         own = pd.DataFrame([own]) if isinstance(own, dict) else own
-        tables.append(own.assign(data=data, model=model))
+        tables.append(own.assign(data=data, model=model, images=read.found.images,
+                                 held=read.held.images))
     tables = [table for table in tables if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

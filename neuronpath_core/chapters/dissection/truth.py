@@ -101,11 +101,11 @@ def chance_of_kind(labels: Int64[np.ndarray, "block neuron"], kinds: tuple[str, 
 def few_row(read: Read, few: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
     """Labels of images of all classes against labels of as many images of few: how much better the
     first predict scores of other images (``value, low, high``, ``first``, ``second``), and
-    ``same``, the share of neurons that get the same label."""
+    ``same``, the share of neurons that get the same label, and ``held``, how many images."""
     own = read.labels[OVERLAP]
     both = (own >= 0) & (few >= 0)
     return {**label_truth.prediction_gap(read.held_scores, read.present, own, few, seed),
-            "same": (own == few)[both].mean(),
+            "same": (own == few)[both].mean(), "held": read.held.images,
             "specific": shares(few, is_specific(read.found.kinds)).mean()}
 
 

@@ -120,7 +120,7 @@ def moved_table(moved: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
 
 def few_table(few: pd.DataFrame, sharing: pd.DataFrame) -> pd.DataFrame:
     """``truth.few_row`` and ``truth.sharing_row`` for reading."""
-    rows = few.merge(sharing, on=["data", "model"])
+    rows = few.merge(sharing, on=["data", "model"], suffixes=("", "_shared"))
     return _table([{
         "data": row["data"], "model": row["model"],
         "labels from all classes": row["first"], "from three classes": row["second"],

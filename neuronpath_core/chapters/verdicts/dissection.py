@@ -14,11 +14,11 @@ FINDING = "key neurons"
 
 def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
               detectors: pd.DataFrame, truth: pd.DataFrame, first: pd.DataFrame,
-              few: pd.DataFrame, images: int, held: int) -> list[Claim]:
+              few: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.dissection`, each with
     ``data`` and ``model``: of ``depth.depth_rows``, ``twin_rows`` and ``order_rows``, of
-    ``detectors.detector_rows``, of ``truth.truth_rows``, ``first_row`` and ``few_row``; over
-    ``images`` images that labels are from and ``held`` others."""
+    ``detectors.detector_rows``, of ``truth.truth_rows``, ``first_row`` and ``few_row``; with
+    ``images``, how many labels are from, and ``held``, how many others they are held against."""
     theirs = partial(Claim, finding=FINDING, by="companion")
     ours = partial(Claim, finding=FINDING, by="book")
     above = f"agrees if its {OVER_IMAGES} lies above zero, contradicts if below."
@@ -26,7 +26,7 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
     return [
         theirs("early general, late specific",
                sentence="Labels of later blocks are more specific",
-               comparisons=comparisons(depth, images, condition="condition", chance="chance",
+               comparisons=comparisons(depth, "images", condition="condition", chance="chance",
                                        constant={"against": "masks of other images"}),
                unit="correlation", control="masks dealt among all images",
                rule="Spearman's correlation of block and share of specific labels; agrees if its "
@@ -36,19 +36,19 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
         ours("more than random weights",
              sentence="The share of specific labels rises more with depth than in a network with "
                       "random weights",
-             comparisons=comparisons(with_verdict(twins) if len(twins) else twins, images,
+             comparisons=comparisons(with_verdict(twins) if len(twins) else twins, "images",
                                      condition="condition"),
              unit="correlation", control="the same architecture with random weights",
              rule=f"The difference of the two correlations on the same images; {above}",
              table="twins"),
         ours("colour first", sentence="Neurons called after outlines lie deeper than those called "
                                       "after colours",
-             comparisons=comparisons(with_verdict(order) if len(order) else order, images,
+             comparisons=comparisons(with_verdict(order) if len(order) else order, "images",
                                      condition="condition"),
              unit="depth", control="neurons called after colours, which are as specific",
              rule=f"The difference of the mean depths; {above}", table="order"),
         ours("detectors", sentence="More neurons detect a concept than with masks of other images",
-             comparisons=comparisons(detectors, images, against="condition", chance="chance"),
+             comparisons=comparisons(detectors, "images", against="condition", chance="chance"),
              unit="neurons", control="masks dealt among the images of a class, or among all",
              rule="The share of neurons with an IoU above 0.04 and above the 95 % quantile of "
                   "dealt masks, minus the mean share that dealt masks give; agrees if it exceeds "
@@ -58,7 +58,7 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
         ours("true on other images",
              sentence="On other images a neuron's label predicts its value better than the labels "
                       "of other neurons of its block do",
-             comparisons=comparisons(with_verdict(truth) if len(truth) else truth, held,
+             comparisons=comparisons(with_verdict(truth) if len(truth) else truth, "held",
                                      condition="condition"),
              unit="separation", control="labels dealt among the neurons of a block",
              rule=f"The area under the ROC curve with the own label minus that with dealt ones, "
@@ -73,7 +73,7 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
                   "bootstrap interval over scenes lies above zero, contradicts if below.",
              table="first"),
         theirs("few classes", sentence="Labels from images of few classes are less true",
-               comparisons=comparisons(with_verdict(fewer) if len(few) else few, held),
+               comparisons=comparisons(with_verdict(fewer) if len(few) else few, "held"),
                unit="separation", control="as many images of all classes",
                rule=f"How much better labels from all classes predict scores of other images than "
                     f"labels from three; {above}", table="few", statistic="mean"),
