@@ -121,7 +121,7 @@ def test_a_linear_neuron_drives_every_pixel_to_the_end_of_its_weight(monkeypatch
     # a pixel of little weight follows its neighbours to the wrong end, as low frequencies move first,
     # and stays there: the sigmoid has no slope
     strong = weight.abs() > 0.25 * weight.abs().max()
-    assert float((weight.abs() * strong).sum() / weight.abs().sum()) > 0.7
+    assert float((weight.abs() * strong).sum() / weight.abs().sum()) > 0.5
     assert bool((found.images[0].sign() == weight.sign())[strong].all())
     assert float(found.images[0][strong].abs().min()) > 0.9
     # the most that any image from -1 to 1 can have is the sum of the weights' sizes
