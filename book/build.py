@@ -30,6 +30,7 @@ from book import (  # noqa: E402
     drawings,
     every_number,
     manifest,
+    neuron_cards,
     provenance,
 )
 from book.finish import finish  # noqa: E402
@@ -248,6 +249,7 @@ def build(source: Path, html: Path, where: dict[str, str]) -> None:
         shutil.copytree(source / FILES, pages, dirs_exist_ok=True)
     take_out_networks(pages)
     finish(pages, where)
+    neuron_cards.write_pages(pages)
     manifest.write_built(pages)
     shutil.rmtree(html, ignore_errors=True)
     shutil.move(pages, html)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
     from neuronpath_core.target import TargetModel
-
 
 
 # how often this thread has set edits aside
@@ -281,7 +279,9 @@ def edit(target: TargetModel, neurons: Int64[Tensor, "batch layer"],
         ValueError: unknown operation, indices out of range, values of another shape, or a forward
             of another number of images or tokens.
     """
-    import_module("neuronpath_core.examined").check_target(target)  # which imports this
+    if not hasattr(target, "check_neurons"):
+        raise ValueError(f"a TargetModel is needed, got {type(target).__name__}; accepted: "
+                         "npc.TargetModel(model), npc.SiteModel(model, sites=...)")
     target.check_weights()
     ranked = target.check_neurons(neurons)
     factors = torch.ones(len(ranked), target.n_blocks, target.n_neurons, dtype=target.dtype,

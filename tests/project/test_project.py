@@ -82,12 +82,12 @@ def test_installed_versions_are_the_pinned_ones(direct, project):
 def test_every_third_party_import_is_declared(direct):
     from packaging.requirements import Requirement
 
-    known = {"pyyaml": "yaml", "scikit-learn": "sklearn", "pillow": "PIL", "ipykernel": "IPython"}
+    known = {"open-clip-torch": "open_clip", "pyyaml": "yaml", "scikit-learn": "sklearn", "pillow": "PIL", "ipykernel": "IPython"}
     declared = {known.get(normal(Requirement(each).name),
                           normal(Requirement(each).name).replace("-", "_")) for each in direct}
     # part of those declared: ipykernel brings IPython and traitlets, papermill nbformat,
-    # jupyter-book docutils, sphinx, jinja2 and bs4, pydantic pydantic_core; modules beside build.py
-    declared |= {"traitlets", "nbformat", "docutils", "sphinx", "bs4", "packaging", "jupyter_book",
+    # jupyter-book docutils, sphinx, jinja2 and bs4, pydantic pydantic_core, transformers tokenizers; modules beside build.py
+    declared |= {"tokenizers", "traitlets", "nbformat", "docutils", "sphinx", "bs4", "packaging", "jupyter_book",
                  "pydantic_core", "jinja2", "book"}
     for path in [*MODULES, *(ROOT / "book").rglob("*.py"),
                  *(ROOT / "tests").rglob("*.py"), *(ROOT / "data").rglob("*.py")]:
@@ -171,11 +171,12 @@ def test_only_one_module_touches_hooks():
 def test_the_core_names_no_data_set_of_the_paper():
     """It serves any images; only what repeats the published code, defects and all, names those that
     it was run on, and timm calls a class of its own so."""
-    naming = {path.name: [line for line in path.read_text().splitlines()
-                          if "imagenet" in line.lower()]
+    naming = {path: [line for line in path.read_text().splitlines()
+                     if "imagenet" in line.lower()]
               for path in MODULES}
-    assert {name for name, lines in naming.items() if lines} == {"published.py", "defects.py", "catalogue.py",
-                                                                 "classes.py"}
+    naming = {path.name: lines for path, lines in naming.items() if lines}
+    # claims.py of the relevance chapter sets a paper's own number beside ours
+    assert set(naming) == {"published.py", "defects.py", "catalogue.py", "classes.py", "claims.py"}
     assert naming["classes.py"] == ["from timm.data import ImageNetInfo as WordNetInfo"]
 
 
@@ -230,7 +231,7 @@ def test_weights_readme_tells_what_the_record_tells():
             assert f"| {entry['model']} | {entry['parameters']} | {100 * entry['held_out_accuracy']:.2f} % |" in row
             assert f"seed {training['seed']}" in row and f"{training.get('checkpoint', training['epochs'])} epochs" in row
     assert sum(path.stat().st_size
-               for path in (ROOT / "data/weights").rglob("*.safetensors")) < 25_000_000
+               for path in (ROOT / "data/weights").rglob("*.safetensors")) < 80_000_000  # bytes of all of them
 
 
 def toc_problems(root: Path) -> list[str]:
