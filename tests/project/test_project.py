@@ -86,8 +86,8 @@ def test_every_third_party_import_is_declared(direct):
     declared = {known.get(normal(Requirement(each).name),
                           normal(Requirement(each).name).replace("-", "_")) for each in direct}
     # part of those declared: ipykernel brings IPython and traitlets, papermill nbformat,
-    # jupyter-book docutils, sphinx, jinja2 and bs4, pydantic pydantic_core, transformers tokenizers; modules beside build.py
-    declared |= {"tokenizers", "traitlets", "nbformat", "docutils", "sphinx", "bs4", "packaging", "jupyter_book",
+    # jupyter-book docutils, sphinx, jinja2 and bs4, pydantic pydantic_core; modules beside build.py
+    declared |= {"traitlets", "nbformat", "docutils", "sphinx", "bs4", "packaging", "jupyter_book",
                  "pydantic_core", "jinja2", "book"}
     for path in [*MODULES, *(ROOT / "book").rglob("*.py"),
                  *(ROOT / "tests").rglob("*.py"), *(ROOT / "data").rglob("*.py")]:
