@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ MOST_CLASSES, MOST_STEPS = 1000, 10_000
 CONTROLS = 2  # matched neurons that are edited beside each
 
 
-class Activity(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Activity:
     """How active the neurons of a block are at the scope's tokens.
 
     Attributes:

@@ -108,8 +108,8 @@ def below_directions(cosines: Float[np.ndarray, "*shape"], neurons: int,
                            width: int) -> Float[np.ndarray, "*shape"]:
     """Probability that ``neurons`` directions drawn uniformly in ``width`` dimensions all have a
     smaller cosine with a class than this largest one: near 1 where a value vector points along the
-    class more than chance explains (:func:`~neuronpath_core.readings.memory_nulls.
-    largest_cosine_below`)."""
+    class more than chance explains, see
+    :func:`~neuronpath_core.readings.memory_nulls.largest_cosine_below`."""
     return largest_cosine_below(cosines, neurons, width)
 
 

@@ -50,7 +50,7 @@ class Robust:
 
     def draw(self, size: tuple[int, int], generator: torch.Generator) -> Float[Tensor, "2 3"]:
         """An affine map from places of the changed image to places of the image, in coordinates
-        from -1 to 1, as :func:`torch.nn.functional.affine_grid` takes it."""
+        from -1 to 1, as ``torch.nn.functional.affine_grid`` takes it."""
         turned, larger, down, right = (2 * torch.rand(4, generator=generator, dtype=torch.float64)
                                        - 1).tolist()
         angle = math.radians(self.degrees * turned)

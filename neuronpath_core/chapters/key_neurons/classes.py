@@ -50,9 +50,9 @@ def recognised(study: Study, model: str) -> Recognised:
 def recall_rows(directions: pd.DataFrame, says: Written, recalls: Float[np.ndarray, "class"],
                 seed: int = 0) -> pd.DataFrame:
     """Whether classes with a well aligned best neuron (the largest cosine of
-    :func:`direction_rows`) or with a late one are recognised better (A7): Spearman's correlation
-    over classes, ``condition, value, low, high`` (classes drawn anew), ``p`` (classes permuted,
-    two-sided) and ``classes``; none where the recall or the block is the same for all."""
+    :func:`~neuronpath_core.chapters.key_neurons.weights.direction_rows`) or with a late one are
+    recognised better (A7): Spearman's correlation over classes, ``condition, value, low, high``
+    (classes drawn anew), ``p`` (classes permuted, two-sided) and ``classes``; none where the recall or the block is the same for all."""
     best = directions.loc[directions["block"] == 0, "cosine"].to_numpy()
     late = best_blocks(says.effective).astype(float)
     return pd.DataFrame([
