@@ -7,8 +7,8 @@ the notebooks that a book is built from, :func:`write` takes them all, fills in
   page one, the cards of ``cards.yml``, the table of every claim, and how the words are chosen;
 * ``{claim}`11:removal agree` ``: a number in a sentence, by chapter, claim and one of ``FIELDS``;
 
-writes ``_static/verdicts.csv``, every comparison, and returns what each page shows.  A page that
-names a claim that no notebook emits stops the build, as does a card.
+writes ``_static/verdicts.csv``, every comparison, and ``_static/claims.csv``, and returns what each
+page shows.  A page that names a claim that no notebook emits stops the build, as does a card.
 
     python -m book.claims_pages
 
@@ -21,7 +21,7 @@ import ast
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -47,7 +47,7 @@ from neuronpath_core.support.yaml_file import read_yaml
 
 MARKER = re.compile(r"^% claims: (\w+)[ \t]*$", re.MULTILINE)
 NUMBER = re.compile(r"\{claim\}`([^`]+)`")
-CSV_NAME = "verdicts.csv"
+CSV_NAME, CLAIMS_NAME = "verdicts.csv", "claims.csv"
 
 
 class Refused(ValueError):
@@ -373,23 +373,37 @@ def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
     return made
 
 
-def write_csv(claims: dict[str, Evidence], path: Path) -> None:
-    """Every comparison in a row of its own, in the units that the pages write."""
-    fields = ("chapter", "finding", "claim", "by", "grade", "data", "model", "condition", "against",
-              "verdict", "value", "low", "high", "chance", "unit", "n", "of", "control", "rule")
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_csv(claims: dict[str, Evidence], folder: Path) -> None:
+    """Every comparison in a row of its own, in the units that the pages write; and beside it, in a
+    row for each claim, what its comparisons share: a rule of three lines in each of thousands of
+    rows would be most of the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_rows(folder / CSV_NAME, (
+        "chapter", "key", "claim", "grade", "data", "model", "condition", "against", "verdict",
+        "value", "low", "high", "chance", "unit", "n", "of"), _comparisons(claims))
+    _write_rows(folder / CLAIMS_NAME, (
+        "chapter", "key", "finding", "claim", "by", "grade", "control", "rule"), (
+        [name.partition(":")[0], found.claim.key, FINDINGS[found.claim.finding],
+         found.claim.sentence, BY[found.claim.by], found.grade, found.claim.control,
+         found.claim.rule] for name, found in claims.items()))
+
+
+def _comparisons(claims: dict[str, Evidence]) -> Iterator[list]:
+    for name, found in claims.items():
+        claim, factor = found.claim, found.unit.factor
+        for row in claim.comparisons:
+            effects = ["" if each is None else f"{factor * each:.6g}"
+                       for each in (row.value, row.low, row.high, row.chance)]
+            yield [name.partition(":")[0], claim.key, claim.sentence, found.grade, row.data,
+                   row.model, row.condition, row.against, row.verdict, *effects,
+                   found.unit.words.strip(), row.n, claim.of]
+
+
+def _write_rows(path: Path, fields: Sequence[str], rows: Iterable[list]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(fields)
-        for name, found in claims.items():
-            claim, factor = found.claim, found.unit.factor
-            for row in claim.comparisons:
-                effects = ["" if each is None else f"{factor * each:.6g}"
-                           for each in (row.value, row.low, row.high, row.chance)]
-                table.writerow([name.partition(":")[0], FINDINGS[claim.finding], claim.sentence,
-                                BY[claim.by], found.grade, row.data, row.model, row.condition,
-                                row.against, row.verdict, *effects, found.unit.words.strip(), row.n,
-                                claim.of, claim.control, claim.rule])
+        table.writerows(rows)
 
 
 def small_sizes() -> dict[str, dict[str, list[str]]]:
@@ -415,7 +429,7 @@ def blocks(claims: dict[str, Evidence], told: list[Card],
     values = {"cards": told, "claims": claims,
               "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
               "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
-              "csv": f"../_static/{CSV_NAME}",
+              "csv": f"../_static/{CSV_NAME}", "claims_csv": f"../_static/{CLAIMS_NAME}",
               "comparisons": sum(len(found.rows) for found in claims.values())}
     shown = {"rows": [each for card in told
                       for each in (_whole(card.found.short, card.found), *card.others)],
@@ -467,7 +481,7 @@ def write(source: Path, notebooks: Mapping[str, NotebookNode]) -> dict[str, list
             numbers += [replace(each, heading=heading) for each in made[marker[1]][1]]
         path.write_text(MARKER.sub(lambda match: made[match[1]][0], text), encoding="utf-8")
         shown[path.relative_to(source).with_suffix("").as_posix()] = numbers
-    write_csv(claims, source / "book" / "_static" / CSV_NAME)
+    write_csv(claims, source / "book" / "_static")
     return shown
 
 

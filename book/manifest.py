@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from book import chapters
-from book.claims_pages import CSV_NAME
+from book.claims_pages import CLAIMS_NAME, CSV_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """---
@@ -41,7 +41,7 @@ def name_of(author: dict[str, str]) -> str:
 def write_built(html: Path) -> None:
     """List the tables and figures of a built book with their hashes, beside its pages."""
     files = [*html.glob("notebooks/*/*.csv"), *html.glob(f"_static/{CSV_NAME}"),
-             *html.glob("_images/*")]
+             *html.glob(f"_static/{CLAIMS_NAME}"), *html.glob("_images/*")]
     lines = [{"file": path.relative_to(html).as_posix(),
               "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(files)]
     text = yaml.safe_dump({"manifest": lines}, sort_keys=False)

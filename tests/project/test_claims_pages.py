@@ -162,6 +162,11 @@ def test_every_comparison_is_in_the_csv(tmp_path):
         "chapter": "11", "grade": "Partly, tiny, now only", "value": "3.1", "low": "2.1",
         "unit": "% of the probability", "n": "48", "of": "images", "verdict": "agrees"}
     assert rows[3]["value"] == "0.5" and rows[3]["unit"] == "score"
+    with (tmp_path / "book" / "_static" / "claims.csv").open(encoding="utf-8") as file:
+        told = {(row["chapter"], row["key"]): row for row in csv.DictReader(file)}
+    assert {(row["chapter"], row["key"]) for row in rows} == set(told)  # each finds its claim
+    assert all(row["claim"] == told[row["chapter"], row["key"]]["claim"] for row in rows)
+    assert all(row["control"] and row["rule"] for row in told.values())
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -275,7 +280,7 @@ def test_every_chapter_that_has_verdicts_ends_with_them(stored):
     chapters = {path.stem for path in Path(verdicts.__file__).parent.glob("[a-z]*.py")}
     assert {name[:2] for name in stored} == {name[:2] for name in notebook_names(ROOT)
                                              if name[3:] in chapters}
-    assert len(chapters) == 23
+    assert len(chapters) == 27
 
 
 @pytest.mark.browser

@@ -52,7 +52,8 @@ def recall_rows(directions: pd.DataFrame, says: Written, recalls: Float[np.ndarr
     """Whether classes with a well aligned best neuron (the largest cosine of
     :func:`~neuronpath_core.chapters.key_neurons.weights.direction_rows`) or with a late one are
     recognised better (A7): Spearman's correlation over classes, ``condition, value, low, high``
-    (classes drawn anew), ``p`` (classes permuted, two-sided) and ``classes``; none where the recall or the block is the same for all."""
+    (classes drawn anew), ``p`` (classes permuted, two-sided) and ``classes``; none where the recall
+    or the block is the same for all."""
     best = directions.loc[directions["block"] == 0, "cosine"].to_numpy()
     late = best_blocks(says.effective).astype(float)
     return pd.DataFrame([

@@ -218,7 +218,7 @@ def _of_classes(fires: pd.DataFrame, carriers: pd.DataFrame,
                comparisons=_over(carriers), unit="neurons", control="labels that are dealt anew",
                rule="The share of a block's neurons that share a class's profile (participation "
                     "ratio), with dealt labels minus with the classes', mean over blocks; "
-                    f"{ABOVE}", table="carriers"),
+                    f"{ABOVE}", table="carried"),
         theirs("near classes", sentence="Similar classes lie near one another in early neurons",
                comparisons=_permuted(early, "classes", condition="condition"),
                unit="correlation", statistic="",
