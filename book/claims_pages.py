@@ -374,18 +374,18 @@ def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
 
 
 def write_csv(claims: dict[str, Evidence], folder: Path) -> None:
-    """Every comparison in a row of its own, in the units that the pages write; and beside it, in a
-    row for each claim, what its comparisons share: a rule of three lines in each of thousands of
-    rows would be most of the file."""
+    """Every comparison in a row of its own, in the units that the pages write; and in another file,
+    by chapter and key, what a claim's comparisons share: its sentence and rule in each of thousands
+    of rows would be most of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_rows(folder / CSV_NAME, (
-        "chapter", "key", "claim", "grade", "data", "model", "condition", "against", "verdict",
-        "value", "low", "high", "chance", "unit", "n", "of"), _comparisons(claims))
+        "chapter", "key", "data", "model", "condition", "against", "verdict", "value", "low",
+        "high", "chance", "n"), _comparisons(claims))
     _write_rows(folder / CLAIMS_NAME, (
-        "chapter", "key", "finding", "claim", "by", "grade", "control", "rule"), (
+        "chapter", "key", "finding", "claim", "by", "grade", "unit", "of", "control", "rule"), (
         [name.partition(":")[0], found.claim.key, FINDINGS[found.claim.finding],
-         found.claim.sentence, BY[found.claim.by], found.grade, found.claim.control,
-         found.claim.rule] for name, found in claims.items()))
+         found.claim.sentence, BY[found.claim.by], found.grade, found.unit.words.strip(),
+         found.claim.of, found.claim.control, found.claim.rule] for name, found in claims.items()))
 
 
 def _comparisons(claims: dict[str, Evidence]) -> Iterator[list]:
@@ -394,9 +394,8 @@ def _comparisons(claims: dict[str, Evidence]) -> Iterator[list]:
         for row in claim.comparisons:
             effects = ["" if each is None else f"{factor * each:.6g}"
                        for each in (row.value, row.low, row.high, row.chance)]
-            yield [name.partition(":")[0], claim.key, claim.sentence, found.grade, row.data,
-                   row.model, row.condition, row.against, row.verdict, *effects,
-                   found.unit.words.strip(), row.n, claim.of]
+            yield [name.partition(":")[0], claim.key, row.data, row.model, row.condition,
+                   row.against, row.verdict, *effects, row.n]
 
 
 def _write_rows(path: Path, fields: Sequence[str], rows: Iterable[list]) -> None:

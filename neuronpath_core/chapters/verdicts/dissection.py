@@ -32,7 +32,7 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
                rule="Spearman's correlation of block and share of specific labels; agrees if its "
                     f"{OVER_IMAGES} lies above zero and it exceeds the 97.5 % quantile of dealt "
                     "masks, contradicts if it lies below zero and below their 2.5 % quantile.",
-               table="depth"),
+               table="trends"),
         ours("more than random weights",
              sentence="The share of specific labels rises more with depth than in a network with "
                       "random weights",
@@ -54,7 +54,7 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
                   "dealt masks, minus the mean share that dealt masks give; agrees if it exceeds "
                   "the 97.5 % quantile of permutations, contradicts if it is below their 2.5 % "
                   "quantile.",
-             table="detectors"),
+             table="found"),
         ours("true on other images",
              sentence="On other images a neuron's label predicts its value better than the labels "
                       "of other neurons of its block do",
@@ -62,7 +62,7 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
                                      condition="condition"),
              unit="separation", control="labels dealt among the neurons of a block",
              rule=f"The area under the ROC curve with the own label minus that with dealt ones, "
-                  f"mean over neurons; {above}", table="truth", statistic="mean"),
+                  f"mean over neurons; {above}", table="truths", statistic="mean"),
         ours("moved by what it names",
              sentence="Of all things of its kind, what a label names moves the neuron most",
              comparisons=comparisons(with_verdict(first) if len(first) else first, "scenes",

@@ -128,12 +128,12 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
              comparisons=effect(evidence, blocks="last third", against=LIKE),
              unit="identifiability", control="removal of matched neurons",
              rule=f"The loss of identifiability (0 to 1) in the last third of the blocks; {ABOVE}",
-             table="evidence"),
+             table="without"),
         ours("evidence early", sentence="Without the path, the tokens of the first blocks rank the "
                                         "class lower than without matched neurons",
              comparisons=effect(evidence, blocks="first third", against=LIKE),
              unit="identifiability", control="removal of matched neurons",
-             rule=f"The same in the first third of the blocks; {ABOVE}", table="evidence"),
+             rule=f"The same in the first third of the blocks; {ABOVE}", table="without"),
         ours("wire", sentence="A path neuron reads what the one before it writes more than matched "
                               "neurons do",
              comparisons=effect(wired, route="direct", measure=wiring.SIZE, against=LIKE),
