@@ -22,11 +22,11 @@ def save(card: Card, path: str | Path) -> Path:
         raise ValueError(f"file {plain(as_utf8(path.name))} has an ending that nothing writes; "
                          f"accepted: {', '.join(ENDINGS)}")
     text = card.to_html() if ending == ".html" else card.to_json()
-    write_text(path, text)
+    keep_text(path, text)
     return path
 
 
-def write_text(path: Path, text: str) -> None:
+def keep_text(path: Path, text: str) -> None:
     """Write a text; ``ValueError`` where the folder cannot be written to."""
     try:
         write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))

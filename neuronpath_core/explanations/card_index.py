@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations.card import Card
-from neuronpath_core.explanations.card_files import write_text
+from neuronpath_core.explanations.card_files import keep_text
 from neuronpath_core.explanations.card_page import STYLE, page, table, text, whole
 from neuronpath_core.explanations.card_store import (
     MOST_USED,
@@ -56,7 +56,7 @@ def write_cards(cards: Sequence[Card], file: Path) -> None:
     lines = ",\n".join(json.dumps(each, ensure_ascii=False, separators=(",", ":"))
                        for each in told)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, f"[{lines}]\n")
+    keep_text(file, f"[{lines}]\n")
 
 
 def read_cards(file: Path) -> list[Card]:
@@ -99,10 +99,10 @@ def write_site(cards: Mapping[str, Mapping[str, Sequence[Card]]], folder: Path,
             place = folder / path_component(profile, "a profile") / path_component(model, "a model")
             place.mkdir(parents=True, exist_ok=True)
             for card in own:
-                write_text(place / file_name(card.block, card.neuron, ".html"), page(card, HOME))
-            write_text(place / HOME, model_page(profile, model, own))
+                keep_text(place / file_name(card.block, card.neuron, ".html"), page(card, HOME))
+            keep_text(place / HOME, model_page(profile, model, own))
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / HOME, front_page(cards, home))
+    keep_text(folder / HOME, front_page(cards, home))
 
 
 def model_page(profile: str, model: str, cards: Sequence[Card]) -> str:

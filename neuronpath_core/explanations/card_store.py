@@ -21,7 +21,7 @@ import numpy as np
 
 from neuronpath_core.explanations.card import Card, cards_of
 from neuronpath_core.explanations.card_evidence import Evidence, evidence_of
-from neuronpath_core.explanations.card_files import write_text
+from neuronpath_core.explanations.card_files import keep_text
 from neuronpath_core.images.data_sets import DATASETS
 from neuronpath_core.neurons.spectrum import image_statistics
 from neuronpath_core.settings import check_count
@@ -130,7 +130,7 @@ def study_cards(study: Study, model: str, units: Sequence[tuple[int, int]],
             for start in range(0, len(missing), TOGETHER):
                 chosen = missing[start:start + TOGETHER]
                 for unit, card in zip(chosen, cards_of(evidence, chosen), strict=True):
-                    write_text(folder / file_name(*unit), card.to_json(pictures=True))
+                    keep_text(folder / file_name(*unit), card.to_json(pictures=True))
                     found[unit] = card
     return [found[unit] for unit in units]
 

@@ -88,7 +88,7 @@ def test_every_third_party_import_is_declared(direct):
     # part of those declared: ipykernel brings IPython and traitlets, papermill nbformat,
     # jupyter-book docutils, sphinx, jinja2 and bs4, pydantic pydantic_core; modules beside build.py
     declared |= {"traitlets", "nbformat", "docutils", "sphinx", "bs4", "packaging", "jupyter_book",
-                 "pydantic_core", "jinja2", "book"}
+                 "pydantic_core", "jinja2", "book", "train"}
     for path in [*MODULES, *(ROOT / "book").rglob("*.py"),
                  *(ROOT / "tests").rglob("*.py"), *(ROOT / "data").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
