@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neuronpath_core.figures.panels import model_rows
+from neuronpath_core.figures.panels import model_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
@@ -28,7 +28,7 @@ REGION_COLOURS = ("#7a3e9d", "#8c510a", "#35978f")
 
 def _depth_axis(axis: Axes) -> None:
     axis.set(xlabel="depth, share of the blocks", xlim=(-0.02, 1.03))
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
+    quarters(axis)
     axis.tick_params(labelsize=LEAST)
 
 

@@ -10,15 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuronpath_core.figures.panels import marks_in_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
-    beside,
     legend_above,
     legend_outside,
     marker,
-    spans,
     styled,
 )
 
@@ -35,7 +34,7 @@ KIND_WORDS = {"colour": "colours", "fill": "fills", "outline": "outlines",
 def _depth_axis(axis: Axes) -> None:
     axis.set(xlim=(0, 1.03))
     axis.set_xlabel("depth, share of the blocks", fontsize=SMALL)
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
+    quarters(axis)
     axis.tick_params(labelsize=LEAST)
 
 
@@ -117,12 +116,7 @@ def label_truth(truth: pd.DataFrame, moved: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.2), squeeze=False, sharey=True)
     models = list(dict.fromkeys(truth["model"]))
     for axis, (title, own, unit) in zip(axes[0], panels, strict=True):
-        for number, model in enumerate(models):
-            rows = own[own["model"] == model]
-            heights = [conditions.index(each) + beside(number, len(models), 0.6)
-                       for each in rows["condition"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                          markersize=4, elinewidth=1, capsize=2, label=model)
+        marks_in_rows(axis, own, "model", models, "condition", conditions, 0.6, size=4)
         axis.axvline(0, color="0.15", linewidth=0.9)
         axis.set_title(title, fontsize=SMALL)
         axis.set_xlabel(unit, fontsize=LEAST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -32,16 +32,37 @@ def model_rows(table: pd.DataFrame, of: str, *, room: float,
                                 squeeze=False)
     for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
         models = list(dict.fromkeys(own["model"]))
-        for number, name in enumerate(names):
-            rows = own[own[of] == name]
-            heights = [models.index(model) + beside(number, len(names), room)
-                       for model in rows["model"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                          markersize=4.5, elinewidth=1, capsize=2, label=name)
+        marks_in_rows(axis, own, of, names, "model", models, room)
         axis.set_yticks(range(len(models)), models, fontsize=SMALL)
         axis.set(title=data, ylim=(len(models) - 0.5, -0.5))
         ruled(axis, len(models))
     return figure, list(zip(axes[0], parts.values(), strict=True))
+
+
+def marks_in_rows(axis: Axes, table: pd.DataFrame, of: str, names: Sequence[str], row: str,
+                  rows: Sequence[str], room: float, size: float = 4.5, line: float = 1.0,
+                  cap: float = 2.0) -> None:
+    """Draw each value of a table with its interval in its row, marks of other names beside one
+    another in colours and shapes of their own.
+
+    Args:
+        axis: an empty panel.
+        table: the columns ``of`` and ``row``, ``value, low, high``.
+        of, names: the column that marks tell apart, and its values in the order of the legend.
+        row, rows: the column that rows tell apart, and its values from above.
+        room: share of a row that its marks take.
+        size, line, cap: of a mark, of its interval and of the interval's ends, in points.
+    """
+    for number, name in enumerate(names):
+        own = table[table[of] == name]
+        heights = [rows.index(each) + beside(number, len(names), room) for each in own[row]]
+        axis.errorbar(own["value"], heights, xerr=spans(own), fmt=marker(number), markersize=size,
+                      elinewidth=line, capsize=cap, label=name)
+
+
+def quarters(axis: Axes) -> None:
+    """Mark the quarters of an axis that goes from 0 to 1."""
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
 
 
 def ruled(axis: Axes, rows: int) -> None:

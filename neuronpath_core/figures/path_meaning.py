@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.panels import marks_in_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
-    beside,
     legend_outside,
     marker,
-    spans,
     styled,
 )
 
@@ -42,13 +41,7 @@ def meanings(table: pd.DataFrame) -> Figure:
                                 figsize=(WIDTH, 0.5 + lines * (1.0 + 0.3 * len(models))))
     for axis, panel in zip(axes.flat, panels, strict=False):
         own = table[table["panel"] == panel]
-        for number, name in enumerate(data):
-            rows = own[own["data"] == name]
-            heights = [models.index(each) + beside(number, len(data), 0.5)
-                       for each in rows["model"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                          markersize=4.5, elinewidth=1, capsize=2, label=name,
-                          color=f"C{number}")
+        marks_in_rows(axis, own, "data", data, "model", models, 0.5)
         axis.axvline(0, color="0.15", linewidth=0.9)
         axis.set_title(panel, fontsize=SMALL)
         axis.set_xlabel(own["unit"].iloc[0], fontsize=LEAST)
@@ -83,7 +76,7 @@ def writing_by_depth(table: pd.DataFrame) -> Figure:
                               alpha=0.15, linewidth=0)
         axis.axhline(0, color="0.15", linewidth=0.9)
         axis.set(title=data, xlabel="depth, share of the blocks", xlim=(-0.02, 1.03))
-        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
+        quarters(axis)
         axis.tick_params(labelsize=LEAST)
     axes[0, 0].set_ylabel("share of the block below it", fontsize=SMALL)
     legend_outside(figure, axes[0, 0])

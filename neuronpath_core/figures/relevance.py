@@ -13,16 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuronpath_core.figures.panels import crossed, ruled
+from neuronpath_core.figures.panels import crossed, marks_in_rows, ruled
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
-    beside,
     block_ticks,
     legend_outside,
     marker,
-    spans,
     styled,
 )
 
@@ -64,12 +62,7 @@ def removal_gains(table: pd.DataFrame, xlabel: str) -> Figure:
     for row, name in enumerate(data):
         for column, test in enumerate(tests):
             axis, own = axes[row, column], table[(table["data"] == name) & (table["test"] == test)]
-            for number, model in enumerate(models):
-                rows = own[own["model"] == model]
-                heights = [orders.index(order) + beside(number, len(models), 0.66)
-                           for order in rows["order"]]
-                axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                              markersize=3.2, elinewidth=0.7, capsize=0, label=model)
+            marks_in_rows(axis, own, "model", models, "order", orders, 0.66, 3.2, 0.7, 0)
             axis.axvline(0, color="0.4", linewidth=1.2, label="random order")
             axis.set_yticks(range(len(orders)), orders, fontsize=LEAST)
             axis.set(title=f"{name}, {test}", ylim=(len(orders) - 0.4, -0.6))

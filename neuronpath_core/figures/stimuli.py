@@ -16,16 +16,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from scipy.stats import norm
 
-from neuronpath_core.figures.panels import ruled
+from neuronpath_core.figures.panels import marks_in_rows, ruled
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
-    beside,
     legend_above,
     legend_outside,
     marker,
-    spans,
     styled,
 )
 
@@ -65,11 +63,7 @@ def recognition(table: pd.DataFrame) -> Figure:
 
 def _model_marks(axis: Axes, table: pd.DataFrame) -> None:
     models, kinds = (list(dict.fromkeys(table[name])) for name in ("model", "condition"))
-    for number, kind in enumerate(kinds):
-        rows = table[table["condition"] == kind]
-        heights = [models.index(model) + beside(number, len(kinds), 0.7) for model in rows["model"]]
-        axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number), markersize=4.5,
-                      elinewidth=1, capsize=2, label=kind)
+    marks_in_rows(axis, table, "condition", kinds, "model", models, 0.7)
     if len(table):
         axis.axvline(table["chance"].iloc[0], color="0.15", linewidth=0.9, linestyle=DASHED,
                      label="chance, 1/classes")
