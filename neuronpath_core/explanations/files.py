@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations.page import page
 from neuronpath_core.support.files import own_path, write_atomically
@@ -65,15 +65,31 @@ WRITERS: dict[str, Callable[[Explanation, Path], None]] = {
 
 def save(explanation: Explanation, path: str | Path) -> Path:
     """See :meth:`~neuronpath_core.explanations.explanation.Explanation.save`."""
+    return save_as(explanation, path, WRITERS)
+
+
+def save_as(what: Any, path: str | Path,
+            writers: Mapping[str, Callable[[Any, Path], object]]) -> Path:
+    """Write something by the writer of the file's ending.
+
+    Raises:
+        ValueError: an ending without a writer, or a folder that cannot be written to.
+    """
     path = own_path(path)
-    write = WRITERS.get(path.suffix.lower())
+    write = writers.get(path.suffix.lower())
     if write is None:
         raise ValueError(f"file {plain(as_utf8(path.name))} has an ending that nothing writes; "
-                         f"accepted: {', '.join(WRITERS)}")
+                         f"accepted: {', '.join(writers)}")
+    keep(path, lambda file: write(what, file))
+    return path
+
+
+def keep(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file, which is there whole or not at all; ``ValueError`` where the
+    folder cannot be written to."""
     try:
-        write_atomically(path, lambda file: write(explanation, file))
+        write_atomically(path, write)
     except OSError as error:
         raise ValueError(f"{plain(as_utf8(str(path)))} cannot be written "
                          f"({error.strerror or error}); accepted: a file in a folder with write "
                          "permission and room") from error
-    return path

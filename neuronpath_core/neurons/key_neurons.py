@@ -21,12 +21,10 @@ from torch import Tensor
 
 from neuronpath_core.examined import check_target
 from neuronpath_core.readings.memories import value_matrix
-from neuronpath_core.readings.memory_nulls import largest_cosine_below
 from neuronpath_core.readings.projection import Projection, project_vectors
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Float, Int64
 
     from neuronpath_core.target import TargetModel
@@ -102,15 +100,6 @@ def percentiles(aligned: Float[Tensor, "block neuron class"]) -> Float[Tensor,
     table = ordered.sort(-1).values
     below = torch.searchsorted(table, ordered) + torch.searchsorted(table, ordered, right=True)
     return ((below.to(aligned.dtype) - 1) / 2 / max(1, aligned.shape[1] - 1)).transpose(1, 2)
-
-
-def below_directions(cosines: Float[np.ndarray, "*shape"], neurons: int,
-                           width: int) -> Float[np.ndarray, "*shape"]:
-    """Probability that ``neurons`` directions drawn uniformly in ``width`` dimensions all have a
-    smaller cosine with a class than this largest one: near 1 where a value vector points along the
-    class more than chance explains, see
-    :func:`~neuronpath_core.readings.memory_nulls.largest_cosine_below`."""
-    return largest_cosine_below(cosines, neurons, width)
 
 
 def sharing(best: Int64[Tensor, "class rank 2"]) -> Int64[Tensor, "class"]:

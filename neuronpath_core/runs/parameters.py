@@ -18,7 +18,7 @@ from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.scores import METHODS
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
-from neuronpath_core.study.schema import IMAGES, KINDS_OF_PARAMETERS, is_image_count, names_once
+from neuronpath_core.study.schema import COUNT, IMAGES, KINDS_OF_PARAMETERS, is_image_count, names_once
 from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
 
@@ -71,10 +71,12 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, Check]:
     return {
         **{name: (kind.accepts, kind.accepted) for name, kind in KINDS_OF_PARAMETERS.items()},
         **dict.fromkeys(image_counts(root), _image_counts(root, profile)),
-        "profile": _one_of(profiles),
+        # of one chapter each
+        **dict.fromkeys(("copies", "scenes", "several_neurons"), (COUNT.accepts, COUNT.accepted)),
+        **dict.fromkeys(("profile", "placed_profile"), _one_of(profiles)),
         "profiles": _some_of(profiles),
         "model": _one_of(names),
-        **dict.fromkeys(("models", "pruning_models"), _some_of(names)),
+        **dict.fromkeys(("models", "pictured", "pruning_models"), _some_of(names)),
         "sites": _some_of(list(SITES)),
         "methods": _some_of(list(METHODS)),
         "quadrature": _one_of(QUADRATURES),

@@ -13,6 +13,7 @@ from neuronpath_core.neurons.keys import read_keys, value_norms
 from neuronpath_core.neurons.saliency import predicting_patches, saliency
 from neuronpath_core.readings.grids import grid_of
 from neuronpath_core.readings.memories import value_matrix
+from neuronpath_core.readings.memory_nulls import largest_cosine_below
 from neuronpath_core.readings.projection import PROJECTIONS, head_rows, project_vectors
 from tests import helpers
 
@@ -76,9 +77,9 @@ def test_directions_drawn_at_random_exceed_a_cosine_as_often_as_said():
     drawn = rng.standard_normal((4000, 20, 7))
     largest = (drawn[..., 0] / np.linalg.norm(drawn, axis=-1)).max(1)
     for cosine in (0.5, 0.7):
-        share = float(keys.below_directions(cosine, 20, 7))
+        share = float(largest_cosine_below(cosine, 20, 7))
         assert abs((largest <= cosine).mean() - share) < 0.03
-    planted = float(keys.below_directions(np.array([0.99]), 20, 7)[0])
+    planted = float(largest_cosine_below(np.array([0.99]), 20, 7)[0])
     assert planted > 0.999
 
 
