@@ -18,7 +18,13 @@ from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.scores import METHODS
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, profile_names
-from neuronpath_core.study.schema import COUNT, IMAGES, KINDS_OF_PARAMETERS, is_image_count, names_once
+from neuronpath_core.study.schema import (
+    COUNT,
+    IMAGES,
+    KINDS_OF_PARAMETERS,
+    is_image_count,
+    names_once,
+)
 from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
 
