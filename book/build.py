@@ -34,6 +34,7 @@ from book import (  # noqa: E402
     provenance,
 )
 from book.finish import finish  # noqa: E402
+from neuronpath_core.runs.absent import absent_images  # noqa: E402
 from neuronpath_core.runs.choice import not_run, notebook_names  # noqa: E402
 from neuronpath_core.stats import report  # noqa: E402
 
@@ -46,6 +47,8 @@ LINKS = (("issues", "Report a mistake", "fa-solid fa-circle-exclamation"),
 CHECKED = ("Code, weights, parameters and versions of packages are those of this checkout, which "
            "was checked by their hash when the page was built.")
 STORED = "The page shows stored outputs; `make book ALL=1` executes it again."
+ABSENT = ("The page shows outputs that were stored before, because the images are not at hand to "
+          "execute it again: {reason}.")
 OTHER = ("This chapter lacks something with profile {profile}: {reason}. The page shows stored "
          "outputs of the default profile.")
 
@@ -77,6 +80,8 @@ def checked(profile: str) -> Iterator[tuple[str, Path, list[str]]]:
             yield name, runs[name].output, [CHECKED]
         elif runs[name].is_stored:
             yield name, stored, [CHECKED, STORED]
+        elif reason := absent_images(ROOT, name, runs[name].parameters, profile):
+            yield name, stored, [ABSENT.format(reason=reason)]
         else:
             refuse(name, results / "notebooks")
 

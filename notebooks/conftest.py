@@ -3,6 +3,8 @@
 
 Chapters beyond the paper's own whose stored outputs are those of this checkout, by their hash, are
 left out: executing them could only find the same. ``--every-notebook`` executes them all the same.
+A chapter about images that are not part of this project is left out where they are not at hand, and
+the head of the report says where to get them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from neuronpath_core.runs.absent import all_absent, told
 from neuronpath_core.runs.chapter import Chapter
+from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import stored_notebooks
 from tests.nbval_tolerance import pytest_itemcollected
 
@@ -32,15 +36,21 @@ def _left_out(every: bool) -> list[str]:
     return [] if every else stored_notebooks(ROOT)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+@cache
+def _absent() -> dict[str, str]:
+    return all_absent(ROOT, notebook_names(ROOT))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
     names = ", ".join(_left_out(config.getoption("--every-notebook"))) or "none"
-    return f"stored outputs that are those of this checkout, not executed: {names}"
+    return [f"stored outputs that are those of this checkout, not executed: {names}",
+            *(told(name, reason) for name, reason in _absent().items())]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what need not be executed; ``None`` lets others decide."""
-    return collection_path.suffix == ".ipynb" and collection_path.stem in _left_out(
-        config.getoption("--every-notebook")) or None
+    """Leave out what need not or cannot be executed; ``None`` lets others decide."""
+    return collection_path.suffix == ".ipynb" and collection_path.stem in (
+        *_left_out(config.getoption("--every-notebook")), *_absent()) or None
 
 
 def pytest_collection_modifyitems(items: list) -> None:

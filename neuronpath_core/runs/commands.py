@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pandas as pd
 
+from neuronpath_core.runs.absent import absent_images, told
 from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.runs.executions import executed
@@ -20,8 +21,9 @@ from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.runs.preflight import demand, problems, run_problems
 from neuronpath_core.study.engines.choice import chosen_engine
 from neuronpath_core.study.engines.ray_cluster import cluster
-from neuronpath_core.study.profiles import ENGINE_VARIABLE, load_profile
+from neuronpath_core.study.profiles import ENGINE_VARIABLE
 from neuronpath_core.study.study import Study
+from neuronpath_core.study.vlm_profiles import any_profile
 from neuronpath_core.support.text import one_line
 
 
@@ -51,11 +53,15 @@ def run(root: Path, folder: Path, profile: str, notebooks: list[str], parameters
     for each in [each for each in runs if stale and each.can_be_shown]:
         runs.remove(each)
         click.echo(f"{each.notebook}: its stored outputs are those of this checkout, not executed")
+    for each in [] if notebooks else list(runs):  # what is asked for by name is not left out
+        if reason := absent_images(root, each.notebook, each.parameters, profile):
+            runs.remove(each)
+            click.echo(told(each.notebook, reason))
     found = run_problems(root, [each for each in runs if force or not each.is_current])
     if not check:
         demand(found)
     if not notebooks:
-        for name, reason in not_run(root, load_profile(profile, root)).items():
+        for name, reason in not_run(root, any_profile(profile, root)).items():
             click.echo(f"{name}: not run with profile {profile}: {reason}")
     if jobs > 1 and os.environ.get(ENGINE_VARIABLE) == "ray":
         raise ValueError(f"engine 'ray' spreads every notebook's work by itself, got --jobs "

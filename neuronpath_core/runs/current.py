@@ -24,7 +24,8 @@ from typing import Any
 from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.inputs import inputs_sha256
 from neuronpath_core.runs.parameters import own_parameters
-from neuronpath_core.study.profiles import load_profile, profile_names
+from neuronpath_core.study.profiles import profile_names
+from neuronpath_core.study.vlm_profiles import any_profile
 from neuronpath_core.support.sources import (
     PACKAGE,
     closure_of_names,
@@ -44,8 +45,9 @@ SILENT = {"IPython", "click", "filelock", "huggingface_hub", "ipywidgets", "jaxt
           "nbformat", "papermill", "psutil", "pyarrow", "pydantic", "pydantic_core", "ray",
           "safetensors", "tqdm", "traitlets", "yaml", "datasets"}
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
-# of data/ and benchmarks/: the sources of measurements, not measurements; weights are inputs
-NO_DATA = (".py", ".pyc", ".md", ".safetensors")
+# of data/ and benchmarks/: the sources of measurements, not measurements; weights and images are
+# inputs
+NO_DATA = (".py", ".pyc", ".md", ".safetensors", ".jpg")
 
 
 class Hashes:
@@ -59,6 +61,7 @@ class Hashes:
     def __init__(self, root: Path, package: Path = PACKAGE):
         self.root, self.package = root, package
         self.profiles: dict[str, dict] = {}
+        self.measured = list(_measurements(root))
 
     def sha256(self, notebook: str, parameters: Mapping[str, Any]) -> str:
         """SHA-256 over all that a notebook's outputs are made from, with these parameters beside
@@ -76,7 +79,8 @@ class Hashes:
             "profiles": {name: self._profile(name)
                          for name in _profiles(self.root, chapter, values)},
             "files": {**{path.relative_to(self.root).as_posix(): _sha256(path)
-                         for path in _measurements(self.root, named)},
+                         for folder, path in self.measured if path.name in named
+                         or folder != "data" and folder in named},
                       **{path.relative_to(self.package).as_posix(): _sha256(path)
                          for path in _page_files(self.package, named)}},
             "packages": {name: package_version(name)
@@ -86,7 +90,7 @@ class Hashes:
 
     def _profile(self, name: str) -> dict:
         if name not in self.profiles:
-            entries = load_profile(name, self.root)
+            entries = any_profile(name, self.root)
             # the parameters that it gives a notebook count with those of the run
             own = {key: value for key, value in entries.items() if key not in ("notebooks",
                                                                                "not_run")}
@@ -124,15 +128,16 @@ def _is_default(statement: ast.stmt) -> bool:
                                                                                       "profiles")
 
 
-def _measurements(root: Path, named: set[str]) -> Iterator[Path]:
-    """Files of ``data/`` that the code names, and all those of a folder of the study that it
-    names."""
+def _measurements(root: Path) -> Iterator[tuple[str, Path]]:
+    """Files that code may name, of ``data/`` each by its name and of another folder of the study
+    also all of them by the folder's: the folder and the file."""
     for folder in ("data", "benchmarks"):
         for path in sorted((root / folder).rglob("*.*")):
+            if path.suffix in NO_DATA:
+                continue
             hidden = any(part[0] in ".#~" for part in path.relative_to(root).parts)
-            if path.suffix not in NO_DATA and not hidden and path.is_file() and (
-                    path.name in named or folder != "data" and folder in named):
-                yield path
+            if not hidden and path.is_file():
+                yield folder, path
 
 
 def _page_files(package: Path, named: set[str]) -> list[Path]:

@@ -9,27 +9,32 @@ from functools import cache
 from pathlib import Path
 
 from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.declared import declared
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.readers import NO_STAMP
 from neuronpath_core.models.checkpoints import locate
 from neuronpath_core.models.weight_files import file_sha256
 from neuronpath_core.study.profiles import model_entries
+from neuronpath_core.study.vlm_profiles import is_vlm, vlm_entries
+from neuronpath_core.study.vlm_weights import vlm_weights
 
 
 def inputs_sha256(root: Path, entries: Mapping) -> str:
     """SHA-256 over what tells apart the files that a profile's images and weights are read from,
     wherever they lie; what is missing counts as that.
 
-    Weights in the project's ``data/`` are told apart by their digests, other files by name, size
-    and time of change.
+    Weights in the project's ``data/`` are told apart by their digests, images that are declared
+    (:mod:`~neuronpath_core.images.declared`) by what is declared, whether they are at hand or not,
+    other files by name, size and time of change.
     """
-    return hashlib.sha256(repr([_weights(root, spec) for spec in model_entries(entries).values()]
+    every = vlm_entries(entries) if is_vlm(entries) else model_entries(entries)
+    return hashlib.sha256(repr([_weights(root, spec) for spec in every.values()]
                                + _images(root, entries["dataset"])).encode()).hexdigest()
 
 
 def _weights(root: Path, spec: Mapping) -> tuple | None:
     try:
-        path = locate(spec, root)
+        path = vlm_weights(spec, root) if "kind" in spec else locate(spec, root)
     except ValueError:  # said before any work by whoever needs them
         return None
     if path is None:
@@ -50,6 +55,8 @@ def _images(root: Path, dataset: Mapping) -> list[tuple]:
     if dataset.get("name") != "files":
         return []
     try:
+        if (wanted := declared(dataset, root)) is not None:
+            return [(name, *own.values()) for name, own in sorted(wanted.items())]
         images = load_part(dataset, "held_out", base=root)
     except ValueError:
         return []

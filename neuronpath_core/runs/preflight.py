@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neuronpath_core.images.classes import check_classes
 from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.declared import check_declared
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import build, checkpoints
@@ -17,6 +18,8 @@ from neuronpath_core.study.engines.choice import chosen_engine
 from neuronpath_core.study.profiles import load_profile, model_entries
 from neuronpath_core.study.study import Study
 from neuronpath_core.study.targets import as_target, outline
+from neuronpath_core.study.vlm_profiles import any_profile, is_vlm_profile
+from neuronpath_core.study.vlm_weights import vlm_problems
 
 
 def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
@@ -35,8 +38,8 @@ def wanted_models(root: Path, runs: Iterable[Run]) -> dict[str, list[str]]:
                                      else values.get("profiles", [])):
             own = [*values.get("models", []), *values.get("pruning_models", []),
                    *([values["model"]] if "model" in values else [])]
-            named.setdefault(profile, []).extend(own or load_profile(profile, root)["models"])
-    return {profile: [model for model in load_profile(profile, root)["models"] if model in names]
+            named.setdefault(profile, []).extend(own or any_profile(profile, root)["models"])
+    return {profile: [model for model in any_profile(profile, root)["models"] if model in names]
             for profile, names in named.items()}
 
 
@@ -83,10 +86,14 @@ def input_problems(root: Path, profile: str, names: Iterable[str], count: int | 
                    study: Study | None = None) -> Iterator[str]:
     """Images and weights of a profile that are missing, damaged, not those that were recorded, or
     that do not fit each other; every file of weights is read."""
+    if is_vlm_profile(profile, root):
+        yield from vlm_problems(profile, root)
+        return
     entries, images = load_profile(profile, root), None
     try:
         images = load_part(entries["dataset"], "held_out",
                            base=root) if study is None else study.held_out
+        check_declared(images, entries["dataset"], root)
         if count is not None:
             images.balanced(count)
     except ValueError as error:
