@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from neuronpath_core.models import build as devices
 from neuronpath_core.study.profiles import project_root, results_folder
 from neuronpath_core.study.vlm_profiles import load_vlm_profile, vlm_entries
-from neuronpath_core.support.environment import WEIGHTS_VARIABLE
+from neuronpath_core.study.vlm_weights import no_weights, vlm_weights
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.support.typed import listed
 from neuronpath_core.vlm.adapter import Site, VisionLanguageModel
@@ -67,11 +66,8 @@ class VlmStudy:
         return results_folder(self.root, self.profile, self.results)
 
     def weights(self, name: str) -> Path | None:
-        """The file of a model's weights, in the folder that ``NEURONPATH_WEIGHTS`` names or in the
-        project's; ``None`` where it is in neither."""
-        folders = [Path(os.environ[WEIGHTS_VARIABLE])] if os.environ.get(WEIGHTS_VARIABLE) else []
-        return next((path for folder in [*folders, self.root]
-                     if (path := folder / self.entries[name]["weights"]).is_file()), None)
+        """The file of a model's weights; ``None`` where there is none."""
+        return vlm_weights(self.entries[name], self.root)
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -95,9 +91,7 @@ class VlmStudy:
     def check_models(self) -> None:
         """Raise ``ValueError`` where no model of the profile has weights."""
         if not self.models:
-            raise ValueError(f"no model of profile {self.profile} has weights in {self.root} or "
-                             f"the folder that {WEIGHTS_VARIABLE} names; accepted: files that "
-                             f"'make weights PROFILE={self.profile}' trains")
+            raise ValueError(no_weights(self.profile, self.root))
 
     @cached_property
     def _loaded(self) -> dict[str, VisionLanguageModel]:

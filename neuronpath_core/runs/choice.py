@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile, strange_profiles
+from neuronpath_core.study.profiles import DEFAULT_PROFILE, strange_profiles
+from neuronpath_core.study.vlm_profiles import any_profile
 from neuronpath_core.support.files import kind_of_file
 from neuronpath_core.support.typed import listed, nearest
 
@@ -81,7 +82,7 @@ def chosen_notebooks(root: Path, profile: str, notebooks: list[str], overridden:
             notebook that the profile lacks something for, or outputs to be stored that are not
             those of the notebooks' own parameters.
     """
-    entries, known = load_profile(profile, root), notebook_names(root)
+    entries, known = any_profile(profile, root), notebook_names(root)
     if unknown := set(entries["notebooks"]) - set(known):
         near = nearest(sorted(unknown)[0], known)
         raise ValueError(f"profile {profile!r} has parameters for unknown notebooks "

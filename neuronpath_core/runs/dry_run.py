@@ -27,8 +27,9 @@ from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run
 from neuronpath_core.runs.parameters import own_parameters
 from neuronpath_core.settings import SearchSettings
-from neuronpath_core.study.profiles import load_profile, model_entries
+from neuronpath_core.study.profiles import model_entries
 from neuronpath_core.study.schema import is_image_count
+from neuronpath_core.study.vlm_profiles import any_profile
 from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.target import TargetModel
 
@@ -105,7 +106,7 @@ class _Bench:
 
     def profile(self, name: str) -> dict:
         if name not in self.entries:
-            self.entries[name] = load_profile(name, self.root)
+            self.entries[name] = any_profile(name, self.root)
         return self.entries[name]
 
     def model(self, profile: str, model: str, device: str, dtype: str) -> Measured:

@@ -23,7 +23,8 @@ from neuronpath_core.runs.parameters import (
     profile_parameters,
     quick_counts,
 )
-from neuronpath_core.study.profiles import DEFAULT_PROFILE, load_profile
+from neuronpath_core.study.profiles import DEFAULT_PROFILE
+from neuronpath_core.study.vlm_profiles import any_profile, is_vlm_profile
 from neuronpath_core.support.files import (
     check_writable,
     kind_of_file,
@@ -133,7 +134,7 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
             folder.
     """
     chosen, runs = chosen_notebooks(root, profile, notebooks, bool(overrides) or quick, store), []
-    entries = load_profile(profile, root)
+    entries = any_profile(profile, root)
     folder, classes = outputs_folder(results, quick), cache(partial(n_classes, root))
     checks, hashes = parameter_checks(root, entries), Hashes(root)
     known = {name: own_parameters(root, name) for name in chosen}
@@ -153,8 +154,11 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
                                            max(map(classes, profiles))))
         parameters.update({name: value for name, value in overrides.items() if name in names})
         # its own values too: they need not fit another profile
-        check_parameters(notebook, list(names), checks,
-                         {name: value for name, value in names.items() if name in checks}
+        own = (names | parameters).get("profile")
+        accepted = parameter_checks(root, any_profile(own, root)) if is_vlm_profile(
+            own, root) else checks
+        check_parameters(notebook, list(names), accepted,
+                         {name: value for name, value in names.items() if name in accepted}
                          | parameters, chapter.notes.get("least_models", 1), of_each)
         made_from = hashes.sha256(notebook, parameters)
         runs.append(Run(notebook, parameters, folder / f"{notebook}.ipynb",

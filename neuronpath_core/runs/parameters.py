@@ -25,6 +25,7 @@ from neuronpath_core.study.schema import (
     is_image_count,
     names_once,
 )
+from neuronpath_core.study.vlm_profiles import is_vlm, vlm_entries
 from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
 
@@ -72,13 +73,15 @@ def _image_counts(root: Path, profile: dict) -> Check:
 def parameter_checks(root: Path, profile: dict) -> dict[str, Check]:
     """For every parameter that a notebook may have: a test of its value, and what it accepts in
     words; the same for what a profile gives and what is typed."""
-    names, profiles = list(profile["models"]), profile_names(root)
+    every = vlm_entries(profile) if is_vlm(profile) else profile["models"]
+    names, profiles = list(every), profile_names(root)
     measured, dtypes = devices(root), list(build.DTYPES)
     return {
         **{name: (kind.accepts, kind.accepted) for name, kind in KINDS_OF_PARAMETERS.items()},
         **dict.fromkeys(image_counts(root), _image_counts(root, profile)),
         # of one chapter each
-        **dict.fromkeys(("copies", "scenes", "several_neurons"), (COUNT.accepts, COUNT.accepted)),
+        **dict.fromkeys(("copies", "scenes", "several_neurons", "n_scenes"),
+                        (COUNT.accepts, COUNT.accepted)),
         **dict.fromkeys(("profile", "placed_profile"), _one_of(profiles)),
         "profiles": _some_of(profiles),
         "model": _one_of(names),
