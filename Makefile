@@ -26,7 +26,7 @@ help:
 	@echo "make install    set up .venv, and nothing else"
 	@echo "make notebooks  execute the notebooks and store their outputs as the new reference"
 	@echo "make bench      time the search against the published procedure (DEVICE=cpu) and store what the book shows"
-	@echo "make weights    train the models of a profile again (PROFILE=digits)"
+	@echo "make weights    train the models of a profile again (PROFILE=digits; PROFILE=vlm: about an hour a model)"
 	@echo "make lint       ruff"
 
 $(READY): pyproject.toml constraints.txt
@@ -79,7 +79,7 @@ bench: $(READY)
 
 weights: $(READY)
 	@echo "== training the models of profile $(PROFILE)"
-	@$(BIN)/python data/weights/train.py --profile $(PROFILE)
+	@$(BIN)/python data/weights/$(if $(filter vlm%,$(PROFILE)),train_vlm,train).py --profile $(PROFILE)
 
 clean:
 	rm -rf _build results

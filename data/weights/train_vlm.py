@@ -1,7 +1,7 @@
 """Train the vision-language models of a profile from their seeds, on a CPU, and write them as
 safetensors with a record.
 
-    python data/weights/train_vlm.py [--profile profiles/vlm.yml] [--model NAME ...]
+    python data/weights/train_vlm.py [--profile vlm] [--model NAME ...]
                                      [--out data/weights/vlm] [--state DIR]
 
 The recipe ``staged`` has four stages, each one cosine cycle of the learning rates (Muon for the
@@ -34,7 +34,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -42,6 +41,13 @@ from train import Kept  # noqa: E402
 
 from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, FILLS, OUTLINES, TONES  # noqa: E402
 from neuronpath_core.models.weight_files import file_sha256  # noqa: E402
+from neuronpath_core.study.profiles import ENDING  # noqa: E402
+from neuronpath_core.study.vlm_profiles import (  # noqa: E402
+    checked_entries,
+    load_vlm_profile,
+    vlm_entries,
+)
+from neuronpath_core.support.yaml_file import read_yaml  # noqa: E402
 from neuronpath_core.vlm.gates import measure, passed  # noqa: E402
 from neuronpath_core.vlm.model import build, pixel_values, save_weights  # noqa: E402
 from neuronpath_core.vlm.scenes import CELLS, Scene, compose  # noqa: E402
@@ -268,38 +274,42 @@ def saved(model: nn.Module, held: list[Scene], file: Path, name: str, settings: 
 
 def entries(profile: dict) -> dict[str, dict]:
     """The models of a profile and their replicas, which differ in the seed alone."""
-    found = dict(profile["models"])
-    for name, seeds in profile.get("replicas", {}).items():
-        for seed in seeds:
-            spec, file = profile["models"][name], Path(profile["models"][name]["weights"])
-            training = {key: value for key, value in spec["training"].items()
-                        if key != "checkpoints"}
-            found[f"{name} seed {seed}"] = {
-                **spec, "weights": str(file.with_name(f"{file.stem}.seed-{seed}{file.suffix}")),
-                "training": {**training, "seed": seed}}
-    return found
+    return {name: spec for name, spec in vlm_entries(profile).items() if " step " not in name}
+
+
+def opened(profile: str) -> dict:
+    """The entries of a profile of this study, or of a file of one."""
+    if Path(profile).suffix == ENDING:
+        return checked_entries(read_yaml(Path(profile)), Path(profile).stem)
+    return load_vlm_profile(profile, ROOT)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", type=Path, default=ROOT / "profiles" / "vlm.yml")
+    parser.add_argument("--profile", default="vlm", help="its name, or a file")
     parser.add_argument("--model", nargs="*", help="train only these, one after another")
-    parser.add_argument("--out", type=Path, default=ROOT / "data" / "weights" / "vlm")
-    parser.add_argument("--state", type=Path, default=ROOT / "results" / "training" / "vlm")
+    parser.add_argument("--out", type=Path, help="folder; by default data/weights/<profile>")
+    parser.add_argument("--state", type=Path, help="folder of what is kept on the way; by default "
+                        "results/training/<profile>")
     arguments = parser.parse_args()
-    profile = yaml.safe_load(arguments.profile.read_text(encoding="utf-8"))
-    specs = entries(profile)
+    try:
+        profile = opened(arguments.profile)
+    except ValueError as error:
+        parser.error(str(error))
+    specs, name = entries(profile), Path(arguments.profile).stem
+    out = arguments.out or ROOT / "data" / "weights" / name
+    state = arguments.state or ROOT / "results" / "training" / name
     if unknown := set(arguments.model or ()) - set(specs):
         parser.error(f"unknown models: {', '.join(sorted(unknown))}; accepted: {', '.join(specs)}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    record_file = arguments.out / "weights.json"
+    out.mkdir(parents=True, exist_ok=True)
+    record_file = out / "weights.json"
     for name in arguments.model or specs:
-        records = train(name, specs[name], profile["dataset"], arguments.out, arguments.state)
+        records = train(name, specs[name], profile["dataset"], out, state)
         known = record_file.read_text(encoding="utf-8") if record_file.is_file() else "{}"
         record_file.write_text(json.dumps(dict(sorted({**json.loads(known), **records}.items())),
                                           indent=2) + "\n", encoding="utf-8")
-    print(f"weights and {record_file.name} are in {arguments.out}")
+    print(f"weights and {record_file.name} are in {out}")
 
 
 if __name__ == "__main__":

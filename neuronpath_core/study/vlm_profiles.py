@@ -146,8 +146,7 @@ def load_vlm_profile(name: str, root: Path) -> dict:
     ``replicas`` and ``not_run``.
 
     Raises:
-        ValueError: no such profile; a file that is damaged; an entry that is missing, unknown, of
-            another type than it must be, or that does not fit another one.
+        ValueError: no such profile; a file that is damaged; what :func:`checked_entries` refuses.
     """
     known = vlm_profile_names(root)
     if name not in known:
@@ -155,7 +154,16 @@ def load_vlm_profile(name: str, root: Path) -> dict:
         what = "is one of classifiers" if name in profile_names(root) else "is unknown"
         raise ValueError(f"profile {shown(name)} {what}{f', nearest is {near}' if near else ''}; "
                          f"accepted: {listed(known) or 'none here'}")
-    entries = dict(read_yaml(root / "profiles" / f"{name}{ENDING}"))
+    return checked_entries(read_yaml(root / "profiles" / f"{name}{ENDING}"), name)
+
+
+def checked_entries(entries: Any, name: str) -> dict:
+    """What the file of a profile of this name holds, ``notebooks`` always among it.
+
+    Raises:
+        ValueError: an entry that is missing, unknown, of another type than it must be, or that does
+            not fit another one.
+    """
     try:
         VlmProfile.model_validate(entries)
     except ValidationError as error:

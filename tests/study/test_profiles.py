@@ -20,12 +20,14 @@ from neuronpath_core.runs.inputs import inputs_sha256
 from neuronpath_core.runs.notebooks import plan
 from neuronpath_core.study.profiles import load_profile, profile_names
 from neuronpath_core.study.targets import outline
+from neuronpath_core.study.vlm_profiles import is_vlm_profile
 from tests import rehearsal, small_study
 from tests.helpers import refused
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("imagenet", "imagenet_as_published")
 COMPANION = "imagenet_class_space"  # other networks than the paper's four
+CLASSIFIERS = [name for name in profile_names(ROOT) if not is_vlm_profile(name, ROOT)]
 MODELS = ["ViT-B-16", "ViT-B-32", "ViT-L-32", "MAE-B-16"]
 
 
@@ -196,7 +198,7 @@ def test_a_chapter_that_compares_models_wants_two(tmp_path):
 # --- the paper's own ---
 
 
-@pytest.mark.parametrize("name", profile_names(ROOT))
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_shipped_profile_can_be_loaded_and_names_notebooks_that_there_are(name):
     profile = load_profile(name, ROOT)
     stands_for = [spec.get("stands_for", each) for each, spec in profile["models"].items()]
@@ -332,7 +334,7 @@ def test_the_published_rule_has_all_its_nodes_where_fewer_places_lose_paths(note
         "condensed"]).set_index(["way", "profile"]).sort_index()
     assert kept.loc[("8 of 20", "digits"), "paths"].min() >= 0.99 > kept.loc[("8 of 20", "shapes"),
                                                                              "paths"].min()
-    for name in profile_names(ROOT):
+    for name in CLASSIFIERS:
         if notebook in not_run(ROOT, load_profile(name, ROOT)):
             continue
         values = parameters.own_parameters(ROOT,
