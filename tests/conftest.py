@@ -1,0 +1,7 @@
+"""What holds for every test: the hooks of :mod:`tests.choice`."""
+
+from tests.choice import (  # noqa: F401
+    pytest_collection_modifyitems,
+    pytest_runtest_call,
+    pytest_terminal_summary,
+)
