@@ -1,0 +1,1 @@
+"""Chapter 31: the paper's questions asked of models of photographs."""

@@ -1,0 +1,126 @@
+"""What was measured on photographs beside the same on digits and shapes, as the chapters on those
+stored it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from neuronpath_core.stats.claims import MIME, Claim, Comparison, from_json
+from neuronpath_core.stats.grades import UNITS, grade
+
+OWN_MASK = "at the class token, with a mask of the class"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that was asked of several data sets in the same way.
+
+    Attributes:
+        words: it, as the title of a panel.
+        own: key of the claim on photographs.
+        stored: notebook and key of the claims on other data.
+        condition: under which alone comparisons count; empty for all.
+    """
+
+    words: str
+    own: str
+    stored: tuple[tuple[str, str], ...]
+    condition: str = ""
+
+
+QUESTIONS = (
+    Question("Removing the path: probability lost, median image", "own removal",
+             (("11_controls", "own removal"),)),
+    Question("Removing the path: lead over gradient × activation", "single: gradient_activation",
+             (("10_score_or_search", "single: gradient_activation"),)),
+    Question("Doubling the true label's path: accuracy gained", "label", (("11_controls", "label"),),
+             "with the true label"),
+    Question("Neurons shared within a class, beyond other classes", "class",
+             (("11_controls", "class"),)),
+    Question("Similar classes have similar paths", "kind",
+             (("05_class_similarity", "look"), ("14_similarity_in_numbers", "outline"),
+              ("14_similarity_in_numbers", "fill"))),
+    Question("Five neurons a block kept: accuracy, less the whole model's", "few",
+             (("15_pruning_honest", "few"),), OWN_MASK),
+)
+
+
+def stored_claims(root: Path, notebook: str) -> dict[str, Claim]:
+    """The claims that a stored notebook of a study emits, by key; none where there is no such
+    notebook, as in a study of one's own.
+
+    Raises:
+        ValueError: claims that cannot be read.
+    """
+    path = root / "notebooks" / f"{notebook}.ipynb"
+    if not path.is_file():
+        return {}
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    documents = [output["data"][MIME] for cell in cells for output in cell.get("outputs", ())
+                 if MIME in output.get("data", {})]
+    return {claim.key: claim for document in documents for claim in from_json(document)}
+
+
+def beside(root: Path, claims: Iterable[Claim],
+           questions: Sequence[Question] = QUESTIONS) -> pd.DataFrame:
+    """Every comparison of these questions, on photographs and on other data.
+
+    Args:
+        root: the study's folder, whose notebooks have the other claims.
+        claims: those on photographs.
+
+    Returns:
+        ``question, unit, data, model, value, low, high, verdict, n``, data sets in the order of the
+        stored notebooks and photographs last; a row per comparison.
+    """
+    own, notebooks = {claim.key: claim for claim in claims}, {}
+    rows = []
+    for question in questions:
+        found = []
+        for notebook, key in question.stored:
+            if notebook not in notebooks:
+                notebooks[notebook] = stored_claims(root, notebook)
+            found.append(notebooks[notebook].get(key))
+        for claim in (*found, own.get(question.own)):
+            rows += [] if claim is None else [
+                {"question": question.words, "unit": claim.unit, "data": row.data,
+                 "model": row.model, "value": row.value, "low": row.low, "high": row.high,
+                 "verdict": row.verdict, "n": row.n}
+                for row in claim.comparisons if question.condition in ("", row.condition)]
+    return pd.DataFrame(rows)
+
+
+def beside_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """:func:`beside` in words: a row per question, a column per data set with the grade, the median
+    effect and the number of comparisons that agree."""
+    cells: dict[str, dict[str, str]] = {}
+    for (question, data), own in rows.groupby(["question", "data"], sort=False):
+        unit = UNITS[own["unit"].iloc[0]]
+        made = [Comparison(data, row["model"], row["value"], None, None, row["n"], row["verdict"])
+                for row in own.to_dict("records")]
+        told = grade(made, unit)
+        cells.setdefault(question, {})[data] = (
+            f"{told.word}: {unit.text(median(own['value']))} ({told.agree} of {told.of} agree)")
+    return pd.DataFrame(cells).T.fillna("–").rename_axis("question")
+
+
+def finding(rows: pd.DataFrame, data: str) -> str:
+    """On how many of the questions a data set's grade is that of every other one, as a
+    sentence."""
+    same, asked = [], 0
+    for _, own in rows.groupby("question", sort=False):
+        words = {name: grade([Comparison(name, row["model"], row["value"], None, None, row["n"],
+                                         row["verdict"]) for row in part.to_dict("records")],
+                             UNITS[part["unit"].iloc[0]]).word
+                 for name, part in own.groupby("data", sort=False)}
+        if data in words and len(words) > 1:
+            asked += 1
+            same.append(words[data] in [word for name, word in words.items() if name != data])
+    return (f"On {data} {sum(same)} of {asked} questions have the answer that they have on another "
+            f"data set")
