@@ -4,6 +4,7 @@ concepts of words with their tags, each as a pattern over the tokens of a sample
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,6 @@ SENTENCES = 4  # that a caption has at most
 NEXT = "next "  # before kinds that speak of the word after, which a causal model predicts
 CONTENT = Concept("text", "class", "content")  # words that name a concept, and no others
 ANYTHING = Concept("image", "part", "object")
-
-Test = Callable[[Word], bool]
 
 
 def _said(word: Word, name: str) -> bool:
@@ -93,13 +92,22 @@ def text_patterns(sample: Sample) -> Float[np.ndarray, "concept word"]:
     """At each word of the answer 1 for each concept of ``TEXT`` that it is, or that the word after
     it is; 0 elsewhere."""
     words = tagged_words(sample.answer)
-    rows = [[float(test(word, name)) for word in words]
-            for names, test in WORD_KINDS.values() for name in names]
-    now = np.array(rows).reshape(len(rows), len(words))
-    after = np.concatenate([now[:, 1:], np.zeros((len(now), min(1, len(words))))], 1)
-    sentence = np.array([[float(word.sentence == number) for word in words]
-                         for number in range(SENTENCES)]).reshape(SENTENCES, len(words))
+    if not words:
+        return np.zeros((len(TEXT), 0))
+    now = np.stack([_row(word.text, word.concept, word.kind, word.first, word.speech)
+                    for word in words], 1)
+    after = np.concatenate([now[:, 1:], np.zeros((len(now), 1))], 1)
+    sentence = np.array([word.sentence for word in words]) == np.arange(SENTENCES)[:, None]
     return np.concatenate([now, after, sentence])
+
+
+@lru_cache(maxsize=4096)
+def _row(text: str, concept: str, kind: str, first: bool, speech: str
+         ) -> Float[np.ndarray, "concept"]:
+    """Which concepts of ``WORD_KINDS`` a word is; there are few different words."""
+    word = Word(text, concept, kind, -1, 0, first, speech)
+    return np.array([float(test(word, name)) for names, test in WORD_KINDS.values()
+                     for name in names])
 
 
 class Patterns:
