@@ -19,9 +19,10 @@ MATHJAX_PARTS = ("startup.js", "core.js", "input/tex.js", "output/chtml.js",
 MATHJAX_FOLDERS = ("output/chtml/fonts/woff-v2", "input/tex/extensions")
 MATHJAX_LOADS = ('MathJax = {loader: {load: ["input/tex", "output/chtml", "a11y/assistive-mml"]}, '
                  'options: {processHtmlClass: "tex2jax_process|mathjax_process|math"}};')
-# theme files that no page needs
-UNUSED = ("locales", "sphinx-thebe.js", "sphinx-thebe.css", "scripts/fontawesome.js",
-          "sbt-webpack-macros.html", "webpack-macros.html")
+# theme files that no page needs; MathJax loads its extensions one by one, as equations ask for them
+UNUSED = ("locales", "mathjax/input/tex/extensions/all-packages.js", "sphinx-thebe.js",
+          "sphinx-thebe.css", "scripts/fontawesome.js", "sbt-webpack-macros.html",
+          "webpack-macros.html")
 UNUSED_SUFFIXES = (".map", ".LICENSE.txt", ".ttf", ".po")
 ICON_SCRIPT = "_static/scripts/fontawesome.js"
 ICON_STYLES = {"fa-solid", "fa-regular", "fa-brands", "fas", "far", "fab", "fa", "fa-lg", "fa-fw"}
