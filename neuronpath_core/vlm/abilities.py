@@ -17,7 +17,7 @@ from neuronpath_core.vlm.model import pixel_values
 from neuronpath_core.vlm.questions import DESCRIBE, Question
 from neuronpath_core.vlm.scenes import Scene
 from neuronpath_core.vlm.sequences import NUMBERS, is_target, padded, sequence
-from neuronpath_core.vlm.tokens import EOS, IMAGE, PAD
+from neuronpath_core.vlm.tokens import IMAGE, PAD
 from neuronpath_core.vlm.words import tagged
 
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ def captions(model: VisionLanguageModel, scenes: Sequence[Scene], batch: int = B
         # one request, so that all are of one length and nothing is padded on the left
         ids = torch.tensor([sequence([(DESCRIBE, "")])] * len(part), device=model.device)
         weight = next(model.model.parameters())
-        said = model.model.generate(input_ids=ids, pixel_values=pixel_values(part).to(weight),
+        said = model.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids),
+                                    pixel_values=pixel_values(part).to(weight),
                                     max_new_tokens=LONGEST, do_sample=False,
-                                    pad_token_id=NUMBERS[EOS])
+                                    pad_token_id=NUMBERS[PAD])
         found += [model.processor.tokenizer.decode(row[ids.shape[1]:], skip_special_tokens=True)
                   .strip() for row in said]
     return found
