@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -39,8 +39,8 @@ QUESTIONS = (
              (("11_controls", "own removal"),)),
     Question("Removing the path: lead over gradient × activation", "single: gradient_activation",
              (("10_score_or_search", "single: gradient_activation"),)),
-    Question("Doubling the true label's path: accuracy gained", "label", (("11_controls", "label"),),
-             "with the true label"),
+    Question("Doubling the true label's path: accuracy gained", "label",
+             (("11_controls", "label"),), "with the true label"),
     Question("Neurons shared within a class, beyond other classes", "class",
              (("11_controls", "class"),)),
     Question("Similar classes have similar paths", "kind",
@@ -111,16 +111,49 @@ def beside_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(rows: pd.DataFrame, data: str) -> str:
-    """On how many of the questions a data set's grade is that of every other one, as a
-    sentence."""
-    same, asked = [], 0
+    """What the first question came to on a data set, and on how many of the questions its grade is
+    that of another data set, as a sentence."""
+    first = rows[(rows["question"] == rows["question"].iloc[0]) & (rows["data"] == data)]
+    same, asked = same_answers(rows, data)
+    unit = UNITS[first["unit"].iloc[0]]
+    return (f"Removing a path takes {unit.span(first['value'].min(), first['value'].max())} at the "
+            f"median of the {data}; {same} of {asked} questions get a grade that another data set "
+            f"gave them").replace("+", "")
+
+
+def same_answers(rows: pd.DataFrame, data: str) -> tuple[int, int]:
+    """On how many questions the grade of a data set is that of another one, and how many were asked
+    of it and of another."""
+    same = []
     for _, own in rows.groupby("question", sort=False):
         words = {name: grade([Comparison(name, row["model"], row["value"], None, None, row["n"],
                                          row["verdict"]) for row in part.to_dict("records")],
                              UNITS[part["unit"].iloc[0]]).word
                  for name, part in own.groupby("data", sort=False)}
         if data in words and len(words) > 1:
-            asked += 1
             same.append(words[data] in [word for name, word in words.items() if name != data])
-    return (f"On {data} {sum(same)} of {asked} questions have the answer that they have on another "
-            f"data set")
+    return sum(same), len(same)
+
+
+def in_sentences(claims: Iterable[Claim]) -> dict[str, str]:
+    """What sentences say of each claim, by its key behind a word: ``"span KEY"``, from where to
+    where its effects go; ``"for KEY"`` and ``"against KEY"``, in how many of its comparisons they
+    speak for it or against it (``"2 of 2"``)."""
+    said = {}
+    for claim in claims:
+        verdicts = [row.verdict for row in claim.comparisons]
+        if not verdicts:
+            continue
+        unit, values = UNITS[claim.unit], [row.value for row in claim.comparisons]
+        said[f"span {claim.key}"] = unit.span(min(values), max(values)) if len(
+            values) > 1 else unit.interval(claim.comparisons[0])
+        for word, verdict in (("for", "agrees"), ("against", "contradicts")):
+            said[f"{word} {claim.key}"] = f"{verdicts.count(verdict)} of {len(verdicts)}"
+    return said
+
+
+def under(claims: Iterable[Claim], condition: str) -> list[Claim]:
+    """The claims that were measured under a condition, with the comparisons under it alone."""
+    kept = [(claim, tuple(row for row in claim.comparisons if row.condition == condition))
+            for claim in claims]
+    return [replace(claim, comparisons=rows) for claim, rows in kept if rows]

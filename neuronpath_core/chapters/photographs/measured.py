@@ -188,3 +188,16 @@ def said_of(found: Knowledge | None) -> str:
                 "of photographs")
     parts = [f"{words} {report.interval_text(row)}" for words, row in found.correlations.items()]
     return f"Block shares of {' and '.join(found.models)} correlate {'; '.join(parts)}"
+
+
+def knowledge_table(found: Knowledge | None) -> pd.DataFrame:
+    """The correlations of :class:`Knowledge` in words; one row that says so where a model is
+    lacking."""
+    if found is None:
+        return pd.DataFrame({"correlation": ["not measured: the profile has no masked "
+                                             "autoencoder"]},
+                            index=pd.Index(["Figure 2"], name="what is scaled"))
+    return pd.DataFrame({
+        "correlation": [report.interval_text(row) for row in found.correlations.values()],
+        "photographs": [int(row["n"]) for row in found.correlations.values()],
+    }, index=pd.Index(list(found.correlations), name="what is scaled"))

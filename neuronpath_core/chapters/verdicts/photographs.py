@@ -22,14 +22,21 @@ from neuronpath_core.chapters.verdicts.controls import LABELS
 from neuronpath_core.stats.claims import Claim, comparisons
 from neuronpath_core.stats.labels import method_label
 
-# keys that chapters 2 and 5 give to claims of other chapters' names
+# keys of chapters 2, 5 and 14 by which other chapters call other claims
 RENAMED = {"removal": "removal accuracy", "enhancement": "enhancement accuracy",
-           "class": "class halves"}
+           "class": "class halves", "label": "wrong label", "random": "random paths"}
 KINDS = {KIND: "Animals have paths like other animals', vehicles like other vehicles'",
          BEYOND_LOOK: "Animals have paths like other animals', vehicles like other vehicles', the "
                       "similarity of their mean images taken out"}
 MANTEL = ("The rank correlation over all pairs of classes; agrees if a permutation test of the "
           "classes, corrected by Holm's procedure over the models, is below 0.05.")
+
+
+def made_from(edits: tuple, classes: tuple, kept: tuple, known: Knowledge | None) -> list[Claim]:
+    """All claims of the chapter: ``edits`` are what :func:`of_interventions` takes, ``classes``
+    :func:`of_classes`, ``kept`` :func:`of_pruning`, ``known`` :func:`of_knowledge`."""
+    return [*of_interventions(*edits), *of_classes(*classes), *of_pruning(*kept),
+            *of_knowledge(known)]
 
 
 def of_interventions(edited: pd.DataFrame, differences: pd.DataFrame, lost: pd.DataFrame,
@@ -52,8 +59,8 @@ def of_interventions(edited: pd.DataFrame, differences: pd.DataFrame, lost: pd.D
         *probability_deviation.made_from(edited, models, against, DATA, seed),
         *(Claim(f"own {measure}", finding, sentence,
                 comparisons(lost[lost["measure"] == measure], images, {"data": DATA}), unit,
-                "the whole model", f"The {statistic} loss over images; agrees if its 95 % bootstrap "
-                f"interval lies above zero.", "lost", statistic=statistic)
+                "the whole model", f"The {statistic} loss over images; agrees if its 95 % "
+                f"bootstrap interval lies above zero.", "lost", statistic=statistic)
           for measure, finding, unit, statistic, sentence in (
             ("removal", "2", "probability", "median",
              "Removing an image's own path lowers the probability of its class"),
@@ -114,7 +121,7 @@ def of_classes(overlap: pd.DataFrame, own: pd.DataFrame, look: pd.DataFrame, par
               "agrees if it exceeds the 97.5 % quantile under permutation.", "overlap"),
         *_renamed(class_similarity.made_from(own, look, DATA, images, parts, relabelled)),
         *(replace(claim, sentence=KINDS[claim.key], rule=MANTEL, table="kinds")
-          if claim.key in KINDS else replace(claim, table="kinds") for claim in similar),
+          if claim.key in KINDS else replace(claim, table="kinds") for claim in _renamed(similar)),
     ]
 
 
