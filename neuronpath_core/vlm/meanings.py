@@ -13,7 +13,7 @@ or a draw that counts some twice, has its correlation at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ import numpy as np
 from neuronpath_core.vlm.concepts import NAMES, concept_coverage
 from neuronpath_core.vlm.records import Records
 from neuronpath_core.vlm.scenes import Scene
-from neuronpath_core.vlm.words import CONCEPTS, SEEN, caption
+from neuronpath_core.vlm.words import CONCEPTS, SEEN, Word, caption, grammar_words
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -98,9 +98,14 @@ def word_concepts(scenes: Sequence[Scene], text: Bool[np.ndarray, "scene token"]
         ValueError: captions of another number of words than there are tokens.
     """
     numbers = {name: place for place, name in enumerate(SHARED)}
+    return _at_words(scenes, text, lambda word: numbers.get(word.concept, NONE), ahead)
+
+
+def _at_words(scenes: Sequence[Scene], text: np.ndarray, number: Callable[[Word], int],
+              ahead: int = 0) -> np.ndarray:
     found = np.full(text.shape, NONE)
     for scene, mask, row in zip(scenes, text, found, strict=True):
-        said = [numbers.get(word.concept, NONE) for word in caption(scene)]
+        said = [number(word) for word in caption(scene)]
         if len(said) != mask.sum():
             raise ValueError(f"{len(said)} words of a caption and {mask.sum()} tokens; accepted: "
                              "the tokens of the scenes' own captions")
@@ -134,7 +139,8 @@ def word_moments(records: Records, concepts: Int64[np.ndarray, "scene token"]) -
     return _moments(records, np.s_[..., start:], records.text[:, start:], said)
 
 
-def _moments(records: Records, place: tuple, counted: np.ndarray, concepts) -> Moments:
+def _moments(records: Records, place: tuple, counted: np.ndarray,
+             concepts: Callable[[np.ndarray], np.ndarray]) -> Moments:
     shape = records.samples.shape
     plain = [np.zeros(shape) for _ in range(3)]
     crossed = [np.zeros((*shape, len(SHARED))) for _ in range(3)]
@@ -161,17 +167,24 @@ def best_concepts(correlations: Float[np.ndarray, "*batch concept"]
     return np.where(known, np.nan_to_num(correlations, nan=-np.inf).argmax(-1), NONE)
 
 
-def word_winners(records: Records, concepts: Int64[np.ndarray, "scene token"]
+def word_numbers(scenes: Sequence[Scene], text: Bool[np.ndarray, "scene token"]
+                 ) -> Int64[np.ndarray, "scene token"]:
+    """Which word of the grammar each token of each scene's own caption is, a position in
+    :func:`~neuronpath_core.vlm.words.grammar_words`; ``NONE`` for other tokens."""
+    numbers = {word: place for place, word in enumerate(grammar_words())}
+    return _at_words(scenes, text, lambda word: numbers[word.text])
+
+
+def word_winners(records: Records, numbers: Int64[np.ndarray, "scene token"]
                  ) -> Int64[np.ndarray, "neuron slot"]:
-    """In each sample of each neuron the concept of the word at which it is largest; ``NONE`` for a
-    word that says none."""
+    """In each sample of each neuron the number of the token at which it is largest among those that
+    count as text."""
     found = np.zeros(records.samples.shape, np.int64)
     for start in range(0, len(found), CHUNK):
         part = slice(start, start + CHUNK)
         samples = records.samples[part]
         values = np.where(records.text[samples], records.values[part], -np.inf)
-        token = values.argmax(-1)
-        found[part] = concepts[samples, token]
+        found[part] = numbers[samples, values.argmax(-1)]
     return found
 
 
@@ -192,18 +205,19 @@ def dealt_matches(one: Int64[np.ndarray, "neuron"], other: Int64[np.ndarray, "ne
 
 def first_shares(winners: Int64[np.ndarray, "neuron slot"],
                  weights: Float[np.ndarray, "neuron slot"]) -> Float[np.ndarray, "neuron"]:
-    """The share of a neuron's samples that its commonest concept wins, each counted so often;
-    samples that no concept wins count as samples.  NaN without samples."""
-    counts = np.stack([(weights * (winners == concept)).sum(1)
-                       for concept in range(len(SHARED))])
+    """The share of a neuron's samples that its commonest winner wins, each counted so often;
+    samples that none wins (``NONE``) count as samples.  NaN without samples."""
+    most = np.zeros(len(winners))
+    for number in range(int(winners.max(initial=NONE)) + 1):
+        most = np.maximum(most, (weights * (winners == number)).sum(1))
     total = weights.sum(1)
-    return np.divide(counts.max(0), total, out=np.full(len(winners), np.nan), where=total > 0)
+    return np.divide(most, total, out=np.full(len(winners), np.nan), where=total > 0)
 
 
 def entropies(winners: Int64[np.ndarray, "neuron slot"]) -> Float[np.ndarray, "neuron"]:
-    """The entropy of which concept wins a neuron's samples, in bits, those that none wins as one
-    more outcome."""
-    counts = np.stack([(winners == concept).sum(1) for concept in range(NONE, len(SHARED))], 1)
-    shares = counts / winners.shape[1]
-    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
-    return -(shares * logs).sum(1)
+    """The entropy of which one wins a neuron's samples, in bits, none as one more outcome."""
+    found = np.zeros(len(winners))
+    for number in range(NONE, int(winners.max(initial=NONE)) + 1):
+        share = (winners == number).mean(1)
+        found -= share * np.log2(share, out=np.zeros_like(share), where=share > 0)
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.modality.measured import CRITERIA, Read, Types
 from neuronpath_core.chapters.vlm_study import VlmStudy
-from neuronpath_core.stats.intervals import normal_row
+from neuronpath_core.stats.intervals import jackknife_row, normal_row
 from neuronpath_core.vlm.modality import (
     PUBLISHED,
     TYPES,
@@ -99,14 +98,16 @@ def most_rows(read: Read) -> pd.DataFrame:
 
 
 def seed_rows(found: Mapping[str, Read]) -> pd.DataFrame:
-    """Mean, least and most over trainings of the share of each type: ``type, statistic, mean, least,
-    most, seeds``."""
+    """Over trainings that differ in the seed: ``statistic, type``, the mean share of each type with
+    Student's interval over seeds, ``value, low, high`` (NaN for one seed), and ``seeds``."""
     rows = []
-    for name, of in (("sure", lambda p: confident(p, SURE)), ("most probable", shares_of)):
+    for name, of in (("surely", lambda p: confident(p, SURE)), ("most probably", shares_of)):
         each = np.array([of(read.own.p) for read in found.values()])
-        rows += [{"statistic": name, "type": kind, "mean": each[:, place].mean(),
-                  "least": each[:, place].min(), "most": each[:, place].max(),
-                  "seeds": len(each)} for place, kind in enumerate(TYPES)]
+        for place, kind in enumerate(TYPES):
+            own = each[:, place]
+            row = {"value": own.mean(), "low": np.nan, "high": np.nan} if len(own) < 2 else (
+                jackknife_row(lambda places, own=own: own[places].mean(), [len(own)]))
+            rows.append({"statistic": name, "type": kind, **row, "seeds": len(own)})
     return pd.DataFrame(rows)
 
 
@@ -159,8 +160,3 @@ def activity_rows(study: VlmStudy, name: str, read: Read) -> pd.DataFrame:
                           "active": np.median(read.records.active[best == place]),
                           "written": np.median(written[best == place])}
                          for place, kind in enumerate(TYPES) if (best == place).any()])
-
-
-def without_draws(read: Read) -> Read:
-    """The same without what was drawn, for tables that need none."""
-    return replace(read, own=Types(read.own.p, read.own.drawn[:0]))

@@ -87,9 +87,9 @@ def twin_rows(read: Read, other: Types) -> pd.DataFrame:
 
 
 def profile_rows(read: Read) -> pd.DataFrame:
-    """Layer by layer: ``layer`` from 1, ``type, value``, the mean probability of the type among its
-    neurons, ``top``, the share of the surest 3 % of the type that lie there, and ``dealt``, the mean
-    with dealt labels."""
+    """Layer by layer, ``layer`` from 1: ``type, value``, the mean probability of the type among its
+    neurons, ``top``, the share of the surest 3 % of the type that lie there, and ``dealt``, the
+    mean with dealt labels."""
     means = layer_means(read.own.p, read.layers)
     dealt = np.mean([layer_means(each.p, read.layers) for each in read.dealt], 0)
     rows = []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DRAWS = 100  # of the scenes
 DEALS = 4  # of the labels of tokens
 DATA = "scenes"
+STEP = " step "  # in the name of a training that is not over
 CRITERIA = Criteria().for_patches(PATCHES)
 
 
@@ -94,7 +95,8 @@ def read(study: VlmStudy, name: str, seed: int = 0, deals: int = DEALS, **option
 
 def reads(study: VlmStudy, model: str, others: tuple[str, ...] = (), seed: int = 0
           ) -> dict[str, Read]:
-    """Every training of a recipe, those of other recipes, and the network before training.
+    """The network before training, the states of one training on the way, every training of a
+    recipe, and those of other recipes.
 
     Raises:
         ValueError: no training of the recipe has weights.
@@ -103,10 +105,9 @@ def reads(study: VlmStudy, model: str, others: tuple[str, ...] = (), seed: int =
     if not (names := study.seeds(model)):
         raise ValueError(f"no training of {model} has weights; accepted: a recipe of which there "
                          f"are some: {', '.join(study.models)}")
-    names = [*names, *(each for other in others for each in study.seeds(other))]
-    found = {name: read(study, name, seed) for name in names}
-    found[RANDOM] = read(study, RANDOM, seed, deals=1)
-    return found
+    names = [RANDOM, *study.checkpoints(model), *names,
+             *(each for other in others for each in study.seeds(other))]
+    return {name: read(study, name, seed) for name in names}
 
 
 def stacked(found: Mapping[str, Read], rows: Callable[[Read], pd.DataFrame]) -> pd.DataFrame:
@@ -119,8 +120,14 @@ def stacked(found: Mapping[str, Read], rows: Callable[[Read], pd.DataFrame]) -> 
 
 
 def trained(found: Mapping[str, Read]) -> dict[str, Read]:
-    """Those of the models that were trained."""
-    return {name: each for name, each in found.items() if name != RANDOM}
+    """Those of the models whose training is over."""
+    return {name: each for name, each in found.items() if name != RANDOM and STEP not in name}
+
+
+def of_recipe(found: Mapping[str, Read], model: str) -> dict[str, Read]:
+    """The trainings of one recipe."""
+    return {name: each for name, each in trained(found).items()
+            if name == model or name.startswith(f"{model} seed ")}
 
 
 def published_types(records: Records) -> Float[np.ndarray, "neuron 4"]:

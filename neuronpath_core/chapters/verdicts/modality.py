@@ -1,0 +1,94 @@
+"""What Chapter 32 says of the types of a vision-language model's neurons."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+
+FINDING = "vision-language"
+OVER_SCENES = "95 % bootstrap interval over scenes"
+
+
+def made_from(beyond: pd.DataFrame, learned: pd.DataFrame, turned: pd.DataFrame,
+              most: pd.DataFrame, depth: pd.DataFrame, deeper: pd.DataFrame,
+              matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame) -> list[Claim]:
+    """The tables are those of the modules of :mod:`neuronpath_core.chapters.modality`, each with
+    ``data``, ``model`` and ``scenes``: of ``kinds.beyond_dealt_rows``, of ``kinds.beyond_rows``
+    before training and of directions at random, of ``kinds.most_rows``, of
+    ``layers.expected_rows`` and ``twin_rows``, of ``meaning.match_rows`` of multi-modal neurons and
+    ``match_lead_rows``, and of ``meaning.few_rows``."""
+    theirs = partial(Claim, finding=FINDING, by="companion")
+    ours = partial(Claim, finding=FINDING, by="book")
+    above = f"agrees if its {OVER_SCENES} lies above zero, contradicts if below."
+    surely = "The share of live neurons with a probability above 0.8"
+    return [
+        theirs("types exist",
+               sentence="More neurons are surely visual, textual or multi-modal than their sparsity "
+                        "makes",
+               comparisons=_compared(beyond, condition="condition", against="against"),
+               unit="neurons", control="labels of tokens dealt within each sample",
+               rule=f"{surely}, minus the same with dealt labels; {above}", table="beyond"),
+        ours("types are learned",
+             sentence="More neurons are surely of a type than in the network before training",
+             comparisons=_compared(learned, condition="condition", against="against"),
+             unit="neurons", control="the same network before training",
+             rule=f"{surely}, minus the same before training, on the same scenes; {above}",
+             table="learned"),
+        ours("of neurons", sentence="More neurons than random directions of the same layers are "
+                                    "surely of a type",
+             comparisons=_compared(turned, condition="condition", against="against"),
+             unit="neurons", control="each layer turned by a random orthogonal matrix",
+             rule=f"{surely}, minus that of as many random directions; {above}", table="turned"),
+        theirs("text most often", sentence="Text neurons are the most frequent",
+               comparisons=_compared(most, against="next"), unit="neurons",
+               control="the next most frequent type",
+               rule=f"The share of neurons that are most probably textual minus that of the next "
+                    f"type; {above}", table="most"),
+        theirs("layers of types",
+               sentence="Visual and text neurons lie early, multi-modal ones late",
+               comparisons=_compared(depth, condition="condition", chance="chance",
+                                     constant={"against": "permuted layers"}),
+               unit="correlation", control="layers permuted",
+               rule="Spearman's correlation of layer and mean probability, turned so that positive "
+                    f"is what the paper sees; agrees if its {OVER_SCENES} lies above zero and it "
+                    "exceeds the 97.5 % quantile of permuted layers, contradicts if both hold the "
+                    "other way round.", table="depth"),
+        ours("layers are learned",
+             sentence="Types are ordered by depth more than before training",
+             comparisons=_compared(deeper, condition="condition"), unit="correlation",
+             control="the same network before training",
+             rule=f"The correlation minus that before training, on the same scenes; {above}",
+             table="deeper"),
+        theirs("one thing",
+               sentence="Multi-modal neurons mean the same in images and in words",
+               comparisons=_compared(matches, condition="word",
+                                     constant={"against": "dealt concepts"}),
+               unit="neurons", control="concepts in words dealt among the neurons of a layer",
+               rule="The share whose best concept in patches is their best in words, each from "
+                    f"samples that the other did not see, minus the share when dealt; {above}",
+               table="matches"),
+        ours("more than others",
+             sentence="Multi-modal neurons mean the same in both more often than neurons of one "
+                      "modality do",
+             comparisons=_compared(leads, condition="condition"), unit="neurons",
+             control="visual and text neurons",
+             rule=f"The difference of the two shares, each beyond dealt concepts; {above}",
+             table="leads"),
+        theirs("few things", sentence="A neuron answers to few things",
+               comparisons=_compared(few, condition="condition", against="against"),
+               unit="images",
+               control="random directions; the network before training",
+               rule="The share of a neuron's top samples that its first concept, or word, wins, "
+                    f"minus that of the control, mean over neurons; {above}", table="few",
+               statistic="mean"),
+    ]
+
+
+def _compared(table: pd.DataFrame, **columns) -> tuple:
+    """The comparisons of a table, with verdicts by its intervals unless it has its own."""
+    if len(table) and "verdict" not in table:
+        table = with_verdict(table)
+    return comparisons(table, "scenes", **columns)
