@@ -34,6 +34,7 @@ from book import chapters
 from neuronpath_core.stats.claims import BY, FINDINGS, MIME, Claim, Comparison, from_json
 from neuronpath_core.stats.grades import (
     FEW,
+    MANY,
     MOST,
     UNITS,
     Grade,
@@ -41,6 +42,7 @@ from neuronpath_core.stats.grades import (
     counted,
     effect,
     grade,
+    leaning,
     short,
 )
 from neuronpath_core.support.yaml_file import read_yaml
@@ -94,11 +96,12 @@ class Evidence:
         return short(self.rows, self.unit)
 
     @property
-    def span(self) -> str:
-        """``range +0.4 to +9.2``; empty for a single comparison."""
-        values = [row.value for row in self.rows]
-        numbers = f"{self.unit.number(min(values))} to {self.unit.number(max(values))}"
-        return f"range {numbers}; " if len(values) > 1 else ""
+    def told(self) -> str:
+        """The tally and, where nothing was decided, how many effects lean the claim's way."""
+        leans = [leaning(claim) for claim in self.claims]
+        if self.grade.word != "Undecided" or None in leans:
+            return self.grade.tally
+        return f"{self.grade.tally}; {sum(leans)} of {self.grade.of} lean its way"
 
     @property
     def counted(self) -> str:
@@ -428,6 +431,7 @@ def blocks(claims: dict[str, Evidence], told: list[Card],
     values = {"cards": told, "claims": claims,
               "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
               "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
+              "many": MANY,
               "csv": f"../_static/{CSV_NAME}", "claims_csv": f"../_static/{CLAIMS_NAME}",
               "comparisons": sum(len(found.rows) for found in claims.values())}
     shown = {"rows": [each for card in told

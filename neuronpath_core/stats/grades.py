@@ -1,33 +1,42 @@
-"""What a claim's comparisons amount to: Yes, Partly, No or Undecided, how large, and where.
+"""What a claim's comparisons amount to: Yes, Partly, Mixed, No or Undecided, how large, and where.
 
 The rules are these, and no other.  A claim is
 
 * **Yes** if at least ``MOST`` of its comparisons agree and none contradicts;
-* **Partly** if at least ``FEW`` agree;
+* **Mixed** if at least ``FEW`` agree and at least ``FEW`` contradict;
+* **Partly** if at least ``FEW`` agree and fewer contradict;
 * **No** if fewer than ``FEW`` agree and at least ``FEW`` contradict: *the opposite* if more than
   half contradict, else in so many of them;
 * **Undecided** if fewer than ``FEW`` agree and fewer contradict: what was measured shows neither.
 
 What follows the word keeps it from flattering either side: the effect is called small if the median
-of those that agree (of a No, of those that contradict) is below the unit's ``small``; and if under
-some condition, or on some data, no comparison agrees, the others are named ("at the class token
-only").
+of those that agree (of a No, of those that contradict) is below the unit's ``small``; if under some
+condition, or on some data, no comparison agrees, the others are named ("at the class token only");
+and a Yes of fewer than ``MANY`` comparisons says of how many.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from neuronpath_core.stats import report
-from neuronpath_core.stats.claims import Comparison
+from neuronpath_core.stats.claims import Claim, Comparison
 
 # nine in ten: of comparisons as many as here, one that fails by chance leaves a claim standing, and
 # two do not
 MOST = 0.9
 # one in four: where fewer agree, three models in four speak against a rule
 FEW = 0.25
+# a Yes of fewer comparisons is read as one of many unless it says so
+MANY = 4
+# the words under which comparisons may agree in some places and not in others
+PLACED = ("Yes", "Partly", "Mixed")
+# on which side of what a comparison agrees, as the rules of claims put it
+BOUNDS = {"zero": 0.0, "one half": 0.5, "minus five points": -0.05, "-5 points": -0.05}
+SIDE = re.compile(rf"agrees if\b[^,;]*?\blies (above|below) ({'|'.join(BOUNDS)})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,12 @@ class Unit:
         return f"{number}\u00a0{self.words}"
 
     def span(self, low: float, high: float) -> str:
-        """``+0.4 to +9.2 % of the probability``."""
-        return self.text(low, f"{self.number(low)} to {self.number(high)}")
+        """``+0.4 to +9.2 % of the probability``; with one decimal more where the two are written
+        alike."""
+        finer = self
+        if low != high and self.number(low) == self.number(high):
+            finer = replace(self, digits=self.digits + 1)
+        return self.text(low, f"{finer.number(low)} to {finer.number(high)}")
 
     def interval(self, row: Comparison) -> str:
         """``+3.2 % of the probability [+1.0, +5.1]``; without brackets where there is no
@@ -113,21 +126,21 @@ UNITS = {
     "classes": Unit("% of the classes", 100, 0, 0.05, "small", TWENTIETH),
     "overlap": Unit("intersection over union ", 1, 3, 0.05, "small", TWENTIETH),
     "separation": Unit("area under the ROC curve ", 1, 2, 0.05, "small", TWENTIETH),
+    "deviations": Unit("standard deviations", 1, 2, 0.2, "small",
+                       "Cohen's convention for a small difference"),
 }
 
 
 @dataclass(frozen=True)
 class Grade:
-    """``word`` is Yes, Partly, No or Undecided; ``qualifiers`` follow it; ``agree`` of ``of``
-    comparisons agree, ``contradict`` contradict, and ``leaning`` have an effect above zero, shown
-    or not."""
+    """``word`` is Yes, Partly, Mixed, No or Undecided; ``qualifiers`` follow it; ``agree`` of
+    ``of`` comparisons agree, and ``contradict`` contradict."""
 
     word: str
     qualifiers: tuple[str, ...]
     agree: int
     contradict: int
     of: int
-    leaning: int
 
     def __str__(self) -> str:
         return ", ".join((self.word, *self.qualifiers))
@@ -139,11 +152,26 @@ class Grade:
                   "not shown": self.of - self.agree - self.contradict}
         return report.tally([name for name, count in counts.items() for _ in range(count)])
 
-    @property
-    def told(self) -> str:
-        """The tally and, where nothing was decided, how many effects lean the claim's way."""
-        lean = f"; {self.leaning} of {self.of} lean its way" if self.word == "Undecided" else ""
-        return self.tally + lean
+
+def side(rule: str) -> tuple[int, float] | None:
+    """1 or -1, whether a comparison agrees above or below, and of what value, in the claim's own
+    unit; ``None`` where its rule names no such side.
+
+    >>> side("Agrees if the 95 % bootstrap interval of the correlation lies below zero.")
+    (-1, 0.0)
+    """
+    found = SIDE.search(rule)
+    return found and (1 if found[1] == "above" else -1, BOUNDS[found[2]])
+
+
+def leaning(claim: Claim) -> int | None:
+    """How many of its effects, shown or not, are on the claim's side; ``None`` where its rule names
+    none."""
+    asked = side(claim.rule)
+    if asked is None:
+        return None
+    sign, bound = asked
+    return sum(sign * (row.value - bound) > 0 for row in claim.comparisons)
 
 
 def _levels(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -184,17 +212,22 @@ def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
     agree = [row for row in rows if row.verdict == "agrees"]
     against = [row for row in rows if row.verdict == "contradicts"]
     share = len(agree) / len(rows)
-    counts = {"agree": len(agree), "contradict": len(against), "of": len(rows),
-              "leaning": sum(row.value > 0 for row in rows)}
-    if share < FEW and len(against) / len(rows) < FEW:
+    counts = {"agree": len(agree), "contradict": len(against), "of": len(rows)}
+    is_opposed = len(against) / len(rows) >= FEW
+    if share < FEW and not is_opposed:
         return Grade("Undecided", (), **counts)
     if share < FEW:
         extent = ("the opposite" if len(against) > len(rows) / 2
                   else f"in {len(against)} of {len(rows)}")
         return Grade("No", tuple(filter(None, (extent, _size(against, unit)))), **counts)
-    qualifiers = tuple(filter(None, (_size(agree, unit), where(rows))))
+    place = where(rows)
+    if is_opposed:
+        agrees = "agrees " if place.endswith("only") else ""
+        return Grade("Mixed", (agrees + place,) if place else (), **counts)
     word = "Yes" if share >= MOST and not against else "Partly"
-    return Grade(word, qualifiers, **counts)
+    few = word == "Yes" and len(rows) < MANY
+    of = f"of {len(rows)} comparison{'' if len(rows) == 1 else 's'}" if few else ""
+    return Grade(word, tuple(filter(None, (_size(agree, unit), place, of))), **counts)
 
 
 def _size(rows: Sequence[Comparison], unit: Unit) -> str:
@@ -208,24 +241,24 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     ``median +3.0 % of the probability, range +0.4 to +9.2``.
 
     Where comparisons agree in some places alone (:func:`where`), so for each place by itself, if
-    the grade is Yes or Partly.
+    the grade is one of ``PLACED``.
     """
-    if grade(rows, unit).word in ("Yes", "Partly") and (levels := _levels(rows)):
+    if grade(rows, unit).word in PLACED and (levels := _levels(rows)):
         return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
     return _effect(rows, unit)
 
 
 def short(rows: Sequence[Comparison], unit: Unit) -> str:
-    """One size for a claim: the median of its comparisons or, where they agree in some places
-    alone, that of the first such place and of the place where it is least."""
-    levels = _levels(rows) if grade(rows, unit).word in ("Yes", "Partly") else {}
+    """One size for a claim with its range: :func:`effect`, but where comparisons agree in some
+    places alone, of the first such place and of the place where the median is least."""
+    levels = _levels(rows) if grade(rows, unit).word in PLACED else {}
     if not levels:
-        return _effect(rows, unit).partition(", range ")[0]
+        return _effect(rows, unit)
     medians = {level: median(row.value for row in own) for level, own in levels.items()}
     holds = next(level for level, own in levels.items()
                  if any(row.verdict == "agrees" for row in own))
     least = min((level for level in levels if level != holds), key=medians.get)
-    return "; ".join(f"{level}: {unit.text(medians[level])}" for level in (holds, least))
+    return "; ".join(f"{level}: {_effect(levels[level], unit)}" for level in (holds, least))
 
 
 def _effect(rows: Sequence[Comparison], unit: Unit) -> str:

@@ -103,10 +103,10 @@ def test_a_page_is_filled_in(tmp_path):
     html = BeautifulSoup(text, "html.parser")
     rows = [[cell.get_text(" ", strip=True) for cell in row.find_all(["td", "th"])]
             for row in html.select(".np-rows tbody tr:not(.np-replaced)")]
-    assert [row[:2] for row in rows] == [["Partly , tiny, now only", "Does it?"],
-                                         ["Yes", "Does it score? asked by this book"]]
-    assert rows[0][2] == ("now: +1.7\u00a0% of the probability; later: \u221220.0\u00a0% of the "
-                          "probability range \u221220.0 to +3.1; 2 of 3 agree, 1 contradict; "
+    assert [row[:2] for row in rows] == [["Mixed , agrees now only", "Does it?"],
+                                         ["Yes , of 1 comparison", "Does it score? asked by this book"]]
+    assert rows[0][2] == ("now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; "
+                          "later: \u221220.0\u00a0% of the probability [\u221221.0, \u221219.0] 2 of 3 agree, 1 contradict; "
                           "n = 48 images; Yes on 0 of 1 data set: digits")
     assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced")] == [
         "Set to other values than zero: \u221220.0 to 3.1 points."]  # what was not measured is not said
@@ -165,7 +165,7 @@ def test_every_comparison_is_in_the_csv(tmp_path):
     assert {(row["chapter"], row["key"]) for row in rows} == set(told)  # each finds its claim
     first, fourth = (told[rows[place]["chapter"], rows[place]["key"]] for place in (0, 3))
     assert (first["grade"], first["unit"], first["of"]) == (
-        "Partly, tiny, now only", "% of the probability", "images")
+        "Mixed, agrees now only", "% of the probability", "images")
     assert fourth["unit"] == "score"
     assert all(row["control"] and row["rule"] for row in told.values())
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from neuronpath_core.stats.claims import Comparison
-from neuronpath_core.stats.grades import UNITS, counted, effect, grade, short
+from book.chapters import read
+from book.claims_pages import collect
+from neuronpath_core.stats.claims import Claim, Comparison
+from neuronpath_core.stats.grades import UNITS, counted, effect, grade, leaning, short, side
 
 PROBABILITY, SCORE, CORRELATION = (UNITS[name] for name in ("probability", "score", "correlation"))
 WORDS = {"a": "agrees", "n": "not shown", "c": "contradicts"}
@@ -19,10 +23,13 @@ def rows(letters: str, value: float = 0.2, **fields: str) -> list[Comparison]:
 
 
 @pytest.mark.parametrize(("letters", "text"), [
-    ("a", "Yes"), ("a" * 9 + "n", "Yes"),  # nine in ten
+    ("a" * 4, "Yes"), ("a" * 9 + "n", "Yes"),  # nine in ten
+    ("a", "Yes, of 1 comparison"), ("aaa", "Yes, of 3 comparisons"),  # fewer than four say so
     ("a" * 8 + "nn", "Partly"), ("a" * 71 + "n", "Yes"),
     ("a" * 99 + "c", "Partly"),  # nothing contradicts a Yes
     ("ann", "Partly"), ("annn", "Partly"),  # one in four is not few
+    ("ac", "Mixed"), ("acnn", "Mixed"), ("aaccc", "Mixed"), ("acccn", "No, the opposite"),
+    ("aaacnn", "Partly"), ("aaac", "Mixed"),  # one in four contradicts
     ("annnn", "Undecided"), ("n", "Undecided"),
     ("cc", "No, the opposite"), ("ccn", "No, the opposite"),
     ("cnn", "No, in 1 of 3"), ("cn", "No, in 1 of 2"),  # half is not more than half
@@ -33,9 +40,10 @@ def test_the_word(letters, text):
 
 
 @pytest.mark.parametrize(("values", "unit", "text"), [
-    ((0.049, 0.049, 0.4), PROBABILITY, "Yes, tiny"), ((0.051, 0.051, 0.001), PROBABILITY, "Yes"),
-    ((0.29,), CORRELATION, "Yes, weak"), ((0.31,), CORRELATION, "Yes"),
-    ((1e-9,), SCORE, "Yes")])  # a score has no size that means something
+    ((0.049, 0.049, 0.4, 0.4, 0.01), PROBABILITY, "Yes, tiny"),
+    ((0.051, 0.051, 0.051, 0.001), PROBABILITY, "Yes"),
+    ((0.29,) * 4, CORRELATION, "Yes, weak"), ((0.31,) * 4, CORRELATION, "Yes"),
+    ((1e-9,) * 4, SCORE, "Yes")])  # a score has no size that means something
 def test_a_small_effect_is_called_so_by_the_median(values, unit, text):
     assert str(grade([row for value in values for row in rows("a", value)], unit)) == text
 
@@ -46,10 +54,33 @@ def test_an_opposite_that_is_small_is_called_so_too():
     assert str(grade(rows("cccc", -0.03) + rows("n", 0.9), PROBABILITY)) == "No, the opposite, tiny"
 
 
-def test_where_nothing_was_decided_the_tally_says_which_way_effects_lean():
-    found = grade(rows("nnn", 0.03) + rows("n", -0.01), PROBABILITY)
-    assert found.told == "0 of 4 agree, 4 not shown; 3 of 4 lean its way"
-    assert "lean" not in found.tally and "lean" not in grade(rows("aaan"), PROBABILITY).told
+def claim(rule: str, *values: float) -> Claim:
+    return Claim("key", "beyond", "It is so", tuple(row for value in values
+                                                    for row in rows("n", value)),
+                 "probability", "chance", rule, "table")
+
+
+@pytest.mark.parametrize(("rule", "count"), [
+    ("The lead; agrees if its 95 % bootstrap interval lies above zero, contradicts if below.", 3),
+    ("Agrees if the 95 % jackknife interval lies below zero. Over all blocks, more.", 1),
+    ("The share; agrees if its 95 % interval over networks lies above one half.", 1),
+    ("Accuracy; agrees if the whole 95 % interval lies above -5 points, else below.", 4),
+    ("Agrees if the permutation test finds nothing.", None)])
+def test_which_way_effects_lean_is_told_by_the_rule(rule, count):
+    assert leaning(claim(rule, 0.6, 0.03, 0.01, -0.01)) == count
+
+
+def test_every_rule_of_the_stored_chapters_puts_its_own_verdicts_on_its_side():
+    """What is read out of a rule is held against the verdicts that its chapter gave by it."""
+    held = 0
+    for name, found in collect(read(Path(__file__).resolve().parents[2])).items():
+        asked = side(found.claim.rule)
+        for row in found.rows if asked else ():
+            sign, bound = asked
+            if row.verdict != "not shown":
+                held += 1
+                assert (sign * (row.value - bound) > 0) == (row.verdict == "agrees"), (name, row)
+    assert held > 1000
 
 
 def test_what_does_not_agree_has_no_say_in_the_size():
@@ -59,7 +90,10 @@ def test_what_does_not_agree_has_no_say_in_the_size():
 
 @pytest.mark.parametrize(("groups", "text"), [
     ((("aann", "at the class token"), ("cccc", "at all tokens")),
+     "Mixed, agrees at the class token only"),
+    ((("aann", "at the class token"), ("ncnn", "at all tokens")),
      "Partly, at the class token only"),
+    ((("a", "left"), ("a", "right"), ("c", "midpoint")), "Mixed, not midpoint"),
     ((("a", "without decoys"), ("n", "among loud decoys"), ("n", "among steep decoys")),
      "Partly, without decoys only"),
     ((("a", "left"), ("a", "right"), ("n", "midpoint")), "Partly, not midpoint"),
@@ -85,6 +119,8 @@ def test_a_tally_hides_no_size_and_an_interval_has_its_unit_and_n():
     assert effect(rows("a", 0.03), PROBABILITY) == "+3.0\u00a0% of the probability [+2.0, +4.0]"
     assert effect(rows("a", 0.5), CORRELATION) == "correlation +0.50 [+0.49, +0.51]"
     assert CORRELATION.span(-0.1, 0.5) == "correlation \u22120.10 to +0.50"
+    # two that would be written alike get a decimal more
+    assert CORRELATION.span(0.101, 0.104) == "correlation +0.101 to +0.104"
     bare = Comparison("digits", "m", 0.031, None, None, 48, "agrees")
     assert PROBABILITY.interval(bare) == "+3.1\u00a0% of the probability"
     assert counted(found, "images") == "n = 48 images"
@@ -102,10 +138,12 @@ def test_where_it_is_so_alone_each_place_has_its_own_effect():
 def test_one_size_is_that_of_the_place_where_it_is_so_and_of_the_least():
     found = (rows("a", 0.9, condition="first") + rows("n", 0.4, condition="second")
              + rows("nc", -0.3, condition="third"))
-    assert short(found, SCORE) == "first: score +0.900; third: score \u22120.300"
-    assert short(rows("aan", 0.2), SCORE) == "median score +0.200"
+    assert short(found, SCORE) == ("first: score +0.900 [+0.890, +0.910]; third: median score "
+                                   "\u22120.300, range \u22120.300 to \u22120.300")
+    assert short(rows("aan", 0.2), SCORE) == "median score +0.200, range +0.200 to +0.200"
     assert short(rows("a", 0.2), SCORE) == "score +0.200 [+0.190, +0.210]"
-    assert short(rows("nnnn", 0.2) + rows("c", -0.9, condition="x"), SCORE) == "median score +0.200"
+    assert short(rows("nnnn", 0.2) + rows("c", -0.9, condition="x"),
+                 SCORE) == "median score +0.200, range \u22120.900 to +0.200"
 
 
 def test_a_value_that_rounds_to_zero_has_a_plus_sign():
