@@ -40,7 +40,8 @@ def absent_images(root: Path, notebook: str, parameters: Mapping[str, Any] | Non
         try:
             load_part(dataset, "held_out", base=root)
         except ValueError as error:
-            return one_line(error)
+            said = one_line(error, 100)
+            return f"{obtain} ({said})" if (obtain := dataset.get("obtain")) else said
     return None
 
 
