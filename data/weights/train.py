@@ -41,6 +41,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.declared import check_declared, record_file
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models.build import build_model, preprocessing
 from neuronpath_core.models.weight_files import file_sha256
@@ -305,8 +306,14 @@ def main() -> None:
     dataset = dict(profile["dataset"])
     if arguments.data is not None:
         dataset["root"] = str(arguments.data.resolve())
+    if record_file(profile["dataset"], ROOT):
+        for part in ("train", "held_out"):
+            try:
+                check_declared(load_part(dataset, part, base=ROOT), profile["dataset"], ROOT, part)
+            except ValueError as error:
+                raise SystemExit(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
-    record_file = out / "weights.json"
+    record = out / "weights.json"
     # a fresh interpreter for every model: nothing of the one before can reach its random numbers
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn"),
                              max_tasks_per_child=1) as pool:
@@ -314,12 +321,12 @@ def main() -> None:
         for name in chosen:
             specs = {entry: spec for entry, spec in entries.items() if entry == name
                      or entry.startswith(f"{name} epoch ")}
-            jobs.append(pool.submit(train_and_save, name, specs, dataset, out, state))
+            jobs.append(pool.submit(train_and_save, name, specs, dataset, out, state, ROOT))
         for job in as_completed(jobs):
-            known = record_file.read_text(encoding="utf-8") if record_file.is_file() else "{}"
-            record = dict(sorted({**json.loads(known), **job.result()}.items()))
-            record_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(f"weights and {record_file.name} are in {out}")
+            known = record.read_text(encoding="utf-8") if record.is_file() else "{}"
+            found = dict(sorted({**json.loads(known), **job.result()}.items()))
+            record.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(f"weights and {record.name} are in {out}")
 
 
 if __name__ == "__main__":
