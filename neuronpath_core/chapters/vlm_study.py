@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neuronpath_core.models import build as devices
+from neuronpath_core.study.hub_schema import is_hub
 from neuronpath_core.study.profiles import project_root, results_folder
 from neuronpath_core.study.vlm_profiles import load_vlm_profile, vlm_entries
 from neuronpath_core.study.vlm_tables import Masks, stored_records
@@ -241,6 +242,10 @@ def open_vlm(profile: str = PROFILE, n_scenes: int = SCENES, device: str = "cpu"
     """
     devices.parse_device(device)
     study = VlmStudy(profile, n_scenes, device, results, progress, root or project_root())
+    if is_hub(study.settings):
+        raise ValueError(f"profile {shown(profile)} is of published models on photographs, of "
+                         "which nobody knows what they show; accepted: profiles of scenes; "
+                         f"'neuronpath types --profile {profile}' types their neurons")
     held = study.settings["dataset"]["held_out_scenes"]
     if isinstance(n_scenes, bool) or not isinstance(n_scenes, int) or not 1 <= n_scenes <= held:
         raise ValueError(f"n_scenes cannot be {shown(n_scenes)}; accepted: a whole number from 1 "

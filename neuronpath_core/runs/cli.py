@@ -260,6 +260,30 @@ def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_othe
               out, numbers)
 
 
+@cli.command("types")
+@click.option("--profile", required=True,
+              help="A file of profiles/ whose models are of kind hub.")
+@click.option("--model", "models", multiple=True,
+              help="A model of the profile; repeatable.  [default: all]")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1),
+              help="Captions at once.")
+@click.option("--results", type=click.Path(path_type=Path),
+              help="Where results go.  [default: results/<profile>]")
+@_places
+@click.option("--check", is_flag=True,
+              help="Only say what is missing, and what the run would cost in time, memory and "
+                   "disk.")
+def neuron_types(profile: str, models: tuple[str, ...], device: str, batch: int,
+                 results: Path | None, check: bool) -> None:
+    """Type the neurons of published vision-language models as visual, text, multi-modal or unknown;
+    a stopped run goes on where it was."""
+    root = _root()
+    from neuronpath_core.runs.types import types
+
+    types(root, results_folder(root, profile, results), profile, list(models), device, batch, check)
+
+
 @cli.command("new-profile")
 @click.argument("name")
 @click.option("--model", "models", multiple=True, required=True,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from neuronpath_core.study.hub_schema import checked_hub, is_hub
 from neuronpath_core.study.profiles import ENDING, load_profile, profile_names
 from neuronpath_core.support.files import relative_path
 from neuronpath_core.support.typed import (
@@ -164,6 +165,8 @@ def checked_entries(entries: Any, name: str) -> dict:
         ValueError: an entry that is missing, unknown, of another type than it must be, or that does
             not fit another one.
     """
+    if is_hub(entries):
+        return checked_hub(entries, name)
     try:
         VlmProfile.model_validate(entries)
     except ValidationError as error:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from neuronpath_core.study.hub_profiles import hub_problems
+from neuronpath_core.study.hub_schema import is_hub
 from neuronpath_core.study.vlm_profiles import load_vlm_profile, vlm_entries
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
 from neuronpath_core.support.files import own_path
@@ -25,10 +27,14 @@ def vlm_problems(name: str, root: Path) -> Iterator[str]:
     """What would stop chapters on a profile's models, one line each: no transformers, no weights of
     any model.  Of models whose weights are missing chapters say nothing, if there is one that has
     them."""
+    profile = load_vlm_profile(name, root)
+    if is_hub(profile):
+        yield from hub_problems(profile)
+        return
     if find_spec("transformers") is None:
         yield (f"profile {name} needs transformers, which is not installed; accepted: pip install "
                '"neuronpath-core[transformers]"')
-    entries = vlm_entries(load_vlm_profile(name, root))
+    entries = vlm_entries(profile)
     if not any(vlm_weights(spec, root) for spec in entries.values()):
         yield no_weights(name, root)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 OWN = "path"
-STEPS = (8, 4, 2)  # Gauss-Legendre nodes of the first layer, the second and those that follow
+STEPS = (4, 4, 2)  # Gauss-Legendre nodes of the first layer, the second and those that follow
 SEARCH = {"settings": "default", "steps": list(STEPS)}
 
 

@@ -108,6 +108,13 @@ def crossing_row(effects: dict[str, Float[np.ndarray, "case layer"]], tower: int
             **interval_row((last - image)[known] / depth)}
 
 
+def crossing_rows(effects: dict[str, dict[str, Float[np.ndarray, "case layer"]]], tower: int
+                  ) -> pd.DataFrame:
+    """:func:`crossing_row` of each kind of word, with ``kind``."""
+    return pd.DataFrame([{"kind": SAID[kind], **crossing_row(found, tower)}
+                         for kind, found in effects.items()])
+
+
 def multi_rows(walked: Walked, p: Float[np.ndarray, "neuron 4"]) -> pd.DataFrame:
     """The share of the decoder's units of a path that are multi-modal neurons, minus that of units
     as active: ``kind, value, low, high, own, other, words``; neurons that tie count in parts.

@@ -30,6 +30,7 @@ PAPER = {0.9: (0.032, 64.1, 3.40, 62.9, 3.37), 0.8: (0.064, 61.3, 3.37, 57.7, 3.
          0.7: (0.102, 60.3, 3.32, 55.9, 3.18), 0.6: (0.146, 58.9, 3.26, 54.3, 3.14)}
 PAPER_WHOLE = (65.6, 3.46)
 ZERO, MEAN = "zero", "mean"
+WHOLE = "whole model"
 # whose captions are scored too: one run of each
 SCORED = ("unknown", "random", "matched")
 INFLUENCE_STEPS = 2  # Gauss-Legendre nodes
@@ -124,8 +125,8 @@ def runs(draws: int) -> list[Run]:
 
 def pruned_rows(study: VlmStudy, name: str, sizes: Sizes) -> pd.DataFrame:
     """A row for every pruning, the whole model first: ``rule, level, draw, fill, neurons`` (how
-    many), ``score`` of the captions (NaN where they are not scored) and ``right``, a flag for each
-    question."""
+    many are taken away), ``total`` (how many there are), ``score`` of the captions (NaN where they
+    are not scored) and ``right``, a flag for each question."""
     model, every = study.model(name), [None, *runs(sizes.draws)]
     scenes = study.scenes(max(sizes.questions, sizes.captions))
     neurons = neurons_of(study, name, sizes)
@@ -142,8 +143,9 @@ def pruned_rows(study: VlmStudy, name: str, sizes: Sizes) -> pd.DataFrame:
     table = stored_rows(study.results_folder, "pruned", name, model,
                         {"dataset": study.settings["dataset"], "scenes": study.n_scenes,
                          **vars(sizes)}, len(every), compute, 8, MODULES)
-    whole = Run("whole model", float("nan"))
-    return pd.DataFrame([{**vars(run or whole), "neurons": int(row.label), "score": row.score,
+    whole = Run(WHOLE, float("nan"))
+    return pd.DataFrame([{**vars(run or whole), "neurons": int(row.label),
+                          "total": len(neurons.layers), "score": row.score,
                           "right": np.asarray(row.neurons, bool)}
                          for run, row in zip(every, table.itertuples(), strict=True)])
 
@@ -174,7 +176,7 @@ def table_rows(found: pd.DataFrame) -> pd.DataFrame:
     for (rule, level, fill), own in found.groupby(keys, sort=False, dropna=False):
         right = np.mean([*own["right"]], axis=0)
         said = PAPER.get(level, (np.nan,) * 5)
-        paper = {"unknown": said[1:3], "random": said[3:5], "whole model": PAPER_WHOLE}
+        paper = {"unknown": said[1:3], "random": said[3:5], WHOLE: PAPER_WHOLE}
         accuracy, score = paper.get(rule, (np.nan, np.nan)) if fill == ZERO else (np.nan, np.nan)
         rows.append({"rule": rule, "level": level, "fill": fill, "draws": len(own),
                      "neurons": own["neurons"].mean(), **interval_row(right),
@@ -189,7 +191,7 @@ def gain_rows(found: pd.DataFrame, against: Sequence[str] = ("random", "random o
     others: ``value, low, high`` over questions, the mean over draws subtracted question by
     question; ``condition`` says which level and fill, ``against`` which others."""
     rows = []
-    for (level, fill), own in found[found["rule"] != "whole model"].groupby(
+    for (level, fill), own in found[found["rule"] != WHOLE].groupby(
             ["level", "fill"], sort=False):
         right = {rule: np.mean([*each["right"]], axis=0) for rule, each in own.groupby("rule")}
         for other in against:

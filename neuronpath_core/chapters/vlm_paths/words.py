@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from neuronpath_core.chapters.vlm_paths.spared import MEAN, ZERO
+from neuronpath_core.chapters.vlm_paths.spared import MEAN, WHOLE, ZERO
 from neuronpath_core.chapters.vlm_paths.walked import SAID
 from neuronpath_core.stats import report
 
@@ -39,6 +39,20 @@ def _number(value: float, digits: int, factor: float = 1) -> str:
     return "–" if pd.isna(value) else f"{factor * value:.{digits}f}"
 
 
+def curves(accuracy: pd.DataFrame, model: str, total: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of one model the rows of ``spared.table_rows`` with zeros, with ``share`` of the ``total``
+    neurons, and the row of the whole model."""
+    own = accuracy[(accuracy["model"] == model) & (accuracy["fill"] == ZERO)]
+    own = own.assign(share=own["neurons"] / total)
+    whole = own["rule"] == WHOLE
+    return own[~whole], own[whole]
+
+
+def models_said(names: Sequence[str]) -> str:
+    """``one training``, or ``3 trainings``."""
+    return "one training" if len(names) == 1 else f"{len(names)} trainings"
+
+
 def pruning_table(table: pd.DataFrame, total: int) -> pd.DataFrame:
     """``spared.table_rows`` for reading.
 
@@ -49,7 +63,7 @@ def pruning_table(table: pd.DataFrame, total: int) -> pd.DataFrame:
     return _table([{
         "model": row["model"], "neurons taken away": row["rule"],
         "p of the unknown type, at least": _number(row["level"], 1),
-        "set to": "–" if row["rule"] == "whole model" else FILLS[row["fill"]],
+        "set to": "–" if row["rule"] == WHOLE else FILLS[row["fill"]],
         "neurons": _number(row["neurons"], 0), "% of all": _number(row["neurons"], 1, 100 / total),
         "questions answered, %": report.points_text(row, 1, "", signed=False),
         "captions, 0 to 5": _number(row["score"], 2), "LLaVA-1.5, %": _number(row["paper"], 1),
