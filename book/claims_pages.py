@@ -357,6 +357,12 @@ class Card:
         """Who makes the claim, in words."""
         return BY[self.found.claim.by]
 
+    @property
+    def finding(self) -> str:
+        """Which of the paper's findings it is about, ``Finding 2``; empty where it is none."""
+        words, colon, _ = FINDINGS[self.found.claim.finding].partition(":")
+        return words if colon else ""
+
 
 def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
     """The cards of ``cards.yml``, with their evidence."""

@@ -103,13 +103,13 @@ def test_a_page_is_filled_in(tmp_path):
     html = BeautifulSoup(text, "html.parser")
     rows = [[cell.get_text(" ", strip=True) for cell in row.find_all(["td", "th"])]
             for row in html.select(".np-rows tbody tr:not(.np-replaced)")]
-    assert [row[:2] for row in rows] == [["Mixed , agrees now only", "Does it?"],
+    assert [row[:2] for row in rows] == [["Mixed , agrees now only", "Does it? Finding 2"],
                                          ["Yes , of 1 comparison", "Does it score? asked by this book"]]
     assert rows[0][2] == ("now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; "
                           "later: \u221220.0\u00a0% of the probability [\u221221.0, \u221219.0] 2 of 3 agree, 1 contradict; "
                           "n = 48 images; Yes on 0 of 1 data set: digits")
     assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced")] == [
-        "Set to other values than zero: \u221220.0 to 3.1 points."]  # what was not measured is not said
+        "Whatever a removed neuron is set to: \u221220.0 to 3.1 points."]  # what was not measured is not said
     assert "np-replaced" in html.select(".np-rows tbody tr")[1]["class"]  # below its own row
     card = html.find(id="card-one")
     assert card.find(class_="np-effect").get_text() == (

@@ -44,7 +44,7 @@ def detector_row(found: Dissection, null: str) -> dict[str, float | str]:
 def concept_rows(read: Read, null: str = "any") -> pd.DataFrame:
     """Of every concept: ``density``, the share of the positions that it covers; ``ceiling``, the
     largest IoU that the median neuron's mask can have with it; ``detectors``, the share of neurons
-    that detect it; ``best``, the largest IoU, and the block and neuron of it, from 1."""
+    that detect it; ``best``, the largest IoU, its block, counted from 1, and its neuron, from 0."""
     found, rows = read.found, []
     hits = found.detects(null)
     for number, name in enumerate(found.names):
@@ -55,7 +55,7 @@ def concept_rows(read: Read, null: str = "any") -> pd.DataFrame:
                      "ceiling": float(np.median(found.ceiling[..., number])),
                      "detectors": hits[..., number].mean(), "best": own.max(),
                      "area": found.auroc[block, neuron, number], "block": int(block) + 1,
-                     "neuron": int(neuron) + 1})
+                     "neuron": int(neuron)})
     return pd.DataFrame(rows)
 
 
