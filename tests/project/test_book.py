@@ -39,8 +39,8 @@ from notebooks import conftest
 from tests import small_study
 from tests.book_pages import ROOT, built
 
-PAGES = ["book/index", "book/method", "book/findings", "book/limits", "book/reproduce", "book/api",
-         "book/bibliography", "book/numbers", "book/use_it", "book/glossary", "book/sources",
+PAGES = ["book/index", "book/method", "book/findings", "book/claims", "book/limits", "book/reproduce",
+         "book/api", "book/bibliography", "book/numbers", "book/use_it", "book/glossary", "book/sources",
          "book/api/core"]
 NOWHERE = dict.fromkeys(ADDRESSES, "")
 pytestmark = pytest.mark.xdist_group("book")  # it is built once
