@@ -293,6 +293,7 @@ def searched(model, scope, images, labels):
             for image, label in zip(images, labels, strict=True)]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("change", CHANGES, ids=NAMES)
 def test_paths_and_scores_are_those_of_the_model_as_it_is_called(change, scope):
@@ -417,6 +418,7 @@ def test_a_pruned_model_that_keeps_all_is_the_model_or_is_refused(change):
             torch.testing.assert_close(pruned(images), model(images))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", ["attention", "heads", "mixed", "halves"])
 @pytest.mark.parametrize("change", CHANGES, ids=NAMES)
 def test_other_sites_are_searched_as_the_model_is_called_or_refused(change, sites):

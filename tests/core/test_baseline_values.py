@@ -268,6 +268,7 @@ def test_at_the_clean_values_there_is_nothing_to_attribute():
 # --- zero is what it was ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg", "patch-attention-pool"])
 def test_a_baseline_of_zeros_changes_no_bit(name, dtype):
@@ -319,6 +320,7 @@ def test_without_a_baseline_no_operation_is_added(name):
 # --- searches on the model itself ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("literal", [False, True], ids=["joint", "literal"])
 @pytest.mark.parametrize("top", [None, 2])
 @pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg", "avg-registers",

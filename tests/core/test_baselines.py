@@ -49,6 +49,7 @@ def test_influence_pattern_as_published(name, top):
         assert found[compared] == expected[compared], number
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_influence_pattern_of_equation_9(name, top):

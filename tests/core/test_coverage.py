@@ -194,6 +194,7 @@ def test_search_and_score(kind, rule):
         assert float(scores[row]) == pytest.approx(score, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("search", ["literal", "beam"])
 def test_the_other_searches_find_at_least_as_much_where_they_promise_it(kind, search):
     model, target, scope = kind

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,50 +51,91 @@ def said(problems: dict[str, list[str]]) -> str:
     return "\n".join(f"{name}: {line}" for name, lines in found.items() for line in lines)
 
 
-def accessibility(page, name: str, theme: str, width: int) -> list[str]:
-    """What differs between the visits of a page, and everything at its first one."""
-    if name == FIRST or (theme, width) == ("light", 1280):
-        return look.accessibility(page)
-    rules = (*(look.OF_THEME if width == 1280 else ()), *(look.OF_WIDTH if theme == "light" else ()))
-    return look.accessibility(page, rules) if rules else []
+VIEWS = [(theme, width) for width in look.WIDTHS for theme in look.THEMES]
+WHOLE = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.thorough)],
+                                ids=["each page once", "every theme and width"])
 
 
-def test_every_page_is_light_quiet_and_for_everybody(chromium, html):
-    """One visit for each page, theme and width. What all pages share, such as the bar of a narrow
-    screen, is held to every rule at each theme and width on the first page."""
+def visits(names: Iterable[str], whole: bool) -> Iterator[tuple[str, str, int, Sequence[str] | None]]:
+    """Pages with theme, width and the rules of accessibility that they are held to.
+
+    Each run visits a page once, themes and widths in turn, every third with all rules, which take
+    as long as the rest; of the pages of the interface, which are made alike, the first. The whole
+    is each page at every theme and width: the first time with every rule, then with those that can
+    differ. What all pages share, such as the bar of a narrow screen, is held to every rule at each
+    theme and width on the first page.
+    """
+    names = list(names)
+    alike = [name for name in names if name.startswith("book/api/")][1:]
+    names = [name for name in names if whole or name not in alike]
+    for place, name in enumerate(names):
+        if name == FIRST:
+            yield from ((name, *view, ()) for view in VIEWS)
+        elif not whole:
+            yield name, *VIEWS[place % len(VIEWS)], None if place % 3 else ()
+        else:
+            for theme, width in VIEWS:
+                rules = (*(look.OF_THEME if width == 1280 else ()),
+                         *(look.OF_WIDTH if theme == "light" else ()))
+                yield name, theme, width, () if (theme, width) == VIEWS[0] else rules or None
+
+
+def on_paper(page) -> list[str]:
+    """What is wrong with a page when it is printed; it is as before afterwards."""
+    size = page.viewport_size
+    found = [f"on paper: {each}" for each in look.print_problems(page)]
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    if background not in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"):
+        found.append(f"prints on {background}")
+    page.emulate_media(media="screen")
+    page.set_viewport_size(size)
+    return found
+
+
+def problems_of(seen: look.Visit, name: str, theme: str, width: int,
+                rules: Sequence[str] | None) -> list[str]:
+    """What is wrong with an open page on the screen, in words."""
+    most = look.FIRST_PAGE if name == FIRST else look.ANY_PAGE
+    found = [f"asks for {each}" for each in seen.outside]
+    found += [f"error: {each}" for each in seen.errors]
+    found += [f"loads {seen.bytes} of {most} bytes"] if seen.bytes > most else []
+    found += [f"too wide: {each}" for each in look.too_wide(seen.page)]
+    found += [f"code is open: {each}" for each in seen.page.evaluate(look.OPEN_CODE)]
+    found += [f"small text: {each}" for each in seen.page.evaluate(look.SMALL_TEXT, look.LEAST_TEXT)]
+    if theme == "dark":
+        found += [f"dark ink: {each}" for each in seen.page.evaluate(look.DARK_INK)]
+    found += look.accessibility(seen.page, rules) if rules is not None else []
+    seen.page.screenshot(path=KEPT / f"{name.replace('/', '_')}_{theme}_{width}.png")
+    return found
+
+
+def test_each_page_is_visited_and_every_view_is_among_the_visits():
+    names = [f"book/api/{name}.html" for name in "ab"] + [FIRST, *map(str, range(12))]
+    for whole, least in ((False, names[:1] + names[2:]), (True, names)):
+        made = list(visits(names, whole))
+        assert {name for name, *_ in made} == set(least)
+        assert [each for name, *each, _ in made if name == FIRST] == [list(view) for view in VIEWS]
+        # themes, widths and all rules of accessibility meet on other pages, too
+        assert {tuple(each) for name, *each, rules in made if name != FIRST} == set(VIEWS)
+        assert {(theme, width) for name, theme, width, rules in made if rules == ()
+                and name != FIRST} == (set(VIEWS[:1]) if whole else set(VIEWS))
+        assert len(made) == (len(names) * 4 if whole else len(least) + 3)
+
+
+@WHOLE
+def test_every_page_is_light_quiet_and_for_everybody(chromium, html, whole):
+    """On the screen and on paper."""
     KEPT.mkdir(parents=True, exist_ok=True)
     problems: dict[str, list[str]] = {}
-    for name, address in addresses(html).items():
-        for theme in look.THEMES:
-            for width in look.WIDTHS:
-                with look.visit(chromium, address, theme, width) as seen:
-                    key = f"{name} {theme} {width}"
-                    found = [f"asks for {each}" for each in seen.outside]
-                    found += [f"error: {each}" for each in seen.errors]
-                    most = look.FIRST_PAGE if name == FIRST else look.ANY_PAGE
-                    if seen.bytes > most:
-                        found.append(f"loads {seen.bytes} of {most} bytes")
-                    found += [f"too wide: {each}" for each in look.too_wide(seen.page)]
-                    found += [f"code is open: {each}" for each in seen.page.evaluate(look.OPEN_CODE)]
-                    found += [f"small text: {each}" for each in
-                              seen.page.evaluate(look.SMALL_TEXT, look.LEAST_TEXT)]
-                    if theme == "dark":
-                        found += [f"dark ink: {each}" for each in seen.page.evaluate(look.DARK_INK)]
-                    found += accessibility(seen.page, name, theme, width)
-                    seen.page.screenshot(path=KEPT / f"{name.replace('/', '_')}_{theme}_{width}.png")
-                    found += [f"code is cut: {each}" for each in seen.page.evaluate(look.CUT_CODE)]
-                    problems[key] = found
-    assert not said(problems), said(problems)
-
-
-def test_every_page_prints_whole(chromium, html):
-    problems = {}
-    for name, address in addresses(html).items():
-        with look.visit(chromium, address, "dark") as seen:
-            problems[name] = look.print_problems(seen.page)
-            background = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
-            if background not in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"):
-                problems[name].append(f"prints on {background}")
+    places = addresses(html)
+    for name, theme, width, rules in visits(places, whole):
+        with look.visit(chromium, places[name], theme, width) as seen:
+            found = problems_of(seen, name, theme, width, rules)
+            if not whole or (theme, width) == ("dark", 1280):
+                found += on_paper(seen.page)
+            # it opens the code
+            found += [f"code is cut: {each}" for each in seen.page.evaluate(look.CUT_CODE)]
+            problems[f"{name} {theme} {width}"] = found
     assert not said(problems), said(problems)
 
 
