@@ -93,10 +93,9 @@ def read(study: VlmStudy, name: str, seed: int = 0, deals: int = DEALS, **option
     return Read(name, records, types_of(records, seed), dealt)
 
 
-def reads(study: VlmStudy, model: str, others: tuple[str, ...] = (), seed: int = 0
-          ) -> dict[str, Read]:
+def reads(study: VlmStudy, model: str, seed: int = 0) -> dict[str, Read]:
     """The network before training, the states of one training on the way, every training of a
-    recipe, and those of other recipes.
+    recipe, and those of the profile's other recipes.
 
     Raises:
         ValueError: no training of the recipe has weights.
@@ -106,7 +105,8 @@ def reads(study: VlmStudy, model: str, others: tuple[str, ...] = (), seed: int =
         raise ValueError(f"no training of {model} has weights; accepted: a recipe of which there "
                          f"are some: {', '.join(study.models)}")
     names = [RANDOM, *study.checkpoints(model), *names,
-             *(each for other in others for each in study.seeds(other))]
+             *(each for other in study.settings["models"] if other != model
+               for each in study.seeds(other))]
     return {name: read(study, name, seed) for name in names}
 
 

@@ -23,7 +23,8 @@ def percent(value: float, digits: int = 0) -> str:
 
 def percents(values: Iterable[float], digits: int = 0) -> str:
     """``12 to 15 %``, or one share where all round to the same."""
-    low, high = (f"{100 * each:z.{digits}f}" for each in (min(values := list(values)), max(values)))
+    known = list(values)
+    low, high = (f"{100 * each:z.{digits}f}" for each in (min(known), max(known)))
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 

@@ -26,8 +26,8 @@ def made_from(beyond: pd.DataFrame, learned: pd.DataFrame, turned: pd.DataFrame,
     surely = "The share of live neurons with a probability above 0.8"
     return [
         theirs("types exist",
-               sentence="More neurons are surely visual, textual or multi-modal than their sparsity "
-                        "makes",
+               sentence="More neurons are surely visual, textual or multi-modal than their "
+                        "sparsity makes",
                comparisons=_compared(beyond, condition="condition", against="against"),
                unit="neurons", control="labels of tokens dealt within each sample",
                rule=f"{surely}, minus the same with dealt labels; {above}", table="beyond"),
