@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from neuronpath_core.study.hub_schema import is_hub
 from neuronpath_core.study.profiles import DEFAULT_PROFILE, strange_profiles
 from neuronpath_core.study.vlm_profiles import any_profile
 from neuronpath_core.support.files import kind_of_file
@@ -83,6 +84,9 @@ def chosen_notebooks(root: Path, profile: str, notebooks: list[str], overridden:
             those of the notebooks' own parameters.
     """
     entries, known = any_profile(profile, root), notebook_names(root)
+    if is_hub(entries):
+        raise ValueError(f"profile {profile!r} is of published models, which no chapter measures; "
+                         f"accepted: neuronpath types --profile {profile}")
     if unknown := set(entries["notebooks"]) - set(known):
         near = nearest(sorted(unknown)[0], known)
         raise ValueError(f"profile {profile!r} has parameters for unknown notebooks "

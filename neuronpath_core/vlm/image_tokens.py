@@ -29,8 +29,9 @@ def check_image_tokens(model: nn.Module, processor: Any, inputs: Inputs) -> int:
     """
     counts = inputs.visual.sum(1).tolist()
     features = _features(model, inputs)
+    # InternVL's configuration has a strategy too, but its processor counts by one number alone
     wrong = _wrong_setting(model, processor, inputs) if hasattr(
-        model.config, "vision_feature_select_strategy") else ""
+        model.config, "vision_feature_select_strategy") and hasattr(processor, "patch_size") else ""
     if sum(counts) != features or wrong:
         raise ValueError(f"the processor writes {counts[0]} image tokens for an image of which the "
                          f"model makes {features // len(counts)} features: "

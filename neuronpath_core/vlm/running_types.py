@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -199,7 +200,7 @@ def read_state(file: Path, question: str, top: int = TOP,
             arrays: dict[str, np.ndarray] = {name: kept[name] for name in kept.files}
         found = str(arrays["question"])
         state.phase, state.batch, state.sample = map(int, arrays["place"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(f"{shown(str(file))} cannot be read: {one_line(error, 120)}; accepted: a "
                          "file of an earlier run; move it away to begin anew") from error
     if found != question:

@@ -13,6 +13,7 @@ from neuronpath_core.hooks import scaled
 from neuronpath_core.vlm import path_search
 from neuronpath_core.vlm.model import pixel_values
 from neuronpath_core.vlm.path_target import POSITIONS, VlmTarget
+from neuronpath_core.vlm.precise import in_double
 from neuronpath_core.vlm.scenes import compose_many
 from tests.vlm.planted import random_vlm
 
@@ -26,16 +27,7 @@ def images():
 
 
 def double_vlm(seed=0):
-    """A random model whose norms are in double precision too: transformers' own compute in single
-    precision, whatever the weights are, which leaves 1e-10 of a probability of 0.01."""
-    vlm = random_vlm(seed)
-    for module in list(vlm.model.modules()):
-        for name, child in list(module.named_children()):
-            if type(child).__name__ == "LlamaRMSNorm":
-                norm = torch.nn.RMSNorm(len(child.weight), child.variance_epsilon).double().eval()
-                norm.load_state_dict(child.state_dict())
-                setattr(module, name, norm)
-    return vlm
+    return in_double(random_vlm(seed))
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +51,14 @@ def test_its_logits_are_those_of_the_model_as_it_is_called(vlm, before):
     # other shapes of the same products: rounding
     torch.testing.assert_close(VlmTarget(vlm, ASKED, before)(given.values["pixel_values"]),
                                whole[:, -2 if before else -1], rtol=0, atol=1e-13)
+
+
+def test_a_model_in_double_precision_is_the_same_model(images):
+    single, double = random_vlm(), double_vlm()
+    one, two = VlmTarget(single, ASKED)(images), VlmTarget(double, ASKED)(images)
+    # transformers' norms are in single precision
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+    assert not torch.equal(one, two)
 
 
 def test_layers_are_those_that_reach_the_answer(vlm):

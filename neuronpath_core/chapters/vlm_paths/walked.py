@@ -3,7 +3,6 @@ measured of them."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from neuronpath_core.vlm.answer_paths import OWN, STEPS
 from neuronpath_core.vlm.answers import KINDS, Case, cases
 from neuronpath_core.vlm.model import pixel_values
 from neuronpath_core.vlm.path_target import VlmTarget
+from neuronpath_core.vlm.precise import in_double
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -129,7 +129,7 @@ def theorem_gap(walked: Walked) -> dict[str, float]:
     be the difference of, on the first words asked for, in double precision: ``gap``, the largest,
     ``size``, the largest attribution, and ``cases``."""
     own = walked.cases["question"][:THEOREM_CASES]
-    model = VisionLanguageModel(copy.deepcopy(walked.vlm.model).double(), walked.vlm.processor)
+    model = in_double(walked.vlm)
     gaps, sizes = [], []
     for request, before, places in answer_paths.groups(own):
         target = VlmTarget(model, request, before)
