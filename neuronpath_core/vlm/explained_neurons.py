@@ -105,9 +105,17 @@ def explain_all(chosen: Chosen, explainer: Explainer, slots: Sequence[int]) -> l
             for row in chosen.neurons.to_dict("records")]
 
 
+def best_all(chosen: Chosen, simulator: Simulator, scored: Sequence[int] = SCORED
+             ) -> list[Float[np.ndarray, "sample"]]:
+    """For each chosen neuron :func:`~neuronpath_core.vlm.explanation_controls.ceiling` on the
+    samples of these slots."""
+    return [ceiling(chosen.records_of(row, scored), row["kind"], simulator, chosen.patterns)
+            for row in chosen.neurons.to_dict("records")]
+
+
 def score_all(chosen: Chosen, said: Sequence[Explanation], simulator: Simulator,
               explained: Sequence[int], scored: Sequence[int] = SCORED, over: Over = "sample",
-              seed: int = 0) -> pd.DataFrame:
+              seed: int = 0, best: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
     """The scores of explanations and their controls on samples that had no part in them.
 
     Args:
@@ -118,12 +126,13 @@ def score_all(chosen: Chosen, said: Sequence[Explanation], simulator: Simulator,
         scored: the slots that are scored.
         over: as of :func:`~neuronpath_core.vlm.explanation_scores.score`.
         seed: of the swaps.
+        best: of :func:`best_all` on the samples that are scored.
 
     Returns:
         A row for each neuron and scored sample (for each neuron if pooled): ``neuron, layer, kind,
         sample``, the correlations ``own, swapped, generic, place, ceiling`` (NaN where no neuron
-        is there to swap with; no ceiling if pooled), and of the own one whether it was ``constant``
-        or ``failed``.
+        is there to swap with; ceilings are ``best``), and of the own one whether it was
+        ``constant`` or ``failed``.
     """
     rows = chosen.neurons.to_dict("records")
     swaps = swapped_with(chosen.neurons["kind"].tolist(), chosen.neurons["layer"].to_numpy(), seed)
@@ -144,8 +153,7 @@ def score_all(chosen: Chosen, said: Sequence[Explanation], simulator: Simulator,
             "swapped": np.mean(others, 0) if others else np.nan,
             "generic": of(generic(kind)).parts, "place": of(said[place], known).parts,
             "constant": own.constant / own.of, "failed": own.failed / own.of})
-        tables.append(table.assign(ceiling=ceiling(held, kind, simulator, chosen.patterns)
-                                   if over == "sample" else np.nan))
+        tables.append(table.assign(ceiling=np.nan if best is None else best[place]))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from neuronpath_core.chapters.explanations.measured import Read, interval
+from neuronpath_core.chapters.vlm_study import VlmStudy
+from neuronpath_core.study.vlm_rows import Row, stored_rows
 from neuronpath_core.vlm.explained import KINDS
-from neuronpath_core.vlm.explained_causes import Moved, effect_rows
+from neuronpath_core.vlm.explained_causes import (
+    SCENES,
+    VALUES,
+    Moved,
+    effect_rows,
+    moved,
+    single_scenes,
+)
 from neuronpath_core.vlm.explained_neurons import RAW, TOP
+
+MODULES = ("neuronpath_core.vlm.explained_causes",)
+PART = 4  # scenes of a part
+
+
+def stored_moved(study: VlmStudy, name: str, count: int = SCENES) -> Moved:
+    """What a model's neurons do in scenes drawn again that none of its records is of: from the
+    store, or measured and kept there, a few scenes to a part.
+
+    Args:
+        study: whose first scenes, of the records, are left out.
+        name: of the model.
+        count: scenes of one object.
+    """
+    model, seed = study.model(name), study.settings["dataset"].get("seed", 0)
+    scenes = single_scenes(count, seed=seed, first=study.n_scenes)
+
+    def compute(rows: range) -> Sequence[Row]:
+        found = moved(model, scenes[rows.start:rows.stop])
+        both = np.stack([found.image, found.text], 1)  # scene, side, value, neuron
+        return [(scene.index, 0.0, len(VALUES), own.astype(np.float32).view(np.int32).ravel())
+                for scene, own in zip(scenes[rows.start:rows.stop], both, strict=True)]
+
+    asked = {"dataset": study.settings["dataset"], "first": study.n_scenes, "scenes": count}
+    table = stored_rows(study.results_folder, "moved", name, model, asked, count, compute, PART,
+                        MODULES)
+    numbers = np.stack(table["neurons"].to_numpy()).astype(np.int32).view(np.float32)
+    both = numbers.reshape(count, 2, len(VALUES), -1)
+    return Moved(both[:, 0], both[:, 1])
 
 
 def cause_rows(read: Read, found: Moved, seed: int = 0) -> pd.DataFrame:

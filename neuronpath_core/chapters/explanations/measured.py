@@ -12,7 +12,6 @@ import pandas as pd
 from neuronpath_core.chapters.vlm_study import VlmStudy
 from neuronpath_core.vlm.candidates import Patterns
 from neuronpath_core.vlm.explained import KINDS, Explanation, Sample, scene_samples
-from neuronpath_core.vlm.explained_causes import SCENES, Moved, moved, single_scenes
 from neuronpath_core.vlm.explained_neurons import (
     CONTROLS,
     EXPLAINED,
@@ -24,6 +23,7 @@ from neuronpath_core.vlm.explained_neurons import (
     SCORED,
     TOP,
     Chosen,
+    best_all,
     choose,
     explain_all,
     resampled_means,
@@ -95,7 +95,8 @@ def read_model(name: str, records: Records, p: np.ndarray, seen: Shown, n_neuron
             RAW: (OfflineExplainer("raw", seen.rates, patterns=shared), EXPLAINED)}
     said = {source: explain_all(chosen, explainer, slots)
             for source, (explainer, slots) in sees.items()}
-    tables = [score_all(chosen, said[source], simulator, slots, seed=seed).assign(
+    best = best_all(chosen, simulator)
+    tables = [score_all(chosen, said[source], simulator, slots, seed=seed, best=best).assign(
         explained=source, scored=ON_TOP) for source, (_, slots) in sees.items()]
     both = score_all(chosen, said[TOP], simulator, EXPLAINED, (*SCORED, *chosen.random), "pooled",
                      seed)
@@ -109,17 +110,6 @@ def read_study(study: VlmStudy, models: Sequence[str], n_neurons: int = MOST, se
     seen = shown(study)
     return {name: read_model(name, study.records(name), study.types(name), seen, n_neurons, seed)
             for name in models}
-
-
-def causes(study: VlmStudy, model: str, count: int = SCENES) -> Moved:
-    """What a model's neurons do in scenes drawn again that none of its records is of.
-
-    Raises:
-        ValueError: the profile holds out too few other scenes.
-    """
-    first = study.n_scenes
-    scenes = single_scenes(count, seed=study.settings["dataset"].get("seed", 0), first=first)
-    return moved(study.model(model), scenes)
 
 
 def interval(table: pd.DataFrame, column: str, seed: int = 0) -> dict[str, float]:
@@ -152,6 +142,17 @@ def mean_rows(read: Read) -> pd.DataFrame:
             **interval(own.assign(gap=own["own"] - own["swapped"]), "gap"),
             "unsure": int((~neurons["sure"]).sum())})
     return pd.DataFrame(rows)
+
+
+def place_rows(read: Read) -> pd.DataFrame:
+    """For each type how much better the own explanation from top samples is than a map of where the
+    neuron fired in the very samples that it was explained from: ``value, low, high``, ``own`` and
+    ``place``."""
+    own = read.scores[(read.scores["explained"] == TOP) & (read.scores["scored"] == ON_TOP)]
+    return pd.DataFrame([
+        {"kind": kind, **interval(each.assign(gap=each["own"] - each["place"]), "gap"),
+         "own": each["own"].mean(), "place": each["place"].mean()}
+        for kind, each in own.groupby("kind", sort=False)])
 
 
 def gap_rows(read: Read, first: str, second: str) -> pd.DataFrame:

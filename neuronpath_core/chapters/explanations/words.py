@@ -58,14 +58,18 @@ def paper(row: Mapping[str, str]) -> float:
     return SCORES[LLAVA, row["kind"]][(TOP, RANDOM).index(row["explained"])]
 
 
-def gap_table(from_random: pd.DataFrame, raw: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
-    """Both tables of ``measured.gap_rows`` and ``measured.twin_rows`` for reading."""
+def gap_table(places: pd.DataFrame, from_random: pd.DataFrame, raw: pd.DataFrame,
+              twins: pd.DataFrame) -> pd.DataFrame:
+    """``measured.place_rows``, both tables of ``measured.gap_rows``, and ``measured.twin_rows`` for
+    reading."""
     known = {name: {(row["model"], row["kind"]): row for row in table.to_dict("records")}
-             for name, table in (("random", from_random), ("raw", raw), ("twin", twins))}
+             for name, table in (("place", places), ("random", from_random), ("raw", raw),
+                                 ("twin", twins))}
     rows = []
     for key in known["random"]:
         row = {"model": key[0], "type": key[1]}
-        for name, words in (("random", "top − random samples"), ("raw", "seeing where − not"),
+        for name, words in (("place", "own − places"), ("random", "top − random samples"),
+                            ("raw", "seeing where − not"),
                             ("twin", "own − swapped, beyond random weights")):
             found = known[name].get(key)
             row[words] = report.interval_text(found, 2) if found else "–"
@@ -120,7 +124,7 @@ def on_top(means: pd.DataFrame, model: str, explained: str = TOP) -> pd.DataFram
 
 def spoken(rows: pd.DataFrame, column: str) -> str:
     """``0.31 (visual), 0.52 (text) and 0.44 (multi-modal)``."""
-    found = [f"{row[column]:.2f} ({row['kind']})".replace("-", "\u2212")
+    found = [f"{row[column]:z.2f}".replace("-", "\u2212") + f" ({row['kind']})"
              for kind in KINDS for row in rows[rows["kind"] == kind].to_dict("records")]
     return " and ".join(filter(None, (", ".join(found[:-1]), found[-1]))) if found else "–"
 

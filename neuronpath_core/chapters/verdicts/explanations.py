@@ -14,11 +14,12 @@ OVER = "95 % interval over resampled neurons and scenes"
 ABOVE = f"agrees if its {OVER} lies above zero, contradicts if below."
 
 
-def made_from(means: pd.DataFrame, from_random: pd.DataFrame, raw: pd.DataFrame,
-              twins: pd.DataFrame, caused: pd.DataFrame, planted: pd.DataFrame) -> list[Claim]:
+def made_from(means: pd.DataFrame, places: pd.DataFrame, from_random: pd.DataFrame,
+              raw: pd.DataFrame, twins: pd.DataFrame, caused: pd.DataFrame, planted: pd.DataFrame
+              ) -> list[Claim]:
     """The tables are those of :mod:`neuronpath_core.chapters.explanations`, each with ``data`` and
-    ``model``: of ``measured.mean_rows``, ``gap_rows`` against random samples and against raw
-    images, ``twin_rows``, ``causes.cause_rows``; and of ``planted.planted_rows``."""
+    ``model``: of ``measured.mean_rows``, ``place_rows``, ``gap_rows`` against random samples and
+    against raw images, ``twin_rows``, ``causes.cause_rows``; and of ``planted.planted_rows``."""
     theirs = partial(Claim, finding=FINDING, by="companion")
     ours = partial(Claim, finding=FINDING, by="book")
     return [
@@ -36,6 +37,12 @@ def made_from(means: pd.DataFrame, from_random: pd.DataFrame, raw: pd.DataFrame,
              rule="The correlation over all tokens of five top and five random samples, own minus "
                   "swapped; agrees if its 95 % interval over neurons lies above zero, contradicts "
                   "if below.", table="means", statistic="mean"),
+        ours("own beyond places",
+             sentence="An explanation predicts its neuron better than where it fired before",
+             comparisons=_of(places), unit="correlation",
+             control="the mean map of the samples that the explanation is from",
+             rule=f"The mean score of the own explanation minus that of the map; {ABOVE}",
+             table="places", statistic="mean"),
         theirs("top beyond random",
                sentence="Explanations from top samples predict a neuron better than explanations "
                         "from random samples",
