@@ -272,6 +272,8 @@ def test_grades_are_compared_by_data_set(monkeypatch):
     assert shown.loc["Second?", "photographs"].startswith("Yes: +40.0")
     said = beside.in_sentences(own + [claim("none", "photographs", [], [])])
     assert said["for mine"] == "1 of 1" and said["against mine"] == "0 of 1"
+    assert said["span mine"] == "+10.0\u00a0% of the probability"
+    assert said["size mine"] == "10.0\u00a0% of the probability"
     assert "span none" not in said
 
 

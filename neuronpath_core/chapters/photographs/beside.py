@@ -137,8 +137,9 @@ def same_answers(rows: pd.DataFrame, data: str) -> tuple[int, int]:
 
 def in_sentences(claims: Iterable[Claim]) -> dict[str, str]:
     """What sentences say of each claim, by its key behind a word: ``"span KEY"``, from where to
-    where its effects go; ``"for KEY"`` and ``"against KEY"``, in how many of its comparisons they
-    speak for it or against it (``"2 of 2"``)."""
+    where its effects go, and ``"size KEY"``, the same without plus signs; ``"for KEY"`` and
+    ``"against KEY"``, in how many of its comparisons they speak for it or against it
+    (``"2 of 2"``)."""
     said = {}
     for claim in claims:
         verdicts = [row.verdict for row in claim.comparisons]
@@ -147,6 +148,7 @@ def in_sentences(claims: Iterable[Claim]) -> dict[str, str]:
         unit, values = UNITS[claim.unit], [row.value for row in claim.comparisons]
         said[f"span {claim.key}"] = unit.span(min(values), max(values)) if len(
             values) > 1 else unit.interval(claim.comparisons[0])
+        said[f"size {claim.key}"] = said[f"span {claim.key}"].replace("+", "")
         for word, verdict in (("for", "agrees"), ("against", "contradicts")):
             said[f"{word} {claim.key}"] = f"{verdicts.count(verdict)} of {len(verdicts)}"
     return said
