@@ -60,9 +60,13 @@ def _values(case: pytest.Item) -> dict[str, Hashable]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as thorough the cases of products that are not among :func:`with_each_value`."""
+    """Mark as thorough the cases of products that are not among :func:`with_each_value`, and let
+    one process run all tests of a file, so that what they share is built once."""
     products = defaultdict(list)
     for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            file = item.nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
+            item.add_marker(pytest.mark.xdist_group(file))
         if item.get_closest_marker("each_value"):
             products[item.nodeid.partition("[")[0]].append(item)
     for cases in products.values():

@@ -143,6 +143,7 @@ def quotients(target, images, labels, neurons, partners, base):
         images, labels.tolist(), neurons.tolist(), partners.tolist(), base, strict=True)], 1)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("zero", [True, False])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_total_and_exact_effects(name, zero):

@@ -206,6 +206,8 @@ def test_the_gap_of_a_beam_is_the_closest_of_all_its_choices(name):
                     beam = [tried for _, tried in scored]
             assert least == pytest.approx(min(gaps)[0], rel=1e-6)
             decisive.add(min(gaps)[1])
+        if seed >= 709 and len(decisive) == 3:
+            break
     assert decisive == {"proposed", "partial", "complete"}
 
 
@@ -915,6 +917,7 @@ def deterministic():
     torch.use_deterministic_algorithms(native)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("pool", ["token", "avg"])
 @pytest.mark.parametrize("settings", [{"search": "joint"}, {"search": "literal"},
                                       {"search": "beam"}, {"top": 3}, {"steps": "auto"},

@@ -115,6 +115,7 @@ def test_steps_by_block_are_counted_where_they_are_taken(monkeypatch, name, sear
     check(monkeypatch, name, context="full", **search)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", CLASS_TOKEN + PATCHES)
 @pytest.mark.parametrize("search", [{}, {"search": "literal", "steps": 2},
                                     {"search": "beam", "width": 3, "steps": 2}, {"top": 3},
@@ -124,6 +125,7 @@ def test_the_search_passes_the_blocks_as_often_as_the_formula_says(monkeypatch, 
     check(monkeypatch, name, context="full", **search)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("context", ["frozen", "mixed", "auto"])
 @pytest.mark.parametrize("search", [{}, {"search": "literal"}, {"search": "beam", "width": 2},
                                     {"steps": 5, "exact_steps": 3}, {"method": "complete"}])
@@ -153,6 +155,7 @@ def test_blocks_that_cannot_be_written_out_are_passed_as_often(monkeypatch, meth
     assert watch.seen == {name: 2 * count for name, count in expected.items() if count}
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", ["attention", "heads", "mixed", "halves"])
 @pytest.mark.parametrize("search", ["joint", "literal", "beam"])
 @pytest.mark.parametrize("name", ["cls", "avg"])
@@ -167,6 +170,7 @@ def test_layers_of_other_sites_are_passed_as_often_as_blocks(monkeypatch, name, 
     watch.agrees(passes.path_passes(target, settings), 2)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", ["cls", "cls-of-averaging", "avg", "patch-of-class-token"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_passes_the_blocks_as_often_as_the_formula_says(monkeypatch, name, method):
@@ -180,6 +184,7 @@ def test_more_neurons_a_block_cost_ablation_more_proposals_and_the_search_nothin
     assert check(monkeypatch, "cls", top=top).seen == check(monkeypatch, "cls").seen
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", ["cls", "cls-of-averaging", "avg", "patch-of-class-token"])
 @pytest.mark.parametrize("settings", [{}, {"context": "full", "search": "literal", "steps": 2},
                                       {"steps": "auto"}, {"search": "beam", "width": 2, "steps": 2},

@@ -27,6 +27,7 @@ def same(found, expected, atol=1e-13):
 # --- full context: the plain engine ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_joint_search_equals_the_plain_one(name, top):
@@ -52,6 +53,7 @@ def test_literal_search_equals_the_plain_one(name):
         same(found, plain)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("literal", [False, True], ids=["joint", "literal"])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "patch-attention-pool"])
 def test_search_by_complete_attribution_equals_its_twin(name, literal):
@@ -117,6 +119,7 @@ def context_search_from(model, image, label, base, terms, top, literal):
     return path, score(path)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("top", "literal"), [(1, False), (3, False), (1, True)])
 @pytest.mark.parametrize("context", ["frozen", "mixed", "full"])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm"])
@@ -137,6 +140,7 @@ def test_each_context_equals_its_twin(name, context, top, literal):
 # --- beam, several numbers of neurons, steps that are added, memory ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("attribution", ["joint", "complete"])
 @pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg", "avg-registers"])
 def test_a_beam_finds_the_best_path_when_it_keeps_all(name, attribution):
@@ -216,6 +220,7 @@ def test_small_budgets_split_the_baseline_with_the_images(name, settings):
 # --- drafts ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("attribution", ["joint", "complete"])
 @pytest.mark.parametrize("search", ["joint", "literal"])
 @pytest.mark.parametrize("name", ["cls", "avg-registers"])

@@ -94,6 +94,7 @@ def test_the_frozen_forward_differs_from_the_native_one_only_where_something_mov
 # --- search in each context ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("context", ["frozen", "mixed"])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -103,6 +104,7 @@ def test_joint_search_equals_its_twin(name, context, top):
     assert_search_equals(NETWORKS[name], 411, context, rule, 3, top)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("context", ["frozen", "mixed"])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm"])
@@ -118,6 +120,7 @@ def test_exact_steps_of_the_mixed_context(exact_steps, rule):
     assert_search_equals({}, 431, "mixed", rule, 4, exact_steps=exact_steps)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("search", ["joint", "literal", "beam"])
 @pytest.mark.parametrize("more", [0, 3])
 @pytest.mark.parametrize(("rule", "steps"), [("gauss-legendre", 1), ("gauss-legendre", 4),

@@ -36,6 +36,7 @@ def assert_search_equals(twin, name, seed, search, rule, steps, top, batch=2):
         assert abs(score - value) <= 1e-9 * max(1e-3, abs(value))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("seed", [21, 22])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_joint_search_equals_the_published_procedure(name, seed):
@@ -59,6 +60,7 @@ BUILDS = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize(("pool", "scope"), [("token", "cls"), ("avg", "patch")])
 def test_joint_search_on_other_builds_of_the_network(pool, scope, build):
@@ -71,6 +73,7 @@ def test_joint_search_on_other_builds_of_the_network(pool, scope, build):
     assert abs(float(paths.score[0]) - score) <= 1e-9 * max(1e-3, abs(score))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("search", ["joint", "literal"])
 @pytest.mark.parametrize("top", [None, 2])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
@@ -127,6 +130,7 @@ def test_joint_search_for_several_neurons_a_block(name):
     assert_search_equals(twins.published_search, name, 31, "joint", "left", 4, 3)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "avg", "avg-registers"])
 def test_literal_search_equals_algorithm_1(name, top):
@@ -182,6 +186,7 @@ def test_the_first_literal_choice_has_the_largest_score_of_all(scope):
                 + 1e-12).all()
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 1, 3])
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("search", ["joint", "literal"])
@@ -215,6 +220,7 @@ def test_defaults(scope, short, settings):
     assert len(found) == 2
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("method", npc.METHODS)
 def test_top_one_is_the_path_itself(method, scope):
@@ -272,6 +278,7 @@ def assert_same(found, neurons, score):
     torch.testing.assert_close(found.score, score, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_a_batch_gives_the_answers_of_its_images(scope, call):
@@ -283,6 +290,7 @@ def test_a_batch_gives_the_answers_of_its_images(scope, call):
         assert_same(alone, together.neurons[i:i + 1], together.score[i:i + 1])
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("numbers", [1, 2], ids=["one image a chunk", "two"])
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
@@ -322,6 +330,7 @@ def test_chunks_bound_the_copies_that_run_at_once(call, hooked, monkeypatch):
     assert max(sizes) == 3  # one image, three nodes
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_threads_do_not_change_the_answers(scope, call):
@@ -334,6 +343,7 @@ def test_threads_do_not_change_the_answers(scope, call):
         assert_same(found, expected.neurons, expected.score)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_results_follow_the_dtype(scope, call):
@@ -350,6 +360,7 @@ def test_results_follow_the_dtype(scope, call):
                                atol=1e-5 * float(double.score.abs().max()))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_nothing_is_left_behind(scope, call):
@@ -377,6 +388,7 @@ class Interrupted(Exception):
     """Raised in the middle of a forward."""
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("place", ["hooked", "written out"])
@@ -427,6 +439,7 @@ def test_nothing_is_left_behind_after_an_error(place, scope, call, monkeypatch):
         assert torch.equal(again.score, expected.score)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_the_callers_no_grad_does_not_matter(scope, call):

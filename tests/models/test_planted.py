@@ -164,6 +164,7 @@ def test_dtype_is_that_asked_for():
 # --- the truth ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("kind", "scope"), EVERY)
 @pytest.mark.parametrize("setting", ["none", "all"])
@@ -241,6 +242,7 @@ def test_under_full_clamping_a_chain_counts_for_its_last_neuron_alone(scope):
 # --- the decoys ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", ["loud", "common"])
 @pytest.mark.parametrize(("kind", "scope"), EVERY)
 def test_loud_decoys_are_the_most_active_and_removing_them_changes_nothing(kind, scope, name):

@@ -29,6 +29,7 @@ def apart(found, wanted):
     return float((found - wanted).abs().max() / wanted.square().mean().sqrt())
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("name", CASES)
 def test_logits_are_those_of_transformers(name, dtype):
@@ -46,6 +47,7 @@ def test_logits_are_those_of_transformers(name, dtype):
 RESIZED = [name for name in CASES if "oblong" not in name]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("size", [(24, 24), (12, 20)])
 @pytest.mark.parametrize("name", RESIZED)
 def test_other_image_sizes_have_the_positions_of_transformers(name, size):
@@ -235,6 +237,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("case", range(len(PLANTED)))
 def test_a_table_with_one_thing_wrong_is_noticed(case, dtype, monkeypatch):

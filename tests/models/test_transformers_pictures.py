@@ -62,6 +62,7 @@ def both(target, given, image):
             for value in (transform(config)(image), wanted)]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_pixels_are_those_of_a_processor_that_uses_pillow(name, shape):
@@ -73,6 +74,7 @@ def test_pixels_are_those_of_a_processor_that_uses_pillow(name, shape):
         np.testing.assert_allclose(own, wanted, rtol=0, atol=1e-3)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_pixels_are_those_of_a_processor_that_uses_torchvision_up_to_two_levels(name, shape):

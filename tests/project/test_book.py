@@ -481,7 +481,8 @@ def test_no_dead_widget(pages):
         assert not page.find("script", type=re.compile("widget-view")), name
 
 
-@pytest.mark.parametrize(("number", "stops"), [("correlation", False), ("corelation", True)])
+@pytest.mark.parametrize(("number", "stops"), [
+    pytest.param("correlation", False, marks=pytest.mark.thorough), ("corelation", True)])
 def test_a_wrong_number_name_stops_the_build(tmp_path, number, stops):
     """The control, on a book of a page and a notebook of one cell: glue that names nothing must
     fail, otherwise a page could lose a number silently."""

@@ -42,6 +42,11 @@ TESTS = """
 import subprocess, sys, time
 import pytest
 
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    with open("built", "a") as file:
+        file.write("once ")
+
 BUSY = "import time\\nwhile time.process_time() < {0}: pass"
 
 @pytest.mark.each_value
@@ -58,9 +63,11 @@ def test_waits(): time.sleep(0.8)
 
 
 @pytest.mark.parametrize(("options", "passed"), [(["-m", "not thorough"], 7),
-                                                 (["-p", "xdist", "-n", "2"], 16)])
+                                                 (["-p", "xdist", "-n", "2",
+                                                   "--dist", "loadgroup"], 16)])
 def test_a_run_says_which_tests_took_more_than_they_may(tmp_path, options, passed):
-    """Processor seconds count, a child's too; waiting does not, nor what is marked."""
+    """Processor seconds count, a child's too; waiting does not, nor what is marked. What the tests
+    of a file share is built once, whatever the number of processes."""
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n each_value: \n thorough: \n")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_it.py").write_text(TESTS)
@@ -73,4 +80,5 @@ def test_a_run_says_which_tests_took_more_than_they_may(tmp_path, options, passe
     assert f"{passed} passed" in said, said
     assert {line.split("::")[1].split()[0] for line in said.splitlines()
             if line.startswith("TOO SLOW")} == {"test_busy", "test_starts_another"}, said
+    assert (tmp_path / "built").read_text() == "once "
     assert "processor seconds: " in said

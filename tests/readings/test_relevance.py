@@ -30,6 +30,7 @@ def test_the_published_maps(name):
     assert (relevance(target, images, labels) - found).abs().max() > 1e-2
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("of", CHOICES["of"])
 @pytest.mark.parametrize(("loss", "terms"), [
     *((loss, "derivative") for loss in CHOICES["loss"]), ("corrected", "contribution"), ("corrected", "positive")])

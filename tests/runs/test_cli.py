@@ -549,7 +549,7 @@ def start(root, *arguments, signals=in_the_foreground, **variables):
 STOPPED = "neuronpath: stopped; finished notebooks and path tables are kept"
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.thorough), "2"])
 def test_an_interrupted_run_leaves_no_temporary_file(root, jobs):
     busy = "open('started', 'w').close(); import time; time.sleep(60)"
     small_study.write_notebook(root, "01_sum", "steps = 20\nseed = 0", busy)

@@ -30,6 +30,7 @@ def along_inputs(model, scope, image, label, start, baseline, nodes, weights):
     return ((clean - baseline) * mean).sum(1)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 @pytest.mark.parametrize("rule", ["left", "gauss-legendre"])
 def test_along_inputs_by_a_loop(name, rule):

@@ -49,6 +49,7 @@ def some_baseline(target, images=1, seed=0):
                        dtype=target.dtype)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", WRITTEN + list(GATED))
 def test_scores_are_what_the_written_out_affine_map_loses(name, rule):
@@ -62,6 +63,7 @@ def test_scores_are_what_the_written_out_affine_map_loses(name, rule):
             torch.testing.assert_close(found[row], expected, **CLOSE)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("gates", RULES)
 @pytest.mark.parametrize("name", [*helpers.NETWORKS, *GATED])
 def test_linearisation_leaves_values_as_they_are(name, gates):
@@ -98,6 +100,7 @@ def attributed(model, images, gates):
                                    in zip(leaves, slopes, strict=True) if slope is not None)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("gates", RULES)
 @pytest.mark.parametrize("name", [*helpers.NETWORKS, *GATED, *range(7)])
 def test_inputs_and_biases_add_up_to_the_logit(name, gates):

@@ -515,6 +515,7 @@ def test_two_threads_find_what_one_finds(scope, settings):
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.each_value
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("method", list(npc.METHODS)[1:])
 @pytest.mark.parametrize("scope", ["cls", "patch"])
@@ -567,6 +568,7 @@ def test_hooks_are_for_one_thread(build, spy):
     assert spy.threads == {threading.get_ident()}
 
 
+@pytest.mark.each_value
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("call", OTHERS)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
@@ -751,6 +753,7 @@ class Alive:
         return sum(reference() is not None for reference in self.leaves)
 
 
+@pytest.mark.each_value
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("search_name", search.SEARCHES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])

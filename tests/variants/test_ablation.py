@@ -10,6 +10,7 @@ from tests import helpers, twins
 from tests.core.test_baseline_values import drawn, of_image
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("clamp", [False, True])
 @pytest.mark.parametrize("top", [1, 3])
 @pytest.mark.parametrize("search", ["progressive", "independent"])
@@ -148,6 +149,7 @@ def search_from(model, scope, image, label, base, top, clamp, independent):
     return path, max(effects)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("clamp", [False, True])
 @pytest.mark.parametrize(("search", "top"), [("progressive", 1), ("progressive", 3),
                                              ("independent", 2)])

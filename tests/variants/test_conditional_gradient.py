@@ -106,6 +106,7 @@ def slow(target, image, label, passes, question, values):
     return best, effect(best)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("with_values", [False, True])
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("name", ["cls", "avg"])

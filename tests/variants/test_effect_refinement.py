@@ -55,6 +55,7 @@ def slow(target, image, label, path, question, values):
     return path, slow_effect(target, image, label, path, question, values)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("with_values", [False, True])
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("name", ["cls", "avg"])

@@ -28,6 +28,7 @@ def random_paths(target, count, seed=0):
 # --- coordinate ascent ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rule", ["gauss-legendre", "left"])
 @pytest.mark.parametrize("start", ["found", "random"])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -139,6 +140,7 @@ def ascend(model, scope, image, label, path, nodes, weights):
     return path, best
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("start", ["found", "random"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_sweep_over_every_neuron_equals_its_twin(name, start):
@@ -213,6 +215,7 @@ def test_a_batch_gives_the_answers_of_its_images():
         close(value[0], score[i])
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("budget", [1, 3, 7])
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_a_budget_does_not_change_the_answers_and_bounds_the_copies(name, budget, monkeypatch):
@@ -288,6 +291,7 @@ def test_exhaustive_search_equals_a_loop_over_every_path(name):
         assert abs(score - max(values)) <= 1e-9 * max(1e-3, abs(score))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("seed", [661, 662, 663])
 @pytest.mark.parametrize("name", TOYS)
 def test_nothing_beats_exhaustive_search_nor_joint_search_beam(name, seed):

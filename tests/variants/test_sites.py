@@ -201,6 +201,7 @@ def test_ffn_sites_are_the_plain_target_to_the_last_bit(name):
 # --- the search ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", LAYERED)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_joint_search_equals_the_retained_graph_procedure(name, sites):
@@ -216,6 +217,7 @@ def test_joint_search_equals_the_retained_graph_procedure(name, sites):
         assert_equal(score, value)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("search", ["joint", "literal"])
 @pytest.mark.parametrize("cross", [True, False], ids=["joint attribution", "complete attribution"])
 @pytest.mark.parametrize(("sites", "top"), [("attention", 2), ("mixed", 2), ("heads", 1),
@@ -278,6 +280,7 @@ def test_search_through_modules_equals_the_written_out_one(sites):
     torch.testing.assert_close(found.score, expected.score, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", LAYERED)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_a_batch_gives_the_paths_of_its_images_within_any_memory(sites, scope):
@@ -309,6 +312,7 @@ def test_eva_has_attention_sites_too():
 # --- attributions ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", LAYERED)
 @pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg-unfused-qknorm",
                                   "patch-attention-pool"])
@@ -329,6 +333,7 @@ def test_scores_of_given_paths_equal_the_twins(name, sites):
             assert_equal(exact[row].item(), twin.forward({}).item() - twin.zeroed(path))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scaling", ["block", "neuron"])
 @pytest.mark.parametrize("sites", LAYERED)
 @pytest.mark.parametrize("name", ["cls-layerscale-qknorm", "avg-registers"])
@@ -445,6 +450,7 @@ def test_what_is_written_is_affine_with_the_value_vectors(name):
 # --- baselines, edits, other searches ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", ["attention", "mixed", "heads"])
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 def test_every_method_gives_units_that_the_layers_have(sites, scope):
