@@ -19,6 +19,7 @@ from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
     beside,
+    block_ticks,
     legend_above,
     marker,
     spans,
@@ -98,7 +99,7 @@ def _profile(axis: Axes, own: pd.DataFrame, colour: str) -> dict[str, Line2D]:
                       linestyle=LINES["labels dealt"])
             handles["by layer: labels dealt"] = Line2D([], [], color=GREY,
                                                        linestyle=LINES["labels dealt"])
-    axis.set_ylim(0, 1)
+    axis.set(ylim=(0, 1), xticks=block_ticks(int(own["layer"].max())))
     axis.tick_params(labelsize=LEAST)
     return handles
 
@@ -146,7 +147,7 @@ def examples(rows: Sequence[tuple[str, Sequence[tuple[UInt8[np.ndarray, "height 
             the words below it.
     """
     most = max(len(samples) for _, samples in rows)
-    figure, axes = plt.subplots(len(rows), most, figsize=(WIDTH, 0.4 + 1.75 * len(rows)),
+    figure, axes = plt.subplots(len(rows), most, figsize=(WIDTH, 0.4 + 1.95 * len(rows)),
                                 squeeze=False)
     for line, (name, samples) in zip(axes, rows, strict=True):
         for axis in line:
@@ -158,7 +159,7 @@ def examples(rows: Sequence[tuple[str, Sequence[tuple[UInt8[np.ndarray, "height 
             light = np.kron(np.clip(values, 0, 1), np.ones((side, side)))[..., None]
             axis.imshow((pixels * (0.25 + 0.75 * light)).astype(np.uint8),
                         interpolation="nearest")
-            axis.set_title(words, fontsize=LEAST, y=-0.02, va="top")
+            axis.set_title(words, fontsize=LEAST, y=-0.05, va="top")
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from neuronpath_core.chapters.modality.kinds import UNTRAINED
 from neuronpath_core.chapters.modality.measured import DRAWS, Read
 from neuronpath_core.chapters.vlm_study import VlmStudy
 from neuronpath_core.stats.intervals import normal_row
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 READ, NEXT = "the word that is read", "the next word"
 SEEN_IN, SAID_IN = "patches", "words"
+ONE = "neurons of one modality"
 FEW = 5  # samples of each neuron that are at random
 
 
@@ -98,7 +100,7 @@ def match_rows(found: Meaning, seed: int = 0) -> pd.DataFrame:
     interval over scenes."""
     weights = scene_weights(found.scenes, DRAWS, seed)
     groups = {"multi-modal neurons": found.is_type("multi-modal"),
-              "neurons of one modality": found.is_type("visual", "text")}
+              ONE: found.is_type("visual", "text")}
     if not all(group.any() for group in groups.values()):
         return pd.DataFrame()
     own = {word: _matches(found, word, groups) for word in found.words}
@@ -114,20 +116,29 @@ def match_rows(found: Meaning, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def match_lead_rows(found: Meaning, seed: int = 0) -> pd.DataFrame:
+def match_lead_rows(found: Meaning, start: Meaning, seed: int = 0) -> pd.DataFrame:
     """How much more of the multi-modal neurons mean the same in both, beyond dealt concepts, than
-    of those of one modality: ``condition``, the word, ``value, low, high`` over scenes."""
+    of the neurons of one modality, and than of the multi-modal ones before training: ``condition``,
+    the word, ``against, value, low, high`` over scenes."""
     weights = scene_weights(found.scenes, DRAWS, seed)
-    groups = {"both": found.is_type("multi-modal"), "one": found.is_type("visual", "text")}
-    if not all(group.any() for group in groups.values()):
+    both, one, theirs = (found.is_type("multi-modal"), found.is_type("visual", "text"),
+                         start.is_type("multi-modal"))
+    if not both.any():
         return pd.DataFrame()
+    rows = []
+    for against, other, group in ((ONE, found, one), (UNTRAINED, start, theirs)):
+        for word in found.words if group.any() else ():
+            gaps = [_beyond(found, word, both, each) - _beyond(other, word, group, each)
+                    for each in (None, *weights)]
+            rows.append({"condition": word, "against": against,
+                         **normal_row(gaps[0], np.array(gaps[1:]))})
+    return pd.DataFrame(rows)
 
-    def lead(word: str, drawn: np.ndarray | float = 1.0) -> float:
-        each = _matches(found, word, groups, drawn)
-        return each["both"][0] - each["both"][1] - each["one"][0] + each["one"][1]
 
-    return pd.DataFrame([{"condition": word, **normal_row(lead(word), np.array(
-        [lead(word, each[found.samples]) for each in weights]))} for word in found.words])
+def _beyond(found: Meaning, word: str, group: np.ndarray, drawn: np.ndarray | None) -> float:
+    share, dealt = _matches(found, word, {"": group},
+                            1.0 if drawn is None else drawn[found.samples])[""]
+    return share - dealt
 
 
 def _matches(found: Meaning, word: str, groups: Mapping[str, np.ndarray],

@@ -148,8 +148,8 @@ def match_table(matches: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
              "dealt, %": f"{100 * row['dealt']:.1f}", "difference, points": points(row)}
             for row in matches.to_dict("records")]
     rows += [{"model": named(row["model"]), "word": row["condition"],
-              "neurons": "multi-modal minus one modality", "number": "–", "same concept, %": "–",
-              "dealt, %": "–", "difference, points": points(row)}
+              "neurons": f"multi-modal, against {row['against']}", "number": "–",
+              "same concept, %": "–", "dealt, %": "–", "difference, points": points(row)}
              for row in leads.to_dict("records")]
     return _table(rows, ["model", "word", "neurons"])
 
