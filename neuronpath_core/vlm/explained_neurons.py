@@ -28,7 +28,7 @@ from neuronpath_core.vlm.records import Records
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-MOST, LEAST, LEVEL = 60, 20, 0.8  # neurons of a type; if fewer are sure, so many; who is sure
+MOST, LEAST, LEVEL = 40, 20, 0.8  # neurons of a type; if fewer are sure, so many; who is sure
 # of a neuron's top samples, from 0, those that it is explained from and scored on; the paper has
 # ranks 1, 5, 9, 13, 17 and 3, 7, 11, 15, 19
 EXPLAINED, SCORED = (0, 4, 8, 12, 16), (2, 6, 10, 14, 18)

@@ -103,7 +103,8 @@ def values_of(plant: Plant, sample: Sample, patterns: Patterns) -> Float[np.ndar
 
 def planted_records(plants: Sequence[Plant], samples: Sequence[Sample], noise: float = 0.0,
                     missing: float = 0.0, top: int = 50, seed: int = 0,
-                    patterns: Patterns | None = None) -> Records:
+                    patterns: Patterns | None = None,
+                    clean: Float[np.ndarray, "neuron sample token"] | None = None) -> Records:
     """Records of synthetic neurons, as :func:`neuronpath_core.vlm.records.collect` makes them of
     real ones.
 
@@ -115,6 +116,7 @@ def planted_records(plants: Sequence[Plant], samples: Sequence[Sample], noise: f
         top: samples that are kept of each neuron, with ``RANDOM`` more.
         seed: of noise, silence and random samples.
         patterns: shared with others, to compute each once.
+        clean: of :func:`clean_values`, where that is known.
 
     Raises:
         ValueError: fewer samples than ``top``, or a share outside 0..1.
@@ -127,14 +129,23 @@ def planted_records(plants: Sequence[Plant], samples: Sequence[Sample], noise: f
     visual, text = (side_by_side([sample.counted(modality) for sample in samples])
                     for modality in ("image", "text"))
     counted = visual | text
-    table = np.zeros((len(plants), *counted.shape), np.float32)
-    for row, plant in zip(table, plants, strict=True):
-        for own, sample in zip(row, samples, strict=True):
-            own[:len(sample.roles)] = values_of(plant, sample, patterns)
+    table = clean_values(plants, samples, patterns) if clean is None else clean.copy()
+    for row in table:
         row *= rng.random(row.shape) >= missing
         row += noise * FULL * rng.standard_normal(row.shape).astype(np.float32)
         row[~counted] = 0
     return _kept(table, visual, text, top, rng)
+
+
+def clean_values(plants: Sequence[Plant], samples: Sequence[Sample], patterns: Patterns
+                 ) -> Float[np.ndarray, "neuron sample token"]:
+    """:func:`values_of` every neuron and sample, float32, 0 behind a sample's end."""
+    table = np.zeros((len(plants), len(samples), max(len(each.roles) for each in samples)),
+                     np.float32)
+    for row, plant in zip(table, plants, strict=True):
+        for own, sample in zip(row, samples, strict=True):
+            own[:len(sample.roles)] = values_of(plant, sample, patterns)
+    return table
 
 
 def _kept(table: np.ndarray, visual: np.ndarray, text: np.ndarray, top: int,

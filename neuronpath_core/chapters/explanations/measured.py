@@ -104,11 +104,21 @@ def read_model(name: str, records: Records, p: np.ndarray, seen: Shown, n_neuron
         [*tables, both.assign(explained=TOP, scored=ON_BOTH)], ignore_index=True))
 
 
-def read_study(study: VlmStudy, models: Sequence[str], n_neurons: int = MOST, seed: int = 0
+def trained(study: VlmStudy, model: str) -> list[str]:
+    """The trained models that have weights, the one that figures show first, no state of a training
+    before its end.
+
+    Raises:
+        ValueError: that one has no weights, or no such model is known.
+    """
+    study.model(model)
+    return [model, *(name for name in study.models if name != model and " step " not in name)]
+
+
+def read_study(study: VlmStudy, models: Sequence[str], seen: Shown, seed: int = 0
                ) -> dict[str, Read]:
-    """Every model of a study, by name."""
-    seen = shown(study)
-    return {name: read_model(name, study.records(name), study.types(name), seen, n_neurons, seed)
+    """Every one of these models of a study, by name."""
+    return {name: read_model(name, study.records(name), study.types(name), seen, seed=seed)
             for name in models}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from neuronpath_core.vlm.explained_neurons import EXPLAINED, SCORED
 from neuronpath_core.vlm.explanation_scores import score
 from neuronpath_core.vlm.offline_explainer import SEES, OfflineExplainer
 from neuronpath_core.vlm.offline_simulators import offline
-from neuronpath_core.vlm.synthetic_neurons import Plant, planted_records, plants
+from neuronpath_core.vlm.synthetic_neurons import Plant, clean_values, planted_records, plants
 
-COUNT = 40  # neurons of each row
+COUNT, SCENES = 24, 400  # neurons of each row, and scenes that they see at most
 SHAPES = {"one": "one concept", "or": "one or the other", "and": "both at once"}
 # noise, of the largest value, and share of the tokens at which a neuron stays silent
 NOISY = {"clean": (0.0, 0.0), "noisy": (0.1, 0.2), "very noisy": (0.3, 0.5)}
@@ -32,21 +33,24 @@ def planted_rows(seen: Shown, count: int = COUNT, seed: int = 0) -> pd.DataFrame
     the share whose planted meaning is recovered whole; ``part``, the share of which at least one
     planted concept is; ``score`` of the explanation, ``truth`` of the planted one, and ``swapped``,
     of the explanation of another, on samples that had no part."""
+    seen = replace(seen, samples=seen.samples[:SCENES])
     rows = []
     for kind in KINDS:
         for shape, words in SHAPES.items():
             if shape == "and" and kind != "visual":
                 continue
             made = plants(count, kind, shape, seed)
+            clean = clean_values(made, seen.samples, seen.patterns)
             for noise, settings in NOISY.items():
                 rows += [{"kind": kind, "meaning": words, "noise": noise, **row}
-                         for row in _rows(made, settings, seen, seed)]
+                         for row in _rows(made, clean, settings, seen, seed)]
     return pd.DataFrame(rows)
 
 
-def _rows(made: Sequence[Plant], settings: tuple[float, float], seen: Shown, seed: int
-          ) -> list[dict]:
-    records = planted_records(made, seen.samples, *settings, seed=seed, patterns=seen.patterns)
+def _rows(made: Sequence[Plant], clean: np.ndarray, settings: tuple[float, float], seen: Shown,
+          seed: int) -> list[dict]:
+    records = planted_records(made, seen.samples, *settings, seed=seed, patterns=seen.patterns,
+                              clean=clean)
     own, held = ([records_of(records, seen.samples, neuron, slots) for neuron in range(len(made))]
                  for slots in (EXPLAINED, SCORED))
     simulator = offline(patterns=seen.patterns)

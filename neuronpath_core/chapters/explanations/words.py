@@ -136,3 +136,34 @@ def finding(means: pd.DataFrame, model: str) -> str:
         return "Scores of explanations and of their controls"
     return (f"Explanations score {spoken(own, 'own')}; those of other neurons of the type and "
             f"layer {spoken(own, 'swapped')}")
+
+
+def counted(rows: pd.DataFrame) -> str:
+    """``40 visual, 30 text and 40 multi-modal neurons``, of one model's rows on top samples."""
+    found = [f"{row['neurons']} {row['kind']}" for kind in KINDS
+             for row in rows[rows["kind"] == kind].to_dict("records")]
+    return " and ".join(filter(None, (", ".join(found[:-1]), found[-1]))) + " neurons" if found \
+        else "no neurons"
+
+
+def found(planted: pd.DataFrame, meaning: str, noise: str) -> str:
+    """``80 to 100 %``: how many planted meanings are recovered whole, over types."""
+    rows = planted[(planted["meaning"] == meaning) & (planted["noise"] == noise)
+                   & (planted["sees"] == "modulated")]
+    return report.percent_span(list(rows["found"]))
+
+
+def first_words(named: Sequence[str]) -> str:
+    """Which neurons are said to fire on, or before, first words, as a sentence ends."""
+    if not named:
+        return "none of these neurons is said to do so"
+    if len(named) == 1:
+        return f"one of these neurons is said to do so or to come before them: {named[0]}"
+    return f"{len(named)} of these neurons are said to do so or to come before them: " + (
+        f"{'; '.join(named[:3])}")
+
+
+def trainings(count: int) -> str:
+    """How many trainings a page compares, as a sentence ends."""
+    return "there is no other yet" if count == 1 else (
+        f"{count} trainings stand side by side in the tables")
