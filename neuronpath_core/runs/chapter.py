@@ -147,7 +147,7 @@ class Chapter:
                              f"({one_line(error, 100)}); accepted: NAME = VALUE, with plain values"
                              ) from error
 
-    @property
+    @cached_property
     def reads_profile(self) -> bool:
         """Whether the code reads the profile that it declares; one that shows stored measurements
         need not."""

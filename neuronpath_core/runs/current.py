@@ -62,6 +62,9 @@ class Hashes:
         self.root, self.package = root, package
         self.profiles: dict[str, dict] = {}
         self.measured = list(_measurements(root))
+        # scripts and styles of the library: a page carries those that its code names
+        self.of_pages = sorted(path for ending in ("*.css", "*.js")
+                               for path in package.rglob(ending))
 
     def sha256(self, notebook: str, parameters: Mapping[str, Any]) -> str:
         """SHA-256 over all that a notebook's outputs are made from, with these parameters beside
@@ -82,7 +85,7 @@ class Hashes:
                          for folder, path in self.measured if path.name in named
                          or folder != "data" and folder in named},
                       **{path.relative_to(self.package).as_posix(): _sha256(path)
-                         for path in _page_files(self.package, named)}},
+                         for path in self.of_pages if path.name in named}},
             "packages": {name: package_version(name)
                          for name in _packages(set().union(*map(packages_of, sources)))},
         }
@@ -138,12 +141,6 @@ def _measurements(root: Path) -> Iterator[tuple[str, Path]]:
             hidden = any(part[0] in ".#~" for part in path.relative_to(root).parts)
             if not hidden and path.is_file():
                 yield folder, path
-
-
-def _page_files(package: Path, named: set[str]) -> list[Path]:
-    """Scripts and styles of the library that the code names: a page carries them."""
-    return sorted(path for ending in ("*.css", "*.js") for path in package.rglob(ending)
-                  if path.name in named)
 
 
 def _packages(imports: set[str]) -> list[str]:

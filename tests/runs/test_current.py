@@ -45,17 +45,18 @@ def before(study) -> dict[str, str]:
     return hashes(study)
 
 
-def stale(study: Path, before: dict[str, str], file: str,
-          change: Callable[[str], str]) -> set[str]:
-    """The chapters whose hash a change of one file moves."""
-    path = study / file
-    text = path.read_text()
-    assert change(text) != text
+def stale(study: Path, before: dict[str, str], change: Callable[[str], str],
+          *files: str) -> set[str]:
+    """The chapters whose hash the same change of these files moves."""
+    texts = {study / file: (study / file).read_text() for file in files}
+    assert all(change(text) != text for text in texts.values())
     try:
-        path.write_text(change(text))
+        for path, text in texts.items():
+            path.write_text(change(text))
         return {name for name, now in hashes(study).items() if now != before[name]}
     finally:
-        path.write_text(text)
+        for path, text in texts.items():
+            path.write_text(text)
 
 
 def with_constant(text: str) -> str:
@@ -71,44 +72,64 @@ SHAPES = {name for name in ALL
           if "shapes" in (own(name).get("profile"), *own(name).get("profiles", ()))}
 
 
-def test_a_nested_module_that_all_search_with_makes_all_that_search_stale(study, before):
+@pytest.mark.parametrize("file", ["neuronpath_core/fast/blocks.py", pytest.param(
+    "neuronpath_core/fast/prefixes.py", marks=pytest.mark.thorough)])
+def test_a_nested_module_that_all_search_with_makes_all_that_search_stale(study, before, file):
     searching = {name for name in ALL if {"models", "n_images"} & set(own(name))}
     assert len(searching) > 12
-    for file in ("neuronpath_core/fast/blocks.py", "neuronpath_core/fast/prefixes.py"):
-        assert stale(study, before, file, with_constant) >= searching
+    assert stale(study, before, with_constant, file) >= searching
 
 
-@pytest.mark.parametrize(("file", "chapters"), [
-    ("neuronpath_core/chapters/attention_paths.py", {"17"}),
-    ("neuronpath_core/chapters/mae_against_supervised.py", {"16", "25"}),
-    ("neuronpath_core/chapters/search_cost/integrands.py", {"07"}),
-    ("neuronpath_core/chapters/benchmarks/long_runs.py", {"08"}),
-    ("neuronpath_core/chapters/pruning_honest/claims.py", {"15", "18"}),
-    ("neuronpath_core/figures/picker.py", {"04"}),
-    ("neuronpath_core/figures/attention.py", {"17"}),
-    ("neuronpath_core/figures/explore/weights.py", {"18"}),
-    ("neuronpath_core/figures/explore/vit.js", {"18"}),
-    ("neuronpath_core/figures/explore/explore.css", {"18"}),
-    ("neuronpath_core/runs/dry_run.py", set()),
-    ("neuronpath_core/chapters/costs.py", set()),
-])
-def test_a_module_makes_exactly_those_stale_that_load_it(study, before, file, chapters):
-    assert {name[:2] for name in stale(study, before, file, with_constant)} == chapters
+LOADED = {
+    "neuronpath_core/chapters/attention_paths.py": {"17"},
+    "neuronpath_core/chapters/mae_against_supervised.py": {"16", "25"},
+    "neuronpath_core/chapters/search_cost/integrands.py": {"07"},
+    "neuronpath_core/chapters/benchmarks/long_runs.py": {"08"},
+    "neuronpath_core/chapters/pruning_honest/claims.py": {"15", "18"},
+    "neuronpath_core/figures/picker.py": {"04"},
+    "neuronpath_core/figures/attention.py": {"17"},
+    "neuronpath_core/figures/explore/weights.py": {"18"},
+    "neuronpath_core/figures/explore/vit.js": {"18"},
+    "neuronpath_core/figures/explore/explore.css": {"18"},
+    "neuronpath_core/runs/dry_run.py": set(),
+    "neuronpath_core/chapters/costs.py": set(),
+}
+TOGETHER = [("attention_paths", "mae_against_supervised", "integrands", "long_runs", "picker", "vit"),
+            ("attention", "weights"), ("claims",), ("explore",), ("dry_run", "costs")]
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, marks=pytest.mark.thorough) for file in LOADED])
+def test_a_module_makes_exactly_those_stale_that_load_it(study, before, file):
+    assert {name[:2] for name in stale(study, before, with_constant, file)} == LOADED[file]
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids="-".join)
+def test_modules_that_are_changed_together_make_exactly_those_stale_that_load_one(study, before,
+                                                                                  names):
+    """Files that no chapter loads two of, in one reading of all chapters."""
+    files = [file for file in LOADED if Path(file).stem in names]
+    assert len(files) == len(names)
+    chapters = [chapter for file in files for chapter in LOADED[file]]
+    assert len(chapters) == len(set(chapters))
+    assert sorted(name[:2] for name in stale(study, before, with_constant, *files)) == sorted(chapters)
 
 
 def test_a_comment_a_docstring_and_the_width_of_a_line_make_none_stale(study, before):
-    for change in (lambda text: text + "\n\n# more of it\n",
-                   lambda text: text.replace('"""', '"""More. ', 1),
-                   lambda text: text.replace("(", "(\n", 1)):
-        for file in ("neuronpath_core/fast/contexts.py", "neuronpath_core/chapters/costs.py"):
-            assert stale(study, before, file, change) == set()
+    def more(text: str) -> str:
+        assert '"""' in text and "(" in text
+        changed = text.replace('"""', '"""More. ', 1).replace("(", "(\n", 1)
+        return changed + "\n\n# more of it\n"
+
+    assert stale(study, before, more, "neuronpath_core/fast/contexts.py",
+                 "neuronpath_core/chapters/costs.py") == set()
 
 
 def test_measurements_and_the_papers_table_belong_to_the_chapters_that_read_them(study, before):
-    assert {name[:2] for name in stale(study, before, "benchmarks/cpu.json",
-                                       lambda text: text + "\n")} == {"08"}
-    assert "02_table1" in stale(study, before, "data/paper/table1.csv",
-                                lambda text: text + "\n") != set(ALL)
+    def longer(text: str) -> str:
+        return text + "\n"
+
+    assert {name[:2] for name in stale(study, before, longer, "benchmarks/cpu.json")} == {"08"}
+    assert "02_table1" in stale(study, before, longer, "data/paper/table1.csv") != set(ALL)
 
 
 def test_modules_that_python_compiled_beside_measurements_are_none(study, before):
@@ -123,12 +144,12 @@ def test_modules_that_python_compiled_beside_measurements_are_none(study, before
 
 
 def test_a_profile_belongs_to_the_chapters_that_run_it(study, before):
-    found = stale(study, before, "profiles/shapes.yml",
-                  lambda text: text.replace("seed: 4", "seed: 5"))
+    found = stale(study, before, lambda text: text.replace("seed: 4", "seed: 5"),
+                  "profiles/shapes.yml")
     assert found == SHAPES
     # what it gives a notebook counts with the parameters of a run
-    assert stale(study, before, "profiles/shapes.yml",
-                 lambda text: text + "  06_pruning: {seed: 1}\n") == set()
+    assert stale(study, before, lambda text: text + "  06_pruning: {seed: 1}\n",
+                 "profiles/shapes.yml") == set()
 
 
 def test_weights_belong_to_the_chapters_of_their_profile(study, before):
@@ -195,7 +216,7 @@ def test_a_line_for_ipython_alone_makes_the_whole_library_count(study, before):
     try:
         path.write_text(text.replace('"from myst_nb import glue\\n"', '"%load_ext something\\n"'))
         first = hashes(study)
-        moved = stale(study, first, "neuronpath_core/runs/dry_run.py", with_constant)
+        moved = stale(study, first, with_constant, "neuronpath_core/runs/dry_run.py")
     finally:
         path.write_text(text)
     assert moved == {"08_benchmarks"}
