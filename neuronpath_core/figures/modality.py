@@ -38,8 +38,8 @@ LINES = {"trained": "-", "labels dealt": ":", "before training": (0, (4, 2))}
 def sure_and_layers(sure: pd.DataFrame, profiles: pd.DataFrame,
                     paper: Mapping[str, Sequence[float]]) -> Figure:
     """Left, a row per type: the share of neurons that are surely of it, a mark per model, with
-    dealt labels, and in the paper's two models.  Right, a panel per type: its mean probability layer by
-    layer, a line per model, and with dealt labels.
+    dealt labels, and in the paper's two models.  Right, a panel per type: its mean probability
+    layer by layer, a line per model, and with dealt labels.
 
     ``sure``: ``model, type, value, low, high, dealt``, models named in words.  ``profiles``:
     ``model, type, layer, value, dealt``.  ``paper``: shares of each type in the order of ``sure``.
