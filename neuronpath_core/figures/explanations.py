@@ -135,7 +135,7 @@ def _words(axis: Axes, record: Any, simulated: np.ndarray, line: int = 44) -> No
         if column + len(word) > line:
             column, row = 0.0, row + 1
         axis.add_patch(plt.Rectangle((column, row - 0.36), len(word), 0.62, linewidth=0,
-                                     facecolor=ON if level > 0 else OFF, alpha=max(level, 0.35)))
+                                     facecolor=ON if level > 0 else OFF, alpha=0.2 + 0.8 * level))
         if other > 0:
             axis.plot([column, column + len(word)], [row + 0.38] * 2, color="#0072b2",
                       linewidth=2 * other, solid_capstyle="butt")
