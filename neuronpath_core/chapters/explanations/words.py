@@ -11,6 +11,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.explanations.published import LLAVA, SCORES
 from neuronpath_core.stats import report
+from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.vlm.explained import KINDS
 from neuronpath_core.vlm.explained_neurons import ON_TOP, RANDOM, TOP
 
@@ -114,6 +115,12 @@ def rehearsed_table(rehearsed: pd.DataFrame) -> pd.DataFrame:
     return _table([{"asked for": row["asked"], "answer": row["answer"],
                     "requests": row["requests"], "what becomes of it": row["outcome"]}
                    for row in rehearsed.to_dict("records")], ["asked for", "answer"])
+
+
+def tally(table: pd.DataFrame, noun: str = "comparisons") -> str:
+    """``8 of 9 comparisons; the other is inconclusive``, of rows with an effect."""
+    known = table.dropna(subset=["value"]) if len(table) else table
+    return report.in_words(list(with_verdict(known)["verdict"]), noun) if len(known) else "none"
 
 
 def on_top(means: pd.DataFrame, model: str, explained: str = TOP) -> pd.DataFrame:
