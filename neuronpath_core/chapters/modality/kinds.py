@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +73,31 @@ def beyond_dealt_rows(read: Read) -> pd.DataFrame:
             [[statistic(each) for each in other.drawn] for other in read.dealt], 0)
         rows.append({"condition": f"{name} neurons", "against": DEALT, **normal_row(value, drawn)})
     return pd.DataFrame(rows)
+
+
+def surer_rows(read: Read) -> pd.DataFrame:
+    """Of the three types that say something, the share of neurons that are surely of it and are not
+    once the labels of their tokens are dealt, minus the share that one deal makes sure and another
+    does not: ``condition, against, value, low, high``, and ``own``, the first share."""
+    rows = []
+    for place, name in enumerate(TYPES[:3]):
+        own, noise = _only(read.own.p, [each.p for each in read.dealt], place)
+        drawn = [_only(p, [each.drawn[draw] for each in read.dealt], place)
+                 for draw, p in enumerate(read.own.drawn)]
+        gaps = np.array([first - second for first, second in drawn])
+        rows.append({"condition": f"{name} neurons", "against": DEALT,
+                     **normal_row(own - noise, gaps), "own": own})
+    return pd.DataFrame(rows)
+
+
+def _only(own: np.ndarray, dealt: Sequence[np.ndarray], place: int) -> tuple[float, float]:
+    """The share of live neurons that are sure and with dealt labels not, and that one deal makes
+    sure and another not, means over deals and pairs of them."""
+    live = ~np.isnan(own[:, place])
+    first = own[live, place] > SURE
+    others = [each[live, place] > SURE for each in dealt]
+    noise = [(one & ~two).mean() for one in others for two in others if one is not two]
+    return float(np.mean([(first & ~each).mean() for each in others])), float(np.mean(noise or 0))
 
 
 def beyond_rows(read: Read, other: Types, against: str) -> pd.DataFrame:

@@ -87,6 +87,14 @@ def beyond_table(*tables: pd.DataFrame) -> pd.DataFrame:
                   ["beyond", "model", "of"])
 
 
+def surer_table(surer: pd.DataFrame) -> pd.DataFrame:
+    """``kinds.surer_rows`` for reading."""
+    return _table([{"model": named(row["model"]), "of": row["condition"],
+                    "sure, and not with dealt labels, %": f"{100 * row['own']:.1f}",
+                    "beyond what deals differ by, points": points(row)}
+                   for row in surer.to_dict("records")], ["model", "of"])
+
+
 def variant_table(variants: pd.DataFrame) -> pd.DataFrame:
     """``kinds.variant_rows`` for reading."""
     return _table([{"variant": row["variant"],

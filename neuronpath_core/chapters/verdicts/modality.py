@@ -12,12 +12,12 @@ FINDING = "vision-language"
 OVER_SCENES = "95 % bootstrap interval over scenes"
 
 
-def made_from(beyond: pd.DataFrame, learned: pd.DataFrame, turned: pd.DataFrame,
-              most: pd.DataFrame, depth: pd.DataFrame, deeper: pd.DataFrame,
+def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
+              turned: pd.DataFrame, most: pd.DataFrame, depth: pd.DataFrame, deeper: pd.DataFrame,
               matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.modality`, each with
-    ``data``, ``model`` and ``scenes``: of ``kinds.beyond_dealt_rows``, of ``kinds.beyond_rows``
-    before training and of directions at random, of ``kinds.most_rows``, of
+    ``data``, ``model`` and ``scenes``: of ``kinds.surer_rows`` and ``beyond_dealt_rows``, of
+    ``kinds.beyond_rows`` before training and of directions at random, of ``kinds.most_rows``, of
     ``layers.expected_rows`` and ``twin_rows``, of ``meaning.match_rows`` of multi-modal neurons and
     ``match_lead_rows``, and of ``meaning.few_rows``."""
     theirs = partial(Claim, finding=FINDING, by="companion")
@@ -26,11 +26,19 @@ def made_from(beyond: pd.DataFrame, learned: pd.DataFrame, turned: pd.DataFrame,
     surely = "The share of live neurons with a probability above 0.8"
     return [
         theirs("types exist",
-               sentence="More neurons are surely visual, textual or multi-modal than their "
-                        "sparsity makes",
-               comparisons=_compared(beyond, condition="condition", against="against"),
+               sentence="Neurons are visual, textual or multi-modal beyond what their sparsity "
+                        "makes",
+               comparisons=_compared(surer, condition="condition", against="against"),
                unit="neurons", control="labels of tokens dealt within each sample",
-               rule=f"{surely}, minus the same with dealt labels; {above}", table="beyond"),
+               rule="The share of live neurons with a probability above 0.8 that have less once "
+                    "labels are dealt, minus the share that one deal makes sure and another does "
+                    f"not; {above}", table="surer"),
+        ours("more than dealt",
+             sentence="More neurons are surely of a type than with dealt labels",
+             comparisons=_compared(beyond, condition="condition", against="against"),
+             unit="neurons", control="labels of tokens dealt within each sample",
+             rule=f"{surely}, minus the same with dealt labels, whichever neurons these are; "
+                  f"{above}", table="beyond"),
         ours("types are learned",
              sentence="More neurons are surely of a type than in the network before training",
              comparisons=_compared(learned, condition="condition", against="against"),
