@@ -80,8 +80,8 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, Check]:
         **{name: (kind.accepts, kind.accepted) for name, kind in KINDS_OF_PARAMETERS.items()},
         **dict.fromkeys(image_counts(root), _image_counts(root, profile)),
         # of one chapter each
-        **dict.fromkeys(("copies", "scenes", "several_neurons", "n_scenes"),
-                        (COUNT.accepts, COUNT.accepted)),
+        **dict.fromkeys(("copies", "scenes", "several_neurons", "n_scenes", "n_questions",
+                         "n_captions", "n_influence", "words"), (COUNT.accepts, COUNT.accepted)),
         **dict.fromkeys(("profile", "placed_profile"), _one_of(profiles)),
         "profiles": _some_of(profiles),
         "model": _one_of(names),

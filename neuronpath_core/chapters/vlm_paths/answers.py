@@ -152,9 +152,11 @@ def colour_rows(walked: Walked, separations: Sequence[Float[np.ndarray, "neuron 
             own = told(OWN, colours)
             for against, other in ((CONTROLS[AS_ACTIVE], told(AS_ACTIVE, colours)),
                                    ("a colour that is not there", told(OWN, others))):
+                # of colours that no scene shows nothing is known
+                known = ~np.isnan(own) & ~np.isnan(other)
                 rows.append({"kind": SAID[kind], "part": PARTS[part], "against": against,
-                             "own": own.mean(), "other": other.mean(), "words": len(own),
-                             **interval_row(own - other)})
+                             "own": own[known].mean(), "other": other[known].mean(),
+                             "words": int(known.sum()), **interval_row((own - other)[known])})
     return pd.DataFrame(rows)
 
 
