@@ -46,7 +46,7 @@ def left_behind():
     return {path for place in ("/tmp", "/var/tmp") for path in leftovers(place)}
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.thorough), "2"])
 def test_a_long_temporary_folder(root, tmp_path, jobs):
     place, before = tmp_path / LONG, left_behind()
     place.mkdir()
@@ -55,13 +55,18 @@ def test_a_long_temporary_folder(root, tmp_path, jobs):
     assert list(place.iterdir()) == [] and left_behind() <= before
 
 
+NO_TEMPORARY = {"TMPDIR": "/proc/nowhere", "TEMP": None, "TMP": None}
+ALONE = [NO_TEMPORARY, {"HOME": None}, {"HOME": "/proc/nowhere"}, ASCII]
+
+
 @pytest.mark.parametrize("variables", [
-    {"TMPDIR": "/proc/nowhere", "TEMP": None, "TMP": None}, {"HOME": None},
-    {"HOME": "/proc/nowhere"}, ASCII], ids=str)
+    NO_TEMPORARY | {"HOME": "/proc/nowhere"}, ASCII | {"HOME": None},
+    *(pytest.param(each, marks=pytest.mark.thorough) for each in ALONE)], ids=str)
 def test_odd_variables(root, variables):
     assert_done(command(root, "run", "01", "--quiet", **variables), root / "results" / "digits")
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("variables", [{}, ASCII], ids=["utf-8", "ascii"])
 @pytest.mark.parametrize("name", ["a b #1 100% {steps} {0} ünï", "deep/-dash/~tilde$HOME"])
 def test_names_of_folders_that_are_not_plain_words(tmp_path, name, variables):

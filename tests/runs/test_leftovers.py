@@ -100,7 +100,8 @@ def test_helpers_in_a_folder_of_an_ended_process_end_and_editors_stay(place):
 
 
 @needs_proc
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough)
+                                       for seed in (1, 2))])
 def test_killed_at_random_with_all_that_belongs_to_it_then_run_again(place, seed):
     """Nothing is left: neither the command, nor what executes its notebooks, had time to tidy up.
     """
