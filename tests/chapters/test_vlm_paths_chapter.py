@@ -234,8 +234,7 @@ def test_a_whole_chapter_of_a_tiny_study(study, monkeypatch):
     walks = {"tiny": walked.walk(study, "tiny", 6)}
     gains = words.stacked(names, lambda name: spared.gain_rows(pruned[name]))
     accuracy = words.stacked(names, lambda name: spared.table_rows(pruned[name]))
-    effects = {kind: {at: walked.crossing(study, "tiny", walks["tiny"], kind, at)
-                      for at in ("image", "last")} for kind in ("question", "caption")}
+    effects = walked.crossings(study, "tiny", walks["tiny"], ("question", "caption"))
     crossing = words.stacked(names, lambda name: answers.crossing_rows(effects, 3))
     profile = answers.profile_rows(effects["question"], 3, "question")
     curves, whole = words.curves(accuracy, "tiny", 20)

@@ -3,6 +3,7 @@ measured of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,14 @@ def crossing(study: VlmStudy, name: str, walked: Walked, kind: str, at: str
                         _asked(study, own, at=at), len(own) * layers, compute, len(own) * layers,
                         MODULES)
     return table["score"].to_numpy().reshape(len(own), layers)
+
+
+def crossings(study: VlmStudy, name: str, walked: Walked, kinds: Sequence[str]
+              ) -> dict[str, dict[str, Float[np.ndarray, "case layer"]]]:
+    """:func:`crossing` of several kinds of words at the image's tokens and at the predicting
+    position: kind -> ``"image"`` or ``"last"`` -> effects."""
+    return {kind: {at: crossing(study, name, walked, kind, at) for at in ("image", "last")}
+            for kind in kinds}
 
 
 def theorem_gap(walked: Walked) -> dict[str, float]:
