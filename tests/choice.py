@@ -10,6 +10,7 @@ They do not grow when other work runs beside it, as seconds by the clock do.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
@@ -91,8 +92,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     thorough = set()
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
         if getattr(report, "when", None) == "call":
-            took[report.nodeid] = dict(report.user_properties).get(PROPERTY, 0.0)
-            thorough |= {report.nodeid} if "thorough" in report.keywords else set()
+            name = re.sub(r"@[^]@]+$", "", report.nodeid)  # without the group that xdist appends
+            took[name] = dict(report.user_properties).get(PROPERTY, 0.0)
+            thorough |= {name} if "thorough" in report.keywords else set()
     folders: Counter[str] = Counter()
     for name, seconds in took.items():
         folders["/".join(name.partition("::")[0].split("/")[1:-1]) or "."] += seconds
