@@ -12,14 +12,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import pytest
 
 # processor seconds that a test may take in each run of `make test`; beyond them it is to be made
 # quicker or marked thorough
 MOST_SECONDS = 10.0
-PROPERTY = "processor_seconds"
 
 
 def with_each_value(cases: Sequence[Mapping[str, Hashable]]) -> list[int]:
@@ -76,34 +75,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             cases[index].add_marker("thorough")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Note what a test took, with the processes that it started and that have ended."""
-    before = sum(os.times()[:4])
-    try:
-        return (yield)
-    finally:
-        item.user_properties.append((PROPERTY, sum(os.times()[:4]) - before))
+def _counted(phase: str) -> Callable:
+    """A hook that notes what a phase of a test took, with the processes that it started and that
+    have ended."""
+    @pytest.hookimpl(wrapper=True)
+    def hook(item: pytest.Item) -> Iterator[None]:
+        before = sum(os.times()[:4])
+        try:
+            return (yield)
+        finally:
+            item.user_properties.append((f"processor seconds of {phase}",
+                                         sum(os.times()[:4]) - before))
+    return hook
+
+
+pytest_runtest_setup = _counted("setup")
+pytest_runtest_call = _counted("call")
+pytest_runtest_teardown = _counted("teardown")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the tests of every folder took, and which took more than they may."""
-    took: dict[str, float] = {}
+    """Say what the tests of every folder took, with what they share, and which tests took more
+    than they may by themselves."""
+    took: dict[tuple[str, str], float] = {}
     thorough = set()
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
-        if getattr(report, "when", None) == "call":
+        if isinstance(report, pytest.TestReport):
             name = re.sub(r"@[^]@]+$", "", report.nodeid)  # without the group that xdist appends
-            took[name] = dict(report.user_properties).get(PROPERTY, 0.0)
+            noted = dict(report.user_properties)
+            took[name, report.when] = noted.get(f"processor seconds of {report.when}", 0.0)
             thorough |= {name} if "thorough" in report.keywords else set()
     folders: Counter[str] = Counter()
-    for name, seconds in took.items():
+    for (name, _), seconds in took.items():
         folders["/".join(name.partition("::")[0].split("/")[1:-1]) or "."] += seconds
     if sum(folders.values()) >= MOST_SECONDS:
         parts = [f"{folder} {seconds:.0f}" for folder, seconds in folders.most_common()]
         terminalreporter.write_line(f"processor seconds: {sum(folders.values()):.0f}, of these "
                                     + ", ".join(parts))
-    for name in sorted(set(took) - thorough, key=took.__getitem__, reverse=True):
-        if took[name] > MOST_SECONDS:
-            terminalreporter.write_line(
-                f"TOO SLOW for each run: {name} took {took[name]:.0f} processor seconds; accepted: "
-                f"at most {MOST_SECONDS:.0f}, or the mark thorough", red=True)
+    slow = {name: seconds for (name, phase), seconds in took.items()
+            if phase == "call" and seconds > MOST_SECONDS and name not in thorough}
+    for name, seconds in sorted(slow.items(), key=lambda each: -each[1]):
+        terminalreporter.write_line(
+            f"TOO SLOW for each run: {name} took {seconds:.0f} processor seconds; accepted: at most "
+            f"{MOST_SECONDS:.0f}, or the mark thorough", red=True)
