@@ -29,17 +29,16 @@ def shown_colours(scenes: Sequence[Scene]) -> Bool[np.ndarray, "patch colour"]:
         -1, len(places)) >= COVERED
 
 
-def separation(values: Float[np.ndarray, "patch neuron"], here: Bool[np.ndarray, "patch"]
-               ) -> Float[np.ndarray, "neuron"]:
+def separations(values: Float[np.ndarray, "patch neuron"],
+                here: Bool[np.ndarray, "patch set"]) -> Float[np.ndarray, "neuron set"]:
     """How far the area under the ROC curve of telling some patches from all others by a neuron's
-    value is from that of guessing: from 0 to 0.5, whatever the sign; NaN where no patch, or every
-    patch, is among them."""
-    count = int(here.sum())
-    if count in (0, len(here)):
-        return np.full(values.shape[1], np.nan)
-    ranks = rankdata(values, axis=0)[here].sum(0)
-    area = (ranks - count * (count + 1) / 2) / (count * (len(here) - count))
-    return np.abs(area - 0.5)
+    value is from that of guessing, for several sets of patches: from 0 to 0.5, whatever the sign;
+    NaN where no patch, or every patch, is in a set."""
+    counts = here.sum(0)
+    pairs = counts * (len(here) - counts)
+    sums = rankdata(values, axis=0).T @ here
+    areas = (sums - counts * (counts + 1) / 2) / np.where(pairs, pairs, 1)
+    return np.where(pairs, np.abs(areas - 0.5), np.nan)
 
 
 @torch.no_grad()
@@ -64,5 +63,5 @@ def colour_separations(vlm: VisionLanguageModel, scenes: Sequence[Scene]
     found = []
     for layer in zip(*read, strict=True):
         values = np.concatenate(layer).reshape(-1, layer[0].shape[-1])
-        found.append(np.stack([separation(values, here) for here in colours.T], 1))
+        found.append(separations(values, colours))
     return found

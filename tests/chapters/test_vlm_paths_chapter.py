@@ -112,7 +112,7 @@ def walked_of(question, caption=None, forced=None, others=None):
     for kind in own:
         paths[kind, OWN] = paths[kind, OWN][:len(own[kind])]
         paths[kind, walked.AS_ACTIVE] = (other if others is None else others)[:len(own[kind])]
-    return walked.Walked(None, SCENES, TOWER, own, paths, {})
+    return walked.Walked(None, SCENES, TOWER, own, paths, {}, {})
 
 
 def random_paths(seed, units=10):
@@ -269,8 +269,8 @@ def test_a_whole_chapter_of_a_tiny_study(study, monkeypatch):
     # all of it is kept: nothing is computed again
     for module, name in ((spared, "_measured"), (spared, "_attributed")):
         monkeypatch.setattr(module, name, None)
-    monkeypatch.setattr(walked.answer_paths, "paths_of", None)
-    monkeypatch.setattr(walked.answer_paths, "layer_effects", None)
+    for name in ("paths_of", "layer_effects", "lost", "chances"):
+        monkeypatch.setattr(walked.answer_paths, name, lambda *given: None)
     again = spared.pruned_rows(study, "tiny", SIZES)
     assert all(map(np.array_equal, again["right"], pruned["tiny"]["right"]))
     np.testing.assert_array_equal(again["score"], pruned["tiny"]["score"])

@@ -152,11 +152,11 @@ def test_separation_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     values, here = rng.integers(0, 4, (50, 3)).astype(float), rng.random(50) < 0.3
     values[here, 1] -= 9
-    found = colour_maps.separation(values, here)
+    found = colour_maps.separations(values, np.stack([here, ~here, here & False, here | True], 1))
     expected = [abs(roc_auc_score(here, column) - 0.5) for column in values.T]
-    np.testing.assert_allclose(found, expected)
-    assert found[1] == 0.5
-    assert np.isnan(colour_maps.separation(values, np.zeros(50, bool))).all()
+    np.testing.assert_allclose(found[:, 0], expected)
+    np.testing.assert_allclose(found[:, 1], expected)
+    assert found[1, 0] == 0.5 and np.isnan(found[:, 2:]).all()
 
 
 def test_a_neuron_that_reads_red_tells_red_patches():

@@ -3,8 +3,9 @@ measured of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ AS_ACTIVE = "as active"
 SAID = {"question": "answers to questions", "caption": "colours in captions",
         "forced": "words that the grammar forces"}
 PART = 8  # cases of a part of a table, which is what a stop can cost
-THEOREM_CASES, THEOREM_STEPS = 8, 16
+THEOREM_CASES, THEOREM_STEPS = 6, 12
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Walked:
         cases: by kind of word.
         paths: by kind and by what the path is of, ``(case, layer)``.
         chance: by kind the probability of each word.
+        losses: by kind, by what the path is of and by part, by how much the probability of each
+            word falls without the units of the path.
     """
 
     vlm: VisionLanguageModel
@@ -55,6 +58,7 @@ class Walked:
     cases: dict[str, list[Case]]
     paths: dict[tuple[str, str], Int64[np.ndarray, "case layer"]]
     chance: dict[str, Float[np.ndarray, "case"]]
+    losses: dict[tuple[str, str, str], Float[np.ndarray, "case"]]
 
     @property
     def layers(self) -> int:
@@ -62,22 +66,47 @@ class Walked:
         return self.paths["question", OWN].shape[1]
 
     def lost(self, kind: str, which: str, part: str = "all") -> Float[np.ndarray, "case"]:
-        """By how much the probabilities of a kind's words fall without the units of paths."""
-        return answer_paths.lost(self.vlm, self.scenes, self.cases[kind], self.paths[kind, which],
-                                 part)
+        """By how much the probabilities of a kind's words fall without the units of paths; of the
+        tower's or the decoder's alone for the words' own."""
+        return self.losses[kind, which, part]
 
 
 def walk(study: VlmStudy, name: str, words: int, seed: int = 0) -> Walked:
-    """So many words of each kind with their paths, from the store if they were searched before."""
+    """So many words of each kind with their paths and what is lost without them, from the store if
+    that was found before."""
     vlm, scenes = study.model(name), list(study.scenes(words))
     found = {kind: cases(scenes, kind, seed) for kind in KINDS}
     paths = {(kind, which): _stored_paths(study, name, scenes, found[kind], kind, which, seed)
              for kind, every in SEARCHES.items() for which in every}
-    for kind in KINDS:
-        paths[kind, AS_ACTIVE] = answer_paths.as_active(vlm, scenes, found[kind],
-                                                        paths[kind, OWN])
-    chance = {kind: answer_paths.chances(vlm, scenes, own) for kind, own in found.items()}
-    return Walked(vlm, scenes, len(vlm.halves["tower"]), found, paths, chance)
+    chance, losses = {}, {}
+    for kind, own in found.items():
+        paths[kind, AS_ACTIVE] = answer_paths.as_active(vlm, scenes, own, paths[kind, OWN])
+        chance[kind] = _stored_values(study, name, own, {"what": "chance"}, partial(
+            answer_paths.chances, vlm, scenes, own))
+        for which, part in _removals(kind):
+            neurons = paths[kind, which]
+            losses[kind, which, part] = _stored_values(
+                study, name, own, {"without": neurons.tolist(), "part": part},
+                partial(answer_paths.lost, vlm, scenes, own, neurons, part))
+    return Walked(vlm, scenes, len(vlm.halves["tower"]), found, paths, chance, losses)
+
+
+def _removals(kind: str) -> list[tuple[str, str]]:
+    """Paths of a kind of word and the part of each that is taken away."""
+    return [*((which, "all") for which in (*SEARCHES[kind], AS_ACTIVE)),
+            *((OWN, part) for part in ("tower", "decoder"))]
+
+
+def _stored_values(study: VlmStudy, name: str, own: list[Case], what: dict,
+                   compute: Callable[[], np.ndarray]) -> Float[np.ndarray, "case"]:
+    """A number for each case, from the store if it was measured before."""
+    def rows_of(rows: range) -> list[Row]:
+        found = compute()
+        return [(own[row].scene, float(found[row]), 0, [0]) for row in rows]
+
+    table = stored_rows(study.results_folder, "words", name, study.model(name),
+                        _asked(study, own, **what), len(own), rows_of, len(own), MODULES)
+    return table["score"].to_numpy()
 
 
 def _asked(study: VlmStudy, own: list[Case], **more) -> dict:
