@@ -67,7 +67,7 @@ def scores_by_kind(means: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         axis.tick_params(labelsize=LEAST)
         axis.grid(False, axis="y")
     axes[0, 0].set_yticks(range(len(ROWS)), list(ROWS.values()), fontsize=SMALL)
-    axes[0, 0].set_ylim(len(ROWS) - 0.5, -0.6)
+    axes[0, 0].set_ylim(len(ROWS) - 0.5, -0.75)
     legend_above(figure, list(handles.values()), list(handles))
     return figure
 
@@ -79,7 +79,7 @@ def _paper(axis: Axes, rows: pd.DataFrame, sources: Sequence[str], colours: Sequ
         if row["explained"] in sources:
             number = sources.index(row["explained"])
             mark = "<" if row["model"] == next(iter(PAPER)) else ">"
-            line, = axis.plot([row["own"]], [-0.42], linestyle="none", marker=mark, markersize=5,
+            line, = axis.plot([row["own"]], [-0.5], linestyle="none", marker=mark, markersize=5,
                               markerfacecolor="none", markeredgecolor=colours[number])
             handles.setdefault(PAPER[row["model"]], Line2D(
                 [], [], linestyle="none", marker=mark, markerfacecolor="none",

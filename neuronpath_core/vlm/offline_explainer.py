@@ -107,7 +107,7 @@ class OfflineExplainer:
             if join:
                 joins[modality] = join
             if named:
-                words.append(f" {join} ".join(map(phrase, named)))
+                words.append(f", {join} ".join(map(phrase, named)))
         return Explanation("; ".join(words), tuple(concepts), joins, trace)
 
     def _best(self, records: Sequence[Record], modality: Modality

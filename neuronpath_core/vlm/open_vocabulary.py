@@ -8,6 +8,7 @@ the same code with tiny random ones; what it finds then means nothing.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,6 +108,5 @@ class OpenVocabularySimulator:
 
 def prompt(text: str) -> str:
     """A text as GroundingDINO wants it: small letters, each thing ended by a full stop."""
-    things = [part.strip() for part in text.lower().replace(" or ", ".").replace(
-        ";", ".").split(".")]
+    things = [part.strip() for part in re.split(r",? or |[.;]", text.lower())]
     return "".join(f"{thing}. " for thing in things if thing).strip()

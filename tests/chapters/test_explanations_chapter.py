@@ -95,6 +95,8 @@ def test_what_is_meant_is_beyond_swapped_and_noise_is_not(meant, noise):
         row = on_top[on_top["kind"] == "text"].iloc[0]
         assert row["value"] == pytest.approx((expected["own"] - expected["swapped"]).mean())
         assert len(expected) == EACH * len(SCORED)
+        both = means[means["scored"] == ON_BOTH]
+        assert (both["images"].to_numpy() > on_top["images"].to_numpy()).all()
 
 
 def test_a_neuron_of_a_place_is_no_neuron_of_what_is_said(meant):
@@ -145,6 +147,10 @@ def test_causes_are_told_from_companions(meant):
     claim = claims_of(caused=caused)["caused by what is named"]
     assert verdicts_of(claim) == ["agrees"] * 3
     assert (caused["neurons"] <= caused["asked"]).all()
+    few = replace(read, chosen=replace(read.chosen, neurons=read.chosen.neurons.iloc[:4]),
+                  said={source: said[:4] for source, said in read.said.items()})
+    rows = causes.cause_rows(few, Moved(image, said))
+    assert rows["value"].isna().all() and (rows["neurons"] <= 4).all()
     nothing = measured.stacked({"planted": causes.cause_rows(read, Moved(noise, noise))})
     assert set(verdicts_of(claims_of(caused=nothing)["caused by what is named"])) == {"not shown"}
 

@@ -80,4 +80,5 @@ def test_other_models_and_other_tokens_are_refused(finders):
 
 def test_prompts_are_as_the_detector_wants_them():
     assert prompt("Red regions or circles; a star.") == "red regions. circles. a star."
+    assert prompt("circles, or red regions; the word") == "circles. red regions. the word."
     assert prompt(" ") == ""

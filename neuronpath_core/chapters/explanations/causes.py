@@ -23,6 +23,7 @@ from neuronpath_core.vlm.explained_neurons import RAW, TOP
 
 MODULES = ("neuronpath_core.vlm.explained_causes",)
 PART = 4  # scenes of a part
+LEAST = 5  # neurons, below which their mean says nothing of others
 
 
 def stored_moved(study: VlmStudy, name: str, count: int = SCENES) -> Moved:
@@ -55,16 +56,19 @@ def cause_rows(read: Read, found: Moved, seed: int = 0) -> pd.DataFrame:
     """For each type, of explanations from top samples and of those from raw images: how far what
     they name moves the neuron beyond what explanations of other neurons name, ``value, low, high``,
     ``own`` and ``swapped``, in standard deviations of the neuron, ``neurons`` whose explanation
-    names something that can be changed, and ``asked``, of how many."""
+    names something that can be changed, and ``asked``, of how many; without values where these are
+    fewer than ``LEAST``."""
     rows = []
     for source in (TOP, RAW):
         table = effect_rows(read.chosen, read.said[source], found, seed)
         for kind in KINDS:
             own = table[table["kind"] == kind]
             if len(own):
+                count = own["neuron"].nunique()
+                own = own if count >= LEAST else own.assign(own=np.nan, swapped=np.nan)
                 rows.append({
                     "kind": kind, "explained": source,
                     **interval(own.assign(gap=own["own"] - own["swapped"]), "gap", seed),
-                    "own": own["own"].mean(), "swapped": own["swapped"].mean(),
+                    "own": own["own"].mean(), "swapped": own["swapped"].mean(), "neurons": count,
                     "asked": int((read.chosen.neurons["kind"] == kind).sum())})
     return pd.DataFrame(rows)

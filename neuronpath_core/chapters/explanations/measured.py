@@ -150,8 +150,17 @@ def mean_rows(read: Read) -> pd.DataFrame:
             **{name: own[name].mean() for name in ("own", *CONTROLS, "constant")},
             **{f"{end}_own": alone[end] for end in ("low", "high")},
             **interval(own.assign(gap=own["own"] - own["swapped"]), "gap"),
+            "images": _scenes(read, own, scored),
             "unsure": int((~neurons["sure"]).sum())})
     return pd.DataFrame(rows)
+
+
+def _scenes(read: Read, own: pd.DataFrame, scored: str) -> int:
+    """How many different scenes some neurons were scored on."""
+    if scored == ON_TOP:
+        return int(own["sample"].nunique())
+    slots = [*SCORED, *read.chosen.random]
+    return len(np.unique(read.chosen.records.samples[own["neuron"].to_numpy()][:, slots]))
 
 
 def place_rows(read: Read) -> pd.DataFrame:

@@ -77,7 +77,7 @@ def made_from(means: pd.DataFrame, places: pd.DataFrame, from_random: pd.DataFra
              control="neurons whose meaning was planted, with noise and silence",
              rule="The share of neurons whose planted meaning is recovered whole; agrees if "
                   "Wilson's 95 % interval lies above one half, contradicts if below.",
-             table="planted", of="networks"),
+             table="synthetic", of="networks"),
     ]
 
 
