@@ -55,7 +55,7 @@ neurolibre: $(READY)
 
 test: lint
 	@echo "== unit tests"
-	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup $(if $(ALL),,-m 'not thorough') tests
+	@OMP_NUM_THREADS=1 $(RUN_PYTEST) -q -n 2 --dist loadgroup --no-loadscope-reorder $(if $(ALL),,-m 'not thorough') tests
 	@echo "== executing notebooks and comparing them with their stored outputs (minutes)"
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 		NEURONPATH_RESULTS="$$results" NEURONPATH_WAIT=1 OMP_NUM_THREADS=$(THREADS) $(RUN_PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder \

@@ -61,7 +61,10 @@ def _values(case: pytest.Item) -> dict[str, Hashable]:
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as thorough the cases of products that are not among :func:`with_each_value`, and let
-    one process run all tests of a file, so that what they share is built once."""
+    one process run all tests of a file, so that what they share is built once. Groups of tests that
+    have a name of their own take longest and begin first: otherwise one process ends with them
+    while the others have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
     products = defaultdict(list)
     for item in items:
         if not item.get_closest_marker("xdist_group"):

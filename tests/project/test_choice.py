@@ -46,7 +46,7 @@ import pytest
 @pytest.fixture(scope="module", autouse=True)
 def built():
     with open("built", "a") as file:
-        file.write("once ")
+        file.write("it ")
     exec(BUSY.format(time.process_time() + 0.6))  # what is shared is not one test's
 
 BUSY = "import time\\nwhile time.process_time() < {0}: pass"
@@ -64,15 +64,27 @@ def test_waits(): time.sleep(0.8)
 """
 
 
-@pytest.mark.parametrize(("options", "passed"), [(["-m", "not thorough"], 7),
+LONG = """
+import pytest
+
+@pytest.mark.xdist_group("long")
+def test_long():
+    with open("built", "a") as file:
+        file.write("long ")
+"""
+
+
+@pytest.mark.parametrize(("options", "passed"), [(["-m", "not thorough"], 8),
                                                  (["-p", "xdist", "-n", "2",
-                                                   "--dist", "loadgroup"], 16)])
+                                                   "--dist", "loadgroup", "--no-loadscope-reorder"], 17)])
 def test_a_run_says_which_tests_took_more_than_they_may(tmp_path, options, passed):
     """Processor seconds count, a child's too; waiting does not, nor what is marked. What the tests
-    of a file share is built once, whatever the number of processes."""
+    of a file share is built once, whatever the number of processes; a group with a name begins first.
+    """
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n each_value: \n thorough: \n")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_it.py").write_text(TESTS)
+    (tmp_path / "tests" / "test_later.py").write_text(LONG)
     (tmp_path / "conftest.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests import choice\n"
         "choice.MOST_SECONDS = 0.5\nfrom tests.choice import *\n")
@@ -82,6 +94,7 @@ def test_a_run_says_which_tests_took_more_than_they_may(tmp_path, options, passe
     assert f"{passed} passed" in said, said
     assert {line.split("::")[1].split()[0] for line in said.splitlines()
             if line.startswith("TOO SLOW")} == {"test_busy", "test_starts_another"}, said
-    assert (tmp_path / "built").read_text() == "once "
+    begun = (tmp_path / "built").read_text().split()
+    assert (begun if "-n" not in options else sorted(begun, reverse=True)) == ["long", "it"]
     whole = float(re.search(r"processor seconds: (\d+)", said)[1])
     assert whole >= 2  # with what is shared: three or four times 0.6
