@@ -3,6 +3,8 @@ tidy tables."""
 
 from __future__ import annotations
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -22,21 +24,23 @@ from neuronpath_core.figures.style import (
     whiskers,
 )
 
+LETTERS = 20  # of a line of a narrow panel's title
+SHOWN = ("unknown", "random", "matched", "least influential")  # the other rules are in the table
 PLACES = {"patches": "tower, patches", "image tokens": "decoder, image tokens",
           "predicting position": "decoder, predicting position"}
 
 
 @styled
 def spared(table: pd.DataFrame, whole: pd.DataFrame, profile: pd.DataFrame) -> Figure:
-    """Left: questions answered without neurons chosen by each rule, over the share of the neurons
-    that is taken away, first model; dashed, the whole model.  Right: what is lost of a word's
-    probability when a whole layer is silent, by place.
+    """Left: questions answered without neurons chosen by each rule of ``SHOWN``, over the share of
+    the neurons that is taken away, one model; dashed, the whole model.  Right: what is lost of a
+    word's probability when a whole layer is silent, by place.
 
     ``table``: ``rule, neurons, share, value, low, high``.  ``whole``: ``value`` in one row.
     ``profile``: ``place, part, layer, value, low, high``.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
-    rules = list(dict.fromkeys(table["rule"]))
+    rules = [rule for rule in dict.fromkeys(table["rule"]) if rule in SHOWN]
     colours = sns.color_palette("colorblind", len(rules))
     shares = sorted(table["share"].unique())
     width = min(np.diff(shares)) if len(shares) > 1 else 0.01
@@ -73,7 +77,7 @@ def _profile(axis: Axes, profile: pd.DataFrame) -> None:
     axis.set_xticks(ticks, [str(tick if tick <= towers else tick - towers) for tick in ticks])
     axis.set_xlabel("block of the tower, then of the decoder", fontsize=SMALL)
     axis.set_ylabel("lost without the whole layer,\npoints of probability", fontsize=SMALL)
-    axis.legend(fontsize=LEAST, loc="upper left")
+    axis.legend(fontsize=LEAST, loc="best")
 
 
 @styled
@@ -93,7 +97,7 @@ def lost_without(table: pd.DataFrame) -> Figure:
         marks_in_rows(axis, points[points["kind"] == kind], "model", models, "against", controls,
                       0.6)
         axis.axvline(0, color="0.15", linewidth=0.9)
-        axis.set_title(kind, fontsize=SMALL)
+        axis.set_title(textwrap.fill(kind, LETTERS), fontsize=SMALL)
         axis.set_xlabel("points of probability,\nown path minus control", fontsize=LEAST)
         axis.tick_params(labelsize=LEAST)
         ruled(axis, len(controls))

@@ -240,7 +240,8 @@ def test_a_whole_chapter_of_a_tiny_study(study, monkeypatch):
     curves, whole = words.curves(accuracy, "tiny", 20)
     figure = drawn.spared(curves, whole, profile,
                           finding=words.finding(gains, crossing, "tiny"))
-    assert len(figure.axes[0].lines) >= len(pruning.RULES) + 1
+    assert len(figure.axes[0].lines) >= len(drawn.SHOWN) + 1
+    assert set(drawn.SHOWN) < set(pruning.RULES)
     assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "whole model"
     lost = words.stacked(names, lambda name: answers.lost_rows(walks[name]))
     assert drawn.lost_without(lost, finding=words.lost_finding(lost, "tiny"))

@@ -165,9 +165,9 @@ def finding(gains: pd.DataFrame, crossing: pd.DataFrame, model: str) -> str:
     told = report.points_text(first_gain(gains, "matched", model), 1)
     row = crossing[(crossing["model"] == model)
                    & (crossing["kind"] == SAID["question"])].iloc[0]
-    return (f"Against neurons as active, sparing the unknown ones changes {told}; image tokens "
-            f"work in block {row['image']:.1f}, the answer's position in block {row['last']:.1f} "
-            "of the decoder (means)")
+    return (f"Questions answered without unknown neurons, minus without matched ones: {told}; image "
+            f"tokens work in block {row['image']:.1f}, the answer's position in block "
+            f"{row['last']:.1f} of the decoder (means)")
 
 
 def lost_finding(lost: pd.DataFrame, model: str) -> str:
