@@ -267,6 +267,8 @@ def test_tables_for_reading_have_words_for_headers_and_a_row_each(planted, chanc
     assert len(words.seed_table(kinds.seed_rows({"staged": planted}))) == 8
     grid = kinds.grid(planted.records)
     assert len(words.grid_table(grid)) == 8 and len(grid) == 36
+    assert words.tally(kinds.surer_rows(planted)) == "3 of 3 comparisons"
+    assert words.tally(pd.DataFrame()) == "none of the comparisons"
     assert words.percents([0.1, 0.104]) == "10 %" and words.percents([0.1, 0.2]) == "10 to 20 %"
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.modality import kinds
 from neuronpath_core.stats import report
+from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.vlm.modality import TYPES
 
 Row = Mapping[str, float]
@@ -203,3 +204,12 @@ def match_finding(matches: pd.DataFrame) -> str:
     own = matches[matches["group"] == "multi-modal neurons"]
     return (f"The best concept in patches is the best in words for {percents(own['own'])} of the "
             f"multi-modal neurons; dealt, {percents(own['dealt'])}")
+
+
+def tally(table: pd.DataFrame, noun: str = "comparisons") -> str:
+    """How many of a table's comparisons agree, for a sentence; by their intervals unless the table
+    has verdicts of its own."""
+    if not len(table):
+        return f"none of the {noun}"
+    verdicts = table["verdict"] if "verdict" in table else with_verdict(table)["verdict"]
+    return report.in_words(list(verdicts), noun)
