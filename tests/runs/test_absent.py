@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronpath_core.runs import commands
+from neuronpath_core.runs import commands, dry_run
 from neuronpath_core.runs.absent import absent_images, all_absent, told
 from tests import photos, small_study
 
@@ -83,3 +83,14 @@ def test_the_tests_of_notebooks_leave_it_out_and_say_so(monkeypatch):
     place = ROOT / "notebooks"
     assert module.pytest_ignore_collect(place / "31_photographs.ipynb", Config) is True
     assert module.pytest_ignore_collect(place / "02_table1.ipynb", Config) is None
+
+
+def test_a_dry_run_needs_no_images_that_may_be_absent(root):
+    """What it takes to read them is left out; images that are not declared are still asked for."""
+    shutil.rmtree(root / "data" / "photos")
+    bench = dry_run._Bench(root, 0.0)
+    spec = {"architecture": photos.ARCHITECTURE, "data_config": photos.CONFIG}
+    assert bench._reading("photos", spec, None) == 0.0
+    (root / "data" / "photos.json").unlink()
+    with pytest.raises(ValueError, match="git clone"):
+        dry_run._Bench(root, 0.0)._reading("photos", spec, None)
