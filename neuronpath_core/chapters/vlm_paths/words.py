@@ -165,8 +165,8 @@ def finding(gains: pd.DataFrame, crossing: pd.DataFrame, model: str) -> str:
     told = report.points_text(first_gain(gains, "matched", model), 1)
     row = crossing[(crossing["model"] == model)
                    & (crossing["kind"] == SAID["question"])].iloc[0]
-    return (f"Questions answered without unknown neurons, minus without matched ones: {told}; image "
-            f"tokens work in block {row['image']:.1f}, the answer's position in block "
+    return (f"Questions answered without unknown neurons, minus without matched ones: {told}; "
+            f"image tokens work in block {row['image']:.1f}, the answer's position in block "
             f"{row['last']:.1f} of the decoder (means)")
 
 
