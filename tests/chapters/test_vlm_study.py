@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from neuronpath_core.chapters import vlm_study
+from neuronpath_core.chapters.modality import abilities
 from neuronpath_core.chapters.vlm_study import open_vlm, token_masks
 from neuronpath_core.study import vlm_tables
 from neuronpath_core.study.store.parts import StoreWarning
@@ -165,3 +167,21 @@ def test_types_scale_the_number_of_image_tokens_unless_criteria_say_otherwise(st
                                   probabilities(records, PUBLISHED.for_patches(64)))
     np.testing.assert_array_equal(study.types("one", criteria=PUBLISHED, levels="continuous"),
                                   probabilities(records, PUBLISHED, "continuous"))
+
+
+def test_what_models_can_do_is_read_beside_their_weights(root, study):
+    gates = {"captions": {"all": 0.95}, "questions": {"all": 0.8}, "other_image": 0.3,
+             "chance": 0.33}
+    assert not len(abilities.ability_rows(study))
+    assert not len(abilities.ability_table(abilities.ability_rows(study)))
+    record = root / "data" / "weights" / "vlm" / "weights.json"
+    try:
+        record.write_text(json.dumps({"one.safetensors": {"gates": gates, "held_out_scenes": 9}}))
+        rows = abilities.ability_rows(study)
+        assert rows["model"].tolist() == ["one"] and rows["fails"].tolist() == ["questions"]
+        table = abilities.ability_table(rows)
+        assert table.loc["one", "questions, %"] == "80.0"
+        record.write_text("{")
+        assert not len(abilities.ability_rows(study))
+    finally:
+        record.unlink()
