@@ -36,7 +36,7 @@ AS_ACTIVE = "as active"
 SAID = {"question": "answers to questions", "caption": "colours in captions",
         "forced": "words that the grammar forces"}
 PART = 8  # cases of a part of a table, which is what a stop can cost
-THEOREM_CASES, THEOREM_STEPS = 6, 12
+THEOREM_CASES, THEOREM_STEPS = 4, 32
 
 
 @dataclass(frozen=True)
