@@ -314,6 +314,7 @@ def test_chunks_do_not_change_the_answers(scope, call, numbers):
     assert_same(chunked, whole.neurons, whole.score)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
 @pytest.mark.parametrize("call", CALLS, ids=NAMES)
 def test_chunks_bound_the_copies_that_run_at_once(call, hooked, monkeypatch):
