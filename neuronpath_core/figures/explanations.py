@@ -30,6 +30,7 @@ ROWS = {"own": "its own explanation", "swapped": "another neuron's", "generic": 
 SOURCES = {"top samples": "from top samples", "random samples": "from random samples",
            "raw images": "not seeing where"}
 PAPER = {"LLaVA-1.5-7B": "the paper's LLaVA", "InternVL-2.5-8B": "the paper's InternVL"}
+GAP = 5  # pixels between two images
 ON, OFF = "#f0b429", "0.93"  # of a word's activity, and of none
 
 
@@ -94,19 +95,20 @@ def simulations(examples: Sequence[Any]) -> Figure:
 
     ``examples``: of ``neuronpath_core.chapters.explanations.shown.examples``.
     """
-    figure, axes = plt.subplots(len(examples), 3, figsize=(WIDTH, 1.75 * len(examples)),
-                                squeeze=False, gridspec_kw={"width_ratios": [1, 1, 2.6]})
-    for (left, middle, right), each in zip(axes, examples, strict=True):
-        for axis, values, title in ((left, each.record.values, "what it does"),
-                                    (middle, each.simulated, "simulated")):
-            axis.imshow(_lit(each.record, values))
-            axis.set_title(title, fontsize=LEAST, pad=2)
+    figure, axes = plt.subplots(len(examples), 2, figsize=(WIDTH, 1.75 * len(examples)),
+                                squeeze=False, gridspec_kw={"width_ratios": [2.1, 2.6]})
+    for (left, right), each in zip(axes, examples, strict=True):
+        does, simulated = (_lit(each.record, values) for values in (each.record.values,
+                                                                    each.simulated))
+        gap = np.full((len(does), GAP, 3), 255, np.uint8)
+        left.imshow(np.concatenate([does, gap, simulated], 1))
+        left.set_title("what it does, and simulated", fontsize=LEAST, pad=2)
         _words(right, each.record, each.simulated)
         said = each.said.text or "nothing that fits"
         right.set_title(in_lines(f"{each.kind}, layer {each.layer + 1}: {said} "
                                  f"(score {each.value:.2f})", 52), fontsize=LEAST, loc="left",
                         pad=2)
-        for axis in (left, middle, right):
+        for axis in (left, right):
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(False)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from neuronpath_core.chapters.explanations.published import LLAVA, SCORES
+from neuronpath_core.chapters.explanations.shown import Example
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.vlm.explained import KINDS
@@ -143,6 +144,13 @@ def finding(means: pd.DataFrame, model: str) -> str:
         return "Scores of explanations and of their controls"
     return (f"Explanations score {spoken(own, 'own')}; those of other neurons of the type and "
             f"layer {spoken(own, 'swapped')}")
+
+
+def shown_finding(examples: Sequence[Example]) -> str:
+    """The figure of single neurons in a sentence."""
+    found = [f"{each.value:z.2f}".replace("-", "\u2212") + f" ({each.kind})" for each in examples]
+    return "Neurons that are explained better than most of their type score " + " and ".join(
+        filter(None, (", ".join(found[:-1]), found[-1]))) if found else "No neuron is explained"
 
 
 def counted(rows: pd.DataFrame) -> str:
