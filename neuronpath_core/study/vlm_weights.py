@@ -16,7 +16,10 @@ from neuronpath_core.support.files import own_path
 
 def vlm_weights(spec: Mapping, root: Path) -> Path | None:
     """The file of a model's weights, in the folder that ``NEURONPATH_WEIGHTS`` names or in the
-    study's; ``None`` where it is in neither."""
+    study's; ``None`` where it is in neither, and for models of a hub, whose files transformers
+    keeps."""
+    if "weights" not in spec:
+        return None
     named = os.environ.get(WEIGHTS_VARIABLE)
     folders = [own_path(named)] if named else []
     return next((path for folder in (*folders, root)
