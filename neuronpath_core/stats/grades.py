@@ -32,6 +32,8 @@ MOST = 0.9
 FEW = 0.25
 # a Yes of fewer comparisons is read as one of many unless it says so
 MANY = 4
+# how many places are named, and how many effects stand side by side, before a number says more
+NAMED, SIDE_BY_SIDE = 3, 6
 # the words under which comparisons may agree in some places and not in others
 PLACED = ("Yes", "Partly", "Mixed")
 # on which side of what a comparison agrees, as the rules of claims put it
@@ -196,6 +198,8 @@ def where(rows: Sequence[Comparison]) -> str:
     missing = [level for level in levels if level not in found]
     if not levels:
         return ""
+    if min(len(found), len(missing)) > NAMED:
+        return f"under {len(found)} of {len(levels)} conditions only"
     if len(found) <= len(missing):
         return f"{' and '.join(found)} only"
     return f"not {' or '.join(missing)}"
@@ -241,9 +245,10 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     ``median +3.0 % of the probability, range +0.4 to +9.2``.
 
     Where comparisons agree in some places alone (:func:`where`), so for each place by itself, if
-    the grade is one of ``PLACED``.
+    the grade is one of ``PLACED`` and the places are no more than ``SIDE_BY_SIDE``.
     """
-    if grade(rows, unit).word in PLACED and (levels := _levels(rows)):
+    levels = _levels(rows) if grade(rows, unit).word in PLACED else {}
+    if 0 < len(levels) <= SIDE_BY_SIDE:
         return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
     return _effect(rows, unit)
 

@@ -97,6 +97,8 @@ def test_what_does_not_agree_has_no_say_in_the_size():
     ((("a", "without decoys"), ("n", "among loud decoys"), ("n", "among steep decoys")),
      "Partly, without decoys only"),
     ((("a", "left"), ("a", "right"), ("n", "midpoint")), "Partly, not midpoint"),
+    (tuple((letter, f"at {place}") for place, letter in enumerate("aaaannnn")),
+     "Partly, under 4 of 8 conditions only"),
     ((("an", "left"), ("an", "right")), "Partly")])
 def test_where_it_is_so_alone(groups, text):
     found = [row for letters, condition in groups for row in rows(letters, condition=condition)]
