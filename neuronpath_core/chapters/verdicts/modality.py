@@ -77,7 +77,7 @@ def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
                unit="neurons", control="concepts in words dealt among the neurons of a layer",
                rule="The share whose best concept in patches is their best in words, each from "
                     f"samples that the other did not see, minus the share when dealt; {above}",
-               table="matches"),
+               table="both"),
         ours("more than others",
              sentence="Multi-modal neurons mean the same in both more often than neurons of one "
                       "modality, or than before training",
