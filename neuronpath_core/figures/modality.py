@@ -146,21 +146,28 @@ def examples(rows: Sequence[tuple[str, Sequence[tuple[UInt8[np.ndarray, "height 
         rows: the name, and of each sample the pixels, the values of its patches from 0 to 1, and
             the words below it.
     """
-    most = max(len(samples) for _, samples in rows)
-    figure, axes = plt.subplots(len(rows), most, figsize=(WIDTH, 0.4 + 1.95 * len(rows)),
+    figure, axes = plt.subplots(len(rows), 1, figsize=(WIDTH, 0.4 + 1.95 * len(rows)),
                                 squeeze=False)
-    for line, (name, samples) in zip(axes, rows, strict=True):
-        for axis in line:
-            axis.set_axis_off()
-        line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, ha="right", va="center",
-                     fontsize=LEAST, rotation=90)
-        for axis, (pixels, values, words) in zip(line, samples, strict=False):
-            side = len(pixels) // len(values)
-            light = np.kron(np.clip(values, 0, 1), np.ones((side, side)))[..., None]
-            axis.imshow((pixels * (0.25 + 0.75 * light)).astype(np.uint8),
-                        interpolation="nearest")
-            axis.set_title(words, fontsize=LEAST, y=-0.05, va="top")
+    for axis, (name, samples) in zip(axes[:, 0], rows, strict=True):
+        strip = np.concatenate([_lit(pixels, values) for pixels, values, _ in samples], 1)
+        height, width = len(strip), strip.shape[1] / len(samples)
+        axis.imshow(strip, interpolation="nearest")
+        axis.set_xticks(np.arange(len(samples)) * width + height / 2,
+                        [words for *_, words in samples], fontsize=LEAST)
+        axis.set_yticks([height / 2], [name], fontsize=LEAST, rotation=90, va="center")
+        axis.tick_params(length=0)
+        axis.grid(False)
+        axis.set_frame_on(False)
     return figure
+
+
+def _lit(pixels: UInt8[np.ndarray, "height width 3"], values: Float[np.ndarray, "row column"]
+         ) -> UInt8[np.ndarray, "height wider 3"]:
+    """A scene, darkened where the neuron is weak, and a white rim at its right."""
+    side = len(pixels) // len(values)
+    light = np.kron(np.clip(values, 0, 1), np.ones((side, side)))[..., None]
+    lit = (pixels * (0.25 + 0.75 * light)).astype(np.uint8)
+    return np.pad(lit, ((0, 0), (0, max(len(pixels) // 20, 1)), (0, 0)), constant_values=255)
 
 
 @styled
