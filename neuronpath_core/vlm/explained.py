@@ -39,7 +39,7 @@ class Sample:
     Attributes:
         image: uint8 ``(height, width, 3)``.
         grid: rows and columns of the image tokens; ``None`` where they are no grid.
-        roles: int64 ``(token,)``, positions in :data:`neuronpath_core.vlm.sequences.ROLES`.
+        roles: int64 ``(token,)``, positions in ``ROLES`` of :mod:`neuronpath_core.vlm.sequences`.
         words: the tokens as text.
         scene: what the image shows, where that is known.
     """
