@@ -45,7 +45,8 @@ class AnswerCache:
         key = self.key(request)
         if key not in self._known and self.folder is not None:
             try:
-                answer = json.loads((self.folder / f"{key}.json").read_text("utf-8"))["answer"]
+                answer = json.loads(
+                    (self.folder / f"{key}.json").read_text(encoding="utf-8"))["answer"]
             except (OSError, ValueError, KeyError, TypeError):
                 return None
             if isinstance(answer, str):
@@ -62,7 +63,7 @@ class AnswerCache:
             with plain_errors(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(self.folder / f"{key}.json",
-                                 lambda path: path.write_text(told, "utf-8"))
+                                 lambda path: path.write_text(told, encoding="utf-8"))
 
     def __len__(self) -> int:
         return len(self._known)

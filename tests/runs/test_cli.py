@@ -21,8 +21,9 @@ from neuronpath_core.runs import executions as executions_module
 from neuronpath_core.runs.choice import notebook_names, resolve_notebooks
 from neuronpath_core.runs.outputs import normalise_notebook
 from neuronpath_core.study import path_tables
-from neuronpath_core.study.profiles import RESULTS_VARIABLE, load_profile
+from neuronpath_core.study.profiles import RESULTS_VARIABLE
 from neuronpath_core.study.study import Study
+from neuronpath_core.study.vlm_profiles import any_profile
 from tests import small_study
 from tests.processes import eventually, in_the_background, in_the_foreground, with_variable
 from tests.study.test_store_faults import mount
@@ -729,8 +730,9 @@ def test_the_shipped_notebooks_accept_their_own_defaults():
     """Every parameter that a notebook declares is one that the command can check."""
     import papermill
 
-    checks = parameters.parameter_checks(ROOT, load_profile("digits", ROOT))
     for name in notebook_names(ROOT):
+        own = parameters.own_parameters(ROOT, name)
+        checks = parameters.parameter_checks(ROOT, any_profile(own.get("profile", "digits"), ROOT))
         declared = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
         values = {parameter: ast.literal_eval(entry["default"]) for parameter,
                   entry in declared.items()}

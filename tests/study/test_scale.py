@@ -465,7 +465,7 @@ REFUSED = {
     "a capital": (["Mine"], ["'Mine'", "accepted: small letters"]),
     "a path": (["../mine"], ["'../mine'", "accepted: small letters"]),
     "nothing": ([""], ["''", "accepted: small letters"]),
-    "a name that is taken": (["digits"], ["'digits'", "not one of digits, imagenet"]),
+    "a name that is taken": (["digits"], ["'digits'", "not one of cifar10, digits"]),
     "a model that timm does not know": (["mine", "--model", "vit_tiny_patch17"],
                                         ["'vit_tiny_patch17'", "accepted"]),
     "weights that timm does not have": (["mine", "--model", "test_vit.mine"],

@@ -14,6 +14,7 @@ import yaml
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.runs.parameters import check_parameters, parameter_checks
 from neuronpath_core.study.profiles import load_profile, profile_names
+from neuronpath_core.study.vlm_profiles import any_profile
 from tests import rehearsal, small_study
 from tests.helpers import refused
 
@@ -297,4 +298,4 @@ def test_counts_of_images_are_held_to_their_type_where_there_are_no_images(tmp_p
 def test_every_shipped_profile_is_one():
     root = Path(__file__).parents[2]
     for name in profile_names(root):
-        assert load_profile(name, root)["models"]
+        assert any_profile(name, root)["models"]

@@ -65,9 +65,9 @@ def searches(monkeypatch):
 
 @pytest.mark.parametrize(("settings", "words"), [
     ({"profile": "digit"}, ["profile", "'digit'", "accepted", "digits"]),
-    ({"profile": ""}, ["profile", "accepted: digits"]),
-    ({"profile": "../profiles/digits"}, ["profile", "accepted: digits"]),
-    ({"profile": None}, ["profile", "accepted: digits"]),
+    ({"profile": ""}, ["profile", "accepted: cifar10, digits"]),
+    ({"profile": "../profiles/digits"}, ["profile", "accepted: cifar10, digits"]),
+    ({"profile": None}, ["profile", "accepted: cifar10, digits"]),
     ({"dtype": "float16"}, ["dtype", "'float16'", "accepted: float64, float32, bfloat16"]),
     ({"dtype": torch.float64}, ["dtype", "accepted: float64"]),
     ({"device": "gpu"}, ["device", "'gpu'", "accepted: cpu, cuda"]),
