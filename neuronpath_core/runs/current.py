@@ -75,21 +75,29 @@ class Hashes:
         sources += ["\n".join(chapter.code)] if chapter.tree is not None else []
         values = own_parameters(self.root, notebook) | dict(parameters)
         named = set().union(*map(texts_of, sources))
+        profiles = _profiles(self.root, chapter, values)
         made_from = {
             "cells": [_cell(source) for source in chapter.code],
             "parameters": dict(parameters),
             "code": fingerprint(files, self.package),
             "profiles": {name: self._profile(name)
-                         for name in _profiles(self.root, chapter, values)},
+                         for name in profiles},
             "files": {**{path.relative_to(self.root).as_posix(): _sha256(path)
-                         for folder, path in self.measured if path.name in named
-                         or folder != "data" and folder in named},
+                         for folder, path in self.measured
+                         if (path.name in named or folder != "data" and folder in named)
+                         and self._trained_for(path) in (None, *profiles)},
                       **{path.relative_to(self.package).as_posix(): _sha256(path)
                          for path in self.of_pages if path.name in named}},
             "packages": {name: package_version(name)
                          for name in _packages(set().union(*map(packages_of, sources)))},
         }
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def _trained_for(self, path: Path) -> str | None:
+        """The profile whose weights a record in ``data/weights/`` is of; ``None`` for other files.
+        The record of another profile's weights is nothing that a chapter could show."""
+        folder = path.relative_to(self.root).parts
+        return folder[2] if folder[:2] == ("data", "weights") and len(folder) > 3 else None
 
     def _profile(self, name: str) -> dict:
         if name not in self.profiles:

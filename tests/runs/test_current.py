@@ -72,6 +72,19 @@ SHAPES = {name for name in ALL
           if "shapes" in (own(name).get("profile"), *own(name).get("profiles", ()))}
 
 
+def test_a_record_of_weights_counts_for_chapters_that_read_its_profile(study, before):
+    changed = stale(study, before, lambda text: text.replace("{", "{ ", 1),
+                    "data/weights/shapes/weights.json")
+    assert changed and changed <= SHAPES and changed != set(ALL)
+    other = study / "data" / "weights" / "another"
+    other.mkdir()
+    try:
+        (other / "weights.json").write_text("{}")
+        assert hashes(study) == before  # of a profile that no chapter reads
+    finally:
+        shutil.rmtree(other)
+
+
 @pytest.mark.parametrize("file", ["neuronpath_core/fast/blocks.py", pytest.param(
     "neuronpath_core/fast/prefixes.py", marks=pytest.mark.thorough)])
 def test_a_nested_module_that_all_search_with_makes_all_that_search_stale(study, before, file):
