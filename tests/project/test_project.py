@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from neuronpath_core.runs import current
+from neuronpath_core.runs.chapter import Chapter
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.support import sources
 
@@ -274,3 +276,20 @@ def test_no_file_names_a_machine():
                            "") and path.name not in allowed and path.is_file():
             found = pattern.search(path.read_text(errors="ignore"))
             assert not found, f"{path.relative_to(ROOT)}: {found.group(0)}"
+
+
+def test_what_chapters_compute_with_is_installed_by_make_book():
+    """A package whose version counts in the hash of a chapter and that the extra ``book`` lacks
+    would stop ``make book`` in an empty environment."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    installed = {re.split(r"[<>=\[; ]", each)[0].replace("_", "-") for each in (
+        *project["dependencies"], *project["optional-dependencies"]["book"])}
+    needed = {}
+    for name in notebook_names(ROOT):
+        chapter = Chapter.read(ROOT, name)
+        texts = [path.read_text(encoding="utf-8") for path in current.modules(chapter)]
+        imports = set().union(*map(sources.packages_of, [*texts, *chapter.code]))
+        needed |= dict.fromkeys(current._packages(imports), name)
+    assert {"captum", "transformers", "torch"} < set(needed)
+    assert {each: name for each, name in needed.items()
+            if each.replace("_", "-") not in installed} == {}
