@@ -84,18 +84,21 @@ def _places(command):
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), inside)
 
 
+def _checked(command):
+    """Options of what runs for long: where results go, :func:`_places`, and a look beforehand."""
+    command = click.option("--check", is_flag=True, help=(
+        "Only say what is missing, and what the run would cost in time, memory and disk."))(command)
+    return click.option("--results", type=click.Path(path_type=Path), help=(
+        "Where results go.  [default: results/<profile>]"))(_places(command))
+
+
 @cli.command()
 @click.argument("notebooks", nargs=-1)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
 @click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True,
               metavar="NAME VALUE", callback=lambda _c, _o, pairs: parameter_values(pairs),
               help="Override a notebook parameter; repeatable.")
-@click.option("--results", type=click.Path(path_type=Path),
-              help="Where results go.  [default: results/<profile>]")
-@_places
-@click.option("--check", is_flag=True,
-              help="Only say what is missing, and what the run would cost in time, memory and "
-                   "disk.")
+@_checked
 @click.option("--quick", is_flag=True,
               help="A tenth of the images: wide intervals, soon.  Outputs go to a folder quick.")
 @click.option("--force", is_flag=True,
@@ -268,12 +271,7 @@ def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_othe
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1),
               help="Captions at once.")
-@click.option("--results", type=click.Path(path_type=Path),
-              help="Where results go.  [default: results/<profile>]")
-@_places
-@click.option("--check", is_flag=True,
-              help="Only say what is missing, and what the run would cost in time, memory and "
-                   "disk.")
+@_checked
 def neuron_types(profile: str, models: tuple[str, ...], device: str, batch: int,
                  results: Path | None, check: bool) -> None:
     """Type the neurons of published vision-language models as visual, text, multi-modal or unknown;
