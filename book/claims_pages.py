@@ -31,6 +31,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbformat import NotebookNode
 
 from book import chapters
+from book.paper_numbers import said_by_paper
 from neuronpath_core.stats.claims import BY, FINDINGS, MIME, Claim, Comparison, from_json
 from neuronpath_core.stats.grades import (
     FEW,
@@ -334,6 +335,7 @@ class Card:
         caveat: what a grade cannot say, in a few words; empty for none.
         replaced: what is left of it where removed neurons are set to other values than zero.
         others: numbers that stand in that line.
+        paper: what the paper has for it, in the unit of the effect.
     """
 
     key: str
@@ -345,6 +347,7 @@ class Card:
     caveat: str = ""
     replaced: str = ""
     others: tuple[Shown, ...] = ()
+    paper: str = ""
 
     @property
     def related(self) -> str:
@@ -375,10 +378,14 @@ def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
                           f"measured")
         plain, numbers = in_sentences(entry["plain"], claims, where)
         replaced, others = in_sentences(entry["replaced"], claims, where)
-        made.append(Card(entry["key"], entry["title"], plain, tuple(numbers),
-                         _named(claims, entry["claims"], where),
+        if "paper" not in entry:
+            raise Refused(f"{where} has no line 'paper'; accepted: a metric of Table 1, a "
+                          f"figure of the paper, or {{}} for what the paper does not ask")
+        found = _named(claims, entry["claims"], where)
+        made.append(Card(entry["key"], entry["title"], plain, tuple(numbers), found,
                          tuple(_named(claims, [name], where) for name in entry.get("beside", ())),
-                         entry.get("caveat", ""), replaced, tuple(others)))
+                         entry.get("caveat", ""), replaced, tuple(others),
+                         said_by_paper(entry["paper"], found.unit)))
     return made
 
 

@@ -14,12 +14,12 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book import chapters
+from book import chapters, paper_numbers
 from book import claims_pages as pages
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
-from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.stats.grades import UNITS, Unit
 from neuronpath_core.support.yaml_file import read_yaml
 from tests.figures.browser import headless
 
@@ -42,8 +42,10 @@ CLAIMS = [claim("removal", [(0.031, "agrees", "now"), (0.002, "agrees", "now"),
           claim("single: knowledge", [(-0.1, "contradicts", "")])]
 CARDS = """\
 - {key: one, title: "Does it?", claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
-   replaced: "{claim}`11:removal range` points.", beside: ["11:score", "11:removal @ later"]}
-- {key: two, title: "Does it score?", claims: ["11:score"], plain: "Yes.", replaced: not measured.}
+   replaced: "{claim}`11:removal range` points.", beside: ["11:score", "11:removal @ later"],
+   paper: {figure: 3}}
+- {key: two, title: "Does it score?", claims: ["11:score"], plain: "Yes.", replaced: not measured.,
+   paper: {metric: joint_attribution_score}}
 """
 PAGE = """\
 # A page
@@ -107,9 +109,11 @@ def test_a_page_is_filled_in(tmp_path):
                                          ["Yes , of 1 comparison", "Does it score? asked by this book"]]
     assert rows[0][2] == ("now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; "
                           "later: \u221220.0\u00a0% of the probability [\u221221.0, \u221219.0] 2 of 3 agree, 1 contradict; "
-                          "n = 48 images; Yes on 0 of 1 data set: digits")
-    assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced")] == [
-        "Whatever a removed neuron is set to: \u221220.0 to 3.1 points."]  # what was not measured is not said
+                          "n = 48 images; Yes on 0 of 1 data set: digits "
+                          "Paper: drawn in its Figure 3, without numbers")
+    assert rows[1][2].endswith("Paper: median score +0.534, range +0.009 to +1.009")
+    assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced p")] == [
+        "\u221220.0 to 3.1 points."]  # what was not measured is not said
     assert "np-replaced" in html.select(".np-rows tbody tr")[1]["class"]  # below its own row
     card = html.find(id="card-one")
     assert card.find(class_="np-effect").get_text() == (
@@ -176,11 +180,13 @@ def test_every_comparison_is_in_the_csv(tmp_path):
     ({"page": "{claim}`11:removal @ never agree`\n"}, "accepted: 'now', 'later'"),
     ({"page": "{claim}`11:removal + 11:score agree`\n"}, "claims of one unit"),
     ({"page": "% claims: row\n"}, "accepted: rows, cards, table, rules"),
-    ({"cards": "[{key: one, title: Q, claims: ['11:no'], plain: P, replaced: R}]\n"},
+    ({"cards": "[{key: one, title: Q, claims: ['11:no'], plain: P, replaced: R, paper: {}}]\n"},
      "card one names the claim '11:no'"),
-    ({"cards": "[{key: one, title: Q, claims: [], plain: P, replaced: R}]\n"}, "at least one"),
+    ({"cards": "[{key: one, title: Q, claims: [], plain: P, replaced: R, paper: {}}]\n"}, "at least one"),
     ({"cards": "[{key: one, title: Q, claims: ['11:score'], plain: P}]\n"},
      "card one has no line 'replaced'"),
+    ({"cards": "[{key: one, title: Q, claims: ['11:score'], plain: P, replaced: R}]\n"},
+     "card one has no line 'paper'"),
     ({"claims": []}, "none of 1 notebooks emits any"), ({"times": 2}, "emits claims 2 times")])
 def test_what_stops_a_build(tmp_path, change, said):
     with pytest.raises(pages.Refused, match=re.escape(said)):
@@ -212,14 +218,38 @@ def test_ten_cards_of_which_eight_are_the_papers(stored):
 
 
 def test_no_measured_number_is_typed_on_page_one_or_on_a_card():
-    answer = re.search(r"```\{container\} np-holds\n(.*?)\n```",
-                       (ROOT / "book" / "index.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    page = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    answer = (re.search(r"```\{container\} np-holds\n(.*?)\n```", page, re.DOTALL)[1]
+              + page[page.index("## What stands behind"):page.index("## And what do")])
     told = [entry[name] for entry in read_yaml(ROOT / "book" / "cards.yml")
             for name in ("plain", "replaced")]
     assert len(pages.NUMBER.findall(answer)) >= 10
     for text in [answer, *told]:
         typed = re.sub(r"\{(doc|glue:text)\}`[^`]*`", "", pages.NUMBER.sub("", text))
         assert not re.search(r"\d", typed), text
+
+
+def test_the_papers_numbers_are_those_of_its_table_in_the_units_of_the_cards():
+    table = {(row[0], row[1]): [float(value) for value in row[2:]] for row in csv.reader(
+        (ROOT / "data" / "paper" / "table1.csv").open(encoding="utf-8")) if row[0] != "metric"}
+    metric = "removal_accuracy_deviation_percent"
+    leads = [other - own for method in ("activation", "influence_pattern") for own, other in
+             zip(table[metric, "neuron_path"], table[metric, method], strict=True)]
+    assert paper_numbers.paper_values(
+        metric, ("activation", "influence_pattern"), -1) == pytest.approx(leads, abs=1e-12)
+    entry = {"metric": metric, "over": ["activation", "influence_pattern"], "sign": -1}
+    for factor in (1, 100):  # a claim's values are points, or shares that are written as points
+        assert paper_numbers.said_by_paper(entry, Unit("points", factor, 1)) == (
+            "median +3.8\u00a0points, range +1.9 to +23.7")
+    assert paper_numbers.said_by_paper({}, UNITS["accuracy"]) == "does not ask"
+
+
+@pytest.mark.parametrize("metric, over, said", [
+    ("removal", (), "no metric 'removal'; accepted: joint_attribution_score"),
+    ("joint_attribution_score", ("best",), "no method 'best'; accepted: activation")])
+def test_numbers_that_the_paper_has_not(metric, over, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        paper_numbers.paper_values(metric, over)
 
 
 def test_every_stored_claim_has_a_unit_and_a_section(stored):
