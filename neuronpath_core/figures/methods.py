@@ -21,10 +21,8 @@ from neuronpath_core.figures.style import (
     styled,
 )
 
-# shares at which the axis has a line; it widens towards 1 as the logarithm of what is missing does
-TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1)
-# what is missing of a share beyond which nothing is told apart
-FINEST = 0.003
+# shares at which the axis has a line, and the room above all of the effect for its labels
+TICKS, HIGHEST = (0, 0.25, 0.5, 0.75, 1), 1.12
 # where a method that takes no pass is drawn
 NO_PASS = 0.2
 # where a name may stand, in points from its mark, the best place first
@@ -32,10 +30,6 @@ SIDES = ((8, 0, "left"), (-8, 0, "right"), (0, 11, "center"), (0, -11, "center")
          (8, -11, "left"), (-8, 11, "right"), (-8, -11, "right"), (8, 22, "left"),
          (8, -22, "left"))
 FADED, RECOMMENDED = "0.55", "#d55e00"
-
-
-def _height(share):
-    return -np.log10(np.clip(1 + FINEST - np.asarray(share, float), FINEST, None))
 
 
 @styled
@@ -100,17 +94,17 @@ def _name_marks(axis: Axes, names: Collection[str], colours: Mapping[str, tuple]
 def _line(axis: Axes, rows: pd.DataFrame, name: str, labelled: bool, marked: str) -> None:
     """The methods that are one at several budgets, the recommended one ringed."""
     means = rows.groupby("method", sort=False)[["passes", "value"]].mean().sort_values("passes")
-    axis.plot(rows["passes"], _height(rows["value"]), linestyle="none", marker=".", markersize=3,
+    axis.plot(rows["passes"], rows["value"], linestyle="none", marker=".", markersize=3,
               color="0.55")
-    axis.plot(means["passes"], _height(means["value"]), color="0.1", marker=marker(0), markersize=5,
+    axis.plot(means["passes"], means["value"], color="0.1", marker=marker(0), markersize=5,
               linewidth=1.8, label=name, zorder=4)
     if marked in means.index:
-        axis.plot(means.loc[[marked], "passes"], _height(means.loc[[marked], "value"]), marker="o",
+        axis.plot(means.loc[[marked], "passes"], means.loc[[marked], "value"], marker="o",
                   markersize=11, markerfacecolor="none", markeredgewidth=2, linestyle="none",
                   color=RECOMMENDED, zorder=6)
     for method, passes, value in means.itertuples() if labelled else ():
         # with one decimal, as in the tables
-        text, at = f"{100 * value:.1f} %", (passes, float(_height(value)))
+        text, at = f"{100 * value:.1f} %", (passes, value)
         if method == marked:
             axis.annotate(f"recommended ({method.rpartition(', ')[2].split()[0]}): {text}", at,
                           xytext=(10, -12), textcoords="offset points", fontsize=SMALL,
@@ -129,21 +123,21 @@ def _points(axis: Axes, rows: pd.DataFrame, colour, number: int, name: str) -> N
     # shapes that come again are open
     shape, is_open = marker(number), number >= len(MARKERS)
     passes = rows["passes"].where(rows["passes"] > 0, NO_PASS)
-    axis.plot(passes, _height(rows["value"]), linestyle="none", marker=shape, markersize=2.5,
+    axis.plot(passes, rows["value"], linestyle="none", marker=shape, markersize=2.5,
               color=colour, alpha=0.6)
     # a geometric mean lies in the middle of a logarithmic axis
-    axis.plot(np.exp(np.log(passes).mean()), _height(rows["value"].mean()), linestyle="none",
+    axis.plot(np.exp(np.log(passes).mean()), rows["value"].mean(), linestyle="none",
               marker=shape, markersize=8, color=colour, label=name, zorder=3,
               **({"markerfacecolor": "none", "markeredgewidth": 1.8} if is_open else
                  {"markeredgecolor": "white", "markeredgewidth": 0.6}))
 
 
 def _frame(axis: Axes, condition: str, named: bool, large: bool) -> None:
-    ticks = TICKS if large else TICKS[::2] + TICKS[-1:]
     axis.set_xscale("log")
-    axis.set_yticks(_height(ticks), [f"{100 * tick:g} %" for tick in ticks])
+    axis.set_yticks(TICKS, [f"{100 * tick:g} %" for tick in TICKS])
     axis.tick_params(labelsize=SMALL)
-    axis.set_ylim(float(_height(-0.6)), float(_height(1)) + 0.15)
+    lowest = min(float(value) for line in axis.lines for value in line.get_ydata())
+    axis.set_ylim(min(lowest, 0) - 0.05, HIGHEST)
     places = (1, 10, 100, 1000) if not large else (NO_PASS, 1, 3, 10, 30, 100, 300, 1000)
     axis.set_xticks(places, ["none" if place == NO_PASS else f"{place:g}" for place in places])
     axis.minorticks_off()

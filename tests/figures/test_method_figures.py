@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neuronpath_core import figures
-from neuronpath_core.figures.methods import FADED, FINEST, NO_PASS
+from neuronpath_core.figures.methods import FADED, NO_PASS
 from tests import figure_tables as small
 from tests.figure_tables import panels
 from tests.project.test_notebooks_static import svg_faults
@@ -14,10 +14,6 @@ from tests.project.test_notebooks_static import svg_faults
 @pytest.fixture(autouse=True)
 def without_a_screen():
     plt.switch_backend("agg")
-
-
-def height(share):
-    return -np.log10(1 + FINEST - share)
 
 
 def marks(axis):
@@ -35,9 +31,9 @@ def test_means_and_models_lie_where_their_passes_and_shares_are():
         shown = marks(axis)
         assert list(shown) == ["budgets", "search", "ranking", "chance"]
         # the line at the mean of passes and of shares, a method at the mean of its logarithms
-        assert shown["budgets"] == pytest.approx(np.array([(1.5, height(0.895)),
-                                                           (5.1, height(0.975))]))
-        assert shown["search"] == pytest.approx(np.array([(100 * 2**0.5, height(0.795))]))
+        assert shown["budgets"] == pytest.approx(np.array([(1.5, 0.895),
+                                                           (5.1, 0.975)]))
+        assert shown["search"] == pytest.approx(np.array([(100 * 2**0.5, 0.795)]))
         assert shown["chance"][0][0] == pytest.approx(NO_PASS)
         small_marks = [line for line in axis.lines if line.get_markersize() < 4]
         assert sum(len(line.get_xdata()) for line in small_marks) == 10
