@@ -1,5 +1,7 @@
 """Write the pages of ``book/api/``: every module of the library, one page for each room.
 
+The chapters' modules, which nobody calls but their notebook, are a table of what each holds.
+
     python book/api_pages.py
 
 Public names are not on them: ``book/api.md`` has those.  Run it after a module was added, moved or
@@ -8,6 +10,7 @@ removed; a test compares the pages with what this would write.
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -26,6 +29,7 @@ ROOMS = {
     "explanations": "One picture explained",
     "chapters": "Chapters", "runs": "Notebooks and the command",
 }
+IN_A_TABLE = ("chapters",)
 CORE = ("The modules at the top of the package. They can be read in an afternoon, in the order of "
         "`neuronpath_core/README.md`.")
 
@@ -62,8 +66,30 @@ def what_it_holds(room: str) -> str:
     return f"{line[0].upper()}{line[1:]}."
 
 
+def first_sentence(module: str) -> str:
+    """What a module's docstring begins with, its roles as code."""
+    file = ROOT.joinpath(*module.split("."))
+    file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+    told = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    text = re.split(r"(?<!et al)\.\s+(?=[A-Z`:])", " ".join(told.split("\n\n")[0].split()))[0]
+    text = text.rstrip(":.")
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
+    return re.sub(r"``(.+?)``", r"`\1`", text).replace("|", "\\|")
+
+
+def table_page(room: str) -> str:
+    """The page of a room whose modules are a table."""
+    lines = [f"# {ROOMS[room]}: `{room}`", "", what_it_holds(room), "",
+             "| module | what it holds |", "|---|---|"]
+    lines += [f"| `{module.removeprefix(f'neuronpath_core.{room}.')}` | {first_sentence(module)} |"
+              for module in modules(room) if module != f"neuronpath_core.{room}"]
+    return "\n".join([*lines, ""])
+
+
 def page(room: str) -> str:
     """A room's page."""
+    if room in IN_A_TABLE:
+        return table_page(room)
     lines = [f"# {ROOMS[room]}: `{room}`", "", what_it_holds(room),
              "Public names are in {doc}`../api`.", ""]
     for module in modules(room):
