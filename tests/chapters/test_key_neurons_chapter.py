@@ -38,7 +38,7 @@ from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.projection import effective_rows
-from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.stats.units import UNITS
 from tests import helpers
 from tests.chapters.tables import NAMES
 

@@ -18,7 +18,9 @@ from neuronpath_core.chapters.photographs import beside, measured
 from neuronpath_core.chapters.verdicts import photographs as verdicts
 from neuronpath_core.figures import photographs as drawn
 from neuronpath_core.stats.claims import Claim, Comparison
-from neuronpath_core.stats.grades import UNITS, grade
+from neuronpath_core.stats.grades import grade
+from neuronpath_core.stats.rules import Rule
+from neuronpath_core.stats.units import UNITS
 from neuronpath_core.study.study import Study
 from tests import photos
 from tests.chapters.tables import intervention_table
@@ -252,7 +254,7 @@ def claim(key, data, verdicts_, values, condition=""):
     return Claim(key, "2", "It is", tuple(
         Comparison(data, f"m{number}", value, None, None, 9, verdict, condition)
         for number, (verdict, value) in enumerate(zip(verdicts_, values, strict=True))),
-        "probability", "nothing", "None.", "own")
+        "probability", "nothing", Rule("None."), "own")
 
 
 def test_grades_are_compared_by_data_set(monkeypatch):

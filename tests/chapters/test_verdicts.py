@@ -44,7 +44,8 @@ from neuronpath_core.chapters.verdicts import (
     table1,
     which_method,
 )
-from neuronpath_core.stats.grades import UNITS, where
+from neuronpath_core.stats.grades import where
+from neuronpath_core.stats.units import UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in Path(verdicts.__file__).parent.glob("[a-z]*.py"))
@@ -251,7 +252,7 @@ def test_single_neurons_lead_where_their_removal_costs_more():
         each, = claims[f"single: {score}"].comparisons
         assert (round(each.value, 6), each.verdict, each.n) == (value, verdict, 20)
         median = claims[f"single median: {score}"]
-        assert median.statistic == "median" and "median difference" in median.rule
+        assert median.statistic == "median" and "median difference" in median.rule.sentence
         assert round(median.comparisons[0].value, 6) == value
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from neuronpath_core.stats import claims
 from neuronpath_core.stats.claims import Claim, Comparison, comparisons, with_verdict
+from neuronpath_core.stats.rules import Rule
 from tests.nbval_tolerance import Tolerance, compare_outputs
 
 TABLE = pd.DataFrame({
@@ -25,7 +26,7 @@ TABLE = pd.DataFrame({
 def claim(rows: tuple[Comparison, ...], **fields: str) -> Claim:
     return Claim(**{"key": "removal", "finding": "2", "sentence": "A path does more",
                     "comparisons": rows, "unit": "probability", "control": "random paths",
-                    "rule": "Agrees if above zero.", "table": "lead"} | fields)
+                    "rule": Rule("Agrees if above zero.", above=0.0), "table": "lead"} | fields)
 
 
 def test_a_row_is_a_comparison_and_a_row_without_an_effect_is_none():

@@ -8,8 +8,11 @@ import pytest
 
 from book.chapters import read
 from book.claims_pages import collect
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, Comparison
-from neuronpath_core.stats.grades import UNITS, counted, effect, grade, leaning, short, side
+from neuronpath_core.stats.grades import counted, effect, grade, leaning, short
+from neuronpath_core.stats.rules import Rule
+from neuronpath_core.stats.units import UNITS
 
 PROBABILITY, SCORE, CORRELATION = (UNITS[name] for name in ("probability", "score", "correlation"))
 WORDS = {"a": "agrees", "n": "not shown", "c": "contradicts"}

@@ -21,6 +21,8 @@ from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import interval_row, split_interval
 from neuronpath_core.stats.tests import judged, sign_flip_test
 
+MARGIN = 0.05  # of accuracy, within which it is called kept
+
 
 def of_each(tables: Mapping[str, pd.DataFrame], summarise: Callable[..., pd.DataFrame],
             **settings) -> pd.DataFrame:
@@ -101,7 +103,7 @@ def path_leads(table: pd.DataFrame, measure: str = "correct", share: float = PUB
     return pd.concat(families, ignore_index=True)
 
 
-def size_effects(table: pd.DataFrame, margin: float = 0.05, measure: str = "correct",
+def size_effects(table: pd.DataFrame, margin: float = MARGIN, measure: str = "correct",
                  share: float = PUBLISHED_SHARE, seed: int = 0, kept: str = PATH) -> pd.DataFrame:
     """The path's masks (or those of another criterion, ``kept``) against the whole model, per
     model, mask, tokens and t: does accuracy stay within ``margin``?
@@ -146,7 +148,7 @@ def control_sizes(tables: Mapping[str, pd.DataFrame], bare: Mapping[str, pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
-def kept_by_splits(sizes: pd.DataFrame, top: int, margin: float = 0.05) -> str:
+def kept_by_splits(sizes: pd.DataFrame, top: int, margin: float = MARGIN) -> str:
     """Of the models that keep their accuracy as published, in how many the interval over splits
     lies above ``-margin`` as well: ``1 of 2``.  ``sizes`` is of :func:`size_effects`."""
     own = sizes[(sizes["top"] == top) & (sizes["mask"] == OWN) & (sizes["tokens"] != EVERYWHERE)
@@ -191,7 +193,7 @@ def setting_effects(table: pd.DataFrame, measure: str = "correct", share: float 
 
 
 def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.DataFrame,
-                      leaks: pd.DataFrame, top: int, margin: float = 0.05) -> pd.DataFrame:
+                      leaks: pd.DataFrame, top: int, margin: float = MARGIN) -> pd.DataFrame:
     """Figure 6's claim and the reviewers' question, over all models: ``key, claim, text`` (smallest
     and largest effect), ``tally``, ``agree`` and ``contradict`` (how many of how many),
     ``verdict``.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 
@@ -21,7 +22,6 @@ def made_from(correlations: Mapping[str, Mapping[str, float]], models: Sequence[
         "distributions of knowledge neurons over the blocks",
         comparisons(table, "n", condition="condition"),
         "correlation", "one model of each kind",
-        "Agrees if the 95 % bootstrap interval of the correlation lies below zero. Over all "
-        "blocks the first one decides, which holds most neurons of both models; so it is left "
-        "out once.",
-        "correlations")]
+        rules.below(interval="the 95 % bootstrap interval of the correlation",
+                    more="Over all blocks the first one decides, which holds most neurons of both "
+                         "models; so it is left out once."), "correlations")]
