@@ -20,7 +20,7 @@ from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
 from neuronpath_core.chapters.faithfulness.rates import REMOVED, RIVALS
-from neuronpath_core.chapters.replacement.measured import NEW, OWN
+from neuronpath_core.chapters.replacement.searched_paths import NEW, OWN
 from neuronpath_core.chapters.score_or_search import shares
 from neuronpath_core.chapters.verdicts import (
     as_published,

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.replacement.claims import BLIND, MARGIN
-from neuronpath_core.chapters.replacement.measured import (
-    EVERYWHERE,
-    OUTLINE,
-    OWN,
-    PAPER,
-    PATH,
-    RANDOM,
-)
+from neuronpath_core.chapters.replacement.effect_rows import BLIND, MARGIN
+from neuronpath_core.chapters.replacement.kept_neurons import EVERYWHERE
+from neuronpath_core.chapters.replacement.measured import OUTLINE, PAPER, PATH, RANDOM
+from neuronpath_core.chapters.replacement.searched_paths import OWN
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
@@ -54,9 +49,9 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gained: pd.DataFrame,
               gained_lead: pd.DataFrame, nearer: pd.DataFrame, pair_lost: pd.DataFrame,
               pair_lead: pd.DataFrame, pair_less: pd.DataFrame, gains: pd.DataFrame,
               sizes: pd.DataFrame, better: pd.DataFrame, top: int) -> list[Claim]:
-    """The tables are those of :mod:`~neuronpath_core.chapters.replacement.claims`: ``losses`` and
-    ``leads`` of removal, the same of enhancement, ``by_distance``, ``losses`` and ``leads`` with
-    counterfactual scenes and ``less_background``, ``searched_gains``, ``kept_sizes`` and
+    """The tables are those of :mod:`~neuronpath_core.chapters.replacement.effect_rows`: ``losses``
+    and ``leads`` of removal, the same of enhancement, ``by_distance``, ``losses`` and ``leads``
+    with counterfactual scenes and ``less_background``, ``searched_gains``, ``kept_sizes`` and
     ``kept_leads``; ``top`` neurons a block are kept."""
     sizes, better = (table.assign(place=table["tokens"].map(PLACES), condition=[
         f"{PLACES[row['tokens']]} {OTHERS[row['kind']]}" for row in table.to_dict("records")])
