@@ -50,7 +50,8 @@ def auroc(values: Float[Tensor, "*batch patch"],
 
 def auroc_of_ranks(rank: Float[Tensor, "*batch patch"],
                    inside: Bool[Tensor, "*batch patch"]) -> Float[Tensor, "*batch"]:
-    """As :func:`auroc`, of :func:`mid_ranks`, which do not depend on the mask."""
+    """As :func:`auroc`, of :func:`~neuronpath_core.stats.ranks.mid_ranks`, which do not depend on
+    the mask."""
     return _areas((rank * inside).sum(-1), inside)
 
 
@@ -101,7 +102,7 @@ def all_pairs(rank: Float[Tensor, "image patch"],
     it must exceed.
 
     Args:
-        rank: of :func:`mid_ranks`, of one map an image.
+        rank: of :func:`~neuronpath_core.stats.ranks.mid_ranks`, of one map an image.
         inside: the patches of every mask.
     """
     return _areas(rank @ inside.to(rank.dtype).T, inside)

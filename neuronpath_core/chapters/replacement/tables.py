@@ -26,7 +26,8 @@ def set_to(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def loss_table(lost: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """:func:`losses` of one measure, a column per replacement."""
+    """:func:`~neuronpath_core.chapters.replacement.effect_rows.losses` of one measure, a column per
+    replacement."""
     rows = lost[lost["measure"] == measure]
     digits = 1 if measure == "accuracy" else 3
     return _wide(set_to(rows.assign(path=rows["method"].map(named))), [*CELL, "path"], "kind",
@@ -34,8 +35,10 @@ def loss_table(lost: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def gained_table(gained: pd.DataFrame, lead: pd.DataFrame) -> pd.DataFrame:
-    """What enhancement of the path gains, of :func:`losses`, and its lead in probability over each
-    of ``CONTROLS``, of :func:`leads`, a row per model and replacement."""
+    """What enhancement of the path gains, of
+    :func:`~neuronpath_core.chapters.replacement.effect_rows.losses`, and its lead in probability
+    over each of ``CONTROLS``, of :func:`~neuronpath_core.chapters.replacement.effect_rows.leads`, a
+    row per model and replacement."""
     own, columns = gained[gained["method"] == PATH], {}
     for measure, words, digits in (("probability", "probability gained (share)", 3),
                                    ("accuracy", "accuracy gained (points)", 1)):
@@ -54,7 +57,8 @@ def gained_table(gained: pd.DataFrame, lead: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair_table(lost: pd.DataFrame, less: pd.DataFrame) -> pd.DataFrame:
-    """:func:`losses` of probability with values of counterfactual scenes, and, of the neuron path,
+    """:func:`~neuronpath_core.chapters.replacement.effect_rows.losses` of probability with values
+    of counterfactual scenes, and, of the neuron path,
     :func:`~neuronpath_core.chapters.replacement.effect_rows.less_background`."""
     table = loss_table(lost, "probability")
     own = {(row["data"], row["model"], named(PATH)): report.interval_text(row, 3)
@@ -63,13 +67,14 @@ def pair_table(lost: pd.DataFrame, less: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_distance_table(less: pd.DataFrame) -> pd.DataFrame:
-    """:func:`by_distance` for reading, a column per replacement."""
+    """:func:`~neuronpath_core.chapters.replacement.effect_rows.by_distance` for reading, a column
+    per replacement."""
     return _wide(set_to(less), CELL, "kind", lambda row: report.interval_text(row, 3))
 
 
 def lead_table(lead: pd.DataFrame) -> pd.DataFrame:
-    """:func:`leads` for reading: per replacement and other path from where to where the lead goes
-    over the models, and the tally."""
+    """:func:`~neuronpath_core.chapters.replacement.effect_rows.leads` for reading: per replacement
+    and other path from where to where the lead goes over the models, and the tally."""
     rows = []
     for (kind, against, measure), own in lead.groupby(["kind", "against", "measure"], sort=False):
         digits = 1 if measure == "accuracy" else 3
@@ -106,7 +111,8 @@ def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
 
 
 def size_table(sizes: pd.DataFrame) -> pd.DataFrame:
-    """:func:`kept_sizes` for reading, in points, a column per replacement."""
+    """:func:`~neuronpath_core.chapters.replacement.effect_rows.kept_sizes` for reading, in points,
+    a column per replacement."""
     rows = sizes.copy()
     rows[["value", "low", "high"]] *= 100
     return _wide(set_to(rows), [*CELL, "tokens", "kept"], "kind",

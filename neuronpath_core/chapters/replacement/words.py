@@ -33,7 +33,8 @@ STEP = 0.1
 
 
 def told(nearer: pd.DataFrame, kind: str) -> str:
-    """``4 of 4 models``: :func:`by_distance` of one replacement as a sentence goes on with it."""
+    """``4 of 4 models``: :func:`~neuronpath_core.chapters.replacement.effect_rows.by_distance` of
+    one replacement as a sentence goes on with it."""
     return report.in_words(list(nearer.loc[nearer["kind"] == kind, "verdict"]))
 
 
@@ -63,7 +64,8 @@ def moved_share(effects: pd.DataFrame, kind: str) -> str:
 
 def left(lost: pd.DataFrame, kind: str) -> pd.Series:
     """What a replacement leaves of the probability that removal of the path takes with zero, a
-    share per ``(data, model)``, of :func:`losses`."""
+    share per ``(data, model)``, of
+    :func:`~neuronpath_core.chapters.replacement.effect_rows.losses`."""
     means = own_losses(lost, "probability").set_index([*CELL, "kind"])["value"].unstack()
     order = pd.MultiIndex.from_frame(lost[CELL].drop_duplicates())
     return (means[kind] / means["zero"]).reindex(order)
@@ -139,7 +141,9 @@ def lines(lost: pd.DataFrame, lead: pd.DataFrame, sizes: pd.DataFrame) -> dict[s
 
 
 def glued(lost: pd.DataFrame, lead: pd.DataFrame, prefix: str = "") -> dict[str, str]:
-    """The sizes that the page names, of :func:`losses` and :func:`leads` of one operation:
+    """The sizes that the page names, of
+    :func:`~neuronpath_core.chapters.replacement.effect_rows.losses` and
+    :func:`~neuronpath_core.chapters.replacement.effect_rows.leads` of one operation:
     ``probability mean``, ``random accuracy zero``, ``lead baselines probability mean``, … and
     ``shown probability zero``, in how many models it is shown; ``prefix`` stands before each."""
     found = {}
