@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.which_method.measured import DEFAULT, PUBLISHED
-from neuronpath_core.chapters.which_method.questions import SMALL
+from neuronpath_core.chapters.which_method.method_names import DEFAULT, PUBLISHED
+from neuronpath_core.chapters.which_method.pair_changes import SMALL
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
@@ -24,9 +24,9 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
     :func:`~neuronpath_core.chapters.which_method.agreement.agreement_leads`; ``asked`` of
     :func:`~neuronpath_core.chapters.which_method.questions.question_leads`, the matched question
     against that of removal; ``asked_three`` and ``asked_ten`` of ``question_goal``; ``changes`` of
-    :func:`~neuronpath_core.chapters.which_method.questions.change_rows`; ``small`` the row of the
-    refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`; ``permuted``
-    of :func:`~neuronpath_core.chapters.which_method.tried.permuted_rows`."""
+    :func:`~neuronpath_core.chapters.which_method.pair_changes.change_rows`; ``small`` the row of
+    the refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`;
+    ``permuted`` of :func:`~neuronpath_core.chapters.which_method.tried.permuted_rows`."""
     def of(measure: str) -> pd.DataFrame:
         return changes[changes["measure"] == measure]
 
