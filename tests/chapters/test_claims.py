@@ -4,17 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuronpath_core.chapters import class_similarity, mae_against_supervised, similarity_in_numbers
 from neuronpath_core.chapters.as_published import defect_table
 from neuronpath_core.chapters.claims import spans
+from neuronpath_core.chapters.class_similarity import words as class_similarity_words
 from neuronpath_core.chapters.controls import claims as control_claims
 from neuronpath_core.chapters.controls.paths import CONTROLS
+from neuronpath_core.chapters.mae_against_supervised import words as mae_against_supervised_words
 from neuronpath_core.chapters.planted_paths import claims as planted_claims
-from neuronpath_core.chapters.pruning_honest import claims as pruning_claims
 from neuronpath_core.chapters.pruning_honest import comparison, files, leaks
+from neuronpath_core.chapters.pruning_honest import words as pruning_honest_words
 from neuronpath_core.chapters.score_or_search import claims as score_claims
 from neuronpath_core.chapters.score_or_search.cells import SCORES
 from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
+from neuronpath_core.chapters.similarity_in_numbers import words as similarity_in_numbers_words
 from neuronpath_core.chapters.stability import claims as stability_claims
 
 ABOVE, ACROSS, BELOW = ({"value": middle, "low": middle - 0.1, "high": middle + 0.1,
@@ -45,7 +47,7 @@ def test_class_similarity():
     look = pd.DataFrame({"own": {"correlation": 0.3, "permuted_high": 0.2},
                          "none": {"correlation": 0.2, "permuted_high": 0.2},
                          "few": {"correlation": np.nan, "permuted_high": np.nan}}).T
-    found = class_similarity.similarity_claims(own, look)
+    found = class_similarity_words.similarity_claims(own, look)
     assert list(found.columns) == ["key", "claim", "text", "verdict"]
     assert found["key"].tolist() == ["class"] * 2 + ["look"] * 3
     assert found["verdict"].tolist() == ["agrees", "not shown", "agrees", "not shown", "not shown"]
@@ -190,7 +192,7 @@ def test_similarity_in_numbers():
         [("fill", "one"), ("fill", "two"), ("outline", "one")]))
     shuffled = pd.DataFrame({"one": {"fill": 0.0, "outline": 0.1}, "two": {"fill": 0.05}})
     control = of_two_models(ACROSS, ACROSS, relation="fill")
-    rows = similarity_in_numbers.similarity_claims(own, control, shuffled, leads, blocks, carrying)
+    rows = similarity_in_numbers_words.similarity_claims(own, control, shuffled, leads, blocks, carrying)
     assert [row[1:] for row in rows] == [
         ("fill: rank correlation +0.50 to +0.50 over 2 models", "2 of 2 agree"),
         ("outline: rank correlation -0.50 to +0.50 over 2 models", "1 of 2 agree, 1 contradict"),
@@ -199,7 +201,7 @@ def test_similarity_in_numbers():
         ("fill, against activation: lead -0.50 to +0.00",
          "0 of 2 agree, 1 not shown, 1 contradict"),
         ("fill: one: 2; two: none", "1 of 2 agree, 1 not shown")]
-    without = similarity_in_numbers.similarity_claims(own, control.iloc[:0], shuffled, leads,
+    without = similarity_in_numbers_words.similarity_claims(own, control.iloc[:0], shuffled, leads,
                                                       blocks, carrying)
     assert without == rows[:2] + rows[3:]
 
@@ -210,7 +212,7 @@ def test_mae_against_supervised():
         for second, differ, own, row in (("B", "kind", False, ACROSS), ("C", "scope", False, BELOW),
                                          ("D", "kind and scope", True, ABOVE))])
     contrast = pd.DataFrame([{"data": "d", "p": 0.0125, "smallest": 0.01, **ABOVE}])
-    rows = mae_against_supervised.kind_claims(cells, contrast, of_two_models(BELOW, ABOVE),
+    rows = mae_against_supervised_words.kind_claims(cells, contrast, of_two_models(BELOW, ABOVE),
                                               ["ViT", "MAE"])
     assert [row[1:] for row in rows] == [
         ("d, over all blocks, A against D: +0.50 [+0.40, +0.60]", "agrees"),
@@ -349,17 +351,17 @@ def pruned(**values):
 
 def test_finding_of_pruning_and_intervals_that_end_at_one():
     sizes = pruned(published=(-0.1, 0.04), honest=(-0.9, -0.3), other=(0.5, 0.5))
-    assert pruning_claims.finding(sizes, 5, "accuracy") == (
+    assert pruning_honest_words.finding(sizes, 5, "accuracy") == (
         "With 5 neurons a block accuracy changes by −10 to +4 points as published, by −90 to −30 "
         "points with one mask for all at all tokens")
-    table = pruning_claims.effect_table(sizes, ["model", "mask", "tokens"])
+    table = pruning_honest_words.effect_table(sizes, ["model", "mask", "tokens"])
     assert table.columns.tolist() == ["5 kept", "30 kept"]
     assert table.loc[(0, comparison.ONE, comparison.EVERYWHERE), "5 kept"] == (
         "-90.0 [-90.0, -90.0]; [-100.0, +10.0]")
-    same = pruning_claims.effect_table(sizes.assign(split_low=0.2, split_high=0.2), ["model", "mask"])
+    same = pruning_honest_words.effect_table(sizes.assign(split_low=0.2, split_high=0.2), ["model", "mask"])
     assert same.loc[(0, comparison.ONE), "5 kept"].endswith("]; –")
     leads = sizes.assign(against="random", verdict=["agrees", "not shown"] * 6)
-    shown = pruning_claims.lead_table(leads[leads["mask"] == comparison.OWN])
+    shown = pruning_honest_words.lead_table(leads[leads["mask"] == comparison.OWN])
     assert shown.loc[("random", 5), ("d", 0)].endswith(" *")
     assert not shown.loc[("random", 30), ("d", 0)].endswith("*")
 
@@ -367,7 +369,7 @@ def test_finding_of_pruning_and_intervals_that_end_at_one():
 def test_what_the_main_figure_of_pruning_shows():
     rows = pruned(published=(0.1, 0.2), honest=(0.3, 0.4), other=(0.5, 0.6)).assign(kept="random")
     whole = rows[:2].assign(kept=comparison.WHOLE, mask="–", model=[0, 1])
-    shown, models = pruning_claims.published_and_honest(pd.concat([whole, rows]))
+    shown, models = pruning_honest_words.published_and_honest(pd.concat([whole, rows]))
     assert shown["value"].tolist() == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]
     assert models["model"].tolist() == [0, 1]
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from neuronpath_core.chapters import class_similarity, effects, pruning, table1
+from neuronpath_core.chapters import effects, pruning, table1
 from neuronpath_core.chapters.class_paths import path_tables
+from neuronpath_core.chapters.class_similarity import similar, wrong_labels
 from neuronpath_core.chapters.controls import leads as gains
 from neuronpath_core.chapters.controls import measured as controlled
 from neuronpath_core.chapters.photographs import beside, measured
@@ -179,13 +180,13 @@ def claims(study):
     paths = {model: study.paths(model, images) for model in models}
     units = {model: study.target(model).n_neurons for model in models}
     table = path_tables(images, paths)
-    usage = {model: class_similarity.utilisation(table, model, units[model]) for model in models}
-    own = pd.DataFrame({model: class_similarity.split_half_similarity(table, model, units[model])
+    usage = {model: similar.utilisation(table, model, units[model]) for model in models}
+    own = pd.DataFrame({model: similar.split_half_similarity(table, model, units[model])
                         for model in models},
                        index=["two halves of a class", "halves of two classes", "difference", "low",
                               "high"]).T
-    look = pd.DataFrame({model: class_similarity.look_correlation(
-        class_similarity.metrics.cosine_similarity(usage[model]), images, 50)
+    look = pd.DataFrame({model: similar.look_correlation(
+        similar.metrics.cosine_similarity(usage[model]), images, 50)
         for model in models}).T
     kinds, leads = measured.kind_similarity(study, models, images,
                                             ["neuron_path", *AGAINST, "random"], resamples=20)
@@ -198,7 +199,7 @@ def claims(study):
          measured.leads_over(edited, models, ["gradient_activation", "random"]), gain, models,
          AGAINST),
         (measured.overlaps(study, models, images), own, look,
-         class_similarity.label_parts(study, paths, images), 12, kinds, leads, len(images)),
+         wrong_labels.label_parts(study, paths, images), 12, kinds, leads, len(images)),
         (pruning.pruning_summary(grid, "correct"), pruning.whole_model(study, models, test),
          len(test)), measured.knowledge(study, 20, 10))
 

@@ -22,8 +22,9 @@ LEADS = {
 
 def made_from(lead: pd.DataFrame, between: pd.DataFrame, difference: pd.DataFrame, data: str,
               images: int) -> list[Claim]:
-    """The tables are those of :func:`~neuronpath_core.chapters.attention_paths.method_leads`,
-    ``site_leads`` and ``half_difference``; the first's ``data`` are the sites."""
+    """The tables are those of
+    :func:`~neuronpath_core.chapters.attention_paths.over_sites.method_leads`, ``site_leads`` and
+    ``half_difference``; the first's ``data`` are the sites."""
     lead, between = (table[table["measure"] == "removal"] for table in (lead, between))
     more = between[(between["first"] == "attention neurons") & (between["second"] == "FFN neurons")]
     return [

@@ -6,8 +6,8 @@ from functools import partial
 
 import pandas as pd
 
-from neuronpath_core.chapters.certified_paths.claims import edits_text, of_measure
 from neuronpath_core.chapters.certified_paths.elsewhere import CHANGES, SETS
+from neuronpath_core.chapters.certified_paths.words import edits_text, of_measure
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 

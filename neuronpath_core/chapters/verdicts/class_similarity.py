@@ -11,9 +11,10 @@ from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 def made_from(own: pd.DataFrame, look: pd.DataFrame, data: str, images: int,
               parts: pd.DataFrame, relabelled: int) -> list[Claim]:
     """The tables, a row per model, are those of
-    :func:`~neuronpath_core.chapters.class_similarity.split_half_similarity`,
-    :func:`~neuronpath_core.chapters.class_similarity.look_correlation` and, over so many
-    ``relabelled`` images, :func:`~neuronpath_core.chapters.class_similarity.label_part`."""
+    :func:`~neuronpath_core.chapters.class_similarity.similar.split_half_similarity`,
+    :func:`~neuronpath_core.chapters.class_similarity.similar.look_correlation` and, over so many
+    ``relabelled`` images,
+    :func:`~neuronpath_core.chapters.class_similarity.wrong_labels.label_part`."""
     own, look, parts = (table.rename_axis("model").reset_index() for table in (own, look, parts))
     look["verdict"] = (look["correlation"] > look["permuted_high"]).map(
         {True: "agrees", False: "not shown"})

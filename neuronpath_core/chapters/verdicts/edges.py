@@ -6,9 +6,9 @@ from functools import partial
 
 import pandas as pd
 
-from neuronpath_core.chapters.edges_of_paths.claims import OWN, SAME, SENTENCES
 from neuronpath_core.chapters.edges_of_paths.measured import PARTNERS
 from neuronpath_core.chapters.edges_of_paths.shares import NOTHING, verdicts
+from neuronpath_core.chapters.edges_of_paths.words import OWN, SAME, SENTENCES
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 from neuronpath_core.stats.labels import SCOPE_LABELS

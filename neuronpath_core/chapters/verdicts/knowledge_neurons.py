@@ -13,7 +13,7 @@ from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 def made_from(correlations: Mapping[str, Mapping[str, float]], models: Sequence[str],
               data: str) -> list[Claim]:
     """``correlations`` of the block shares of the first two models, as of
-    :func:`~neuronpath_core.chapters.knowledge_neurons.by_condition`."""
+    :func:`~neuronpath_core.chapters.knowledge_neurons.scaling.by_condition`."""
     table = with_verdict(pd.DataFrame([
         {**row, "data": data, "model": " and ".join(models[:2]), "condition": condition}
         for condition, row in correlations.items()]), -1)

@@ -16,8 +16,8 @@ INVERTED = rules.below("The mean correlation of block shares over pairs of train
 def made_from(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
               shares: pd.DataFrame) -> list[Claim]:
     """The tables are those that
-    :func:`~neuronpath_core.chapters.mae_against_supervised.kind_claims` takes; ``shares`` that of
-    ``mean_shares``."""
+    :func:`~neuronpath_core.chapters.mae_against_supervised.words.kind_claims` takes; ``shares``
+    that of ``mean_shares``."""
     trained = shares.groupby("data")["model"].nunique()
     trained["together"] = trained.sum()
     together = contrast[contrast["data"] == "together"]  # the test that so few models allow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.pruning_honest.claims import MARGIN
 from neuronpath_core.chapters.pruning_honest.comparison import EVERYWHERE, NOTHING, ONE, OWN
+from neuronpath_core.chapters.pruning_honest.effect_rows import MARGIN
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
@@ -23,11 +23,12 @@ LEAD = rules.above("The difference of accuracies at equal size",
 def made_from(sizes: pd.DataFrame, settings: pd.DataFrame, leads: pd.DataFrame,
               leaking: pd.DataFrame, tables: dict[str, pd.DataFrame], top: int,
               control: pd.DataFrame) -> list[Claim]:
-    """The tables are those of :func:`~neuronpath_core.chapters.pruning_honest.claims.size_effects`,
-    ``setting_effects``, ``path_leads`` and
+    """The tables are those of
+    :func:`~neuronpath_core.chapters.pruning_honest.effect_rows.size_effects`, ``setting_effects``,
+    ``path_leads`` and
     :func:`~neuronpath_core.chapters.pruning_honest.leaks.leak_summary`, each with ``data``;
     ``tables`` has the measurements of each data set; ``control`` is that of
-    :func:`~neuronpath_core.chapters.pruning_honest.claims.control_sizes`."""
+    :func:`~neuronpath_core.chapters.pruning_honest.effect_rows.control_sizes`."""
     images = {name: table["image"].nunique() for name, table in tables.items()}
     sizes, settings, leads, leaking = (
         table.assign(n=table["data"].map(images)) for table in (sizes, settings, leads, leaking))

@@ -23,8 +23,8 @@ MANTEL = rules.Rule("The rank correlation over all pairs of classes, of an attri
 def made_from(own: pd.DataFrame, control: pd.DataFrame, baselines: pd.DataFrame, data: str,
               images: int) -> list[Claim]:
     """``own`` are the neuron path's rows, ``control`` those of random paths of
-    :func:`~neuronpath_core.chapters.similarity_in_numbers.compare_similarity` with a ``verdict``,
-    and ``baselines`` its leads over the baselines."""
+    :func:`~neuronpath_core.chapters.similarity_in_numbers.measured.compare_similarity` with a
+    ``verdict``, and ``baselines`` its leads over the baselines."""
     blind = control.drop_duplicates(["relation", "value"])  # models of one size share the paths
     return [
         *(Claim(name, "4", SENTENCES.get(name, f"Classes of the same {name} have similar paths"),
