@@ -262,10 +262,10 @@ def test_what_a_file_loses_is_noticed(written, tmp_path, monkeypatch):
         nx.set_edge_attributes(graph, 0.0, "effect")
         return graph
 
-    monkeypatch.setattr(measured, "read_graph", without_an_effect)
+    monkeypatch.setattr(damaged_files, "read_graph", without_an_effect)
     found = shares.file_shares(damaged_files.graph_files(*written, tmp_path).assign(data="made up"))
     assert set(found.loc[found["damage"] == "", "verdict"]) == {"contradicts"}
-    monkeypatch.setattr(measured, "read_graph", lambda path: nx.DiGraph())
+    monkeypatch.setattr(damaged_files, "read_graph", lambda path: nx.DiGraph())
     found = shares.file_shares(damaged_files.graph_files(*written, tmp_path).assign(data="made up"))
     assert set(found["verdict"]) == {"contradicts"} and (found["value"] == 0).all()
 
