@@ -8,7 +8,8 @@ from neuronpath_core.chapters import class_paths
 from neuronpath_core.chapters.class_similarity import words as class_similarity_words
 from neuronpath_core.chapters.mae_against_supervised import words as mae_against_supervised_words
 from neuronpath_core.chapters.similarity_in_numbers import words
-from neuronpath_core.chapters.stability import claims, overlap, seeds
+from neuronpath_core.chapters.stability import overlap, seeds
+from neuronpath_core.chapters.stability import words as stability_words
 from neuronpath_core.stats import report
 
 
@@ -61,10 +62,10 @@ def test_a_shift_leads_with_its_size():
                           "value": [0.31, 0.62, 0.9], "paths": [0, 0.04, 0.5],
                           "same_class": [0.2, 0.3, 0.9],
                           "verdict": ["agrees", "not shown", "agrees"]})
-    assert claims.shift_finding(views) == (
+    assert stability_words.shift_finding(views) == (
         "Shifted by one pixel, an image keeps 31 to 62 % of its path's neurons and 0 to 4 % of "
         "whole paths; another image of its class shares 20 to 30 % (fewer in 1 of 2 comparisons)")
-    (row,) = claims.overlap_claims({"view": views}).to_dict("records")
+    (row,) = stability_words.overlap_claims({"view": views}).to_dict("records")
     assert row["text"] == ("31 to 90 % of the neurons and 0 to 50 % of whole paths found again; 20 "
                            "to 90 % of the neurons with another image of the class")
     assert row["tally"] == "2 of 3 agree, 1 not shown"
@@ -73,7 +74,7 @@ def test_a_shift_leads_with_its_size():
 def test_blocks_of_changed_images():
     blocks = pd.DataFrame({"data": "x", "model": "a", "condition": ["n", "n", "s", "s"],
                            "block": [1, 2, 2, 1], "own": [0.9, 0.5, 0.25, 1.0]})
-    assert claims.block_finding(blocks) == (
+    assert stability_words.block_finding(blocks) == (
         "Neurons found again: 90 to 100 % in the first block, 25 to 50 % in the last")
 
 

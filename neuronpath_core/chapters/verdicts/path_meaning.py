@@ -16,8 +16,8 @@ from neuronpath_core.chapters.path_meaning import (
     wiring,
     writes,
 )
-from neuronpath_core.chapters.path_meaning.claims import picked
 from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
+from neuronpath_core.chapters.path_meaning.words import picked
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from neuronpath_core.chapters.planted_paths.claims import HALF, LEADS
+from neuronpath_core.chapters.planted_paths.words import HALF, LEADS
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 

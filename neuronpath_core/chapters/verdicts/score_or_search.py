@@ -33,7 +33,7 @@ CONTRASTS = {
 def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, medians: pd.DataFrame,
               searched: pd.DataFrame, identity: pd.DataFrame, images: int) -> list[Claim]:
     """``differences``, ``searched`` and ``identity`` are the tables of
-    :func:`~neuronpath_core.chapters.score_or_search.claims.score_claims`; ``stronger`` and
+    :func:`~neuronpath_core.chapters.score_or_search.words.score_claims`; ``stronger`` and
     ``medians`` are those of :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` of
     the pairs ``STRONGER``, by means and by medians; ``images`` of a model."""
     singles = {statistic: with_verdict(turned(table))
