@@ -37,15 +37,14 @@ from neuronpath_core.stats.grades import (
     FEW,
     MANY,
     MOST,
-    UNITS,
     Grade,
-    Unit,
     counted,
     effect,
     grade,
     leaning,
     short,
 )
+from neuronpath_core.stats.units import UNITS, Unit
 from neuronpath_core.support.yaml_file import read_yaml
 
 MARKER = re.compile(r"^% claims: (\w+)[ \t]*$", re.MULTILINE)
@@ -401,7 +400,8 @@ def write_csv(claims: dict[str, Evidence], folder: Path) -> None:
         "chapter", "key", "finding", "claim", "by", "grade", "unit", "of", "control", "rule"), (
         [name.partition(":")[0], found.claim.key, FINDINGS[found.claim.finding],
          found.claim.sentence, BY[found.claim.by], found.grade, found.unit.words.strip(),
-         found.claim.of, found.claim.control, found.claim.rule] for name, found in claims.items()))
+         found.claim.of, found.claim.control, found.claim.rule.sentence]
+        for name, found in claims.items()))
 
 
 def _comparisons(claims: dict[str, Evidence]) -> Iterator[list]:

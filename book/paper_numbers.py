@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from neuronpath_core.stats.grades import Unit
+from neuronpath_core.stats.units import Unit
 
 TABLE = Path(__file__).parents[1] / "data" / "paper" / "table1.csv"
 OWN = "neuron_path"

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from neuronpath_core.chapters import class_similarity
+from neuronpath_core.chapters.class_similarity import words
 from neuronpath_core.graphs import class_graph
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats.labels import TABLE1_METRICS
@@ -123,7 +123,7 @@ def similarity(classes=4):
 
 
 def extremes():
-    return class_similarity.extremes(similarity()["tiny-B-16"], "abcd")
+    return words.extremes(similarity()["tiny-B-16"], "abcd")
 
 
 def pictures(*channels):

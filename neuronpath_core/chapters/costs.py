@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from neuronpath_core.chapters.class_similarity import wrong_count
+from neuronpath_core.chapters.class_similarity.wrong_labels import wrong_count
 from neuronpath_core.cost.passes import Passes, knowledge_passes
 from neuronpath_core.cost.work import Work
 from neuronpath_core.scores.exact import exact_passes

@@ -13,10 +13,10 @@ import torch
 
 from neuronpath_core import metrics
 from neuronpath_core.chapters.class_paths import path_table
-from neuronpath_core.chapters.class_similarity import utilisation
+from neuronpath_core.chapters.class_similarity.similar import utilisation
 from neuronpath_core.chapters.effects import numbers, path_effects
-from neuronpath_core.chapters.pruning_honest.claims import comparison_summary
 from neuronpath_core.chapters.pruning_honest.comparison import WHOLE
+from neuronpath_core.chapters.pruning_honest.effect_rows import comparison_summary
 from neuronpath_core.figures.explore.hero import Story
 from neuronpath_core.figures.explore.paths import ExploredPath, Network, Picture, View
 from neuronpath_core.figures.explore.similar import ClassSimilarity

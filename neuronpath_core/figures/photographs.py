@@ -21,7 +21,7 @@ from neuronpath_core.figures.style import (
     spans,
     styled,
 )
-from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.stats.units import UNITS
 
 # how a mark is filled, by verdict, and what the legend says
 FILLED = {"agrees": "for", "not shown": "neither shown", "contradicts": "against"}

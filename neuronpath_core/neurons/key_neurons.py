@@ -22,6 +22,7 @@ from torch import Tensor
 from neuronpath_core.examined import check_target
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.projection import Projection, project_vectors
+from neuronpath_core.stats.ranks import mid_ranks
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
@@ -96,10 +97,7 @@ def percentiles(aligned: Float[Tensor, "block neuron class"]) -> Float[Tensor,
     """The share of a block's other neurons that are aligned less with a class, from 0 (the least)
     to 1 (the most); ties count one half."""
     check_aligned(aligned)
-    ordered = aligned.transpose(1, 2).contiguous()
-    table = ordered.sort(-1).values
-    below = torch.searchsorted(table, ordered) + torch.searchsorted(table, ordered, right=True)
-    return ((below.to(aligned.dtype) - 1) / 2 / max(1, aligned.shape[1] - 1)).transpose(1, 2)
+    return mid_ranks(aligned.transpose(1, 2)).transpose(1, 2) / max(1, aligned.shape[1] - 1)
 
 
 def sharing(best: Int64[Tensor, "class rank 2"]) -> Int64[Tensor, "class"]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from neuronpath_core.neurons.tally import aurocs, ranks
 from neuronpath_core.stats.intervals import TAILS
+from neuronpath_core.stats.ranks import aurocs, ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neuronpath_core.neurons.heatmaps import KEPT, check_maps, drawn, mask_of
 from neuronpath_core.readings.grids import Grid, check_masks, coverage
+from neuronpath_core.stats.ranks import mid_ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -47,32 +48,17 @@ def auroc(values: Float[Tensor, "*batch patch"],
     return auroc_of_ranks(mid_ranks(values), inside)
 
 
-def mid_ranks(values: Float[Tensor, "*batch patch"]) -> Float[Tensor, "*batch patch"]:
-    """How many patches of the same map have smaller values, ties counted one half (and a patch
-    itself not): from 0 to P - 1."""
-    # numpy's order of a CPU's numbers takes a tenth of torch's time
-    order = torch.from_numpy(np.argsort(values.detach().cpu().numpy(), -1)).to(values.device)
-    places = torch.arange(values.shape[-1], dtype=values.dtype, device=values.device)
-    rank = torch.empty_like(values).scatter_(-1, order, places.expand_as(values))
-    tied = (values.gather(-1, order).diff(dim=-1) == 0).any(-1)
-    if tied.any():
-        rank[tied] = _with_ties(values[tied])
-    return rank
-
-
-def _with_ties(values: Float[Tensor, "row patch"]) -> Float[Tensor, "row patch"]:
-    table = values.sort(-1).values
-    below = torch.searchsorted(table, values) + torch.searchsorted(table, values, right=True)
-    return (below.to(values.dtype) - 1) / 2
-
-
 def auroc_of_ranks(rank: Float[Tensor, "*batch patch"],
                    inside: Bool[Tensor, "*batch patch"]) -> Float[Tensor, "*batch"]:
-    """As :func:`auroc`, of :func:`mid_ranks`, which do not depend on the mask."""
-    n = inside.sum(-1).to(rank.dtype)
-    outside = inside.shape[-1] - n
-    total = (rank * inside).sum(-1) - n * (n - 1) / 2
-    return torch.where((n > 0) & (outside > 0), total / (n * outside), torch.nan)
+    """As :func:`auroc`, of :func:`~neuronpath_core.stats.ranks.mid_ranks`, which do not depend on
+    the mask."""
+    return _areas((rank * inside).sum(-1), inside)
+
+
+def _areas(rank_sums: Tensor, inside: Bool[Tensor, "*batch patch"]) -> Tensor:
+    n = inside.sum(-1).to(rank_sums.dtype)
+    pairs = n * (inside.shape[-1] - n)
+    return torch.where(pairs > 0, (rank_sums - n * (n - 1) / 2) / pairs, torch.nan)
 
 
 def localisation(maps: Float[Tensor, "image neuron row column"], grid: Grid,
@@ -116,13 +102,10 @@ def all_pairs(rank: Float[Tensor, "image patch"],
     it must exceed.
 
     Args:
-        rank: of :func:`mid_ranks`, of one map an image.
+        rank: of :func:`~neuronpath_core.stats.ranks.mid_ranks`, of one map an image.
         inside: the patches of every mask.
     """
-    n = inside.sum(-1).to(rank.dtype)
-    outside = inside.shape[-1] - n
-    found = (rank @ inside.to(rank.dtype).T - n * (n - 1) / 2) / (n * outside)
-    return torch.where((n > 0) & (outside > 0), found, torch.nan)
+    return _areas(rank @ inside.to(rank.dtype).T, inside)
 
 
 def of_others(pairs: Float[Tensor, "image mask"],

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuronpath_core.neurons import tally
 from neuronpath_core.readings.grids import Grid, as_image
+from neuronpath_core.stats.ranks import RANKED, ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -198,8 +199,8 @@ def _separated(asked: Asked, values: Float[np.ndarray, "neuron position"]
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The area under the ROC curve of each neuron and concept, and the concepts of the largest one
     in every resample of the images and in the first deals of all masks."""
-    parts = [_areas(asked, values[start:start + tally.RANKED])
-             for start in range(0, len(values), tally.RANKED)]
+    parts = [_areas(asked, values[start:start + RANKED])
+             for start in range(0, len(values), RANKED)]
     table, drawn, dealt = zip(*parts, strict=True)
     return np.concatenate(table), np.concatenate(drawn, 1), np.concatenate(dealt, 1)
 
@@ -208,7 +209,7 @@ def _areas(asked: Asked, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     images, patches, concepts = asked.inside.shape
     count, bits = images * patches, asked.inside.astype(float)
     inside, total = bits.sum(1), count * (count + 1) / 2
-    flat = tally.ranks(values)
+    flat = ranks(values)
     flat_bits = bits.reshape(count, concepts)
 
     def strongest(rank_sums: np.ndarray, totals, within) -> np.ndarray:

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int64
+    from jaxtyping import Float, Int64
 
 SAMPLED = 64  # of so many values one is looked at first
 MANY = 1 << 14  # positions from which on a first look saves time
-RANKED = 16  # neurons whose positions are ranked at once
 
 
 def order_statistic(count: int, quantile: float) -> int:
@@ -100,25 +98,14 @@ def dealt_intersections(spots: Int64[np.ndarray, "3 spot"], neurons: int,
                                shape=(neurons, len(flat))) @ flat for deal in deals])
 
 
-def ranks(values: Float[np.ndarray, "neuron position"]) -> Float[np.ndarray, "neuron position"]:
-    """Ranks from 1 in each row; of equal values the mean of their places."""
-    order = np.argsort(values, 1)
-    found = np.empty(values.shape)
-    np.put_along_axis(found, order, np.arange(1.0, values.shape[1] + 1)[None], 1)
-    tied = (np.diff(np.take_along_axis(values, order, 1), axis=1) == 0).any(1)
-    if tied.any():
-        found[tied] = rankdata(values[tied], axis=1)
-    return found
-
-
 def area(rank_sum: Float[np.ndarray, "*batch"], total: Float[np.ndarray, "*batch"],
          inside: Float[np.ndarray, "*batch"], count: float) -> Float[np.ndarray, "*batch"]:
     r"""Area under the ROC curve of ``count`` values from the sum of the ranks inside,
 
     .. math:: \tfrac12 + (\bar R_{in} - \bar R_{out}) / \text{count},
 
-    which is the Mann-Whitney statistic divided by its largest value; ``nan`` where nothing or
-    everything is inside.
+    which is that of :func:`~neuronpath_core.stats.ranks.aurocs`, and holds for images that count
+    several times as well; ``nan`` where nothing or everything is inside.
 
     Args:
         rank_sum: of the values inside.
@@ -130,17 +117,6 @@ def area(rank_sum: Float[np.ndarray, "*batch"], total: Float[np.ndarray, "*batch
     with np.errstate(divide="ignore", invalid="ignore"):
         found = 0.5 + (rank_sum / inside - (total - rank_sum) / outside) / count
     return np.where((inside > 0) & (outside > 0), found, np.nan)
-
-
-def aurocs(values: Float[np.ndarray, "neuron position"],
-           inside: Bool[np.ndarray, "position concept"]) -> Float[np.ndarray, "neuron concept"]:
-    """Area under the ROC curve with which each row's values tell the positions inside from all
-    others; a half by chance, ``nan`` where nothing or everything is inside."""
-    bits = inside.astype(float)
-    parts = [ranks(values[start:start + RANKED]) @ bits
-             for start in range(0, len(values), RANKED)]
-    count = values.shape[1]
-    return area(np.concatenate(parts), count * (count + 1) / 2, bits.sum(0), count)
 
 
 def strongest(scores: Float[np.ndarray, "*batch concept"],

@@ -28,6 +28,7 @@ from timm.layers import Mlp
 from torch import Tensor
 
 from neuronpath_core.readings.memories import value_matrix
+from neuronpath_core.stats.ranks import mid_ranks
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
@@ -118,10 +119,8 @@ def pair_percentile(kappa: Float[Tensor, "neuron next"], sources: Int64[Tensor, 
         kappa: of :func:`compositions`.
         sources, targets: neurons of the two blocks, of shapes that fit each other.
     """
-    every = kappa.flatten().sort().values
-    own = kappa[sources, targets].contiguous()
-    below = torch.searchsorted(every, own) + torch.searchsorted(every, own, right=True)
-    return below.to(kappa.dtype) / (2 * len(every))
+    place = mid_ranks(kappa.flatten()).view_as(kappa)
+    return (place[sources, targets] + 0.5) / kappa.numel()
 
 
 def neighbours(target: TargetModel, block: int, neuron: int, count: int = 5,

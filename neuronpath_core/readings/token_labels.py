@@ -14,7 +14,7 @@ from neuronpath_core.support.text import is_one_of, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jaxtyping import Bool, Float, Int64
+    from jaxtyping import Bool, Int64
 
 Labelling = Literal["published", "corrected"]
 LABELLINGS = ("published", "corrected")
@@ -44,17 +44,6 @@ def class_tokens(grid: Grid, masks: Bool[np.ndarray, "image height width"],
     if not is_one_of(variant, LABELLINGS):
         raise ValueError(f"unknown variant {shown(variant)}; accepted: {', '.join(LABELLINGS)}")
     return corners(grid, masks) if variant == "published" else coverage(grid, masks) >= HALF
-
-
-def boundary_tokens(covered: Float[Tensor, "image patch"]) -> Bool[Tensor, "image patch"]:
-    """The patches that the edge of the object runs through: neither empty nor full."""
-    return (covered > 0) & (covered < 1)
-
-
-def terciles(covered: Float[Tensor, "image patch"]) -> Int64[Tensor, "image patch"]:
-    """0, 1 or 2: the lower, middle and upper third of coverage; -1 where there is none."""
-    third = (covered * 3).ceil().long() - 1
-    return third.clamp(max=2)
 
 
 def regions(grid: Grid, masks: Mapping[str, Bool[np.ndarray, "image height width"]]

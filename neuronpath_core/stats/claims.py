@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from neuronpath_core.stats import report
+from neuronpath_core.stats.rules import Rule
 
 MIME = "application/vnd.neuronpath.claims+json"
 VERDICTS = ("agrees", "not shown", "contradicts")
@@ -34,7 +35,7 @@ BY = {"paper": "claimed by the paper", "companion": "claimed by a companion pape
 # how an effect is taken over the units that it is of
 STATISTICS = ("", "mean", "median")
 # of the unit that an interval resamples or leaves out
-OF = ("images", "classes", "trained models", "networks", "paths")
+OF = ("images", "classes", "trained models", "networks", "paths", "neurons")
 # decimals that are kept: below the precision of any table, above that of the machine
 KEPT_DECIMALS = 6
 
@@ -85,9 +86,9 @@ class Claim:
         finding: one of ``FINDINGS``.
         sentence: the claim, without a full stop.
         comparisons: that were made; of none nothing is said, and the claim is not emitted.
-        unit: of the effects, one of `neuronpath_core.stats.grades.UNITS`.
+        unit: of the effects, one of `neuronpath_core.stats.units.UNITS`.
         control: what could have refuted it.
-        rule: how a comparison gets its verdict, a sentence.
+        rule: how a comparison gets its verdict, and on which side of what it agrees.
         table: the notebook's variable that the effects are from; it finds the claim's section.
         by: who makes it, one of ``BY``.
         of: what ``n`` counts, one of ``OF``.
@@ -100,7 +101,7 @@ class Claim:
     comparisons: tuple[Comparison, ...]
     unit: str
     control: str
-    rule: str
+    rule: Rule
     table: str
     by: str = "paper"
     of: str = "images"
@@ -175,6 +176,11 @@ def as_json(claims: Iterable[Claim]) -> dict[str, list]:
     return {"claims": rows}
 
 
+def _rule(fields: Mapping[str, Any]) -> Rule:
+    """A rule, none of whose fields may be missing: one without a side says so."""
+    return Rule(fields["sentence"], fields["above"], fields["below"])
+
+
 def from_json(document: Mapping[str, Sequence[Mapping]]) -> list[Claim]:
     """The claims of :func:`as_json`.
 
@@ -182,9 +188,8 @@ def from_json(document: Mapping[str, Sequence[Mapping]]) -> list[Claim]:
         ValueError: a claim or a comparison of other fields, or of values that are not accepted.
     """
     try:
-        return [Claim(**{**claim, "comparisons": tuple(Comparison(**row)
-                                                       for row in claim["comparisons"])})
-                for claim in document["claims"]]
+        return [Claim(**{**claim, "rule": _rule(claim["rule"]), "comparisons": tuple(
+            Comparison(**row) for row in claim["comparisons"])}) for claim in document["claims"]]
     except (KeyError, TypeError) as error:
         raise ValueError(f"these are no claims as a notebook emits them ({error}); accepted: the "
                          f"output of neuronpath_core.stats.claims.emit") from None

@@ -17,13 +17,13 @@ and a Yes of fewer than ``MANY`` comparisons says of how many.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import Claim, Comparison
+from neuronpath_core.stats.units import Unit
 
 # nine in ten: of comparisons as many as here, one that fails by chance leaves a claim standing, and
 # two do not
@@ -36,101 +36,6 @@ MANY = 4
 NAMED, SIDE_BY_SIDE = 3, 6
 # the words under which comparisons may agree in some places and not in others
 PLACED = ("Yes", "Partly", "Mixed")
-# on which side of what a comparison agrees, as the rules of claims put it
-BOUNDS = {"zero": 0.0, "one half": 0.5, "minus five points": -0.05, "-5 points": -0.05}
-SIDE = re.compile(rf"agrees if\b[^,;]*?\blies (above|below) ({'|'.join(BOUNDS)})", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """How an effect is written, and below which size it is called small.
-
-    Args:
-        words: the unit, behind a number; a quantity without a unit stands before it, and ends in a
-            space.
-        factor: that a value is multiplied by before it is written.
-        digits: that are written.
-        small: in the value's own unit; ``None``: there is no size that means something.
-        adjective: of a small effect.
-        why: of the threshold.
-        signed: whether a plus sign is written.
-    """
-
-    words: str
-    factor: float = 1
-    digits: int = 2
-    small: float | None = None
-    adjective: str = "small"
-    why: str = ""
-    signed: bool = True
-
-    def number(self, value: float) -> str:
-        """``+3.2``: a value as written, without its unit; minus signs as typeset."""
-        text = f"{self.factor * value:{'+' if self.signed else ''}z.{self.digits}f}"
-        return text.replace("-", "\u2212")
-
-    def text(self, value: float, number: str | None = None) -> str:
-        """``+3.2 % of the probability``, or ``correlation +0.31``; ``number`` in place of the value
-        if it is written already."""
-        number = self.number(value) if number is None else number
-        if self.words.endswith(" "):
-            return self.words + number
-        return f"{number}\u00a0{self.words}"
-
-    def span(self, low: float, high: float) -> str:
-        """``+0.4 to +9.2 % of the probability``; with one decimal more where the two are written
-        alike."""
-        finer = self
-        if low != high and self.number(low) == self.number(high):
-            finer = replace(self, digits=self.digits + 1)
-        return self.text(low, f"{finer.number(low)} to {finer.number(high)}")
-
-    def interval(self, row: Comparison) -> str:
-        """``+3.2 % of the probability [+1.0, +5.1]``; without brackets where there is no
-        interval."""
-        if row.low is None or row.high is None:
-            return self.text(row.value)
-        return f"{self.text(row.value)} [{self.number(row.low)}, {self.number(row.high)}]"
-
-
-TWENTIETH = "a twentieth, the margin that the chapters on pruning and on defects use as well"
-UNITS = {
-    "probability": Unit("% of the probability", 100, 1, 0.05, "tiny",
-                        "a prediction of 0.90 would stay above 0.85"),
-    "points": Unit("points of accuracy", 1, 1, 5, "small", TWENTIETH),
-    "accuracy": Unit("points of accuracy", 100, 1, 0.05, "small", TWENTIETH),
-    "kept accuracy": Unit("points of accuracy", 100, 1),
-    "score": Unit("score ", 1, 3),
-    "correlation": Unit("correlation ", 1, 2, 0.3, "weak",
-                        "Cohen's convention for a medium correlation"),
-    "cosine": Unit("cosine ", 1, 2, 0.05, "small", TWENTIETH),
-    "neurons": Unit("% of the neurons", 100, 0, 0.05, "small", TWENTIETH),
-    "found": Unit("% of the neurons", 100, 0, None, signed=False),
-    "images": Unit("% of the images", 100, 0, 0.05, "small", TWENTIETH),
-    "variance": Unit("% of the variance", 100, 0, None, signed=False),
-    "depth": Unit("% of the depth", 100, 0, 0.05, "small", TWENTIETH),
-    "score share": Unit("% of the score", 100, 0, None, signed=False),
-    "found correlation": Unit("correlation "),
-    "effect share": Unit("% of the best known effect", 100, 1, None, signed=False),
-    "lost probability": Unit("points of probability", 100, 1, 0.05, "tiny", TWENTIETH),
-    "activation": Unit("% of the activation", 100, 1, 0.05, "small", TWENTIETH),
-    "made up": Unit("% of the activation", 100, 1, None, signed=False),
-    "label effect": Unit("% of the effect on the label", 100, 1, 0.05, "small", TWENTIETH),
-    "handed on": Unit("% of the effect on the label", 100, 1, None, signed=False),
-    "flow": Unit("% of what flows", 100, 0, None, signed=False),
-    "carried": Unit("% of what all neurons do", 100, 0, 0.05, "small", TWENTIETH),
-    "networks": Unit("% of the networks", 100, 0, None, signed=False),
-    "paths": Unit("% of the paths", 100, 0, None, signed=False),
-    "tokens": Unit("% of the tokens", 100, 1, 0.05, "small", TWENTIETH),
-    "identifiability": Unit("identifiability ", 1, 3, 0.05, "small", TWENTIETH),
-    "logit": Unit("of the label's logit", 1, 2, None),
-    "curve": Unit("points of accuracy, averaged over the curve", 100, 1, 0.05, "small", TWENTIETH),
-    "classes": Unit("% of the classes", 100, 0, 0.05, "small", TWENTIETH),
-    "overlap": Unit("intersection over union ", 1, 3, 0.05, "small", TWENTIETH),
-    "separation": Unit("area under the ROC curve ", 1, 2, 0.05, "small", TWENTIETH),
-    "deviations": Unit("standard deviations", 1, 2, 0.2, "small",
-                       "Cohen's convention for a small difference"),
-}
 
 
 @dataclass(frozen=True)
@@ -155,25 +60,11 @@ class Grade:
         return report.tally([name for name, count in counts.items() for _ in range(count)])
 
 
-def side(rule: str) -> tuple[int, float] | None:
-    """1 or -1, whether a comparison agrees above or below, and of what value, in the claim's own
-    unit; ``None`` where its rule names no such side.
-
-    >>> side("Agrees if the 95 % bootstrap interval of the correlation lies below zero.")
-    (-1, 0.0)
-    """
-    found = SIDE.search(rule)
-    return found and (1 if found[1] == "above" else -1, BOUNDS[found[2]])
-
-
 def leaning(claim: Claim) -> int | None:
-    """How many of its effects, shown or not, are on the claim's side; ``None`` where its rule names
+    """How many of its effects, shown or not, are on the claim's side; ``None`` where its rule has
     none."""
-    asked = side(claim.rule)
-    if asked is None:
-        return None
-    sign, bound = asked
-    return sum(sign * (row.value - bound) > 0 for row in claim.comparisons)
+    leans = [claim.rule.leans(row.value) for row in claim.comparisons]
+    return None if None in leans else sum(leans)
 
 
 def _levels(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:

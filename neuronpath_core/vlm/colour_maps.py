@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from neuronpath_core.images.shapes import COLOURS
+from neuronpath_core.stats.ranks import aurocs
 from neuronpath_core.vlm.adapter import VisionLanguageModel
 from neuronpath_core.vlm.concepts import NAMES, concept_coverage
 from neuronpath_core.vlm.questions import DESCRIBE
@@ -34,11 +34,7 @@ def separations(values: Float[np.ndarray, "patch neuron"],
     """How far the area under the ROC curve of telling some patches from all others by a neuron's
     value is from that of guessing, for several sets of patches: from 0 to 0.5, whatever the sign;
     NaN where no patch, or every patch, is in a set."""
-    counts = here.sum(0)
-    pairs = counts * (len(here) - counts)
-    sums = rankdata(values, axis=0).T @ here
-    areas = (sums - counts * (counts + 1) / 2) / np.where(pairs, pairs, 1)
-    return np.where(pairs, np.abs(areas - 0.5), np.nan)
+    return np.abs(aurocs(values.T, here) - 0.5)
 
 
 @torch.no_grad()

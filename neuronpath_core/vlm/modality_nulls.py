@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
+from neuronpath_core.stats.ranks import auroc
 from neuronpath_core.vlm.modality import (
     PUBLISHED,
     TYPES,
@@ -107,9 +107,6 @@ def modality_auroc(records: Records) -> Float[np.ndarray, "neuron"]:
         values = records.values[neuron, samples]
         visual = records.visual[records.samples[neuron, samples]]
         text = records.text[records.samples[neuron, samples]]
-        of_images, of_text = values[visual], values[text]
-        if len(of_images) and len(of_text):
-            ranks = rankdata(np.concatenate([of_images, of_text]))[:len(of_images)]
-            above = ranks.sum() - len(of_images) * (len(of_images) + 1) / 2
-            found[neuron] = above / (len(of_images) * len(of_text))
+        either = visual | text
+        found[neuron] = auroc(values[either], visual[either])
     return found

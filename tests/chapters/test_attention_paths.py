@@ -9,7 +9,7 @@ import pytest
 
 import neuronpath_core as npc
 from neuronpath_core import figures, interventions
-from neuronpath_core.chapters import attention_paths
+from neuronpath_core.chapters.attention_paths import half_blocks, over_sites, words
 from neuronpath_core.variants.sites import SiteModel
 from tests import helpers
 from tests.chapters.test_controls import picture_set, planted_study
@@ -21,7 +21,7 @@ def measured(request, tmp_path_factory):
                               mlp_ratio=2.0)
     study = planted_study(tmp_path_factory.mktemp("study"), model)
     images = picture_set([0, 1, 2, 3, 4, 0, 1, 2])
-    return study, images, attention_paths.site_effects(study, ["planted"], images,
+    return study, images, over_sites.site_effects(study, ["planted"], images,
                                                        ("mixed", "attention", "ffn", "heads"))
 
 
@@ -69,7 +69,7 @@ def test_paths_found_apart_are_those_of_either_half_removed_together(measured):
 def test_loss_of_a_half_is_its_integrated_gradients(measured):
     study, images, _ = measured
     own, (pictures, labels) = study.target("planted"), study.batch(images, "planted")
-    table = attention_paths.half_effects(study, ["planted"], images)
+    table = half_blocks.half_effects(study, ["planted"], images)
     attribution = npc.knowledge_attribution(SiteModel(own.model, own.scope, "halves"), pictures,
                                             labels, "gauss-legendre", 32)[..., 0]
     wide = table.pivot(index="image", columns=["block", "half"],
@@ -83,10 +83,10 @@ def test_loss_of_a_half_is_its_integrated_gradients(measured):
 def test_a_network_whose_attention_writes_nothing_has_all_its_losses_in_the_ffn(tmp_path):
     study = planted_study(tmp_path, helpers.without_attention(helpers.small_vit(32)))
     images = picture_set([0, 1, 2, 3, 4, 1])
-    table = attention_paths.half_effects(study, ["planted"], images)
+    table = half_blocks.half_effects(study, ["planted"], images)
     assert (table[table["half"] == "attention"]["loss"]
             == 0).all() and (table[table["half"] == "FFN"]["loss"] != 0).all()
-    effects = attention_paths.site_effects(study, ["planted"], images, methods=("neuron_path",))
+    effects = over_sites.site_effects(study, ["planted"], images, methods=("neuron_path",))
     assert effects[effects["sites"] == "attention"][["removal_probability",
                                                      "enhancement_probability",
                                                      "complete"]].abs().max(axis=None) < 1e-12
@@ -112,43 +112,43 @@ def planted_table(lead: dict[str, float], images: int = 40) -> pd.DataFrame:
 
 def test_planted_leads_between_methods_and_sites_are_reported_and_nulls_are_not():
     table = planted_table({"ffn": 0.0, "attention": 0.1, "mixed": 0.1})
-    own = attention_paths.method_leads(table)
+    own = over_sites.method_leads(table)
     own = own[own["measure"] == "removal"].set_index("data")
     assert own["verdict"].to_dict() == {"FFN neurons": "not shown", "attention neurons": "agrees",
                                         "both halves": "agrees"}
     assert own.loc["attention neurons", "value"] == pytest.approx(0.1, abs=0.002)
-    between = attention_paths.site_leads(table)
+    between = over_sites.site_leads(table)
     between = between[between["measure"] == "removal"].set_index(["first", "second"])
     assert between["verdict"].tolist() == ["agrees", "agrees", "not shown"]
     assert between["value"].tolist() == pytest.approx([0.1, 0.1, 0.0], abs=0.002)
-    reverse = attention_paths.site_leads(planted_table({"ffn": 0.1, "attention": 0.0}),
+    reverse = over_sites.site_leads(planted_table({"ffn": 0.1, "attention": 0.0}),
                                          [("attention", "ffn")])
     assert reverse[reverse["measure"] == "removal"]["verdict"].tolist() == ["contradicts"]
 
 
 def test_pairs_of_sites_that_were_not_measured_are_left_out():
-    every = attention_paths.site_leads(planted_table({"ffn": 0.0, "attention": 0.1, "mixed": 0.1}),
+    every = over_sites.site_leads(planted_table({"ffn": 0.0, "attention": 0.1, "mixed": 0.1}),
                                        [("attention", "ffn")])
-    some = attention_paths.site_leads(planted_table({"ffn": 0.0, "attention": 0.1}))
+    some = over_sites.site_leads(planted_table({"ffn": 0.0, "attention": 0.1}))
     pd.testing.assert_frame_equal(some, every)
-    none = attention_paths.site_leads(planted_table({"ffn": 0.0}))
+    none = over_sites.site_leads(planted_table({"ffn": 0.0}))
     assert len(none) == 0 and list(none.columns) == list(every.columns)
 
 
 def test_summaries_hold_the_plain_statistics(measured):
     study, images, table = measured
-    summary = attention_paths.site_summary(table)
+    summary = over_sites.site_summary(table)
     rows = table[(table["sites"] == "mixed") & (table["method"] == "apart")]
     shown = summary.loc[("planted", "both halves", "Apart")]
     assert shown["removal"].startswith(f"{rows['removal_probability'].median():+.3f} [")
     assert shown["complete attribution"].startswith(f"{rows['complete'].mean():+.3f} [")
     assert shown["neurons"] == 6
-    halves = attention_paths.half_effects(study, ["planted"], images)
-    curve = attention_paths.half_summary(halves)
+    halves = half_blocks.half_effects(study, ["planted"], images)
+    curve = half_blocks.half_summary(halves)
     picked = halves[(halves["block"] == 2) & (halves["half"] == "FFN")]["loss"]
     assert curve.set_index(["half", "block"]).loc[("FFN", 2),
                                                   "value"] == pytest.approx(picked.mean())
-    difference = attention_paths.half_difference(halves).iloc[0]
+    difference = half_blocks.half_difference(halves).iloc[0]
     assert difference["value"] == pytest.approx(difference["attention"] - difference["FFN"])
     figure = figures.half_curves(curve)
     (axis,) = figure.axes
@@ -167,14 +167,14 @@ def test_summaries_hold_the_plain_statistics(measured):
 def test_unknown_names_are_refused(measured, arguments, message):
     study, images, _ = measured
     with pytest.raises(ValueError, match=message):
-        attention_paths.site_effects(study, ["planted"], images,
+        over_sites.site_effects(study, ["planted"], images,
                                      **{"sites": ("attention",), **arguments})
 
 
 def test_values_do_not_depend_on_how_many_images_are_read_at_once(measured, monkeypatch):
     study, images, table = measured
-    monkeypatch.setattr(attention_paths, "IMAGES_AT_ONCE", 3)
-    again = attention_paths.site_effects(study, ["planted"], images,
+    monkeypatch.setattr(over_sites, "IMAGES_AT_ONCE", 3)
+    again = over_sites.site_effects(study, ["planted"], images,
                                          ("mixed", "attention", "ffn", "heads"))
     keys = ["sites", "method", "image"]
     pd.testing.assert_frame_equal(table.sort_values(keys, ignore_index=True),
@@ -198,13 +198,13 @@ def leads(verdicts, first="attention neurons", second="FFN neurons"):
     (["not shown", "not shown"], "Removing the attention path costs neither more nor less than "
                                  "removing the FFN path, as far as 2 models show")])
 def test_the_finding_on_sites_follows_the_verdicts(verdicts, expected):
-    assert attention_paths.site_finding(leads(verdicts)) == expected
-    assert attention_paths.site_finding(leads(verdicts, "both halves")) == (
+    assert words.site_finding(leads(verdicts)) == expected
+    assert words.site_finding(leads(verdicts, "both halves")) == (
         "What removing the paths over each kind of sites does")
 
 
 def test_the_answer_on_sites_has_every_models_lead():
-    assert attention_paths.removal_answer(leads(["agrees", "not shown"]), "A", "B") == (
+    assert words.removal_answer(leads(["agrees", "not shown"]), "A", "B") == (
         "Removing A costs more than removing B on 1 of 2 models (lead, relative to the clean "
         "probability: m0 +0.100 [+0.050, +0.250]; m1 +0.100 [+0.050, +0.250])")
 
@@ -216,8 +216,8 @@ def test_the_finding_on_leads_counts_comparisons():
                                      ("Apart", "contradicts"))]
     table = pd.DataFrame(rows)
     text = "The neuron path does more than activation or random paths in 2 of 4 comparisons"
-    assert attention_paths.lead_finding(table) == f"{text}, more than two searches apart in 0 of 2"
-    assert attention_paths.lead_finding(table[table["control"] != "Apart"]) == text
+    assert words.lead_finding(table) == f"{text}, more than two searches apart in 0 of 2"
+    assert words.lead_finding(table[table["control"] != "Apart"]) == text
 
 
 @pytest.mark.parametrize(("verdicts", "expected"), [
@@ -228,25 +228,25 @@ def test_the_finding_on_leads_counts_comparisons():
     (["not shown", "not shown"], "Neither half is shown to cost more than the other on any of 2 "
                                  "models")])
 def test_the_finding_on_halves_follows_the_verdicts(verdicts, expected):
-    assert attention_paths.half_finding(pd.DataFrame({"verdict": verdicts})) == expected
+    assert words.half_finding(pd.DataFrame({"verdict": verdicts})) == expected
 
 
 def test_tables_and_questions_of_planted_leads():
     table = planted_table({"ffn": 0.0, "attention": 0.1, "mixed": 0.1})
-    lead, between = attention_paths.method_leads(table), attention_paths.site_leads(table)
-    values = attention_paths.site_values(table)
+    lead, between = over_sites.method_leads(table), over_sites.site_leads(table)
+    values = over_sites.site_values(table)
     own = values[(values["sites"] == "attention neurons") & (values["paths"] == "Neuron Path")]
     assert own["value"].tolist() == pytest.approx([-0.3], abs=0.01)
-    shown = attention_paths.leads_table(between, {"first": "one", "second": "other",
+    shown = words.leads_table(between, {"first": "one", "second": "other",
                                                   "model": "model"})
     assert shown.index.names == ["one", "other", "model"]
-    assert list(shown.columns) == list(attention_paths.SITE_MEASURES)
+    assert list(shown.columns) == list(over_sites.SITE_MEASURES)
     assert shown.loc[("attention neurons", "FFN neurons", "m"), "removal"].endswith("], agrees")
     difference = pd.DataFrame([{"model": "m", "attention": 0.5, "FFN": 0.25, "value": 0.25,
                                 "low": 0.125, "high": 0.375, "verdict": "agrees"}])
-    assert attention_paths.half_table(difference).loc["m"].tolist() == [
+    assert words.half_table(difference).loc["m"].tolist() == [
         0.5, 0.25, "+0.250 [+0.125, +0.375]"]
-    rows = {question: rest for question, *rest in attention_paths.questions(lead, between,
+    rows = {question: rest for question, *rest in words.questions(lead, between,
                                                                             difference)}
     assert len(rows) == 3 + 3 + 1
     span, tally = rows["The path over both halves does more than the one over attention neurons"]

@@ -13,7 +13,7 @@ from benchmarks import agreement, measure
 from benchmarks.__main__ import main
 from benchmarks.published import published_paths
 from neuronpath_core import figures
-from neuronpath_core.chapters.benchmarks import speed
+from neuronpath_core.chapters.benchmarks import speed, words
 from neuronpath_core.study.study import Study
 from tests import helpers, small_study, twins
 
@@ -200,7 +200,7 @@ def test_tables_of_what_was_measured(tmp_path):
     assert speed.precision_table(measured).loc[("tiny-B-16", "bfloat16"),
                                               "same whole paths"] == "50.0 %"
     assert speed.captum_table(measured).loc["tiny-B-16", "largest difference"] == "2e-09"
-    numbers = speed.numbers(measured)
+    numbers = words.numbers(measured)
     assert numbers["exact tiny-B-16"] == numbers["default tiny-B-16"] == "3.0"
     assert (numbers["exact ViT-B/16"], numbers["frozen ViT-B/16"],
             numbers["float32 paths"]) == ("4.0", "20", "97.5 %")
@@ -215,14 +215,14 @@ def test_tables_of_agreement():
         "published rule": "90.0 / 50.0", "default": "98.7 / 50.0"}
     assert speed.agreement_table(CONDENSED)["8 evaluations"].to_list() == ["100.0 / 98.0",
                                                                      "100.0 / 100.0"]
-    assert speed.agreement_numbers(CONVERGED, CONDENSED) == {
+    assert words.agreement_numbers(CONVERGED, CONDENSED) == {
         "least published rule": "90.0 %", "least published rule paths": "50.0 %",
         "least default": "98.7 %", "least default paths": "50.0 %",
         "8 of 20, digits": "98.0 %", "at least as close": "2 of 2", "agreement images": "48",
         "agreement models": "2"}
     worse = [row | {"paths": 0.4} if (row["profile"], row["way"]) == ("shapes", "default") else row
              for row in CONVERGED]
-    assert speed.agreement_numbers(worse, CONDENSED)["at least as close"] == "1 of 2"
+    assert words.agreement_numbers(worse, CONDENSED)["at least as close"] == "1 of 2"
 
 
 def of_models(default, published=0.5):
@@ -241,7 +241,7 @@ def of_models(default, published=0.5):
     ((0.5, 0.25), "The default finds no more whole paths of the reference than the published rule "
                   "on any of 2 models: at least 25.0 % of them, the published rule 50.0 %")])
 def test_the_finding_on_agreement_follows_the_numbers(default, expected):
-    assert speed.agreement_finding(of_models(default)) == expected
+    assert words.agreement_finding(of_models(default)) == expected
 
 
 def timed(identical=True, drafted=False):
@@ -255,22 +255,22 @@ def timed(identical=True, drafted=False):
 
 
 def test_the_finding_on_speed_follows_the_numbers():
-    assert speed.speed_finding(timed()) == "The same paths are found 3.0 to 6.0 times as fast"
-    assert speed.speed_finding(timed(identical=False)) == (
+    assert words.speed_finding(timed()) == "The same paths are found 3.0 to 6.0 times as fast"
+    assert words.speed_finding(timed(identical=False)) == (
         "Paths that are the same on 1 of 2 models are found 3.0 to 6.0 times as fast")
-    assert speed.speed_finding(timed(drafted=True)).endswith(
+    assert words.speed_finding(timed(drafted=True)).endswith(
         "; the default search is 4 times as fast")
-    numbers = speed.numbers(timed(drafted=True))
+    numbers = words.numbers(timed(drafted=True))
     assert (numbers["exact range"], numbers["draft gain"]) == ("3.0 to 6.0", "1.5")
     assert (numbers["speed models"], numbers["speed images"]) == ("2", "4")
 
 
 def test_the_finding_on_growth_follows_the_numbers():
-    assert speed.growth_finding(MEASURED) == "The gain grows with no size: 3.0 times as fast"
+    assert words.growth_finding(MEASURED) == "The gain grows with no size: 3.0 times as fast"
     larger = {**SPREAD, "median": 9.0}
     rows = [row | {"ratio": larger} if (row["varied"], row["size"]) == ("m", 2) else row
             for row in MEASURED["growth"]]
-    assert speed.growth_finding({"growth": rows}) == (
+    assert words.growth_finding({"growth": rows}) == (
         "The gain grows most with steps m: from 3.0 times as fast at 1 to 9.0 at 2")
 
 
@@ -280,7 +280,7 @@ def test_the_finding_on_growth_follows_the_numbers():
     (True, (0.4, 0.25), ["yes", "yes", "no", "not measured"])])
 def test_what_was_asked_is_answered_by_the_numbers(identical, default, verdicts):
     counted = pd.DataFrame([{"model": "m", "wanted": "Table 1", "hours at 10": 3.25}])
-    shown = speed.conclusion(timed(identical), of_models(default), counted)
+    shown = words.conclusion(timed(identical), of_models(default), counted)
     assert shown["Agreement"].tolist() == verdicts
     assert "3.2 hours a model at 10·10¹²" in shown["Measured here"].iloc[-1]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from neuronpath_core.chapters.certified_paths import certain, claims, elsewhere
+from neuronpath_core.chapters.certified_paths import certain, elsewhere, tables, words
 from neuronpath_core.chapters.stability.overlap import augmented
 from neuronpath_core.circuits.certified import certified_table, certify_classes
 from neuronpath_core.images.data_sets import load_part
@@ -127,12 +127,12 @@ def test_the_map_has_the_neuron_of_each_cell():
         assert row["neuron"] == 10 * "abcd".index(row["class"]) + row["block"] - 1
         assert row["certified"] >= 1 and row["counted"] >= row["certified"]
     assert (table.loc[table["class"] == "b", ["certified", "counted"]] == -1).all(axis=None)
-    found = claims.map_finding(table.assign(data="digits"), "m", 1)
+    found = words.map_finding(table.assign(data="digits"), "m", 1)
     assert found == ("A neuron of m is certain in 15 of 20 cells on digits, most for class a (5), "
                      "none for 1 of 4")
     few = table.assign(data="shapes", certified=table["certified"].clip(lower=1))
     few.loc[:1, "certified"] = 0
-    assert claims.map_finding(few, "m", 1).endswith("18 of 20 cells on shapes, most for class b (5), fewest for "
+    assert words.map_finding(few, "m", 1).endswith("18 of 20 cells on shapes, most for class b (5), fewest for "
                                                     "class a (3)")
 
 
@@ -263,7 +263,7 @@ def test_a_label_s_own_neurons_are_told_from_random_ones_and_from_another_label_
     assert (effects["neurons"] == 3).all()
     means = effects.groupby(["set", "operation"])["probability"].mean()
     assert means["certified", "remove"] < -0.1 and abs(means["random", "remove"]) < 0.1
-    table = claims.effect_table(effects.assign(data="made up", model="planted"))
+    table = tables.effect_table(effects.assign(data="made up", model="planted"))
     assert len(table) == 5 and table["number"].tolist() == ["", "3.0", "3.0", "3.0", "3.0"]
 
 
@@ -299,9 +299,9 @@ def test_on_changed_images_a_label_s_own_neurons_are_told_as_well(tmp_path):
             own, other = (table[(table["set"] == name) & (table.get("condition", "noise of 0.05") == "noise of 0.05")]
                           [column].to_numpy() for table in (effects, twin))
             np.testing.assert_allclose(own, other, atol=1e-14)
-    table = claims.changed_table(effects, leads)
+    table = tables.changed_table(effects, leads)
     assert table.index.get_level_values("images").tolist() == ["with noise of 0.05", "when shifted by one pixel"]
-    said = claims.glued_changes(leads, effects)
+    said = words.glued_changes(leads, effects)
     assert said["changed keep"] == said["changed remove"] == "4 of 4 comparisons"
 
 
@@ -316,8 +316,8 @@ def test_images_that_cannot_be_changed_have_no_rows(monkeypatch):
     monkeypatch.setattr(elsewhere, "changed_images", lambda study, images, seed: {elsewhere.UNSEEN: images})
     effects = elsewhere.changed_effects(None, "m", None, {}).assign(data="d", model="m")
     leads = elsewhere.changed_leads(effects)
-    assert effects.empty and leads.empty and claims.changed_table(effects, leads).empty
-    assert set(claims.glued_changes(leads, effects).values()) == {"–"}
+    assert effects.empty and leads.empty and tables.changed_table(effects, leads).empty
+    assert set(words.glued_changes(leads, effects).values()) == {"–"}
 
 
 # --- as a graph ---
@@ -345,7 +345,7 @@ def test_the_class_that_is_drawn_and_what_is_said_of_it():
     paths, labels = planted(share=0.9)
     paths[labels == 0] = np.arange(20)[:, None]
     assert certain.leading_class(certificates(paths, labels)) == 1
-    assert claims.graph_finding({"single": 0.5, "both": 0.3, "dealt": 0.25}, 40, "3") == (
+    assert words.graph_finding({"single": 0.5, "both": 0.3, "dealt": 0.25}, 40, "3") == (
         "Two of 40 images of class 3 have the same neuron in a block in 50 % of cases, and the same two in "
         "neighbouring blocks in 30 %; 25 % if every block's neurons are dealt among the images")
 
@@ -370,30 +370,30 @@ def test_words_and_tables():
                         for (data, model), path in found.items()], ignore_index=True)
     dealt = pd.DataFrame([{"data": data, "model": model, "shuffled": 0.0, "counted_shuffled": 0.2, "adjusted": 0.01}
                           for data, model in names])
-    own = claims.of_measure(shares, "certified")["value"]
-    sentence = claims.finding(shares, dealt, 1)
+    own = words.of_measure(shares, "certified")["value"]
+    sentence = words.finding(shares, dealt, 1)
     assert sentence.startswith(f"{report.percent_span(own)} of a class's path is certified to survive the "
                                "replacement of one image, 0 % when class labels are shuffled; by count ")
     assert sentence.endswith("and 20 % when they are shuffled")
-    assert "the replacement of 2 images" in claims.finding(shares, dealt, 2)
-    assert [claims.replaced_text(radius) for radius in (1, 3)] == [
+    assert "the replacement of 2 images" in words.finding(shares, dealt, 2)
+    assert [words.replaced_text(radius) for radius in (1, 3)] == [
         "any one image of the class is replaced", "any 3 images of the class are replaced"]
-    drawn = claims.figure_shares(shares, dealt)
-    assert list(drawn["measure"].unique()) == [claims.SHARES[name] for name in (
+    drawn = words.figure_shares(shares, dealt)
+    assert list(drawn["measure"].unique()) == [words.SHARES[name] for name in (
         "counted", "certified", "counted_shuffled", "shuffled")]
     assert len(drawn) == 8 and not drawn.isna().any(axis=None)
-    assert claims.share_table(shares, dealt).index.tolist() == names
+    assert tables.share_table(shares, dealt).index.tolist() == names
     edits = pd.concat([certain.edit_shares(path).assign(data=data, model=model)
                        for (data, model), path in found.items()])
-    assert list(claims.edits_table(edits).columns) == [f"{number} replaced" for number in range(4)]
-    table = claims.decision_table(found, {"digits": (range(80), None), "shapes": (range(80), None)})
+    assert list(tables.edits_table(edits).columns) == [f"{number} replaced" for number in range(4)]
+    table = tables.decision_table(found, {"digits": (range(80), None), "shapes": (range(80), None)})
     for name, path in found.items():
         pairs = pd.concat([each.table for each in path.values()])
         assert table.loc[name, ["in", "out", "abstained from"]].sum() == pytest.approx(len(pairs) / 20)
     assert (table["least radius by count"] <= table["radius by count"]).all()
-    assert claims.span_of([24, 10, 10]) == "10 or 24" and claims.span_of([16, 40, 17]) == "16 to 40"
+    assert words.span_of([24, 10, 10]) == "10 or 24" and words.span_of([16, 40, 17]) == "16 to 40"
     again = pd.DataFrame({"condition": ["a", "b", "a"], "certified": [1, 2, 3]})
-    assert claims.at(again, "a", "certified") == [1, 3]
+    assert words.at(again, "a", "certified") == [1, 3]
 
 
 @pytest.mark.parametrize(("voted", "telling"), [(0.9, True), (0.3, False)])
@@ -405,12 +405,12 @@ def test_a_whole_path_that_keeps_no_more_than_random_neurons_tells_nothing(voted
                             for name, share in right.items() for image in range(100)])
     leads = elsewhere.effect_leads(effects)
     assert set(leads.loc[leads["operation"] == "keep", "telling"]) == {telling}
-    said = claims.glued_leads(leads, 0.01)
+    said = words.glued_leads(leads, 0.01)
     assert said["telling"] == f"{int(telling)} of 1"
     assert said["tally whole"] == ("0 of 1 models; the other shows the opposite" if telling
                                    else "0 of 0 models")
     assert said["tally keep"] == said["tally remove"] == "2 of 2 comparisons"
-    text = claims.hardly_more(pd.concat([
+    text = words.hardly_more(pd.concat([
         effects.assign(data="d", model="a"),
         effects.assign(data="d", model="b", correct=effects["correct"].where(
             effects["set"] != "random", effects["image"] < 75))]))

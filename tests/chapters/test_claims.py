@@ -4,18 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuronpath_core.chapters import class_similarity, mae_against_supervised, similarity_in_numbers
 from neuronpath_core.chapters.as_published import defect_table
 from neuronpath_core.chapters.claims import spans
-from neuronpath_core.chapters.controls import claims as control_claims
+from neuronpath_core.chapters.class_similarity import words as class_similarity_words
+from neuronpath_core.chapters.controls import words as controls_words
 from neuronpath_core.chapters.controls.paths import CONTROLS
-from neuronpath_core.chapters.planted_paths import claims as planted_claims
-from neuronpath_core.chapters.pruning_honest import claims as pruning_claims
+from neuronpath_core.chapters.mae_against_supervised import words as mae_against_supervised_words
+from neuronpath_core.chapters.planted_paths import words as planted_paths_words
 from neuronpath_core.chapters.pruning_honest import comparison, files, leaks
-from neuronpath_core.chapters.score_or_search import claims as score_claims
+from neuronpath_core.chapters.pruning_honest import words as pruning_honest_words
+from neuronpath_core.chapters.score_or_search import words as score_or_search_words
 from neuronpath_core.chapters.score_or_search.cells import SCORES
 from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
-from neuronpath_core.chapters.stability import claims as stability_claims
+from neuronpath_core.chapters.similarity_in_numbers import words as similarity_in_numbers_words
+from neuronpath_core.chapters.stability import words as stability_words
 
 ABOVE, ACROSS, BELOW = ({"value": middle, "low": middle - 0.1, "high": middle + 0.1,
                          "verdict": verdict} for middle, verdict in
@@ -45,7 +47,7 @@ def test_class_similarity():
     look = pd.DataFrame({"own": {"correlation": 0.3, "permuted_high": 0.2},
                          "none": {"correlation": 0.2, "permuted_high": 0.2},
                          "few": {"correlation": np.nan, "permuted_high": np.nan}}).T
-    found = class_similarity.similarity_claims(own, look)
+    found = class_similarity_words.similarity_claims(own, look)
     assert list(found.columns) == ["key", "claim", "text", "verdict"]
     assert found["key"].tolist() == ["class"] * 2 + ["look"] * 3
     assert found["verdict"].tolist() == ["agrees", "not shown", "agrees", "not shown", "not shown"]
@@ -65,27 +67,27 @@ def recoveries(found):
 
 
 def test_planted_paths():
-    methods = {name for first, second, _ in planted_claims.LEADS.values()
+    methods = {name for first, second, _ in planted_paths_words.LEADS.values()
                for name in (first, second)}
     table = recoveries(dict.fromkeys(methods, True) | {"activation": False})
-    leads = planted_claims.recovery_leads(table)
-    plain = planted_claims.recovery_by_decoys(table)
-    blind = planted_claims.recovery_by_decoys(recoveries({"neuron_path": False}))
+    leads = planted_paths_words.recovery_leads(table)
+    plain = planted_paths_words.recovery_by_decoys(table)
+    blind = planted_paths_words.recovery_by_decoys(recoveries({"neuron_path": False}))
     assert (plain["verdict"].tolist(), blind["verdict"].tolist()) == (["agrees"], ["contradicts"])
     mixed = recoveries({"neuron_path": True}).assign(
         found=lambda rows: (rows["network"] == 0) | (rows["block"] == 0))
-    half = planted_claims.recovery_by_decoys(mixed)  # all in one network, half in the other
+    half = planted_paths_words.recovery_by_decoys(mixed)  # all in one network, half in the other
     assert half[["verdict", "least", "most"]].values.tolist() == [["not shown", 0.5, 1.0]]
-    assert planted_claims.spread_text(half.loc["all"]) == "0.50 to 1.00 from network to network"
-    assert planted_claims.spread_text(plain.loc["all"]) == "the same in all 2 networks"
-    assert len(planted_claims.score_fault(table)) == 0
-    fault = planted_claims.score_fault(recoveries({"neuron_path": False}))
+    assert planted_paths_words.spread_text(half.loc["all"]) == "0.50 to 1.00 from network to network"
+    assert planted_paths_words.spread_text(plain.loc["all"]) == "the same in all 2 networks"
+    assert len(planted_paths_words.score_fault(table)) == 0
+    fault = planted_paths_words.score_fault(recoveries({"neuron_path": False}))
     # one network of two has a higher score: nothing shows
     assert fault[["text", "verdict"]].values.tolist() == [["50 % of 4", "not shown"]]
-    always = planted_claims.score_fault(recoveries({"neuron_path": False}).assign(score=2.0))
+    always = planted_paths_words.score_fault(recoveries({"neuron_path": False}).assign(score=2.0))
     assert always["text"].tolist() == ["100 % of 4"]
     loss = pd.DataFrame([BELOW], index=["loud"])
-    rows = planted_claims.recovery_claims(
+    rows = planted_paths_words.recovery_claims(
         pd.concat([blind.rename(index={"all": "none"}), plain]), plain, loss, leads, fault)
     verdicts = {claim: verdict for claim, _, verdict in rows}
     asked = "The search finds most of the neurons that are known to matter, "
@@ -116,7 +118,7 @@ def test_score_or_search():
     differences = pd.concat([of_two_models(ABOVE, ABOVE if name != names[0] else ACROSS,
                                            contrast=name) for name in names])
     for holds, verdict in (([True, True], "agrees"), ([True, False], "contradicts")):
-        rows = score_claims.score_claims(
+        rows = score_or_search_words.score_claims(
             shares_of(0.9, 0.4), pd.concat([shares_of(*own).assign(condition=words) for words, own
                                             in (("informed", (0.2, 0.3)), ("random", (0.1, 0.1)))]),
             differences, pd.DataFrame({"holds": holds}))
@@ -131,12 +133,12 @@ def test_score_or_search():
 
 
 def test_controls():
-    assert set(control_claims.LEFT) <= set(CONTROLS)
+    assert set(controls_words.LEFT) <= set(CONTROLS)
     leads = pd.DataFrame([{"control": "random", "claim": "more", "text": "least", "tally": "all"}])
     left = {"late_randomised": of_two_models(ABOVE, BELOW)}
     gains = {"predicted": of_two_models(BELOW, BELOW)}
     overlap = of_two_models(ABOVE, ACROSS).rename(columns={"value": "difference"})
-    assert control_claims.control_claims(leads, left, gains, overlap) == [
+    assert controls_words.control_claims(leads, left, gains, overlap) == [
         ("more", "least", "all"),
         ("Less than half of the path's earlier half is left when the later half is randomised",
          "-0.500 to +0.500 above chance", "1 of 2 agree, 1 contradict"),
@@ -148,14 +150,14 @@ def test_controls():
 
 def test_no_gain_is_said_in_words():
     none = pd.DataFrame({"value": [0.0, 0.0]})
-    assert control_claims.gain_text(none) == "no gain in any of 2 models"
-    assert control_claims.gain_text(none + 0.1) == "+0.10 to +0.10 points over 2 models"
+    assert controls_words.gain_text(none) == "no gain in any of 2 models"
+    assert controls_words.gain_text(none + 0.1) == "+0.10 to +0.10 points over 2 models"
 
 
 def test_stability():
     tables = {"rule": of_two_models(ABOVE, ABOVE, same_class=0.25, paths=0.1),
               "view": of_two_models(ABOVE, ACROSS, same_class=0.5, paths=0)}
-    found = stability_claims.overlap_claims(tables)
+    found = stability_words.overlap_claims(tables)
     assert list(found.columns) == ["key", "claim", "text", "tally"]
     assert found.values.tolist() == [
         ["rule", "By another rule of integration, an image's path is nearer to its own than to "
@@ -171,7 +173,7 @@ def test_stability():
         for measure, row, halves in (("neuron indices", BELOW, np.nan),
                                      ("class similarity", ABOVE, 0.75),
                                      ("score per image", ACROSS, np.nan))])
-    found = stability_claims.seed_claims(seeds)
+    found = stability_words.seed_claims(seeds)
     assert found[["key", "text", "tally"]].values.tolist() == [
         ["neuron indices", "-0.50 to +0.50; +0.25 to +0.25 with another image of the class",
          "1 of 2 agree, 1 contradict"],
@@ -190,7 +192,7 @@ def test_similarity_in_numbers():
         [("fill", "one"), ("fill", "two"), ("outline", "one")]))
     shuffled = pd.DataFrame({"one": {"fill": 0.0, "outline": 0.1}, "two": {"fill": 0.05}})
     control = of_two_models(ACROSS, ACROSS, relation="fill")
-    rows = similarity_in_numbers.similarity_claims(own, control, shuffled, leads, blocks, carrying)
+    rows = similarity_in_numbers_words.similarity_claims(own, control, shuffled, leads, blocks, carrying)
     assert [row[1:] for row in rows] == [
         ("fill: rank correlation +0.50 to +0.50 over 2 models", "2 of 2 agree"),
         ("outline: rank correlation -0.50 to +0.50 over 2 models", "1 of 2 agree, 1 contradict"),
@@ -199,7 +201,7 @@ def test_similarity_in_numbers():
         ("fill, against activation: lead -0.50 to +0.00",
          "0 of 2 agree, 1 not shown, 1 contradict"),
         ("fill: one: 2; two: none", "1 of 2 agree, 1 not shown")]
-    without = similarity_in_numbers.similarity_claims(own, control.iloc[:0], shuffled, leads,
+    without = similarity_in_numbers_words.similarity_claims(own, control.iloc[:0], shuffled, leads,
                                                       blocks, carrying)
     assert without == rows[:2] + rows[3:]
 
@@ -210,7 +212,7 @@ def test_mae_against_supervised():
         for second, differ, own, row in (("B", "kind", False, ACROSS), ("C", "scope", False, BELOW),
                                          ("D", "kind and scope", True, ABOVE))])
     contrast = pd.DataFrame([{"data": "d", "p": 0.0125, "smallest": 0.01, **ABOVE}])
-    rows = mae_against_supervised.kind_claims(cells, contrast, of_two_models(BELOW, ABOVE),
+    rows = mae_against_supervised_words.kind_claims(cells, contrast, of_two_models(BELOW, ABOVE),
                                               ["ViT", "MAE"])
     assert [row[1:] for row in rows] == [
         ("d, over all blocks, A against D: +0.50 [+0.40, +0.60]", "agrees"),
@@ -255,21 +257,21 @@ def lost(**means):
 
 
 def test_finding_of_scores_names_the_stronger_ones_or_says_that_there_are_none():
-    beaten = score_claims.finding(lost(joint=0.10, knowledge=0.12, gradient_activation=0.20,
+    beaten = score_or_search_words.finding(lost(joint=0.10, knowledge=0.12, gradient_activation=0.20,
                                        conductance=0.01, random=0.5))
     assert beaten == ("Removing a path by the joint attribution score costs 10.0 % of the "
                       "probability; 2 of 3 other scores find paths that cost more, up to 20.0 % "
                       "(gradient × activation)")
-    ahead = score_claims.finding(lost(joint=0.30, knowledge=0.12, conductance=0.01, random=0.5))
+    ahead = score_or_search_words.finding(lost(joint=0.30, knowledge=0.12, conductance=0.01, random=0.5))
     assert ahead.endswith("costs 30.0 % of the probability, more than by any of 2 other scores")
-    assert score_claims.mean_losses(lost(joint=0.1, knowledge=0.2)).to_dict() == pytest.approx(
+    assert score_or_search_words.mean_losses(lost(joint=0.1, knowledge=0.2)).to_dict() == pytest.approx(
         {SCORES["knowledge"]: 20.0, SCORES["joint"]: 10.0})
 
 
 def test_finding_of_every_score_with_every_search():
     means = pd.DataFrame({"progressive": [-0.2, -0.1], "independent": [-0.16, -0.1],
                           "beam": [-0.18, -0.1], "random": [0.0, -0.9]}, index=["a", "b"])
-    assert score_claims.factorial_finding(means) == (
+    assert score_or_search_words.factorial_finding(means) == (
         "From score to score the mean loss goes from 10.0 to 18.0 % of the probability; from search "
         "to search, with one score, by at most 4.0 points")
 
@@ -279,11 +281,11 @@ def test_finding_of_ingredients_names_those_that_all_models_agree_on():
                        of_two_models(BELOW, BELOW, contrast="down"),
                        of_two_models(ABOVE, BELOW, contrast="mixed"),
                        of_two_models(BELOW, BELOW, contrast="under")])
-    assert score_claims.contrast_finding(table) == (
+    assert score_or_search_words.contrast_finding(table) == (
         "Adds to the loss in all 2 models: up. Lowers the loss in all 2 models: down; under")
-    assert score_claims.contrast_finding(table[table["contrast"] == "mixed"]) == (
+    assert score_or_search_words.contrast_finding(table[table["contrast"] == "mixed"]) == (
         "No ingredient moves the loss alike in all 2 models")
-    shown = score_claims.contrast_table(table)
+    shown = score_or_search_words.contrast_table(table)
     assert shown.index.tolist() == ["up", "down", "mixed", "under"]
     assert shown.loc["mixed", ("d", "two")] == "-0.500 [-0.600, -0.400]"
 
@@ -293,7 +295,7 @@ def test_finding_of_planted_paths_counts_the_methods_that_find_more():
         decoys="none"), recoveries({"neuron_path": False, "neuron_path beam": True,
                                     "complete": True, "activation": False})])
     # the variants of the search are none of the others
-    assert planted_claims.finding(table) == (
+    assert planted_paths_words.finding(table) == (
         "The search finds 100 % of the planted neurons, with all decoys 0 %; then 1 of 2 other "
         "methods find more")
 
@@ -302,7 +304,7 @@ def test_tables_of_planted_paths():
     table = pd.concat([recoveries({"neuron_path": True, "activation": True}).assign(decoys="none"),
                        recoveries({"activation": False, "neuron_path": True}),
                        recoveries({"neuron_path": False}).assign(decoys="loud")])
-    rates = planted_claims.rate_table(table)
+    rates = planted_paths_words.rate_table(table)
     assert rates.index.tolist() == ["Neuron Path", "Activation"]
     assert rates.columns.tolist() == [("class token", "none"), ("class token", "loud"),
                                       ("class token", "all"), ("by guessing", "permuted"),
@@ -310,13 +312,13 @@ def test_tables_of_planted_paths():
     assert rates.loc["Activation", ("class token", "loud")] == "–"
     assert rates.loc["Activation", ("class token", "all")].startswith("0.00 [")
     assert rates.loc["Neuron Path", ("by guessing", "chance")] == "0.10"
-    kinds = planted_claims.kind_table(table)
+    kinds = planted_paths_words.kind_table(table)
     assert kinds.columns.tolist() == [("chain", "class token", "none"),
                                       ("chain", "class token", "all")]
     assert kinds.loc["Activation"].tolist() == [1.0, 0.0]
     harm = pd.DataFrame([{"decoys": "loud", "method": "neuron_path", **BELOW},
                          {"decoys": "all", "method": "activation", **ABOVE}])
-    shown = planted_claims.harm_table(harm)
+    shown = planted_paths_words.harm_table(harm)
     assert shown.columns.tolist() == ["loud", "all"]
     assert shown.loc["Activation"].tolist() == ["–", "+0.50 [+0.40, +0.60]"]
 
@@ -324,12 +326,12 @@ def test_tables_of_planted_paths():
 def test_finding_of_controls_says_how_little_or_that_nothing_shows():
     table = pd.concat([of_two_models(ABOVE, ACROSS, measure="removal"),
                        of_two_models(BELOW, ACROSS, measure="enhancement")])
-    assert control_claims.finding(table, "removal") == (
+    assert controls_words.finding(table, "removal") == (
         "Removal of the own path costs more than a control in 1 of 2 comparisons: the "
         "median lead is 0.0 to 50.0 % of the probability")
-    assert control_claims.finding(table, "enhancement") == (
+    assert controls_words.finding(table, "enhancement") == (
         "Enhancement of the own path adds more than a control in none of 2 comparisons")
-    wide = control_claims.wide(of_two_models(ABOVE, BELOW, label="z", wrong=3), "label", 1,
+    wide = controls_words.wide(of_two_models(ABOVE, BELOW, label="z", wrong=3), "label", 1,
                                ["wrong"])
     assert wide["z"].to_dict() == {("d", "one", 3): "+0.5 [+0.4, +0.6]",
                                    ("d", "two", 3): "-0.5 [-0.6, -0.4]"}
@@ -349,17 +351,17 @@ def pruned(**values):
 
 def test_finding_of_pruning_and_intervals_that_end_at_one():
     sizes = pruned(published=(-0.1, 0.04), honest=(-0.9, -0.3), other=(0.5, 0.5))
-    assert pruning_claims.finding(sizes, 5, "accuracy") == (
+    assert pruning_honest_words.finding(sizes, 5, "accuracy") == (
         "With 5 neurons a block accuracy changes by −10 to +4 points as published, by −90 to −30 "
         "points with one mask for all at all tokens")
-    table = pruning_claims.effect_table(sizes, ["model", "mask", "tokens"])
+    table = pruning_honest_words.effect_table(sizes, ["model", "mask", "tokens"])
     assert table.columns.tolist() == ["5 kept", "30 kept"]
     assert table.loc[(0, comparison.ONE, comparison.EVERYWHERE), "5 kept"] == (
         "-90.0 [-90.0, -90.0]; [-100.0, +10.0]")
-    same = pruning_claims.effect_table(sizes.assign(split_low=0.2, split_high=0.2), ["model", "mask"])
+    same = pruning_honest_words.effect_table(sizes.assign(split_low=0.2, split_high=0.2), ["model", "mask"])
     assert same.loc[(0, comparison.ONE), "5 kept"].endswith("]; –")
     leads = sizes.assign(against="random", verdict=["agrees", "not shown"] * 6)
-    shown = pruning_claims.lead_table(leads[leads["mask"] == comparison.OWN])
+    shown = pruning_honest_words.lead_table(leads[leads["mask"] == comparison.OWN])
     assert shown.loc[("random", 5), ("d", 0)].endswith(" *")
     assert not shown.loc[("random", 30), ("d", 0)].endswith("*")
 
@@ -367,7 +369,7 @@ def test_finding_of_pruning_and_intervals_that_end_at_one():
 def test_what_the_main_figure_of_pruning_shows():
     rows = pruned(published=(0.1, 0.2), honest=(0.3, 0.4), other=(0.5, 0.6)).assign(kept="random")
     whole = rows[:2].assign(kept=comparison.WHOLE, mask="–", model=[0, 1])
-    shown, models = pruning_claims.published_and_honest(pd.concat([whole, rows]))
+    shown, models = pruning_honest_words.published_and_honest(pd.concat([whole, rows]))
     assert shown["value"].tolist() == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]
     assert models["model"].tolist() == [0, 1]
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from neuronpath_core.chapters.class_building import (
-    claims,
     compared,
     correctness,
     curves,
@@ -20,6 +19,7 @@ from neuronpath_core.chapters.class_building import (
     tables,
     tokens,
     values,
+    words,
 )
 from neuronpath_core.readings import change_rates, memories
 from neuronpath_core.readings.memory_nulls import any_by_chance
@@ -268,13 +268,13 @@ def test_planted_similar_classes_and_a_planted_null(study):
         finally:
             with torch.no_grad():
                 own.copy_(before)
-        judged = claims.judged_similar(found.assign(data="d", model="m"))
+        judged = words.judged_similar(found.assign(data="d", model="m"))
         verdicts[kind] = judged[judged["half"] == "ffn"]["verdict"].tolist()
         if kind == "planted":
             assert judged.loc[judged["half"] == "ffn", "share"].tolist() == [1, 1]
     assert verdicts == {"planted": ["agrees"] * 2, "null": ["not shown"] * 2}
     empty = values.similar_rows(target, {}, 9)
-    assert empty.empty and claims.judged_similar(empty).empty
+    assert empty.empty and words.judged_similar(empty).empty
 
 
 # --- correct and wrong images ---
@@ -343,7 +343,7 @@ def test_wrong_images_and_their_partners_come_from_the_pool(study):
 
 def test_without_wrong_images_nothing_is_said(study):
     assert correctness.correctness_rows(pd.DataFrame()).empty
-    assert claims.of_measure(correctness.correctness_rows(pd.DataFrame()), "with the label").empty
+    assert words.of_measure(correctness.correctness_rows(pd.DataFrame()), "with the label").empty
 
 
 # --- trained models as the unit ---
@@ -415,18 +415,18 @@ def test_tables_and_sentences(study, images, found):
     np.testing.assert_allclose(parts.sum(axis=1), 1)
     told = made[1].loc[("digits", "small", "FFN")]
     assert (told["block last but one, the paper"], told["block last, the paper"]) == (0.7, 0.03)
-    assert claims.finding(changes, halves, "small").startswith("In the last blocks of small the FFN")
-    assert len(claims.used(agreement, "ffn")) == 2 == len(claims.rises(changes, "ffn"))
-    figure = claims.figure_levels(agreement)
+    assert words.finding(changes, halves, "small").startswith("In the last blocks of small the FFN")
+    assert len(words.used(agreement, "ffn")) == 2 == len(words.rises(changes, "ffn"))
+    figure = words.figure_levels(agreement)
     assert len(figure) == 8 and (figure["low"] <= figure["value"] + 1e-12).all()
     level = figure[figure["measure"] == "FFN: another class"]
-    assert level["value"].tolist() == claims.used(agreement, "ffn", "level")
+    assert level["value"].tolist() == words.used(agreement, "ffn", "level")
     wrong = correctness.correctness_rows(wrong_table(0.5)).assign(data="digits", model="small")
     shown = tables.correct_table(wrong, stands)
     assert shown["the paper"].tolist()[0] == 0.41 and shown["the paper"].isna().sum() == 2
-    assert claims.told(wrong, "halves") == "3 of 3 halves"
-    assert claims.told(wrong.iloc[:0], "halves") == "none of 0 halves"
-    assert claims.joined([]).empty and claims.of_tokens(claims.joined([]), "any").empty
+    assert words.told(wrong, "halves") == "3 of 3 halves"
+    assert words.told(wrong.iloc[:0], "halves") == "none of 0 halves"
+    assert words.joined([]).empty and words.of_tokens(words.joined([]), "any").empty
 
 
 def test_images_without_masks_are_left_out(study, images):

@@ -12,13 +12,15 @@ import torch
 from scipy import stats
 
 from neuronpath_core.chapters.class_space import (
-    claims,
     cuts,
     measured,
     tokens,
     variants,
     where,
     where_tables,
+)
+from neuronpath_core.chapters.class_space import (
+    words as class_space_words,
 )
 from neuronpath_core.images.shapes import render
 from neuronpath_core.readings.attention_maps import attention_maps
@@ -284,27 +286,27 @@ def test_tables_and_sentences_of_a_whole_chapter(reads):
     stands = {key: "ViT-B-32" for key in keyed}
     rates = pd.DataFrame([{"data": key[0], "model": key[1], "stands_for": stands[key],
                            **tokens.rate_row(read, twins[key])} for key, read in keyed.items()])
-    table = claims.rate_table(rates)
+    table = class_space_words.rate_table(rates)
     assert (table["the paper: tokens, %"] == "60.7").all()
-    assert claims.rates_finding(rates).startswith("After the last block ")
+    assert class_space_words.rates_finding(rates).startswith("After the last block ")
     curves = measured.stacked(keyed, lambda key, read: tokens.curve_rows(read, twins[key]))
     effects = measured.stacked(keyed, lambda key, read: tokens.summary_rows(read, twins[key]))
     spreads = pd.DataFrame([{"data": "digits", "model": "small",
                              **tokens.spread_row(reads["small"], resamples=20)}])
-    table = claims.curve_table(curves, effects, spreads, stands)
+    table = class_space_words.curve_table(curves, effects, spreads, stands)
     assert table.loc[("digits", "pooled"), "image tokens vary more by"] == "–"
     rises = measured.stacked(keyed, lambda key, read: tokens.rise_rows(read, twins[key]))
-    assert "0.90" in claims.rise_table(rises, stands)["the paper"].iloc[0]
+    assert "0.90" in class_space_words.rise_table(rises, stands)["the paper"].iloc[0]
     image_cuts = measured.stacked(keyed, lambda key, read: cuts.attention_cuts(read))
     lost = measured.stacked(keyed, lambda key, read: cuts.lost_rows(
-        claims.of(image_cuts, *key)).assign(chance=0.1))
-    assert claims.cut_table(lost)["the paper, %"].iloc[0] == "60.73"
-    assert claims.cut_finding(lost).startswith("A token that sees only itself")
-    figure = claims.figure_cuts(lost, image_cuts)
-    assert set(figure["cut"]) == set(claims.SHOWN) and (figure["chance"] == 0.1).all()
+        class_space_words.of(image_cuts, *key)).assign(chance=0.1))
+    assert class_space_words.cut_table(lost)["the paper, %"].iloc[0] == "60.73"
+    assert class_space_words.cut_finding(lost).startswith("A token that sees only itself")
+    figure = class_space_words.figure_cuts(lost, image_cuts)
+    assert set(figure["cut"]) == set(class_space_words.SHOWN) and (figure["chance"] == 0.1).all()
     kept = measured.stacked(keyed, lambda key, read: cuts.kept_rows(
         cuts.context_cuts(read), 10))
-    assert "71.9, 44.7" in set(claims.kept_table(kept)["the paper, before and after, %"])
+    assert "71.9, 44.7" in set(class_space_words.kept_table(kept)["the paper, before and after, %"])
     gaps = measured.stacked(keyed, lambda key, read: where.gap_rows(read, deals=9))
     thirds = measured.stacked(keyed, lambda key, read: where.third_rows(read))
     table = where_tables.gap_table(thirds, gaps)
@@ -314,10 +316,10 @@ def test_tables_and_sentences_of_a_whole_chapter(reads):
     covered = measured.stacked(keyed, lambda key, read: where.coverage_rows(read))
     assert list(where_tables.covered_table(covered)) == [
         "nothing", "up to a third", "up to two thirds", "more", "all of it"]
-    row = variants.variant_row(reads["small"], claims.of(lost, "digits", "small"))
+    row = variants.variant_row(reads["small"], class_space_words.of(lost, "digits", "small"))
     assert row["uncut, image tokens"] == reads["small"].identified().mean()
-    assert claims.of_model(pd.DataFrame(), "small").empty
-    assert claims.shares([0.1, 0.104]) == "10 %" and claims.shares([-0.001, 0.2]) == "0 to 20 %"
+    assert class_space_words.of_model(pd.DataFrame(), "small").empty
+    assert class_space_words.shares([0.1, 0.104]) == "10 %" and class_space_words.shares([-0.001, 0.2]) == "0 to 20 %"
 
 
 def test_the_reach_of_an_object_is_that_of_rendered_circles():

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.edges_of_paths import claims, measured, shares
+from neuronpath_core.chapters.edges_of_paths import (
+    control_leads,
+    damaged_files,
+    measured,
+    shares,
+    tables,
+)
+from neuronpath_core.chapters.edges_of_paths import (
+    words as edges_of_paths_words,
+)
 from neuronpath_core.circuits.edges import edge_table, path_edges
 from neuronpath_core.models.planted import planted_model
 from tests import helpers
@@ -31,7 +40,7 @@ def known():
 
 def verdicts(table):
     """Of the leads, by control and measure."""
-    return shares.leads(table).pivot(index="control", columns="measure", values="verdict")
+    return control_leads.leads(table).pivot(index="control", columns="measure", values="verdict")
 
 
 # --- what must be found, and what must not ---
@@ -90,7 +99,7 @@ def test_the_claims_on_planted_networks_can_fail(known):
     assert list(judged["chain"]["verdict"]) == list(judged["parallel"]["verdict"]) == [
         "contradicts"]
     assert list(known["networks"].unique()) == [2]
-    assert claims.planted_table(known).shape == (2, 4)
+    assert tables.planted_table(known).shape == (2, 4)
 
 
 # --- closed forms ---
@@ -130,7 +139,7 @@ def test_shares_in_closed_form():
 
 
 def test_leads_in_closed_form():
-    lead = shares.leads(made_up()).set_index("measure")
+    lead = control_leads.leads(made_up()).set_index("measure")
     assert lead["value"].to_dict() == pytest.approx(
         {"activation": 0.1 - 0.02, "own activation": 0.1 - 0.04, "label": 0.12,
          "label size": 0.1 - 0.02, "cosine": 0.3})
@@ -138,7 +147,7 @@ def test_leads_in_closed_form():
     # where the partner is moved more the claim is contradicted
     table = made_up(12)
     table.loc[table["control"] == "matched", ["exact", "exact_probability"]] *= 50
-    assert set(shares.leads(table).set_index("measure").loc[
+    assert set(control_leads.leads(table).set_index("measure").loc[
         ["activation", "own activation"], "verdict"]) == {"contradicts"}
 
 
@@ -147,13 +156,13 @@ def test_a_lead_is_of_the_same_edges():
     table = made_up()
     gone = (table["control"] == "matched") & (table["source_block"] == 2)
     table.loc[(table["control"] == "path") & (table["source_block"] == 2), "exact"] = 1e6
-    lead = shares.leads(table[~gone]).set_index("measure")["value"]
+    lead = control_leads.leads(table[~gone]).set_index("measure")["value"]
     assert lead["activation"] == pytest.approx(0.08)
 
 
 def test_of_weights_alone_nothing_is_replaced():
     table = pd.concat([made_up(), made_up().assign(replaced="mean")])
-    lead = shares.leads(table)
+    lead = control_leads.leads(table)
     assert (lead["measure"] == "cosine").sum() == 1 and len(lead) == 9
 
 
@@ -172,7 +181,7 @@ def test_nothing_of_nothing_is_nothing():
 
 def test_models_whose_weights_cannot_be_compared_have_no_cosine():
     table = made_up().assign(composition=np.nan)
-    lead = shares.leads(table).set_index("measure")
+    lead = control_leads.leads(table).set_index("measure")
     assert np.isnan(lead.loc["cosine", "value"]) and lead.loc["cosine", "verdict"] == "not shown"
     assert np.isnan(shares.cosines(table)["value"]).all()
 
@@ -232,15 +241,15 @@ def written(study, images):
 
 
 def test_a_graph_comes_back_as_it_was_written_and_a_damaged_one_does_not(written, tmp_path):
-    files = measured.graph_files(*written, tmp_path)
+    files = damaged_files.graph_files(*written, tmp_path)
     assert files["told"].all() and (files["neurons"] == 3).all() and (files["edges"] == 3).all()
-    assert list(dict.fromkeys(files["damage"])) == ["", *measured.DAMAGES]
+    assert list(dict.fromkeys(files["damage"])) == ["", *damaged_files.DAMAGES]
     assert len(files) == 4 * 2 * 5
     rows = shares.file_shares(files.assign(data="made up"))
     assert set(rows["verdict"]) == {"agrees"} and (rows["paths"] == 4).all() and len(rows) == 10
     # Wilson's interval of all of four is n / (n + z^2)
     assert rows["low"].tolist() == pytest.approx([4 / (4 + 1.959964 ** 2)] * 10, abs=1e-6)
-    table = claims.file_table(files)
+    table = tables.file_table(files)
     assert table.loc["GraphML", ["neurons", "edges", "read as written", "cut short"]].tolist() == [
         "3", "3", "4 of 4", "4 of 4 refused"]
 
@@ -253,23 +262,23 @@ def test_what_a_file_loses_is_noticed(written, tmp_path, monkeypatch):
         nx.set_edge_attributes(graph, 0.0, "effect")
         return graph
 
-    monkeypatch.setattr(measured, "read_graph", without_an_effect)
-    found = shares.file_shares(measured.graph_files(*written, tmp_path).assign(data="made up"))
+    monkeypatch.setattr(damaged_files, "read_graph", without_an_effect)
+    found = shares.file_shares(damaged_files.graph_files(*written, tmp_path).assign(data="made up"))
     assert set(found.loc[found["damage"] == "", "verdict"]) == {"contradicts"}
-    monkeypatch.setattr(measured, "read_graph", lambda path: nx.DiGraph())
-    found = shares.file_shares(measured.graph_files(*written, tmp_path).assign(data="made up"))
+    monkeypatch.setattr(damaged_files, "read_graph", lambda path: nx.DiGraph())
+    found = shares.file_shares(damaged_files.graph_files(*written, tmp_path).assign(data="made up"))
     assert set(found["verdict"]) == {"contradicts"} and (found["value"] == 0).all()
 
 
-@pytest.mark.parametrize("ending", measured.FILES.values())
-@pytest.mark.parametrize("damage", measured.DAMAGES)
+@pytest.mark.parametrize("ending", damaged_files.FILES.values())
+@pytest.mark.parametrize("damage", damaged_files.DAMAGES)
 def test_a_damage_is_one_fault_and_what_is_said_of_it(written, tmp_path, ending, damage):
     study, _, part, edges = written
     own = edges[(edges["control"] == "path") & (edges["replaced"] == "zero")]
     graph = study.paths("small", part).to_graph(0, edges=edge_table(own, "exact", 0))
     path = npc.write_graph(graph, tmp_path / f"path.{ending}")
     text = path.read_text()
-    path.write_text(measured.DAMAGES[damage](text))
+    path.write_text(damaged_files.DAMAGES[damage](text))
     assert path.read_text() != text
     says = {"cut short": "damaged", "a neuron gone": "a node that is not there",
             "an effect that is no number": "damaged|effect|none", "of another version": "version"}
@@ -280,20 +289,20 @@ def test_a_damage_is_one_fault_and_what_is_said_of_it(written, tmp_path, ending,
 
 
 def test_the_answer_follows_the_verdicts():
-    words = [claims.answer({"most": pd.DataFrame({"verdict": each})}) for each in (
+    words = [edges_of_paths_words.answer({"most": pd.DataFrame({"verdict": each})}) for each in (
         ["agrees"] * 2, ["contradicts"] * 2, ["agrees", "contradicts"], ["not shown"])]
     assert words == ["Yes", "Little", "In part", "In part"]
 
 
 def test_words():
-    assert claims.percents([0.0114, 0.038]) == "1.1 to 3.8 %"
-    assert claims.percents([0.001, 0.00102], signed=True) == "+0.1 %"
+    assert edges_of_paths_words.percents([0.0114, 0.038]) == "1.1 to 3.8 %"
+    assert edges_of_paths_words.percents([0.001, 0.00102], signed=True) == "+0.1 %"
     one = made_up(1)
     one = one[one["control"] == "path"].assign(exact_probability=[0.001, -0.004, 0.002],
                                                source_effect=[0.1, -0.12, 0.0])
-    assert claims.arc_finding(one).startswith(
+    assert edges_of_paths_words.arc_finding(one).startswith(
         "The strongest of this path's 3 edges moves the label's probability by 0.40 points; ")
-    assert claims.arc_finding(one).endswith("up to 12")
+    assert edges_of_paths_words.arc_finding(one).endswith("up to 12")
 
 
 def test_what_the_chapter_says(known):
@@ -301,14 +310,14 @@ def test_what_the_chapter_says(known):
     from neuronpath_core.chapters.verdicts import edges as said
 
     table = pd.concat([made_up(12), made_up(12).assign(replaced="mean")])
-    parts = (shares.edge_shares(table), shares.leads(table), shares.route_shares(table), known)
+    parts = (shares.edge_shares(table), control_leads.leads(table), shares.route_shares(table), known)
     files = pd.DataFrame([
         {"data": "made up", "model": "m", "file": "GraphML", "damage": damage, "paths": 4,
          "value": value, "low": 0.5, "high": value,
          "verdict": "agrees" if value == 1 else "contradicts"}
-        for damage, value in zip(["", *measured.DAMAGES], (1, 1, 0.75, 1, 1), strict=True)])
+        for damage, value in zip(["", *damaged_files.DAMAGES], (1, 1, 0.75, 1, 1), strict=True)])
     every = said.made_from(*parts, files)
-    assert set(claims.SENTENCES) == set(said.RULES) == {claim.key for claim in every} - {
+    assert set(edges_of_paths_words.SENTENCES) == set(said.RULES) == {claim.key for claim in every} - {
         "graphs", "graphs: damaged"}
     assert [verdict for *_, verdict in of(every, "graphs")] == ["agrees"]
     assert [verdict for *_, verdict in of(every, "graphs: damaged")] == [
@@ -316,32 +325,32 @@ def test_what_the_chapter_says(known):
     kept, = [claim for claim in every if claim.key == "graphs: damaged"]
     assert {each.n for each in kept.comparisons} == {4} and kept.of == "paths"
     assert [each.condition for each in kept.comparisons] == list(said.BROKEN.values())
-    assert set(said.BROKEN) == set(measured.DAMAGES)
+    assert set(said.BROKEN) == set(damaged_files.DAMAGES)
     every = [claim for claim in every if not claim.key.startswith("graphs")]
     assert [verdict for *_, verdict in of(every, "most")] == ["contradicts"] * 2
     named = {claim.key: claim for claim in every}
-    assert {each.condition for each in named["matched"].comparisons} == {claims.SAME, claims.OWN}
+    assert {each.condition for each in named["matched"].comparisons} == {edges_of_paths_words.SAME, edges_of_paths_words.OWN}
     assert {each.against for each in named["matched"].comparisons} == {
         measured.PARTNERS["matched"], measured.PARTNERS["matched"] + ", source set to its mean"}
     assert named["chain"].of == "networks" and named["chain"].comparisons[0].n == 2
     assert named["most"].comparisons[0].n == 12
-    assert len(claims.edge_claims(shares.verdicts(*parts))) == len(
+    assert len(edges_of_paths_words.edge_claims(shares.verdicts(*parts))) == len(
         [claim for claim in every if claim.comparisons])
-    assert claims.mean_table(parts[0], parts[1]).shape == (2, 3)
-    said_of = claims.glued(parts[0], shares.verdicts(*parts), shares.label_ratios(table),
+    assert tables.mean_table(parts[0], parts[1]).shape == (2, 3)
+    said_of = edges_of_paths_words.glued(parts[0], shares.verdicts(*parts), shares.label_ratios(table),
                            pd.DataFrame({"value": [0.2, 0.3]}))
     assert said_of["answer"] == "Little" and said_of["strongest"] == "20.0 to 30.0 %"
     assert said_of["tally size matched"] == "1 of 1 models" and said_of["tally size"].startswith(
         "0 of 0")
     assert said_of["handed"] == "10.0 %" and said_of["handed matched"] == "2.0 %"
-    assert claims.route_table(parts[2]).shape == (2, 3)
+    assert tables.route_table(parts[2]).shape == (2, 3)
 
 
 def test_the_example_is_the_image_whose_neurons_matter_most():
     table = pd.concat([made_up(4).assign(model=model) for model in "mn"], ignore_index=True)
     table.loc[(table["model"] == "m") & (table["image"] == 2), "source_effect"] = -0.5
     table.loc[(table["model"] == "n") & (table["image"] == 3), "source_effect"] = 0.7
-    one = claims.example(table, "made up", "m")
+    one = edges_of_paths_words.example(table, "made up", "m")
     assert one["image"].tolist() == [2] * 3 and set(one["control"]) == {"path"}
 
 
@@ -370,4 +379,4 @@ def test_the_ratio_by_way_of_two_partners_in_closed_form():
                                                               ("matched", 0.01, -1))]
     row = shares.label_ratios(pd.DataFrame(rows)).iloc[0]
     assert row["value"] == pytest.approx(4) == row["low"] == row["high"]
-    assert claims.times(pd.DataFrame([row])) == "4.0 to 4.0"
+    assert edges_of_paths_words.times(pd.DataFrame([row])) == "4.0 to 4.0"

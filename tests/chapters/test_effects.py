@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import effects, knowledge_neurons, pruning
+from neuronpath_core.chapters import effects, pruning
+from neuronpath_core.chapters.knowledge_neurons import measured
 from neuronpath_core.chapters.search_cost import agreement
 from neuronpath_core.stats import report
 from tests.chapters.tables import NAMES, intervention_table
@@ -55,7 +56,7 @@ def test_unknown_methods(study, images, methods):
 
 @pytest.mark.parametrize("call", [
     lambda study, images: effects.interventions(study, ["large"], images, ["random"]),
-    lambda study, images: knowledge_neurons.knowledge_neurons(study, [], images),
+    lambda study, images: measured.knowledge_neurons(study, [], images),
     lambda study, images: agreement.path_agreement(study, ["large"], images,
                                                      {"coarse": {"steps": 1}}, {"steps": 2}),
     lambda study, images: pruning.whole_model(study, ["small", "large"], images)])

@@ -20,7 +20,7 @@ from neuronpath_core.chapters.explanations import (
     words,
 )
 from neuronpath_core.chapters.verdicts import explanations as verdicts
-from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.stats.units import UNITS
 from neuronpath_core.vlm.explained import KINDS, scene_samples
 from neuronpath_core.vlm.explained_causes import VALUES, Moved, moved, named_values, single_scenes
 from neuronpath_core.vlm.explained_neurons import ON_BOTH, ON_TOP, RANDOM, RAW, SCORED, TOP
@@ -173,7 +173,7 @@ def test_planted_meanings_and_their_grade():
 def test_units_and_rules_of_the_claims_are_known(meant):
     for claim in claims_of().values():
         assert claim.unit in UNITS and claim.comparisons == ()
-        assert claim.rule.count("agrees if") == 1
+        assert claim.rule.sentence.count("agrees if") == 1
     companion = [key for key, claim in claims_of().items() if claim.by == "companion"]
     assert companion == ["top beyond random", "modulated beyond raw"]
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from neuronpath_core.chapters.faithfulness import circuits, claims, measured, rates
+from neuronpath_core.chapters.faithfulness import circuits, measured, rates, tables, words
 from neuronpath_core.chapters.faithfulness.measured import MATCHED, Case
 from neuronpath_core.circuits.circuit_tests import TESTS
 from neuronpath_core.circuits.faithfulness import SHARES, Faithfulness, faithfulness
@@ -73,7 +73,7 @@ def test_the_area_of_removal_in_closed_form():
         ("a", "keep", share): 1.0 for share in left})
     network = faithfulness_of(own)
     assert found["a", rates.REMOVED] == pytest.approx(float(network.removal()[0]), abs=1e-12)
-    text = claims.area_table(rates.areas(table).assign(ranking=lambda rows: rows["ranking"].map(
+    text = tables.area_table(rates.areas(table).assign(ranking=lambda rows: rows["ranking"].map(
         {"a": "relp", "b": MATCHED})))
     assert list(text[f"{rates.REMOVED}, logit difference"]) == ["0.50 [0.50, 0.50]", "–"]
 
@@ -111,15 +111,15 @@ def test_rankings_are_held_against_one_another_and_one_is_taken():
     of = found[found["area"] == "CPR"].set_index("ranking")
     assert of["verdict"].to_dict() == {"relp": "agrees", "knowledge": "contradicts"}
     assert set(found["against"]) == {"gradient_activation"}
-    assert claims.to_take(found, "logit_difference") == "RelP"
-    assert claims.to_take(rivals(0.1, 0.3), "logit_difference").startswith("single-neuron")
+    assert words.to_take(found, "logit_difference") == "RelP"
+    assert words.to_take(rivals(0.1, 0.3), "logit_difference").startswith("single-neuron")
     # the planted failures: each is behind, or neither can be told from it
-    assert claims.to_take(rivals(-0.2, -0.1), "logit_difference") == "gradient × activation"
-    assert claims.to_take(rivals(0.0, -0.1), "logit_difference") == "no ranking"
+    assert words.to_take(rivals(-0.2, -0.1), "logit_difference") == "gradient × activation"
+    assert words.to_take(rivals(0.0, -0.1), "logit_difference") == "no ranking"
     rows = pd.DataFrame([{"value": 0.1, "low": 0.05, "high": 0.15},
                          {"value": -0.2, "low": -0.3, "high": -0.1}])
-    assert claims.ends_text(rows) == "-0.20 [-0.30, -0.10] to +0.10 [+0.05, +0.15]"
-    assert claims.ends_text(rows.iloc[:0]) == "–"
+    assert words.ends_text(rows) == "-0.20 [-0.30, -0.10] to +0.10 [+0.05, +0.15]"
+    assert words.ends_text(rows.iloc[:0]) == "–"
 
 
 def curves_of(leads: dict[str, float], images: int = 20) -> pd.DataFrame:
@@ -279,12 +279,12 @@ def test_paths_of_a_case_are_tested_on_every_second_image():
     random = random_paths(case.target, case.pictures, 1, 3)[..., 0]
     tests, others = (circuits.path_tests(case, {"mean": {"neuron_path": each}}, draws=29)
                      for each in (path, random))
-    assert claims.passed(tests, "neuron_path") == "1 of 1"
-    assert claims.passed(others, "neuron_path") == "0 of 1"
+    assert words.passed(tests, "neuron_path") == "1 of 1"
+    assert words.passed(others, "neuron_path") == "0 of 1"
     assert (tests[tests["test"] == "equivalence"]["n"] == 6).all()
     chance = circuits.random_tests(case, draws=29)
     assert chance.set_index("test").loc[circuits.ALL, "passed"] <= 1
-    assert claims.passed_most(chance).endswith("of 30")
+    assert words.passed_most(chance).endswith("of 30")
 
 
 def test_a_positive_control_passes_and_no_neurons_do_not():
@@ -295,14 +295,14 @@ def test_a_positive_control_passes_and_no_neurons_do_not():
     table = circuits.large_tests(case)
     assert list(table.columns) == ["data", "model", "path", "test", "statistic", "p", "passes", "n"]
     assert (table["n"] == 6).all()
-    passed = claims.large_passed(table)
+    passed = words.large_passed(table)
     assert passed["best equivalence"] == passed["best independence"] == "1 of 1"
     # all neurons are the model and leave nothing behind; what is left without none is the model
     every, none = (circuits.large_tests(case, share=share).set_index(["path", "test"])["p"]
                    for share in (1.0, 0.0))
     assert every[circuits.BEST, "equivalence"] == every[circuits.BEST, "independence"] == 1
     assert none[circuits.BEST, "independence"] < 0.05
-    assert claims.large_table(table).loc[("d", "m", circuits.BEST), "equivalence"].startswith(
+    assert tables.large_table(table).loc[("d", "m", circuits.BEST), "equivalence"].startswith(
         "passes")
 
 
@@ -312,22 +312,22 @@ def test_a_positive_control_passes_and_no_neurons_do_not():
 def test_words():
     keep = {"neuron_path": 0.3, MATCHED: 0.1, "keep": 0.6, "remove": 0.4}
     places = rates.shares(paths_of(keep, {name: 0.8 for name in keep}))
-    assert claims.finding(places) == (
+    assert words.finding(places) == (
         "With 0.7 % of the neurons and all others set to the mean, the path keeps 30 % of what all "
         "neurons do, a random path 10 %")
-    zero = claims.finding(pd.concat([places, places.assign(replaced="zero", value=0.5)]))
+    zero = words.finding(pd.concat([places, places.assign(replaced="zero", value=0.5)]))
     assert "all others set to zero, the path keeps 50 %" in zero
-    shown = claims.dots(places)
+    shown = words.dots(places)
     assert list(shown[shown["side"] == "keep"]["path"]) == [
         "neuron path", "matched random path", "best path for it"]
     assert shown[(shown["side"] == "keep") & (shown["path"] == "best path for it")][
         "value"].item() == pytest.approx(0.6)
-    assert claims.percent(pd.Series([-0.02, 0.314])) == "-2 to 31 %"
-    table = claims.place_table(places)
+    assert words.percent(pd.Series([-0.02, 0.314])) == "-2 to 31 %"
+    table = tables.place_table(places)
     assert table.index.names == ["data", "model", "path", "replaced"]
     assert table.loc[("d", "m", "neuron path", "by the mean"),
                      "logit difference, kept alone"].startswith("+0.30 [")
-    curves, own = claims.drawn(rates.shares(curves_of({"gradient_activation": 0.2, "relp": 0.1})),
+    curves, own = words.drawn(rates.shares(curves_of({"gradient_activation": 0.2, "relp": 0.1})),
                                places)
     assert list(curves["ranking"].unique()) == ["matched random neurons", "gradient × activation"]
     assert list(own["ranking"].unique()) == ["neuron path"]

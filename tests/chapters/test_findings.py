@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuronpath_core.chapters import (
-    class_paths,
-    class_similarity,
-    mae_against_supervised,
-    similarity_in_numbers,
-)
-from neuronpath_core.chapters.stability import claims, overlap, seeds
+from neuronpath_core.chapters import class_paths
+from neuronpath_core.chapters.class_similarity import words as class_similarity_words
+from neuronpath_core.chapters.mae_against_supervised import words as mae_against_supervised_words
+from neuronpath_core.chapters.similarity_in_numbers import words
+from neuronpath_core.chapters.stability import overlap, seeds
+from neuronpath_core.chapters.stability import words as stability_words
 from neuronpath_core.stats import report
 
 
@@ -48,14 +47,14 @@ def test_the_commonest_neuron_of_a_class():
 def test_class_similarity():
     own = pd.DataFrame({"low": [0.4, -0.1]})
     look = pd.DataFrame({"correlation": [-0.01, 0.3], "permuted_high": [0.2, 0.2]})
-    assert class_similarity.finding(own, look) == (
+    assert class_similarity_words.finding(own, look) == (
         "A class has paths of its own in 1 of 2 models; classes that look alike have similar paths "
         "in 1 of 2 (rank correlation -0.01 to +0.30)")
     usage = {"a": np.array([[[0.2, 0.8], [0.6, 0.4]]]), "b": np.array([[[0.5, 0.5], [0.5, 0.5]]])}
-    assert class_similarity.utilisation_finding(usage).endswith("has 50 to 70 % of a block's "
+    assert class_similarity_words.utilisation_finding(usage).endswith("has 50 to 70 % of a block's "
                                                                 "selections")
     matrix = np.array([[1, 0.25], [0.5, 1]])
-    assert class_similarity.spread_finding({"a": matrix}).endswith("from 0.25 to 0.50")
+    assert class_similarity_words.spread_finding({"a": matrix}).endswith("from 0.25 to 0.50")
 
 
 def test_a_shift_leads_with_its_size():
@@ -63,10 +62,10 @@ def test_a_shift_leads_with_its_size():
                           "value": [0.31, 0.62, 0.9], "paths": [0, 0.04, 0.5],
                           "same_class": [0.2, 0.3, 0.9],
                           "verdict": ["agrees", "not shown", "agrees"]})
-    assert claims.shift_finding(views) == (
+    assert stability_words.shift_finding(views) == (
         "Shifted by one pixel, an image keeps 31 to 62 % of its path's neurons and 0 to 4 % of "
         "whole paths; another image of its class shares 20 to 30 % (fewer in 1 of 2 comparisons)")
-    (row,) = claims.overlap_claims({"view": views}).to_dict("records")
+    (row,) = stability_words.overlap_claims({"view": views}).to_dict("records")
     assert row["text"] == ("31 to 90 % of the neurons and 0 to 50 % of whole paths found again; 20 "
                            "to 90 % of the neurons with another image of the class")
     assert row["tally"] == "2 of 3 agree, 1 not shown"
@@ -75,7 +74,7 @@ def test_a_shift_leads_with_its_size():
 def test_blocks_of_changed_images():
     blocks = pd.DataFrame({"data": "x", "model": "a", "condition": ["n", "n", "s", "s"],
                            "block": [1, 2, 2, 1], "own": [0.9, 0.5, 0.25, 1.0]})
-    assert claims.block_finding(blocks) == (
+    assert stability_words.block_finding(blocks) == (
         "Neurons found again: 90 to 100 % in the first block, 25 to 50 % in the last")
 
 
@@ -101,19 +100,19 @@ def test_seeds(verdict, other, start, count):
 
 def test_similarity_in_numbers():
     means = pd.DataFrame({"outline": [0.3, 0.2], "fill": [0.2, 0.2], "nothing": [0.1, 0.1]})
-    assert similarity_in_numbers.finding(means) == (
+    assert words.finding(means) == (
         "Classes that share an attribute have more similar paths: the cosine is 2.0 to 3.0 times "
         "for the same outline and 2.0 to 2.0 times for the same fill that of classes that share "
         "nothing")
-    assert similarity_in_numbers.finding(means.assign(fill=[0.2, 0.05])).startswith(
+    assert words.finding(means.assign(fill=[0.2, 0.05])).startswith(
         "In every model, 1 of 2 shared attributes go with more similar paths")
     leads = pd.DataFrame({"verdict": ["agrees", "contradicts", "not shown"]})
-    assert similarity_in_numbers.lead_finding(leads).endswith("more than a baseline's in 1, and "
+    assert words.lead_finding(leads).endswith("more than a baseline's in 1, and "
                                                               "less in 1, of 3 comparisons")
-    assert similarity_in_numbers.lead_finding(leads[:0]) == "Only one kind of path is compared"
+    assert words.lead_finding(leads[:0]) == "Only one kind of path is compared"
     blocks = pd.DataFrame({"relation": ["outline", "outline", "fill"],
                            "carries": [True, False, False]})
-    assert similarity_in_numbers.block_finding(blocks).endswith("outline in 1 of 2, fill in 0 of 1")
+    assert words.block_finding(blocks).endswith("outline in 1 of 2, fill in 0 of 1")
 
 
 @pytest.mark.parametrize(("verdict", "count"), [("contradicts", "none"), ("agrees", "1")])
@@ -121,11 +120,11 @@ def test_mae(verdict, count):
     cells = pd.DataFrame({"data": "x", "condition": "over all blocks", "first": "a", "second": "b", "differ": "kind and scope",
                           "own": [True, True, False], "value": [0.9, -0.5, 0.0], "low": -1.0,
                           "high": 1.0, "verdict": [verdict, "not shown", "agrees"]})
-    assert mae_against_supervised.finding(cells) == (
+    assert mae_against_supervised_words.finding(cells) == (
         "Block shares of the two kinds correlate over all blocks -0.50 to +0.90 (inverted on "
         f"{count} of 2 data sets); an inversion would be negative")
-    assert mae_against_supervised.cell_table(cells)["what differs"].tolist() == [
+    assert mae_against_supervised_words.cell_table(cells)["what differs"].tolist() == [
         "kind and scope (the paper's)"] * 2 + ["kind and scope"]
     pairs = pd.DataFrame({"relation": ["between", "within a"], "value": [0.5, 0.9]})
-    assert mae_against_supervised.pair_finding(pairs) == (
+    assert mae_against_supervised_words.pair_finding(pairs) == (
         "Two models of different kinds correlate at +0.50 to +0.50, of one kind at +0.90 to +0.90")

@@ -17,7 +17,6 @@ import neuronpath_core as npc
 from neuronpath_core.chapters.key_neurons import (
     by_block,
     carriers,
-    claims,
     class_tables,
     classes,
     examples,
@@ -27,6 +26,9 @@ from neuronpath_core.chapters.key_neurons import (
     objects,
     pixels,
     weights,
+)
+from neuronpath_core.chapters.key_neurons import (
+    words as key_neurons_words,
 )
 from neuronpath_core.chapters.verdicts import key_neurons as verdicts
 from neuronpath_core.images.image_set import ImageSet
@@ -38,7 +40,7 @@ from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.projection import effective_rows
-from neuronpath_core.stats.grades import UNITS
+from neuronpath_core.stats.units import UNITS
 from tests import helpers
 from tests.chapters.tables import NAMES
 
@@ -501,37 +503,37 @@ def test_tables_of_a_whole_chapter(study, images):
         return stacked(reads, lambda key, read: make(read))
 
     effects = every(maps.effect_rows)
-    assert claims.found_finding(effects).endswith("of 2")
-    table = claims.effect_table(effects)
+    assert key_neurons_words.found_finding(effects).endswith("of 2")
+    table = key_neurons_words.effect_table(effects)
     assert list(table)[0] == "minus one half" and len(table) == 2
-    assert len(claims.found_table(every(maps.found_rows))) == 2
-    assert "rank 10" in claims.rank_table(every(maps.rank_rows))
-    table = claims.first_table(*(every(make) for make in (
+    assert len(key_neurons_words.found_table(every(maps.found_rows))) == 2
+    assert "rank 10" in key_neurons_words.rank_table(every(maps.rank_rows))
+    table = key_neurons_words.first_table(*(every(make) for make in (
         maps.first_rank_row, maps.gap_row, maps.best_of_first_row)))
     assert table["of neurons"].tolist() == [48, 64]
-    assert len(claims.later_table(every(by_block.late_row), every(by_block.together_row))) == 2
+    assert len(key_neurons_words.later_table(every(by_block.late_row), every(by_block.together_row))) == 2
     blocks = every(lambda read: weights.block_rows(read.written))
     again = pd.Series({key: "1, 2" for key in reads})
-    table = claims.block_table(blocks, blocks, again)
+    table = key_neurons_words.block_table(blocks, blocks, again)
     assert table["trained again: commonest block"].tolist() == ["1, 2", "–"] * 2
     told = {key: classes.recognised(study, key[1]) for key in reads}
     directions = {key: weights.direction_rows(read.target, 1) for key, read in reads.items()}
     recalled = stacked(reads, lambda key, read: classes.recall_rows(
         directions[key], read.written, told[key].recall()))
     shared = stacked(reads, lambda key, read: classes.sharing_row(read.written, told[key]))
-    assert len(claims.recall_table(recalled, shared)) == 2
+    assert len(key_neurons_words.recall_table(recalled, shared)) == 2
     beyond = stacked(reads, lambda key, _: weights.beyond_rows(directions[key]))
     named = every(lambda read: weights.name_row(read.written, read.target, 1))
-    assert len(claims.direction_table(beyond, named)) == 2
-    table = claims.projection_table(every(lambda read: weights.projection_row(read.written)),
+    assert len(key_neurons_words.direction_table(beyond, named)) == 2
+    table = key_neurons_words.projection_table(every(lambda read: weights.projection_row(read.written)),
                                     every(maps.projection_rows))
     assert "raw: same first, %" in table
-    assert len(claims.score_table(every(maps.score_row))) == 2
-    assert len(claims.dot_table(every(pixels.dot_row))) == 2
-    assert len(claims.moved_table(every(pixels.salient_rows))) == 2
+    assert len(key_neurons_words.score_table(every(maps.score_row))) == 2
+    assert len(key_neurons_words.dot_table(every(pixels.dot_row))) == 2
+    assert len(key_neurons_words.moved_table(every(pixels.salient_rows))) == 2
     background = every(objects.background_row)
     without = background.iloc[:1].assign(change=0.0)
-    table = claims.object_table(background, without)
+    table = key_neurons_words.object_table(background, without)
     assert table["more by"].tolist()[1] == "–"
     fires = every(carriers.fire_rows)
     table = class_tables.fire_table(fires, every(carriers.published_rows))

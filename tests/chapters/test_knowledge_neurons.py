@@ -6,7 +6,16 @@ import pandas as pd
 import pytest
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import knowledge_neurons
+from neuronpath_core.chapters.knowledge_neurons import (
+    depth_shares,
+    measured,
+)
+from neuronpath_core.chapters.knowledge_neurons import (
+    scaling as knowledge_neurons_scaling,
+)
+from neuronpath_core.chapters.knowledge_neurons import (
+    words as knowledge_neurons_words,
+)
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import bootstrap_interval, interval_row
 from tests import twins
@@ -14,7 +23,7 @@ from tests.chapters.tables import NAMES
 
 
 def test_knowledge_neurons_are_the_largest_of_the_attribution(study, images):
-    table = knowledge_neurons.knowledge_neurons(study, NAMES, images, top=4, steps=2)
+    table = measured.knowledge_neurons(study, NAMES, images, top=4, steps=2)
     assert list(table.columns) == ["model", "image", "label", "rank", "block", "neuron",
                                    "attribution"]
     assert len(table) == 2 * 20 * 4
@@ -37,16 +46,16 @@ def test_knowledge_neurons_are_the_largest_of_the_attribution(study, images):
 
 
 def test_knowledge_neurons_in_parts_are_the_same(study, images, monkeypatch):
-    whole = knowledge_neurons.knowledge_neurons(study, ["small"], images, top=3, steps=2)
-    monkeypatch.setattr(knowledge_neurons, "images_at_once", lambda target, copies: 7)
-    parts = knowledge_neurons.knowledge_neurons(study, ["small"], images, top=3, steps=2)
+    whole = measured.knowledge_neurons(study, ["small"], images, top=3, steps=2)
+    monkeypatch.setattr(measured, "images_at_once", lambda target, copies: 7)
+    parts = measured.knowledge_neurons(study, ["small"], images, top=3, steps=2)
     pd.testing.assert_frame_equal(parts, whole, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("top", [0, 3 * 16 + 1])
 def test_more_neurons_than_there_are(study, images, top):
     with pytest.raises(ValueError, match=r"1\.\.48"):
-        knowledge_neurons.knowledge_neurons(study, ["small"], images, top=top, steps=1)
+        measured.knowledge_neurons(study, ["small"], images, top=top, steps=1)
 
 
 def knowledge_table(shares, images=60, top=5, seed=0):
@@ -73,7 +82,7 @@ def test_interval_row():
 def test_block_shares_by_hand():
     table = pd.DataFrame({"model": 4 * ["one"] + 4 * ["two"], "image": 2 * [7, 7, 9, 9],
                           "block": [1, 1, 1, 3, 2, 2, 2, 2]})
-    found = knowledge_neurons.block_shares(table, 3)
+    found = depth_shares.block_shares(table, 3)
     assert list(found.columns) == ["model", "block", "value", "low", "high"]
     assert found[["model", "block", "value"]].values.tolist() == [
         ["one", 1, 0.75], ["one", 2, 0.0], ["one", 3, 0.25], ["two", 1, 0.0], ["two", 2, 1.0],
@@ -84,7 +93,7 @@ def test_block_shares_by_hand():
 
 
 def test_block_shares_sum_to_one_and_find_the_planted_ones():
-    found = knowledge_neurons.block_shares(knowledge_table({"a": RISING, "b": RISING[::-1]}, images=400), 6)
+    found = depth_shares.block_shares(knowledge_table({"a": RISING, "b": RISING[::-1]}, images=400), 6)
     assert np.allclose(found.groupby("model")["value"].sum(), 1)
     np.testing.assert_allclose(found[found["model"] == "a"]["value"], RISING, rtol=0, atol=0.04)
     assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
@@ -94,14 +103,14 @@ def test_block_shares_sum_to_one_and_find_the_planted_ones():
 def test_relative_depth():
     table = pd.DataFrame({"model": ["a"] * 4 + ["b"] * 4, "image": 2 * [0, 0, 1, 1],
                           "block": [1, 3, 4, 4, 1, 3, 4, 4]})
-    found = knowledge_neurons.relative_depth(table, {"a": 4, "b": 8}).set_index("model")
+    found = depth_shares.relative_depth(table, {"a": 4, "b": 8}).set_index("model")
     assert found["value"].tolist() == [0.75, 0.375]
     assert found.loc["a", ["low", "high"]].tolist() == [0.5, 1.0]
 
 
 def test_relative_depth_tells_early_from_late_and_not_equal_from_equal():
     table = knowledge_table({"late": RISING, "early": RISING[::-1], "again": RISING}, images=200)
-    found = knowledge_neurons.relative_depth(table,
+    found = depth_shares.relative_depth(table,
                                     dict.fromkeys(("late", "early", "again"), 6)).set_index("model")
     assert found.loc["early", "high"] < found.loc["late", "low"]
     assert found.loc["again", "low"] < found.loc["late",
@@ -110,7 +119,7 @@ def test_relative_depth_tells_early_from_late_and_not_equal_from_equal():
 
 
 def correlation(first, second, **settings):
-    return knowledge_neurons.share_correlation(knowledge_table({"a": first, "b": second}, **settings), "a",
+    return depth_shares.share_correlation(knowledge_table({"a": first, "b": second}, **settings), "a",
                                       "b", len(first), resamples=500)
 
 
@@ -137,18 +146,18 @@ def test_unrelated_distributions_show_nothing():
 
 def test_the_correlation_is_that_of_the_mean_shares():
     table = knowledge_table({"a": RISING, "b": RISING[::-1]})
-    found, again = (knowledge_neurons.share_correlation(table, "a", "b", 6, seed=seed, resamples=200)
+    found, again = (depth_shares.share_correlation(table, "a", "b", 6, seed=seed, resamples=200)
                     for seed in (3, 3))
-    shares = knowledge_neurons.block_shares(table, 6).pivot(index="block", columns="model", values="value")
+    shares = depth_shares.block_shares(table, 6).pivot(index="block", columns="model", values="value")
     assert found == again
     assert found["value"] == pytest.approx(np.corrcoef(shares["a"], shares["b"])[0, 1], abs=1e-12)
-    swapped = knowledge_neurons.share_correlation(table, "b", "a", 6, resamples=200)
+    swapped = depth_shares.share_correlation(table, "b", "a", 6, resamples=200)
     assert swapped["value"] == pytest.approx(found["value"], abs=1e-12)
 
 
 def test_the_interval_of_the_correlation_of_a_table_with_itself_holds_its_value():
     table = knowledge_table({"a": np.full(6, 1 / 6)}, images=40)
-    found = knowledge_neurons.share_correlation(pd.concat([table, table.assign(model="b")]), "a", "b", 6,
+    found = depth_shares.share_correlation(pd.concat([table, table.assign(model="b")]), "a", "b", 6,
                                        resamples=200)
     assert found["value"] == pytest.approx(1)
     assert found["low"] - 1e-12 <= found["value"] <= found["high"] + 1e-12
@@ -158,13 +167,13 @@ def test_the_interval_of_the_correlation_of_a_table_with_itself_holds_its_value(
 
 
 def test_neurons_scaled_alone_are_those_of_equation_5(study, images):
-    table = knowledge_neurons.knowledge_by_scaling(study, NAMES, images, 4, top=3, steps=2)
-    assert list(table["scaling"].unique()) == list(knowledge_neurons.SCALINGS.values())
+    table = knowledge_neurons_scaling.knowledge_by_scaling(study, NAMES, images, 4, top=3, steps=2)
+    assert list(table["scaling"].unique()) == list(knowledge_neurons_scaling.SCALINGS.values())
     assert len(table) == 2 * 2 * 4 * 3
     chosen = images.select(np.linspace(0, len(images) - 1, 4).round().astype(int))
     for name in NAMES:
         target, (pictures, labels) = study.target(name), study.batch(chosen, name)
-        for scaling, label in knowledge_neurons.SCALINGS.items():
+        for scaling, label in knowledge_neurons_scaling.SCALINGS.items():
             own = table[(table["model"] == name) & (table["scaling"] == label)]
             assert own["image"].tolist() == np.repeat(chosen.ids.numpy(), 3).tolist()
             for number, (_, rows) in enumerate(own.groupby("image", sort=False)):
@@ -180,43 +189,43 @@ def test_neurons_scaled_alone_are_those_of_equation_5(study, images):
 @pytest.mark.parametrize("count", [0, 1, 21])
 def test_as_many_images_as_there_are(study, images, count):
     with pytest.raises(ValueError, match="accepted: 2 to 20"):
-        knowledge_neurons.knowledge_by_scaling(study, ["small"], images, count)
+        knowledge_neurons_scaling.knowledge_by_scaling(study, ["small"], images, count)
 
 
 def by_scaling(first, second):
     """A table in which the two ways of scaling find the distributions ``model -> shares``."""
     return pd.concat([knowledge_table(shares).assign(scaling=way) for way, shares in
-                      zip(knowledge_neurons.SCALINGS.values(), (first, second), strict=True)])
+                      zip(knowledge_neurons_scaling.SCALINGS.values(), (first, second), strict=True)])
 
 
 def test_what_the_way_of_scaling_changes():
     table = by_scaling({"a": RISING, "b": RISING}, {"a": RISING[::-1], "b": RISING})
-    rows = knowledge_neurons.scaling_rows(table, ["a", "b"], {"a": 6, "b": 6})
+    rows = knowledge_neurons_scaling.scaling_rows(table, ["a", "b"], {"a": 6, "b": 6})
     assert rows["number"].unique().tolist() == [
-        *knowledge_neurons.CORRELATIONS, "a: share in block 1", "b: share in block 1",
+        *knowledge_neurons_scaling.CORRELATIONS, "a: share in block 1", "b: share in block 1",
         "a: mean relative depth", "b: mean relative depth"]
     found = rows.pivot(index="number", columns="scaling", values="value")[
-        list(knowledge_neurons.SCALINGS.values())]
+        list(knowledge_neurons_scaling.SCALINGS.values())]
     assert found.loc["correlation of block shares"].iloc[0] > 0.8
     assert found.loc["correlation of block shares"].iloc[1] < -0.8
     np.testing.assert_allclose(found.loc["a: share in block 1"], [1 / 21, 6 / 21], atol=0.06)
-    for name in knowledge_neurons.CORRELATIONS:
+    for name in knowledge_neurons_scaling.CORRELATIONS:
         first, second = found.loc[name]
         assert first > 0.5 and second < -0.5, name
-    sentence = knowledge_neurons.scaling_finding(rows, "a")
+    sentence = knowledge_neurons_words.scaling_finding(rows, "a")
     shares = found.loc["a: share in block 1"]
     assert f"block 1 is {shares.iloc[1]:.2f} instead of {shares.iloc[0]:.2f}" in sentence
     assert sentence.endswith("(inverted)")
-    wide = knowledge_neurons.scaling_wide(rows)
-    assert list(wide.columns) == list(knowledge_neurons.SCALINGS.values()) and len(wide) == 8
+    wide = knowledge_neurons_words.scaling_wide(rows)
+    assert list(wide.columns) == list(knowledge_neurons_scaling.SCALINGS.values()) and len(wide) == 8
     assert wide.iloc[0, 0].startswith("+") and wide.iloc[0, 1].startswith("-")
     alike = by_scaling({"a": RISING, "b": RISING}, {"a": RISING, "b": RISING})
-    rows = knowledge_neurons.scaling_rows(alike, ["a", "b"], {"a": 6, "b": 6})
-    assert knowledge_neurons.scaling_finding(rows, "a").endswith("(not inverted)")
+    rows = knowledge_neurons_scaling.scaling_rows(alike, ["a", "b"], {"a": 6, "b": 6})
+    assert knowledge_neurons_words.scaling_finding(rows, "a").endswith("(not inverted)")
     rows.loc[(rows["number"] == "correlation of block shares"), "low"] = -0.5
-    assert "neither shown nor excluded" in knowledge_neurons.scaling_finding(rows, "a")
-    shares = knowledge_neurons.scaling_shares(alike, 6)
-    assert list(shares["scaling"].unique()) == list(knowledge_neurons.SCALINGS.values())
+    assert "neither shown nor excluded" in knowledge_neurons_words.scaling_finding(rows, "a")
+    shares = knowledge_neurons_scaling.scaling_shares(alike, 6)
+    assert list(shares["scaling"].unique()) == list(knowledge_neurons_scaling.SCALINGS.values())
     assert len(shares) == 2 * 2 * 6
 
 
@@ -226,7 +235,7 @@ def test_what_the_way_of_scaling_changes():
     (-0.1, 0.5, 0.7, "Neither alike nor inverted")])
 def test_the_finding_goes_by_the_interval(low, value, high, words):
     rest, ranks = {"low": -0.4, "value": -0.3, "high": -0.1}, {"low": 0.0, "value": 0.1, "high": 0.2}
-    found = knowledge_neurons.finding({"low": low, "value": value, "high": high}, "A", "B", rest,
+    found = knowledge_neurons_words.finding({"low": low, "value": value, "high": high}, "A", "B", rest,
                                       ranks, {"A": 0.6, "B": 0.4})
     assert words in found and "A and B" in found
     assert found.endswith(f"; Pearson's {value:+.2f} [{low:+.2f}, {high:+.2f}], without block 1 "
@@ -237,15 +246,15 @@ def test_the_finding_goes_by_the_interval(low, value, high, words):
     (-0.4, -0.2, "they differ"), (0.2, 0.4, "they are alike"), (-0.1, 0.1, "neither is shown")])
 def test_where_the_first_block_decides_the_finding_says_what_is_beyond_it(low, high, words):
     alike, rest = {"low": 0.2, "value": 0.5, "high": 0.7}, {"low": low, "value": 0, "high": high}
-    assert knowledge_neurons.finding(alike, "A", "B", rest, alike, {"A": 0.6, "B": 0.7}).startswith(
+    assert knowledge_neurons_words.finding(alike, "A", "B", rest, alike, {"A": 0.6, "B": 0.7}).startswith(
         f"A and B keep most knowledge neurons in block 1; beyond it {words}: rank correlation ")
 
 
 def test_shares_of_several_blocks_add_up():
     shares = pd.DataFrame({"model": ["a", "a", "a", "b", "b", "b"], "block": [1, 2, 3] * 2,
                            "value": [0.5, 0.3, 0.2, 1.0, 0.0, 0.0]})
-    assert knowledge_neurons.in_blocks(shares, 2, 3) == pytest.approx({"a": 0.5, "b": 0.0})
-    assert knowledge_neurons.in_blocks(shares, 1, 1) == {"a": 0.5, "b": 1.0}
+    assert depth_shares.in_blocks(shares, 2, 3) == pytest.approx({"a": 0.5, "b": 0.0})
+    assert depth_shares.in_blocks(shares, 1, 1) == {"a": 0.5, "b": 1.0}
 
 
 @pytest.mark.parametrize(("lows", "verdict"), [((0.1, 0.3), "agrees"), ((0.3, 0.1), "agrees"),
@@ -253,4 +262,4 @@ def test_shares_of_several_blocks_add_up():
 def test_depths_differ_where_their_intervals_do_not_meet(lows, verdict):
     depth = pd.DataFrame([{"model": name, "value": low + 0.05, "low": low, "high": low + 0.1}
                           for name, low in zip("ab", lows, strict=True)])
-    assert knowledge_neurons.depths_differ(depth) == verdict
+    assert knowledge_neurons_words.depths_differ(depth) == verdict

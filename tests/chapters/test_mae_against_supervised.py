@@ -12,7 +12,14 @@ from scipy import stats
 from timm.models.vision_transformer import VisionTransformer
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import knowledge_neurons, mae_against_supervised
+from neuronpath_core.chapters.knowledge_neurons import measured
+from neuronpath_core.chapters.mae_against_supervised import (
+    kinds_compared,
+    words,
+)
+from neuronpath_core.chapters.mae_against_supervised import (
+    measured as mae_against_supervised_measured,
+)
 from neuronpath_core.stats.tests import kind_contrast, kind_test
 from neuronpath_core.study.study import Study
 from tests import helpers
@@ -60,15 +67,15 @@ def shares_of(kinds: dict[str, np.ndarray], data: str = "made up", seeds: int = 
 
 
 def test_replicas_are_seeds_and_not_checkpoints(study):
-    assert mae_against_supervised.replicas(study, "one") == ["one", "one seed 7", "one seed 8"]
-    assert mae_against_supervised.replicas(study, "deep") == ["deep"]
+    assert mae_against_supervised_measured.replicas(study, "one") == ["one", "one seed 7", "one seed 8"]
+    assert mae_against_supervised_measured.replicas(study, "deep") == ["deep"]
     with pytest.raises(ValueError, match="accepted: one, two, deep"):
-        mae_against_supervised.replicas(study, "three")
+        mae_against_supervised_measured.replicas(study, "three")
 
 
 def test_knowledge_is_read_at_both_scopes(study):
     images = study.images(10)
-    table = mae_against_supervised.knowledge_at_scopes(study, ["one", "two"], images, top=3,
+    table = mae_against_supervised_measured.knowledge_at_scopes(study, ["one", "two"], images, top=3,
                                                        quadrature="right", steps=2)
     assert table.groupby(["kind", "scope"], sort=False)["model"].nunique().tolist() == [3] * 4
     assert len(table) == 4 * 3 * 10 * 3 and (table["blocks"] == 3).all()
@@ -85,7 +92,7 @@ def test_knowledge_is_read_at_both_scopes(study):
             np.testing.assert_allclose(rows["attribution"],
                                        np.sort(direct[number].flatten().numpy())[::-1][:3],
                                        rtol=1e-4, atol=1e-9)
-    default = knowledge_neurons.knowledge_neurons(study, ["two"], images, 3, "right", 2)
+    default = measured.knowledge_neurons(study, ["two"], images, 3, "right", 2)
     own = table[(table["model"] == "two") & table["own"]][default.columns].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, default)
 
@@ -101,17 +108,17 @@ def test_last_block_is_empty_at_the_scope_that_the_logits_do_not_see(study):
 
 def test_kinds_of_different_depth(study):
     with pytest.raises(ValueError, match="accepted: models of one depth"):
-        mae_against_supervised.knowledge_at_scopes(study, ["one", "deep"], study.images(10))
+        mae_against_supervised_measured.knowledge_at_scopes(study, ["one", "deep"], study.images(10))
     with pytest.raises(ValueError, match="accepted: one or more of"):
-        mae_against_supervised.knowledge_at_scopes(study, [], study.images(10))
+        mae_against_supervised_measured.knowledge_at_scopes(study, [], study.images(10))
     with pytest.raises(ValueError, match="accepted: auto, cls, patch"):
-        mae_against_supervised.knowledge_at_scopes(study, ["one"], study.images(10), scopes=["all"])
+        mae_against_supervised_measured.knowledge_at_scopes(study, ["one"], study.images(10), scopes=["all"])
 
 
 def test_mean_shares_are_counts():
     table = pd.DataFrame({"data": "made up", "kind": "a", "scope": "cls", "own": True, "model": "a",
                           "blocks": 4, "block": [1, 1, 3, 1, 3, 2, 1, 3]})
-    assert mae_against_supervised.mean_shares(table)["value"].tolist() == [0.5, 0.125, 0.375, 0]
+    assert mae_against_supervised_measured.mean_shares(table)["value"].tolist() == [0.5, 0.125, 0.375, 0]
 
 
 # --- plants ---
@@ -120,9 +127,9 @@ def test_mean_shares_are_counts():
 def verdicts(shares: pd.DataFrame) -> tuple[str, bool]:
     """Of inversion between the two kinds, and whether the permutation test finds the kinds to
     differ."""
-    row = mae_against_supervised.cell_correlations(shares).iloc[0]  # over all blocks
+    row = kinds_compared.cell_correlations(shares).iloc[0]  # over all blocks
     found = kind_test(
-        list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))
+        list(kinds_compared.kind_matrices(shares, ["a", "b"]).values()))
     return row["verdict"], found["p"] <= 0.05
 
 
@@ -146,7 +153,7 @@ def test_permutation_test_keeps_its_level_where_the_kind_means_nothing():
         shares = pd.concat([shares_of({"a": np.zeros(8), "b": np.zeros(8)}, data, noise=1,
                                       seed=rng.integers(2**32)) for data in ("first", "second")])
         significant += kind_test(
-            list(mae_against_supervised.kind_matrices(shares, ["a", "b"]).values()))["p"] <= 0.05
+            list(kinds_compared.kind_matrices(shares, ["a", "b"]).values()))["p"] <= 0.05
     assert stats.binomtest(significant, 200, 0.05).pvalue > 1e-3
 
 
@@ -155,13 +162,13 @@ def test_an_inversion_that_the_first_block_hides():
     inverted without the first; and of kinds that are alike everywhere neither is inverted."""
     rest = np.arange(1, 8) / 28
     hidden, alike = (
-        mae_against_supervised.cell_correlations(shares_of(
+        kinds_compared.cell_correlations(shares_of(
             {"a": np.append(0.7, 0.3 * rest), "b": np.append(0.7, 0.3 * other)}, noise=0.002))
         for other in (rest[::-1], rest))
     assert hidden[["condition", "verdict"]].values.tolist() == [
         ["over all blocks", "contradicts"], ["without block 1", "agrees"]]
     assert alike["verdict"].tolist() == ["contradicts"] * 2
-    assert mae_against_supervised.finding(hidden).endswith(
+    assert words.finding(hidden).endswith(
         "(inverted on none of 1 data sets), without block 1 "
         f"{hidden['value'].iloc[1]:+.2f} to {hidden['value'].iloc[1]:+.2f} (inverted on 1 of 1 "
         "data sets); an inversion would be negative")
@@ -175,7 +182,7 @@ def test_what_inverts_is_told_apart(inverted):
         is_turned = {"kind": kind == "b", "scope": scope == "patch", "nothing": False}[inverted]
         rows.append(shares_of({kind: RISING[::-1] if is_turned else RISING}, scope=scope,
                               own=(kind, scope) in (("a", "cls"), ("b", "patch")), seed=len(rows)))
-    every = mae_against_supervised.cell_correlations(pd.concat(rows))
+    every = kinds_compared.cell_correlations(pd.concat(rows))
     assert every["condition"].value_counts().to_dict() == {"over all blocks": 6,
                                                            "without block 1": 6}
     found = every[every["condition"] == "over all blocks"]
@@ -199,7 +206,7 @@ def test_kind_rows_together_and_apart():
     all models but for noise."""
     shares = pd.concat([shares_of({"a": RISING, "b": RISING[::-1]}, "apart"),
                         shares_of({"a": RISING, "b": RISING}, "alike", noise=0.05, seed=2)])
-    found = mae_against_supervised.kind_rows(shares, ["a", "b"]).set_index("data")
+    found = kinds_compared.kind_rows(shares, ["a", "b"]).set_index("data")
     assert found["verdict"].to_dict() == {"apart": "agrees", "alike": "not shown",
                                           "together": "agrees"}
     assert found.loc["together",
@@ -211,11 +218,11 @@ def test_kind_rows_together_and_apart():
     assert width["alike"] / 2 * 0.6 < width["together"] < np.hypot(width["apart"],
                                                                    width["alike"]) / 2
     assert found["deals"].tolist() == [70, 70, 4900]
-    matrix, is_first = mae_against_supervised.kind_matrices(shares, ["a", "b"])["apart"]
+    matrix, is_first = kinds_compared.kind_matrices(shares, ["a", "b"])["apart"]
     assert found.loc["apart",
                      "value"] == pytest.approx(kind_contrast(
         matrix, is_first), abs=1e-12)
-    assert list(mae_against_supervised.kind_rows(shares[shares["data"] == "apart"],
+    assert list(kinds_compared.kind_rows(shares[shares["data"] == "apart"],
                                                  ["a", "b"])["data"]) == ["apart"]
 
 
@@ -227,7 +234,7 @@ def test_depth_difference(shift, expected):
     depth = pd.DataFrame([{"data": "made up", "kind": kind, "model": f"{kind} {number}",
                            "value": value}
                           for kind, own in values.items() for number, value in enumerate(own)])
-    (row,) = mae_against_supervised.depth_difference(depth, ["a", "b"]).to_dict("records")
+    (row,) = kinds_compared.depth_difference(depth, ["a", "b"]).to_dict("records")
     assert row["verdict"] == expected and row["value"] == pytest.approx(values["a"].mean()
                                                                         - values["b"].mean(),
                                                                         abs=1e-12)
@@ -240,7 +247,7 @@ def test_depth_difference(shift, expected):
 
 def test_model_pairs_are_correlations():
     shares = shares_of({"a": RISING, "b": RISING[::-1]}, seeds=3, noise=0.05)
-    pairs = mae_against_supervised.model_pairs(shares)
+    pairs = kinds_compared.model_pairs(shares)
     assert list(dict.fromkeys(pairs["relation"])) == ["within a", "within b", "between"]
     assert pairs["relation"].value_counts().to_dict() == {"between": 9, "within a": 3,
                                                           "within b": 3}
@@ -258,7 +265,7 @@ def test_cells_of_one_kind_are_compared_model_by_model():
                                       "model": f"a {number}", "value": each})
                         for scope, several in vectors.items() for number,
                         each in enumerate(several)])
-    row, without = mae_against_supervised.cell_correlations(shares).to_dict("records")
+    row, without = kinds_compared.cell_correlations(shares).to_dict("records")
     expected = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*vectors.values(), strict=True)])
     assert row["value"] == pytest.approx(expected,
                                          abs=1e-12) and row["differ"] == "scope" and not row["own"]

@@ -14,7 +14,6 @@ from scipy import stats
 
 import neuronpath_core as npc
 from neuronpath_core.chapters.path_meaning import (
-    claims,
     concepts,
     detects,
     evidence,
@@ -25,6 +24,7 @@ from neuronpath_core.chapters.path_meaning import (
     planted,
     seeds,
     wiring,
+    words,
     writes,
 )
 from neuronpath_core.chapters.verdicts import path_meaning as verdicts
@@ -512,20 +512,20 @@ def test_claims_have_their_signs_units_and_controls(tables):
 
 def test_tables_for_reading_and_what_the_text_says(tables):
     rows, rates = tables
-    shown = claims.drawn(*(rows[name] for name in (
+    shown = words.drawn(*(rows[name] for name in (
         "written", "overlaps", "detected", "evidence", "wired", "looked")))
-    assert set(shown["panel"]) == set(claims.SHOWN) - {"tells the class's outline and fill"}
-    assert claims.finding(shown).startswith("Path neurons write their class")
-    table = claims.effect_table(rows["written"], ["measure"])
+    assert set(shown["panel"]) == set(words.SHOWN) - {"tells the class's outline and fill"}
+    assert words.finding(shown).startswith("Path neurons write their class")
+    table = words.effect_table(rows["written"], ["measure"])
     assert table.index.names == ["data", "model", "measure", "method"] and len(table) == 8
     assert f"minus {measured.LIKE}" in table
-    assert list(claims.third_table(rows["depths"])) == [
+    assert list(words.third_table(rows["depths"])) == [
         "first third", "middle third", "last third", writes.LATER]
-    assert claims.picture_text(rates).shape == (2, 5)
-    assert "100 %" in claims.picture_finding(rates)
-    assert len(claims.failure_table(rows["failed"])) == 1
-    assert (claims.planted_table(rows["known"])["networks where this is found"] == "1 of 1").all()
-    glued = claims.glued(rows["written"], rows["overlaps"], rows["detected"], rows["evidence"],
+    assert words.picture_text(rates).shape == (2, 5)
+    assert "100 %" in words.picture_finding(rates)
+    assert len(words.failure_table(rows["failed"])) == 1
+    assert (words.planted_table(rows["known"])["networks where this is found"] == "1 of 1").all()
+    glued = words.glued(rows["written"], rows["overlaps"], rows["detected"], rows["evidence"],
                          rows["wired"], rows["looked"], rows["leads"], rates, rows["apart"],
                          rows["failed"], rows["known"])
     assert glued["known"] == f"{2 * len(planted.TRUTH)} of {2 * len(planted.TRUTH)}"

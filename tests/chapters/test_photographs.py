@@ -10,15 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from neuronpath_core.chapters import class_similarity, effects, pruning, table1
+from neuronpath_core.chapters import effects, pruning, table1
 from neuronpath_core.chapters.class_paths import path_tables
+from neuronpath_core.chapters.class_similarity import similar, wrong_labels
 from neuronpath_core.chapters.controls import leads as gains
 from neuronpath_core.chapters.controls import measured as controlled
 from neuronpath_core.chapters.photographs import beside, measured
 from neuronpath_core.chapters.verdicts import photographs as verdicts
 from neuronpath_core.figures import photographs as drawn
 from neuronpath_core.stats.claims import Claim, Comparison
-from neuronpath_core.stats.grades import UNITS, grade
+from neuronpath_core.stats.grades import grade
+from neuronpath_core.stats.rules import Rule
+from neuronpath_core.stats.units import UNITS
 from neuronpath_core.study.study import Study
 from tests import photos
 from tests.chapters.tables import intervention_table
@@ -177,13 +180,13 @@ def claims(study):
     paths = {model: study.paths(model, images) for model in models}
     units = {model: study.target(model).n_neurons for model in models}
     table = path_tables(images, paths)
-    usage = {model: class_similarity.utilisation(table, model, units[model]) for model in models}
-    own = pd.DataFrame({model: class_similarity.split_half_similarity(table, model, units[model])
+    usage = {model: similar.utilisation(table, model, units[model]) for model in models}
+    own = pd.DataFrame({model: similar.split_half_similarity(table, model, units[model])
                         for model in models},
                        index=["two halves of a class", "halves of two classes", "difference", "low",
                               "high"]).T
-    look = pd.DataFrame({model: class_similarity.look_correlation(
-        class_similarity.metrics.cosine_similarity(usage[model]), images, 50)
+    look = pd.DataFrame({model: similar.look_correlation(
+        similar.metrics.cosine_similarity(usage[model]), images, 50)
         for model in models}).T
     kinds, leads = measured.kind_similarity(study, models, images,
                                             ["neuron_path", *AGAINST, "random"], resamples=20)
@@ -196,7 +199,7 @@ def claims(study):
          measured.leads_over(edited, models, ["gradient_activation", "random"]), gain, models,
          AGAINST),
         (measured.overlaps(study, models, images), own, look,
-         class_similarity.label_parts(study, paths, images), 12, kinds, leads, len(images)),
+         wrong_labels.label_parts(study, paths, images), 12, kinds, leads, len(images)),
         (pruning.pruning_summary(grid, "correct"), pruning.whole_model(study, models, test),
          len(test)), measured.knowledge(study, 20, 10))
 
@@ -252,7 +255,7 @@ def claim(key, data, verdicts_, values, condition=""):
     return Claim(key, "2", "It is", tuple(
         Comparison(data, f"m{number}", value, None, None, 9, verdict, condition)
         for number, (verdict, value) in enumerate(zip(verdicts_, values, strict=True))),
-        "probability", "nothing", "None.", "own")
+        "probability", "nothing", Rule("None."), "own")
 
 
 def test_grades_are_compared_by_data_set(monkeypatch):

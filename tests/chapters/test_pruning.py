@@ -10,7 +10,8 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core import interventions
-from neuronpath_core.chapters import class_paths, knowledge_neurons, pruning
+from neuronpath_core.chapters import class_paths, pruning
+from neuronpath_core.chapters.knowledge_neurons import measured
 from neuronpath_core.stats import report
 from neuronpath_core.study.study import Study
 from tests.chapters.tables import NAMES
@@ -205,11 +206,11 @@ def test_each_class_is_tested_with_its_own_mask(study, grid, monkeypatch):
     assert own["label"].tolist() == np.sort(test.labels.numpy()).tolist()
 
 
-@pytest.mark.parametrize(("module", "name"), [(knowledge_neurons, "knowledge_neurons"),
+@pytest.mark.parametrize(("module", "name"), [(measured, "knowledge_neurons"),
                                               (class_paths, "path_table"),
                                               (pruning, "pruning_grid")])
 def test_docstrings_name_the_columns(module, name, study, images, grid):
-    tables = {"knowledge_neurons": lambda: knowledge_neurons.knowledge_neurons(study, ["small"], images,
+    tables = {"knowledge_neurons": lambda: measured.knowledge_neurons(study, ["small"], images,
                                                                          top=1, steps=1),
               "path_table": lambda: class_paths.path_table("small", images,
                                                            study.paths("small", images, "random",

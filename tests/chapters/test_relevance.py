@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.relevance import claims, costs, measured, orders, pictures, probed
+from neuronpath_core.chapters.relevance import costs, measured, orders, pictures, probed, words
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.readings.grids import coverage, grid_of
 from neuronpath_core.readings.projection import identifiability
@@ -248,8 +248,8 @@ def test_photographs_have_no_place(scenes, reader):
     rows = pictures.place_rows(reader, replace(scenes, masks={}, class_names=("a", "b")), scenes.images.double(),
                                {"own": torch.zeros(48, 16)})
     assert rows.empty
-    assert claims.place_table(rows.assign(data="", model="")).empty
-    assert claims.place_finding(rows.assign(data="", model=""), "m") == "Maps of m, summed over blocks and heads"
+    assert words.place_table(rows.assign(data="", model="")).empty
+    assert words.place_finding(rows.assign(data="", model=""), "m") == "Maps of m, summed over blocks and heads"
 
 
 def test_two_classes_of_one_image_are_its_label_and_what_was_said_instead(scenes, reader):
@@ -276,7 +276,7 @@ def test_each_blocks_own_map_is_measured(scenes, reader):
     seen = scenes.images.double()
     rows = pictures.block_rows(reader, reader, seen, scenes.labels, 4, 1)
     assert rows["order"].tolist() == [1, 2, 3] * 2 and set(rows["test"]) == set(measured.GOOD)
-    table = claims.block_table(rows.assign(data="scenes"))
+    table = words.block_table(rows.assign(data="scenes"))
     assert table.index.names == ["data", "block"] and len(table) == 3
 
 
@@ -292,7 +292,7 @@ def small_leads():
 
 
 def test_leads_of_the_paper_are_differences_of_its_areas():
-    found = {key: round(value, 3) for key, value in claims.paper_gains().items()}
+    found = {key: round(value, 3) for key, value in words.paper_gains().items()}
     assert found == {("published", "negative"): 0.120, ("published", "positive"): 0.303,
                      ("chefer", "negative"): 0.129, ("chefer", "positive"): 0.323,
                      ("probes", "negative"): 0.023, ("probes", "positive"): 0.033}
@@ -301,18 +301,18 @@ def test_leads_of_the_paper_are_differences_of_its_areas():
 def test_tables_and_findings_count_models():
     leads = small_leads()
     pairs = leads[leads["order"] == "own"].assign(against="other image", value=0.0, low=-0.1, high=0.1)
-    assert claims.finding(leads, pairs) == (
+    assert words.finding(leads, pairs) == (
         "Maps in class space find patches that matter in 4 of 4 models, but better than the map of another image in "
         "0 of 4; patches that do not matter in 0 of 4")
-    assert claims.told(claims.of(leads, "own", "negative")) == "0 of 4 models; 4 show the opposite"
-    assert claims.points(claims.of(leads, "own", "negative")) == "−20 points"
-    table = claims.gain_table(leads)
+    assert words.told(words.of(leads, "own", "negative")) == "0 of 4 models; 4 show the opposite"
+    assert words.points(words.of(leads, "own", "negative")) == "−20 points"
+    table = words.gain_table(leads)
     least = table.loc["class space", "least relevant first"]
     assert least["median, points"] == -20 and least["better, worse"] == "0, 4 of 4" and np.isnan(least["the paper"])
     assert round(table.loc["Chefer et al.", ("most relevant first", "the paper")], 1) == 32.3
-    wide = claims.lead_table(leads)
+    wide = words.lead_table(leads)
     assert wide.loc[("digits", "a", "Chefer et al.", "random order"), "most relevant first"] == "+30.0 [+20.0, +40.0]"
-    shown = claims.figure_gains(leads)
+    shown = words.figure_gains(leads)
     assert list(dict.fromkeys(shown["order"])) == ["class space", "Chefer et al.", "linear probes, summed"]
     assert shown["value"].max() == 30
 
@@ -322,34 +322,34 @@ def test_tables_of_probes_put_the_paper_and_chance_beside():
              "low": 0.0, "high": 1.0} for model, depth in (("a", 2), ("b", 4)) for reader in probed.READERS
             for place in PLACES for block in range(1, depth + 1)]
     shares = pd.DataFrame(rows)
-    table = claims.share_table(shares, {"digits": 0.1})
+    table = words.share_table(shares, {"digits": 0.1})
     assert table.loc[("digits", "b", "stream"), "linear probe"] == "0.04 [0.00, 1.00]"
     assert table.loc[("ImageNet-S", "ViT-B/32 (the paper)", "FFN output"), "projection"] == "≈0.00"
     assert table["chance"].tolist()[:6] == ["0.10"] * 6
-    shown = claims.figure_shares(shares, {"digits": 0.1})
+    shown = words.figure_shares(shares, {"digits": 0.1})
     assert sorted(set(shown["depth"])) == [0.5, 1.0]  # depths that both models have
     last = pd.DataFrame([{"data": "digits", "model": "a", "place": place, "first": "projection", "against": "probes",
                           "value": -0.1, "low": -0.2, "high": high}
                          for place, high in zip(PLACES, (-0.1, 0.1, -0.1), strict=True)])
-    assert claims.probe_finding(last).endswith(
+    assert words.probe_finding(last).endswith(
         "in 1 of 1 models (stream), 0 of 1 models (attention output), 1 of 1 models (FFN output)")
 
 
 def test_rules_and_areas_are_named():
     rules = pd.DataFrame([{"data": "digits", "order": order, "test": "positive", "published": 0.4, "corrected": 0.5}
                           for order in ("published", "own", "chefer", "random")])
-    paper = claims.rule_table(rules)["the paper, ViT-B/32, published rule"].tolist()
+    paper = words.rule_table(rules)["the paper, ViT-B/32, published rule"].tolist()
     assert paper[0] == 0.413 and np.isnan(paper[1]) and paper[2:] == [0.393, 0.716]
     found = pd.DataFrame([{"data": "digits", "model": "a", "order": "own", "test": test, "image": image, "area": image / 4}
                           for test in measured.GOOD for image in range(3)])
-    assert claims.area_table(found).loc[("digits", "a", "class space")].tolist() == [0.25, 0.25]
+    assert words.area_table(found).loc[("digits", "a", "class space")].tolist() == [0.25, 0.25]
     curves = pd.DataFrame([{"data": "digits", "order": order, "test": "positive", "removed": removed,
                             "accuracy": 0.5 - 0.1 * (order == "own")} for order in ("own", "random", "middle")
                            for removed in (0.0, 0.5, 0.9)])
-    assert "0.40 against 0.50 on digits" in claims.curve_finding(curves, "m")
-    lines = claims.figure_lines(curves, {"digits": 0.1})
+    assert "0.40 against 0.50 on digits" in words.curve_finding(curves, "m")
+    lines = words.figure_lines(curves, {"digits": 0.1})
     assert list(dict.fromkeys(lines["order"])) == ["class space", "random order"] and set(lines["chance"]) == {0.1}
     one = pictures.Map(np.zeros((2, 2)), "", np.arange(4.0).reshape(1, 1, 2, 2))
-    assert claims.map_finding([(one, replace(one, values=-one.values))], ["digits"], "m") == (
+    assert words.map_finding([(one, replace(one, values=-one.values))], ["digits"], "m") == (
         "The maps of two classes of one image have a correlation of -1.00 (digits) in m")
-    assert claims.span([1.01, 1.13]) == "1.0 to 1.1" and claims.span([1.01, 1.02]) == "1.0"
+    assert words.span([1.01, 1.13]) == "1.0 to 1.1" and words.span([1.01, 1.02]) == "1.0"

@@ -8,7 +8,18 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.replacement import claims, measured
+from neuronpath_core.chapters.replacement import (
+    effect_rows,
+    kept_neurons,
+    measured,
+    searched_paths,
+)
+from neuronpath_core.chapters.replacement import (
+    tables as tables_of,
+)
+from neuronpath_core.chapters.replacement import (
+    words as words_of,
+)
 from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import pairs_for
@@ -51,8 +62,8 @@ def verdicts(effects: pd.DataFrame, operation: str = "remove") -> tuple[dict, di
     """Of what the own path loses of the probability, or gains, and of its lead over the random
     controls."""
     effects = effects[effects["operation"] == operation]
-    lost, lead = claims.losses(effects), claims.leads(effects)
-    own = claims.own_losses(lost, "probability").set_index("kind")["verdict"].to_dict()
+    lost, lead = effect_rows.losses(effects), effect_rows.leads(effects)
+    own = effect_rows.own_losses(lost, "probability").set_index("kind")["verdict"].to_dict()
     lead = lead[(lead["measure"] == "probability") & lead["method"].isin(measured.RANDOM)]
     return own, {kind: set(rows["verdict"]) for kind, rows in lead.groupby("kind")}
 
@@ -86,7 +97,7 @@ def test_where_the_class_alone_matters_another_image_of_it_is_as_good(tmp_path):
                        "class_resample": "not shown"}
     # which is less than the distance accounts for: of none, none is moved
     effects = effects[effects["operation"] == "remove"]
-    assert claims.by_distance(effects).set_index("kind")["verdict"]["class_resample"] != "agrees"
+    assert effect_rows.by_distance(effects).set_index("kind")["verdict"]["class_resample"] != "agrees"
     shared = effects[(effects["kind"] == "class_resample") & (effects["method"] == PATH)]
     assert shared["probability"].abs().max() < 1e-9
 
@@ -98,16 +109,16 @@ def test_zero_alone_does_harm_to_what_is_left_when_all_others_are_replaced(tmp_p
         model.head.bias[0] = 1  # the neurons decide whether class 0 is predicted
     images = picture_set([1] * 12)
     study = study_of(tmp_path, model, picture_set([1, 2] * 6, 7))
-    kept = measured.kept_effects(study, ["planted"], images, picture_set([1] * 20, 8), 12, top,
+    kept = kept_neurons.kept_effects(study, ["planted"], images, picture_set([1] * 20, 8), 12, top,
                                  kinds=("zero", "mean"), **RULE)
-    assert kept["whole"].all() and set(kept["tokens"]) == {"class token", measured.EVERYWHERE}
-    found = claims.kept_sizes(kept).set_index(["tokens", "kind", "kept"])[
+    assert kept["whole"].all() and set(kept["tokens"]) == {"class token", kept_neurons.EVERYWHERE}
+    found = effect_rows.kept_sizes(kept).set_index(["tokens", "kind", "kept"])[
         "verdict"].sort_index()
-    for tokens in ("class token", measured.EVERYWHERE):
+    for tokens in ("class token", kept_neurons.EVERYWHERE):
         assert found[tokens, "zero"].to_dict() | {"random": ""} == {
             "neuron path": "agrees", "activation": "agrees", "random": "", "none": "contradicts"}
         assert set(found[tokens, "mean"]) == {"agrees"}
-    lead = claims.kept_leads(kept).set_index(["tokens", "kind", "against"])[
+    lead = effect_rows.kept_leads(kept).set_index(["tokens", "kind", "against"])[
         "verdict"].sort_index()
     assert lead["class token", "zero", "none"] == "agrees"
     assert set(lead[:, "mean"]) == {"not shown"}
@@ -207,14 +218,14 @@ def test_data_without_pairs_have_no_row(study, images):
     pairs = measured.counterfactual_effects({"digits": study}, ["small"], {"digits": images},
                                             [PATH], **RULE)
     assert pairs.empty
-    lost, lead, less = claims.losses(pairs), claims.leads(pairs), claims.less_background(pairs)
+    lost, lead, less = effect_rows.losses(pairs), effect_rows.leads(pairs), effect_rows.less_background(pairs)
     assert lost.empty and lead.empty and less.empty
-    assert claims.pair_line(lost, lead, less) == "no data set here has such pairs"
+    assert words_of.pair_line(lost, lead, less) == "no data set here has such pairs"
 
 
 def test_a_search_for_a_replacement_is_judged_by_it(study, images):
     few = images.select(torch.arange(0, 20, 4))
-    found = measured.searched_effects(study, ["small"], few, ["gradient_activation"], 30,
+    found = searched_paths.searched_effects(study, ["small"], few, ["gradient_activation"], 30,
                                       **RULE).set_index(["kind", "seen"])
     target, pool = study.target("small"), study.train.balanced(30, 0)
     zero = study.paths("small", few, "gradient_activation", **RULE).neurons
@@ -224,7 +235,7 @@ def test_a_search_for_a_replacement_is_judged_by_it(study, images):
     same = npc.find_paths(target, few.images, few.labels, "gradient_activation",
                           baseline=every[0], **RULE).neurons
     assert not torch.equal(zero, same)
-    for seen, values in zip((measured.OWN, measured.NEW), every, strict=True):
+    for seen, values in zip((searched_paths.OWN, searched_paths.NEW), every, strict=True):
         own = found.loc[("resample", seen)]
         assert own["image"].tolist() == few.ids.tolist()
         np.testing.assert_allclose(own["stay"], (zero == same).double().mean(1))
@@ -232,21 +243,21 @@ def test_a_search_for_a_replacement_is_judged_by_it(study, images):
             edited = edited_probabilities(target, few.images, neurons, "remove", values)
             lost = 1 - (edited / clean).gather(1, few.labels[:, None])[:, 0]
             np.testing.assert_allclose(own[column], lost, atol=1e-12)
-    assert sorted(set(found.index)) == [("mean", measured.OWN), ("resample", measured.NEW),
-                                        ("resample", measured.OWN)]
+    assert sorted(set(found.index)) == [("mean", searched_paths.OWN), ("resample", searched_paths.NEW),
+                                        ("resample", searched_paths.OWN)]
 
 
 @pytest.mark.parametrize("model", ["small", "pooled"])
 def test_what_is_kept_is_what_the_class_paths_share(study, images, model):
-    test = measured.other_images(study, images, 20)
+    test = kept_neurons.other_images(study, images, 20)
     assert not set(test.ids.tolist()) & set(images.ids.tolist())
-    kept = measured.kept_effects(study, [model], images, test, 30, 2, kinds=("mean",), **RULE)
+    kept = kept_neurons.kept_effects(study, [model], images, test, 30, 2, kinds=("mean",), **RULE)
     target, pool = study.target(model), study.train.balanced(30, 0)
-    assert set(kept["tokens"]) == ({"class token", measured.EVERYWHERE} if target.scope == "cls"
+    assert set(kept["tokens"]) == ({"class token", kept_neurons.EVERYWHERE} if target.scope == "cls"
                                    else {"patch tokens"})
     searched = study.paths(model, images, top=2, **RULE).neurons
     for tokens, own in kept[kept["kept"] == "neuron path"].groupby("tokens", sort=False):
-        everywhere = tokens == measured.EVERYWHERE
+        everywhere = tokens == kept_neurons.EVERYWHERE
         values = npc.replacement_values(target, "mean", test.images, test.labels, pool=pool.images,
                                         everywhere=everywhere)[0]
         factors = torch.zeros(len(test), target.n_blocks, target.n_neurons, dtype=torch.float64)
@@ -280,11 +291,11 @@ EVERY = {(method, kind): value * share
 
 def test_losses_and_leads_of_planted_differences():
     effects = made_up(EVERY)
-    lost, lead = claims.losses(effects), claims.leads(effects)
-    own = claims.own_losses(lost, "probability").set_index("kind")
+    lost, lead = effect_rows.losses(effects), effect_rows.leads(effects)
+    own = effect_rows.own_losses(lost, "probability").set_index("kind")
     assert own["verdict"].to_dict() == {"zero": "agrees", "mean": "agrees",
                                         "class_resample": "not shown"}
-    points = claims.own_losses(lost, "accuracy").set_index("kind")["value"]
+    points = effect_rows.own_losses(lost, "accuracy").set_index("kind")["value"]
     assert points.to_dict() == {"zero": 50, "mean": 25, "class_resample": 0}
     rows = lead[lead["measure"] == "probability"].set_index(["kind", "method"])
     for method, verdict in (("activation", "agrees"), ("gradient_activation", "contradicts"),
@@ -293,17 +304,17 @@ def test_losses_and_leads_of_planted_differences():
         assert rows.loc[("mean", method), "value"] == pytest.approx(
             EVERY[PATH, "mean"] - EVERY[method, "mean"], abs=0.01)
     assert set(rows.loc["class_resample", "verdict"]) == {"not shown"}
-    table, notes = claims.drawn(lost, lead)
+    table, notes = words_of.drawn(lost, lead)
     assert notes["set to the mean"] == "models ahead of\nboth random: 1 of 1\nboth baselines: 1 of 1"
     assert notes["set to the value of another image of the class"].endswith("baselines: 0 of 1")
     row = table[(table["path"] == "Neuron Path") & (table["kind"] == "set to zero")]
     assert row["value"].item() == pytest.approx(100 * own.loc["zero", "value"])
-    assert claims.finding(lost) == (
+    assert words_of.finding(lost) == (
         f"Removing a neuron path takes {100 * own.loc['zero', 'value']:.1f} % of the probability "
         f"with zero, {100 * own.loc['mean', 'value']:.1f} % with the mean, "
         f"{100 * own.loc['class_resample', 'value']:.1f} % with the value of another image of the "
         "class; the paths of 0 of 3 other methods take more with each")
-    assert claims.lead_table(lead).loc[("set to the mean", "Activation"),
+    assert tables_of.lead_table(lead).loc[("set to the mean", "Activation"),
                                        "accuracy (points)"].startswith("+17.5 to +17.5; 1 of 1")
 
 
@@ -317,39 +328,39 @@ def kept_rows(right: dict[tuple[str, str, str], float], count: int = 40) -> pd.D
 
 
 def test_lines_say_the_sizes_and_where_they_hold():
-    sizes = claims.kept_sizes(kept_rows({("class token", "zero", "neuron path"): 1.0,
+    sizes = effect_rows.kept_sizes(kept_rows({("class token", "zero", "neuron path"): 1.0,
                                          ("class token", "mean", "neuron path"): 0.5,
                                          ("class token", "resample", "neuron path"): 0.25,
-                                         (measured.EVERYWHERE, "mean", "neuron path"): 0.0}))
+                                         (kept_neurons.EVERYWHERE, "mean", "neuron path"): 0.0}))
     assert sizes["verdict"].tolist() == ["agrees", "contradicts", "contradicts", "contradicts"]
     effects = made_up(EVERY)
-    lines = claims.lines(claims.losses(effects), claims.leads(effects), sizes)
+    lines = words_of.lines(effect_rows.losses(effects), effect_rows.leads(effects), sizes)
     assert lines["5 class token"] == (
         "accuracy changes by +0.0 to +0.0 points with zero (kept in 1 of 1 models), -50.0 to -50.0 "
         "points with the mean (kept in 0 of 1 models), -75.0 to -75.0 points with another image's "
         "value (kept in 0 of 1 models)")
     assert lines["5"] == f"with the class token pruned {lines['5 class token']}"
-    both = claims.lines(claims.losses(effects), claims.leads(effects), pd.concat(
+    both = words_of.lines(effect_rows.losses(effects), effect_rows.leads(effects), pd.concat(
         [sizes, sizes.assign(tokens=sizes["tokens"].replace("class token", "patch tokens"))]))
     assert both["5"].count("pruned") == 2 and both["5 class token"] == lines["5 class token"]
     # the path loses 10 images, the second baseline 5 of them: too few more to be shown
     assert lines["1"] == ("removal takes 25.0 points of accuracy with the mean instead of 50.0 "
                           "with zero, more than random neurons in 2 of 2 and than the baselines in "
                           "1 of 2 comparisons; 0.0 with another image of the class")
-    assert claims.sizes_at(sizes, "class token")["mean"] == "-50.0 to -50.0 points, kept in 0 of 1"
+    assert words_of.sizes_at(sizes, "class token")["mean"] == "-50.0 to -50.0 points, kept in 0 of 1"
 
 
 def test_gains_of_a_search():
     rows = pd.DataFrame({"data": "made up", "model": "m", "method": PATH, "kind": "mean",
-                         "seen": measured.OWN, "image": range(30), "zero": 0.1,
+                         "seen": searched_paths.OWN, "image": range(30), "zero": 0.1,
                          "same": 0.2 + 0.001 * np.arange(30), "stay": [0.3, 0.4] * 15})
     worse = rows.assign(model="other", same=0.0, stay=0.9)
-    gains = claims.searched_gains(pd.concat([rows, worse])).set_index(["model", "measure"])
+    gains = effect_rows.searched_gains(pd.concat([rows, worse])).set_index(["model", "measure"])
     assert gains["verdict"].to_dict() == {("m", "gain"): "agrees", ("m", "stay"): "contradicts",
                                           ("other", "gain"): "contradicts",
                                           ("other", "stay"): "agrees"}
     assert gains.loc[("m", "gain"), "value"] == pytest.approx(0.1145)
-    assert claims.gain_table(gains.reset_index()).loc[
+    assert tables_of.gain_table(gains.reset_index()).loc[
         ("made up", "other", "Neuron Path", "the mean"),
         "neurons that stay (share)"] == "0.900 [0.900, 0.900]"
 
@@ -367,8 +378,8 @@ def test_gains_of_a_search():
         {"digits": study}, ["small"], {"digits": images}, ["activation"]),
     lambda study, images: measured.counterfactual_effects(
         {"digits": study}, ["small"], {"digits": images}, [PATH], changes=["colour"]),
-    lambda study, images: measured.searched_effects(study, ["small"], images, ["activation"], 20),
-    lambda study, images: measured.kept_effects(study, ["small"], images.select(range(2)), images,
+    lambda study, images: searched_paths.searched_effects(study, ["small"], images, ["activation"], 20),
+    lambda study, images: kept_neurons.kept_effects(study, ["small"], images.select(range(2)), images,
                                                 20)], ids=range(9))
 def test_bad_input(study, images, call):
     with pytest.raises(ValueError, match="accepted"):
@@ -387,55 +398,55 @@ def test_less_than_the_distance_accounts_for_in_closed_form():
             "data": "d", "model": "m", "method": PATH, "kind": kind, "image": range(count),
             "probability": value + noise - noise.mean(), "moved": moved}))
     effects = pd.concat(tables, ignore_index=True)
-    found = claims.by_distance(effects).set_index("kind")
+    found = effect_rows.by_distance(effects).set_index("kind")
     assert found["value"].to_dict() == pytest.approx(
         {"mean": 0.06, "resample": 0.0, "class_resample": -0.2}, abs=1e-12)
     assert found["verdict"].to_dict() == {"mean": "agrees", "resample": "not shown",
                                           "class_resample": "contradicts"}
     assert (found["images"] == count).all()
-    assert claims.told(found.reset_index(), "mean") == "1 of 1 models"
-    lost = claims.losses(effects.assign(accuracy=0.0))
-    assert claims.left(lost, "mean").tolist() == pytest.approx([0.2])
-    assert claims.left_by_model(lost, "mean") == "20 % (m, d)"
-    assert claims.moved_share(effects, "mean") == "50 %"
+    assert words_of.told(found.reset_index(), "mean") == "1 of 1 models"
+    lost = effect_rows.losses(effects.assign(accuracy=0.0))
+    assert words_of.left(lost, "mean").tolist() == pytest.approx([0.2])
+    assert words_of.left_by_model(lost, "mean") == "20 % (m, d)"
+    assert words_of.moved_share(effects, "mean") == "50 %"
 
 
 def test_an_outline_is_held_against_a_background():
     """What is planted under both changes alike is no effect of the outline."""
     both = made_up({(method, kind): value for method, value in ((PATH, 0.2), ("activation", 0.05))
                     for kind in measured.CHANGES})
-    assert claims.less_background(both)["verdict"].tolist() == ["not shown"]
+    assert effect_rows.less_background(both)["verdict"].tolist() == ["not shown"]
     alone = both.assign(probability=both["probability"].where(both["kind"] == measured.OUTLINE, 0))
-    less = claims.less_background(alone)
+    less = effect_rows.less_background(alone)
     assert less["verdict"].tolist() == ["agrees"] and less["value"].tolist() == pytest.approx(
         [0.2], abs=0.01)
-    assert claims.less_background(alone.assign(probability=-alone["probability"]))[
+    assert effect_rows.less_background(alone.assign(probability=-alone["probability"]))[
         "verdict"].tolist() == ["contradicts"]
-    lost, lead = claims.losses(alone), claims.leads(alone)
-    assert claims.pair_line(lost, lead, less).endswith(
+    lost, lead = effect_rows.losses(alone), effect_rows.leads(alone)
+    assert words_of.pair_line(lost, lead, less).endswith(
         "0.0 % on another background; the outline takes more than the background in 1 of 1 models, "
         "and more than with random neurons in 0 of 0 and than with the paper's baselines in 1 of 1 "
         "comparisons")
-    table = claims.pair_table(lost, less)
+    table = tables_of.pair_table(lost, less)
     assert table.loc[("made up", "m", "Activation"), "difference of the two"] == ""
     assert table.loc[("made up", "m", "Neuron Path"), "difference of the two"].startswith("+0.199 [+0.193")
 
 
 def test_gains_are_told_as_losses_are():
     effects = made_up(EVERY)
-    gained, lead = claims.losses(effects), claims.leads(effects)
-    table = claims.gained_table(gained, lead)
+    gained, lead = effect_rows.losses(effects), effect_rows.leads(effects)
+    table = tables_of.gained_table(gained, lead)
     assert table.index.tolist() == [("made up", "m", words) for words in (
         "zero", "the mean", "the value of another image of the class")]
     assert table.loc[("made up", "m", "the mean"), "accuracy gained (points)"].startswith("+25.0 [")
     ahead = [name for name in table if name.startswith("ahead of")]
-    assert [name[9:-8] for name in ahead] == [claims.named(name) for name in claims.CONTROLS]
-    found = claims.glued(gained, lead, "enhanced ")
+    assert [name[9:-8] for name in ahead] == [effect_rows.named(name) for name in effect_rows.CONTROLS]
+    found = words_of.glued(gained, lead, "enhanced ")
     assert found["enhanced shown accuracy zero"] == "1 of 1"
-    assert found["enhanced probability class_resample"] == claims.plain_span(100 * claims.own_losses(
+    assert found["enhanced probability class_resample"] == words_of.plain_span(100 * effect_rows.own_losses(
         gained, "probability").set_index("kind").loc[["class_resample"], "value"]) + " %"
     assert found["enhanced random probability mean"] == "2 of 2"
-    line = claims.effect_lines(gained, lead, "enhancement gains")["1"]
+    line = words_of.effect_lines(gained, lead, "enhancement gains")["1"]
     assert line.startswith("enhancement gains 25.0 points of accuracy with the mean instead of 50.0")
 
 
@@ -446,10 +457,10 @@ def test_how_far_a_path_is_moved_is_told_beside_what_random_neurons_are():
             for method, moved in ((PATH, 0.1 * times), ("activation", 0.3), (measured.MATCHED, 0.2),
                                   (measured.MOVED, 0.1))]
     effects = pd.DataFrame(rows)
-    assert claims.farther(effects, "zero") == "1.5 to 2.0"
+    assert words_of.farther(effects, "zero") == "1.5 to 2.0"
     # 0.06 of the probability for 0.15 and for 0.2
-    assert claims.per_distance(effects.assign(probability=0.06), "zero", PATH) == "3.0 to 4.0"
-    table = claims.distance_table(effects)["set to zero"]
+    assert words_of.per_distance(effects.assign(probability=0.06), "zero", PATH) == "3.0 to 4.0"
+    table = tables_of.distance_table(effects)["set to zero"]
     assert table[("d", "b", "random neurons closest in distance moved")] == (
         "0.100 (path: 2.0 times)")
     assert table[("d", "a", "random neurons as active")] == "0.200 (path: 0.8 times)"

@@ -8,7 +8,8 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core import interventions, random_paths
-from neuronpath_core.chapters.score_or_search import cells, claims, shares
+from neuronpath_core.chapters.score_or_search import cells, shares
+from neuronpath_core.chapters.score_or_search import words as score_or_search_words
 from neuronpath_core.cost import passes
 from neuronpath_core.study.study import Study
 from neuronpath_core.variants.ablation import ablation_paths
@@ -337,7 +338,7 @@ def test_later_scores_take_the_best_of_every_block_and_are_held_against_the_join
     row = leads[(leads["model"] == "one")
                 & leads["contrast"].str.startswith("RelP, the best of the same")].iloc[0]
     assert row["value"] == pytest.approx((own["joint"] - own["relp"]).mean(), abs=1e-12)
-    words = claims.later_table(both, leads)
+    words = score_or_search_words.later_table(both, leads)
     assert len(words) == len(shares.later_pairs())
     cost = -100 * later[(later["score"] == "relp") & (later["search"] == "progressive")].groupby(
         "model")["removal"].mean().mean()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuronpath_core import metrics
-from neuronpath_core.chapters import similarity_in_numbers
+from neuronpath_core.chapters.similarity_in_numbers import measured, related
 from neuronpath_core.stats import report
 from neuronpath_core.stats.mantel import mantel
 from neuronpath_core.stats.tests import permutation_verdict
@@ -51,7 +51,7 @@ def planted_paths(outline, fill, images=8, blocks=6, n_neurons=40, seed=0, axes=
 
 
 def verdicts(neurons, labels, relations, **settings):
-    table, _ = similarity_in_numbers.compare_similarity({"m": neurons}, labels, 40, relations,
+    table, _ = measured.compare_similarity({"m": neurons}, labels, 40, relations,
                                                         **{"permutations": 199, "resamples": 20,
                                                            **settings})
     return {row["relation"]: permutation_verdict(row) for _,
@@ -59,7 +59,7 @@ def verdicts(neurons, labels, relations, **settings):
 
 
 def test_planted_axes_are_found_each_on_its_own():
-    relations = similarity_in_numbers.taxonomy_relations(AXES)
+    relations = related.taxonomy_relations(AXES)
     assert verdicts(*planted_paths(0.35, 0.35), relations) == {"outline": "agrees",
                                                                "fill": "agrees"}
     assert verdicts(*planted_paths(0.5, 0), relations)["outline"] == "agrees"
@@ -69,7 +69,7 @@ def test_planted_axes_are_found_each_on_its_own():
 def test_null_is_not_shown():
     """Classes with paths of their own, but without anything in common: about one verdict in twenty
     may err."""
-    relations, errors = similarity_in_numbers.taxonomy_relations(AXES), {"outline": 0, "fill": 0}
+    relations, errors = related.taxonomy_relations(AXES), {"outline": 0, "fill": 0}
     for seed in range(60):
         for axis, verdict in verdicts(*planted_paths(0, 0, seed=seed), relations, permutations=99,
                                       resamples=2).items():
@@ -81,10 +81,10 @@ def test_null_is_not_shown():
 def test_what_one_axis_does_is_not_credited_to_the_other(made_of, other):
     """No two classes share both, so that sharing one speaks against sharing the other: a plain
     correlation is misled, the relation is not."""
-    relations, plain, partial = similarity_in_numbers.taxonomy_relations(AXES), [], 0
+    relations, plain, partial = related.taxonomy_relations(AXES), [], 0
     for seed in range(40):
         neurons, labels = planted_paths(*((0, 0.6) if made_of == "fill" else (0.6, 0)), seed=seed)
-        similar = metrics.cosine_similarity(similarity_in_numbers.class_utilisation(neurons, labels,
+        similar = metrics.cosine_similarity(measured.class_utilisation(neurons, labels,
                                                                                     40))
         plain.append(mantel(similar, relations[other].matrix,
                                                   permutations=99)["value"])
@@ -96,38 +96,38 @@ def test_what_one_axis_does_is_not_credited_to_the_other(made_of, other):
 
 def test_shuffled_labels_show_nothing_and_an_untested_claim_would():
     neurons, labels = planted_paths(0.35, 0.35)
-    relation = similarity_in_numbers.taxonomy_relations(AXES)["outline"]
-    similar = metrics.cosine_similarity(similarity_in_numbers.class_utilisation(neurons, labels,
+    relation = related.taxonomy_relations(AXES)["outline"]
+    similar = metrics.cosine_similarity(measured.class_utilisation(neurons, labels,
                                                                                 40))
     assert mantel(similar, relation.matrix, relation.given,
                                         relation.groups)["p"] < 0.01
     # 3 of 60 expected
-    assert similarity_in_numbers.shuffled_rate(neurons, labels, 40, relation, 60, 99) <= 0.15
+    assert measured.shuffled_rate(neurons, labels, 40, relation, 60, 99) <= 0.15
     # where the claim is taken for shown at any p, as without a test, the control says so
-    assert similarity_in_numbers.shuffled_rate(neurons, labels, 40, relation, 10, 99,
+    assert measured.shuffled_rate(neurons, labels, 40, relation, 10, 99,
                                                level=1.1) == 1
 
 
 def test_relations_of_a_taxonomy():
-    relations = similarity_in_numbers.taxonomy_relations(AXES)
+    relations = related.taxonomy_relations(AXES)
     assert list(relations) == ["outline", "fill"]
     assert relations["outline"].matrix[0, :6].tolist() == [1, 1, 1, 1, 0,
                                                            0] and relations["fill"].matrix[
         0, :6].tolist() == [1, 0, 0, 0, 1, 0]
     assert relations["outline"].given[0] is relations["fill"].matrix and relations[
         "fill"].groups == tuple((outline,) for outline in AXES["outline"])
-    assert similarity_in_numbers.taxonomy_relations(
-        {}) == {} and similarity_in_numbers.taxonomy_relations({"one": "aabb"})[
+    assert related.taxonomy_relations(
+        {}) == {} and related.taxonomy_relations({"one": "aabb"})[
         "one"].groups is None
 
 
 def test_interval_covers_what_repeated_samples_of_images_give():
-    relations = {"outline": similarity_in_numbers.taxonomy_relations(AXES)["outline"]}
+    relations = {"outline": related.taxonomy_relations(AXES)["outline"]}
     neurons, labels = planted_paths(0.3, 0.2, images=60, seed=1)
     rng = np.random.default_rng(0)
     rows = [np.concatenate([rng.choice(np.flatnonzero(labels == label), 6, replace=False)
                             for label in range(24)]) for _ in range(40)]
-    tables = [similarity_in_numbers.compare_similarity({"m": neurons[row]}, labels[row], 40,
+    tables = [measured.compare_similarity({"m": neurons[row]}, labels[row], 40,
                                                        relations, 5, 50 if place < 12 else 2,
                                                        place)[0]
               for place, row in enumerate(rows)]
@@ -139,10 +139,10 @@ def test_interval_covers_what_repeated_samples_of_images_give():
 
 
 def test_lead_over_another_method_is_paired():
-    relations = similarity_in_numbers.taxonomy_relations(AXES)
+    relations = related.taxonomy_relations(AXES)
     strong, labels = planted_paths(0.4, 0.3, seed=2)
     weak, _ = planted_paths(0.1, 0.3, seed=3)
-    table, leads = similarity_in_numbers.compare_similarity({"strong": strong, "weak": weak,
+    table, leads = measured.compare_similarity({"strong": strong, "weak": weak,
                                                              "same": strong}, labels, 40, relations,
                                                             99, 60)
     leads = leads.set_index(["against", "relation"])
@@ -151,7 +151,7 @@ def test_lead_over_another_method_is_paired():
     values = table.set_index(["method", "relation"])["value"]
     assert leads.loc[("weak", "fill"), "value"] == pytest.approx(values["strong", "fill"]
                                                                  - values["weak", "fill"])
-    swapped = similarity_in_numbers.compare_similarity({"weak": weak, "strong": strong}, labels, 40,
+    swapped = measured.compare_similarity({"weak": weak, "strong": strong}, labels, 40,
                                                        relations, 99, 60)[1].set_index("relation")
     assert report.verdict(swapped.loc["outline"]) == "contradicts"
 
@@ -162,33 +162,33 @@ def test_lead_over_another_method_is_paired():
 def test_pair_means_by_hand():
     similarity = np.array([[1, 0.8, 0.4, 0.1], [0.8, 1, 0.3, 0.6], [0.4, 0.3, 1, 0.7],
                            [0.1, 0.6, 0.7, 1]])
-    found = similarity_in_numbers.pair_means(similarity, {"outline": "aabb", "fill": "xyxy"})
+    found = measured.pair_means(similarity, {"outline": "aabb", "fill": "xyxy"})
     assert found == pytest.approx({"outline": 0.75, "fill": 0.5, "nothing": 0.2})
 
 
 def test_confusions_by_hand():
     probabilities = np.eye(3)[[0, 0, 1, 1, 1, 2, 0, 1]]
-    found = similarity_in_numbers.confusion_similarity(probabilities,
+    found = related.confusion_similarity(probabilities,
                                                        np.array([0, 0, 0, 0, 1, 1, 2, 2]))
     assert found == pytest.approx(np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.5], [0.25, 0.5, 0]]))
     with pytest.raises(ValueError, match=r"classes \[2\] have no images"):
-        similarity_in_numbers.confusion_similarity(probabilities[:2], np.array([0, 1]))
+        related.confusion_similarity(probabilities[:2], np.array([0, 1]))
 
 
 def test_embedding_and_block_similarity_by_hand():
-    assert similarity_in_numbers.embedding_similarity(
+    assert related.embedding_similarity(
         np.array([[3, 4], [4, 3], [-3, -4]])) == pytest.approx(
         np.array([[1, 0.96, -1], [0.96, 1, -0.96], [-1, -0.96, 1]]))
     usage = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]], float)
-    assert similarity_in_numbers.block_similarity(usage) == pytest.approx(
+    assert measured.block_similarity(usage) == pytest.approx(
         np.array([np.ones((2, 2)), np.eye(2)]))
 
 
 def test_class_utilisation_does_not_mind_the_order_of_images():
     neurons, labels = planted_paths(0.3, 0.3)
     order = np.random.default_rng(0).permutation(len(labels))
-    found = similarity_in_numbers.class_utilisation(neurons[order], labels[order], 40)
-    assert found == pytest.approx(similarity_in_numbers.class_utilisation(neurons, labels, 40))
+    found = measured.class_utilisation(neurons[order], labels[order], 40)
+    assert found == pytest.approx(measured.class_utilisation(neurons, labels, 40))
     assert found[3, 2] == pytest.approx(np.bincount(neurons[labels == 3, 2], minlength=40) / 8)
 
 
@@ -196,7 +196,7 @@ def test_relations_of_a_model(tmp_path):
     """Digits have no axes; the networks' seeded heads differ between classes, and untrained they
     take classes for one another."""
     study = Study(root=small_study.make_study(tmp_path), results=tmp_path / "results")
-    relations = similarity_in_numbers.class_relations(study, "one")
+    relations = related.class_relations(study, "one")
     assert set(relations) <= {"embedding", "confusions"} and "embedding" in relations
     weight = study.target("one").model.head.weight.detach().numpy()
     assert relations["embedding"].matrix[2, 5] == pytest.approx(weight[2] @ weight[5]
@@ -207,12 +207,12 @@ def test_relations_of_a_model(tmp_path):
 def test_paths_and_their_use_by_every_model_and_method(tmp_path):
     study = Study(root=small_study.make_study(tmp_path), results=tmp_path / "results")
     images = study.images(10)
-    paths = similarity_in_numbers.method_paths(study, ["one"], images, ["activation", "random"])
+    paths = measured.method_paths(study, ["one"], images, ["activation", "random"])
     assert list(paths) == ["one"] and list(paths["one"]) == ["activation", "random"]
-    usage = similarity_in_numbers.path_usage(study, paths, images.labels.numpy())
+    usage = measured.path_usage(study, paths, images.labels.numpy())
     assert list(usage) == [("one", "activation"), ("one", "random")]
     for (_, method), matrices in usage.items():
         neurons = study.paths("one", images, method).neurons.numpy()
         assert np.array_equal(paths["one"][method], neurons)
-        assert np.array_equal(matrices, similarity_in_numbers.class_utilisation(
+        assert np.array_equal(matrices, measured.class_utilisation(
             neurons, images.labels.numpy(), study.target("one").n_neurons))

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neuronpath_core.chapters.stability import claims, overlap, seeds
+from neuronpath_core.chapters.stability import overlap, seeds
+from neuronpath_core.chapters.stability import words as stability_words
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import edited_probabilities
 from neuronpath_core.models import build
@@ -358,7 +359,7 @@ def test_in_how_many_pairs_other_paths_keep_more():
                          "condition": "shifted by one pixel"})
     other = rows.assign(value=[0.3, 0.5, 0.7])
     more = pd.concat([other, other.assign(condition="noise", value=0.0)])
-    assert claims.ahead_of(rows, more) == "1 of 3" and claims.ahead_of(rows, rows) == "0 of 3"
+    assert stability_words.ahead_of(rows, more) == "1 of 3" and stability_words.ahead_of(rows, rows) == "0 of 3"
 
 
 def test_what_a_pixel_is_of_an_image_and_of_a_patch(study, images):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from neuronpath_core.chapters.stimuli import after_gelu, claims, judged, made, several
+from neuronpath_core.chapters.stimuli import after_gelu, judged, made, several, words
 from neuronpath_core.chapters.verdicts import stimuli as verdicts
 from neuronpath_core.neurons.plausibility import recognised
 from neuronpath_core.readings.memories import value_matrix
@@ -156,7 +156,7 @@ def test_rates_by_hand():
     assert value[made.BEST, "own"] == 1 and value[made.RANDOM, "own"] == 0
     assert (made.BEST, "replicas") not in value
     assert set(rates["chance"]) == {1 / CLASSES}
-    assert "100 %" in claims.rates_finding(rates)
+    assert "100 %" in words.rates_finding(rates)
 
 
 def test_steps_are_read_in_their_order(images_of, judges):
@@ -356,15 +356,15 @@ def test_claims_and_tables_from_planted_tables(low_failures):
         assert told[key] == {"agrees"}, key
     assert told["harms"] == {"contradicts"}
     assert len({claim.key for claim in made_of}) == len(made_of) == 13
-    table = claims.rate_table(rates)
+    table = words.rate_table(rates)
     assert table.index.names == ["data", "model", "image of"]
-    assert claims.effect_table(effects).shape == (2, 4)
-    assert "3 of" not in claims.failure_table(failures, predictions).to_string()
-    assert claims.failure_table(failures, predictions.iloc[:0]).iloc[0, 3] == "–"
-    assert len(claims.quartile_table(named(after_gelu.quartile_rows(own)))) == 4
-    assert len(claims.group_table(named(several.group_rows(variants)))) == 18
-    assert len(claims.gain_table(rescues)) == len(rescues)
-    assert claims.sharing_table(shared)["share their neuron"].tolist() == [12]
+    assert words.effect_table(effects).shape == (2, 4)
+    assert "3 of" not in words.failure_table(failures, predictions).to_string()
+    assert words.failure_table(failures, predictions.iloc[:0]).iloc[0, 3] == "–"
+    assert len(words.quartile_table(named(after_gelu.quartile_rows(own)))) == 4
+    assert len(words.group_table(named(several.group_rows(variants)))) == 18
+    assert len(words.gain_table(rescues)) == len(rescues)
+    assert words.sharing_table(shared)["share their neuron"].tolist() == [12]
 
 
 def test_empty_tables_make_no_comparison():
@@ -376,14 +376,14 @@ def test_empty_tables_make_no_comparison():
 
 def test_a_gallery_has_the_images_and_the_marks_of_its_rows(study, images_of, judges):
     rows = judged.recognition_rows(images_of, judges).assign(model="small")
-    shown = claims.gallery_rows(images_of, study.train)
-    assert list(shown) == ["training image", *claims.ROWS]
+    shown = words.gallery_rows(images_of, study.train)
+    assert list(shown) == ["training image", *words.ROWS]
     assert all(each.shape == (10, 16, 16, 1) for each in shown.values())
-    marks = claims.gallery_marks(rows, "small")
-    assert set(marks["condition"]) == set(claims.ROWS) and len(marks) == 30
+    marks = words.gallery_marks(rows, "small")
+    assert set(marks["condition"]) == set(words.ROWS) and len(marks) == 30
 
 
 def test_pictures_are_shown_from_black_to_white(maker):
     images = torch.tensor([-1.0, 0, 1, 5]).view(1, 1, 1, 4)
-    shown = claims.shown_images(images, maker.statistics)
+    shown = words.shown_images(images, maker.statistics)
     assert shown[0, 0, :, 0].tolist() == [1, 0.5, 0, 0]

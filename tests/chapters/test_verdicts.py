@@ -12,15 +12,15 @@ import nbformat
 import pandas as pd
 import pytest
 
-from neuronpath_core.chapters import knowledge_neurons as knowledge_chapter
-from neuronpath_core.chapters import mae_against_supervised as mae_against_supervised_chapter
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.chapters.class_space import cuts as space_cuts
 from neuronpath_core.chapters.controls import leads
 from neuronpath_core.chapters.controls.paths import CONTROLS
 from neuronpath_core.chapters.faithfulness.measured import SCORES
 from neuronpath_core.chapters.faithfulness.rates import REMOVED, RIVALS
-from neuronpath_core.chapters.replacement.measured import NEW, OWN
+from neuronpath_core.chapters.knowledge_neurons import scaling as knowledge_neurons_scaling
+from neuronpath_core.chapters.mae_against_supervised import kinds_compared
+from neuronpath_core.chapters.replacement.searched_paths import NEW, OWN
 from neuronpath_core.chapters.score_or_search import shares
 from neuronpath_core.chapters.verdicts import (
     as_published,
@@ -44,7 +44,8 @@ from neuronpath_core.chapters.verdicts import (
     table1,
     which_method,
 )
-from neuronpath_core.stats.grades import UNITS, where
+from neuronpath_core.stats.grades import where
+from neuronpath_core.stats.units import UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in Path(verdicts.__file__).parent.glob("[a-z]*.py"))
@@ -179,7 +180,7 @@ def test_inversion_counts_trained_models():
                            "model": ["a", "b", "a seed 1", "a", "b"]})
     cells = pd.DataFrame([row(0.9, 0.8, 1.0, condition=condition, first="a", second="b",
                               differ=differ, own=own, verdict="contradicts")
-                          for condition in mae_against_supervised_chapter.BLOCKS
+                          for condition in kinds_compared.BLOCKS
                           for differ, own in (("kind and scope", True), ("kind", False),
                                               ("scope", False))])
     contrast = pd.DataFrame([row(0.02, -0.01, 0.05, verdict="not shown") | {"data": data}
@@ -201,12 +202,12 @@ def test_an_inversion_is_judged_with_and_without_the_first_block():
     rows = pd.DataFrame([
         {"number": number, "scaling": scaling, "value": value, "low": value - 0.1,
          "high": value + 0.1}
-        for scaling in knowledge_chapter.SCALINGS.values()
+        for scaling in knowledge_neurons_scaling.SCALINGS.values()
         for number, value in zip(names, (0.7, -0.05), strict=True)])
     every, rest = ({"value": value, "low": value - 0.1, "high": value + 0.1}
                    for value in (0.9, -0.3))
     claims = knowledge_neurons.made_from(
-        knowledge_chapter.by_condition(every, rest, rows, 60, 20), ["a", "b"], "digits")
+        knowledge_neurons_scaling.by_condition(every, rest, rows, 60, 20), ["a", "b"], "digits")
     assert of(claims, "inversion") == [
         (0.9, 0.8, 1.0, "contradicts"), (-0.3, -0.4, -0.2, "agrees"),
         (0.7, 0.6, 0.8, "contradicts"), (-0.05, -0.15, 0.05, "not shown")]
@@ -251,7 +252,7 @@ def test_single_neurons_lead_where_their_removal_costs_more():
         each, = claims[f"single: {score}"].comparisons
         assert (round(each.value, 6), each.verdict, each.n) == (value, verdict, 20)
         median = claims[f"single median: {score}"]
-        assert median.statistic == "median" and "median difference" in median.rule
+        assert median.statistic == "median" and "median difference" in median.rule.sentence
         assert round(median.comparisons[0].value, 6) == value
 
 

@@ -16,7 +16,8 @@ from neuronpath_core.chapters.verdicts import vlm_paths as verdicts
 from neuronpath_core.chapters.vlm_paths import answers, spared, walked, words
 from neuronpath_core.chapters.vlm_study import open_vlm
 from neuronpath_core.figures import vlm_paths as drawn
-from neuronpath_core.stats.grades import UNITS, grade
+from neuronpath_core.stats.grades import grade
+from neuronpath_core.stats.units import UNITS
 from neuronpath_core.vlm import pruning
 from neuronpath_core.vlm.answer_paths import OWN
 from neuronpath_core.vlm.answers import cases

@@ -11,12 +11,20 @@ import torch
 import neuronpath_core as npc
 from neuronpath_core.chapters.which_method import (
     agreement,
-    claims,
+    answer_rows,
+    beam_search,
     measured,
+    method_names,
+    pair_changes,
+    pass_counts,
     questions,
     shares,
+    tables,
     toys,
     tried,
+)
+from neuronpath_core.chapters.which_method import (
+    words as words_of,
 )
 from neuronpath_core.circuits.pairs import PairPaths, pair_paths
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
@@ -38,8 +46,8 @@ def losses(by_method: dict[str, float], images: int = 30, seed: int = 0,
     rng = np.random.default_rng(seed)
     most = rng.uniform(0.1, 0.5, images)
     rows = []
-    for method, times in {measured.REFINED: 1.0, **by_method}.items():
-        noise = 0 if method == measured.REFINED else rng.normal(0, 0.002, images)
+    for method, times in {method_names.REFINED: 1.0, **by_method}.items():
+        noise = 0 if method == method_names.REFINED else rng.normal(0, 0.002, images)
         rows += [{"data": "d", "model": "m", "replacement": replacement, "method": method,
                   "image": image, "lost": times * most[image] + (noise if isinstance(noise, int)
                                                                  else noise[image]),
@@ -87,16 +95,16 @@ def test_every_method_gives_the_path_that_find_paths_gives():
         # the published search is given the baseline that the others are given
         own = published if given is None else npc.find_paths(
             target, images, labels, settings="published", baseline=given).neurons
-        assert torch.equal(found[measured.PUBLISHED], own)
-        for key, name in (measured.SCORES | measured.SEARCHED).items():
+        assert torch.equal(found[method_names.PUBLISHED], own)
+        for key, name in (method_names.SCORES | method_names.SEARCHED).items():
             baseline = given if npc.METHODS[key].with_baseline else None
             own = npc.find_paths(target, images, labels, key, baseline=baseline).neurons
             assert torch.equal(found[name], own), name
-        for budget in measured.BUDGETS:
+        for budget in method_names.BUDGETS:
             own = npc.find_paths(target, images, labels, "recommended", budget=budget,
                                  baseline=given).neurons
-            assert torch.equal(found[measured.conditional(budget)], own)
-        assert not torch.equal(found[measured.CONTROL], found[measured.conditional(3)])
+            assert torch.equal(found[method_names.conditional(budget)], own)
+        assert not torch.equal(found[method_names.CONTROL], found[method_names.conditional(3)])
         assert all(paths.shape == (3, target.n_blocks) for paths in found.values())
 
 
@@ -110,22 +118,22 @@ def test_the_reference_starts_from_the_best_path_of_each_image():
 
 def test_passes_are_counted_in_units_of_one():
     target, _, _ = helpers.network("cls", 543)
-    cost = measured.passes_of(target)
-    assert cost[measured.ONE_PASS] == 1 and cost[measured.CONTROL] == 0
+    cost = pass_counts.passes_of(target)
+    assert cost[method_names.ONE_PASS] == 1 and cost[method_names.CONTROL] == 0
     forward = cost["activation"]
     assert 0.4 < forward < 0.5  # a way back has more products than the way there
     one = (2 + forward) / 3  # of three blocks the first is run without its way back
-    for budget in measured.BUDGETS[1:]:
+    for budget in method_names.BUDGETS[1:]:
         # the last path of each start, and of the whole, is judged by a forward
         judged = 1 if budget <= 3 else 2 if budget <= 6 else 3
-        assert cost[measured.conditional(budget)] == pytest.approx(budget * one + judged * forward,
+        assert cost[method_names.conditional(budget)] == pytest.approx(budget * one + judged * forward,
                                                                    abs=1e-12)
     assert cost["RelP"] == cost["LibraGrad"] == 1
     # the score comes on top of the path: a forward, and four ways there and back
-    assert cost[measured.conditional(3)] + 4 > measured.passes_as_typed(target) > cost[
-        measured.conditional(3)] + 1
-    assert cost[measured.PUBLISHED] > cost[measured.DEFAULT] > cost[measured.conditional(3)]
-    assert cost[measured.EXACT] > cost[measured.REMOVAL]
+    assert cost[method_names.conditional(3)] + 4 > pass_counts.passes_as_typed(target) > cost[
+        method_names.conditional(3)] + 1
+    assert cost[method_names.PUBLISHED] > cost[method_names.DEFAULT] > cost[method_names.conditional(3)]
+    assert cost[method_names.EXACT] > cost[method_names.REMOVAL]
 
 
 def test_nothing_costs_more_than_the_refined_path_and_random_neurons_cost_little(study):
@@ -133,16 +141,16 @@ def test_nothing_costs_more_than_the_refined_path_and_random_neurons_cost_little
     table = measured.removals(study, study.model_names, images, measured.every_nth(images, 4), 20)
     wide = table.pivot(index=["model", "replacement", "image"], columns="method", values="lost")
     # in float64 an edit by hooks and one of streams round differently
-    assert (wide.drop(columns=measured.REFINED).le(wide[measured.REFINED] + 1e-10, axis=0)
-            | wide.drop(columns=measured.REFINED).isna()).all(axis=None)
+    assert (wide.drop(columns=method_names.REFINED).le(wide[method_names.REFINED] + 1e-10, axis=0)
+            | wide.drop(columns=method_names.REFINED).isna()).all(axis=None)
     means = wide.mean()
-    assert means[measured.CONTROL] < 0.8 * means[measured.conditional(3)]
+    assert means[method_names.CONTROL] < 0.8 * means[method_names.conditional(3)]
     counts = table.groupby("replacement")["image"].nunique()
     assert counts.to_dict() == {"zero": 10, "mean": 3, "resample": 3}
-    assert wide[measured.EXACT].notna().sum() == measured.EXACT_IMAGES
-    assert wide[measured.PUBLISHED].groupby("replacement").count().to_dict() == {
+    assert wide[method_names.EXACT].notna().sum() == method_names.EXACT_IMAGES
+    assert wide[method_names.PUBLISHED].groupby("replacement").count().to_dict() == {
         "zero": 20, "mean": 6, "resample": 6}
-    found = shares.reached(table, measured.pass_table(study, study.model_names))
+    found = shares.reached(table, pass_counts.pass_table(study, study.model_names))
     assert found["value"].max() <= 1 + 1e-9 and not found["passes"].isna().any()
     refused(lambda: measured.every_nth(images, 10), "at least two images")
 
@@ -165,13 +173,13 @@ def test_a_share_is_a_ratio_of_means_with_images_resampled_in_pairs():
 
 
 def test_a_share_reaches_a_goal_falls_short_of_it_or_leaves_it_open():
-    names = {claims.FEW: 0.97, "half": 0.5, "close": 0.95}
+    names = {words_of.FEW: 0.97, "half": 0.5, "close": 0.95}
     table = shares.reached(losses(names), passes(**{name: 3.5 for name in
-                                                    [*names, measured.REFINED]}))
+                                                    [*names, method_names.REFINED]}))
     found = {name: shares.reaches(table, name, 0.95)["verdict"].item() for name in names}
-    assert found == {claims.FEW: "agrees", "half": "contradicts", "close": "not shown"}
-    assert shares.reaches(table, claims.FEW, 0.95)["condition"].item() == "when set to zero"
-    own = table.set_index("method").loc[measured.REFINED]
+    assert found == {words_of.FEW: "agrees", "half": "contradicts", "close": "not shown"}
+    assert shares.reaches(table, words_of.FEW, 0.95)["condition"].item() == "when set to zero"
+    own = table.set_index("method").loc[method_names.REFINED]
     assert (own["value"], own["low"], own["high"], own["images"]) == (1, 1, 1, 30)
     assert own["turned"] == 0.5
 
@@ -206,21 +214,21 @@ def test_scores_agree_with_the_exact_effect_as_far_as_they_do(study):
     few = study.images(10)
     table = agreement.agreements(study, study.model_names[:1], few, 6, 20)
     assert set(table["score"]) == {*agreement.RANKED.values(), agreement.SIZES}
-    assert set(table["replacement"]) == set(measured.REPLACED)
-    assert len(table) == 10 * (1 + len(agreement.RANKED)) * len(measured.REPLACED)
+    assert set(table["replacement"]) == set(method_names.REPLACED)
+    assert len(table) == 10 * (1 + len(agreement.RANKED)) * len(method_names.REPLACED)
     rows = agreement.agreement_rows(table).set_index(["replacement", "score"])
-    for kind in measured.REPLACED:
+    for kind in method_names.REPLACED:
         own = rows.loc[kind]
         # a network with small weights is nearly linear in one neuron; its activation tells nothing
-        assert own.loc[measured.ONE_PASS, "value"] > 0.9 > own.loc["activation", "high"]
+        assert own.loc[method_names.ONE_PASS, "value"] > 0.9 > own.loc["activation", "high"]
         # a score without a sign ranks sizes
         assert own.loc[agreement.SIZES, "value"] > 0.9 > own.loc[agreement.GRADDROP, "high"]
-    lead = agreement.agreement_leads(table, "activation", measured.ONE_PASS)
-    assert set(lead["verdict"]) == {"contradicts"} and len(lead) == len(measured.REPLACED)
+    lead = agreement.agreement_leads(table, "activation", method_names.ONE_PASS)
+    assert set(lead["verdict"]) == {"contradicts"} and len(lead) == len(method_names.REPLACED)
     planted = table.assign(correlation=np.where(table["score"] == agreement.RELP, 0.9, 0.5)
                            + 0.01 * (table["image"] % 3))
     assert set(agreement.agreement_leads(planted, agreement.RELP,
-                                         measured.ONE_PASS)["verdict"]) == {"agrees"}
+                                         method_names.ONE_PASS)["verdict"]) == {"agrees"}
     # scores and exact effects compare with the same values
     name, values = study.model_names[0], measured.values_for(study, study.model_names[0], few,
                                                              "mean", 20)
@@ -233,13 +241,13 @@ def test_scores_agree_with_the_exact_effect_as_far_as_they_do(study):
     own = table[(table["replacement"] == "mean") & (table["score"] == "RelP")]
     np.testing.assert_allclose(own["correlation"], agreement.rank_correlations(
         exact.double().numpy(), score.double().numpy()), rtol=0, atol=1e-12)
-    share = pd.DataFrame([{"method": score, "passes": 1.0} for score in measured.ALIKE])
-    words = claims.agreement_table(agreement.agreement_rows(table), share)
+    share = pd.DataFrame([{"method": score, "passes": 1.0} for score in method_names.ALIKE])
+    words = tables.agreement_table(agreement.agreement_rows(table), share)
     both, = {"RelP", "RelP = LibraGrad"} & set(words.index)  # one row where they are equal
     assert words.loc["activation", "passes"] == "–"
     assert both == "RelP" or words.loc[both, "passes"] == "1.0"
-    assert words.index[0] in (measured.ONE_PASS, agreement.SIZES)
-    wide = claims.agreement_models(agreement.agreement_rows(table))
+    assert words.index[0] in (method_names.ONE_PASS, agreement.SIZES)
+    wide = tables.agreement_models(agreement.agreement_rows(table))
     assert (both, "set to zero") in wide.index
 
 
@@ -278,10 +286,10 @@ def test_no_method_beats_the_best_path_and_the_refined_search_nearly_reaches_it(
     table = toys.toy_effects(2, 2)
     assert (table["lost"] <= table["best"] + 1e-12).all() and (table["best"] > 0).all()
     rows = toys.toy_shares(table).set_index("method")
-    assert set(rows.index) == {measured.REFINED, *toys.OF_TOYS}
-    assert rows.loc[measured.REFINED, "value"] > 0.97
-    assert rows.loc[measured.CONTROL, "verdict"] == "contradicts"
-    assert rows.loc[measured.REFINED, "exact"] >= rows.loc[measured.ONE_PASS, "exact"]
+    assert set(rows.index) == {method_names.REFINED, *toys.OF_TOYS}
+    assert rows.loc[method_names.REFINED, "value"] > 0.97
+    assert rows.loc[method_names.CONTROL, "verdict"] == "contradicts"
+    assert rows.loc[method_names.REFINED, "exact"] >= rows.loc[method_names.ONE_PASS, "exact"]
 
 
 # --- questions and pairs ---
@@ -302,30 +310,30 @@ def test_paths_found_for_a_question_are_measured_by_it(study):
     removal = table[table["question"] == "remove"].pivot(index="image", columns="method",
                                                          values="effect")
     assert (removal[questions.MATCHED] == removal[questions.OTHER]).all()
-    assert measured.REFINED not in removal
+    assert method_names.REFINED not in removal
     lead = questions.question_leads(table)
     assert questions.OTHER not in set(lead.loc[lead["question"] == "remove", "against"])
-    assert not {questions.asked(10), measured.REFINED} & set(lead["against"])
+    assert not {questions.asked(10), method_names.REFINED} & set(lead["against"])
     assert len(questions.question_rows(table)) == 3 * 7 + len(questions.BEYOND)
     # no path does more than the best known one, which is of the few images
     for question in questions.BEYOND:
         wide = table[table["question"] == question].pivot(index="image", columns="method",
                                                           values="effect")
-        assert wide[measured.REFINED].notna().sum() == len(few)
-        assert set(wide.index[wide[measured.REFINED].notna()]) == set(few.ids.tolist())
+        assert wide[method_names.REFINED].notna().sum() == len(few)
+        assert set(wide.index[wide[method_names.REFINED].notna()]) == set(few.ids.tolist())
         known = wide.dropna()
-        assert known.le(known[measured.REFINED] + 1e-10, axis=0).all(axis=None)
+        assert known.le(known[method_names.REFINED] + 1e-10, axis=0).all(axis=None)
     found = questions.question_shares(table)
     assert set(found["question"]) == set(questions.BEYOND) and set(found["images"]) == {3}
-    assert found.loc[found["method"] == measured.REFINED, "value"].tolist() == [1.0, 1.0]
+    assert found.loc[found["method"] == method_names.REFINED, "value"].tolist() == [1.0, 1.0]
     assert found["value"].max() <= 1 + 1e-9
-    words = claims.question_table(questions.question_rows(table), found, {
+    words = tables.question_table(questions.question_rows(table), found, {
         name: [cost] for name, cost in questions.question_passes(target).items()})
     assert words.loc[questions.asked(1), "passes"] == "1.0"
-    assert words.loc[measured.REFINED, "points, removed"] == "–"
-    assert words.loc[measured.REFINED, "share of the best known, doubled"].startswith("100.0 %")
-    assert measured.REFINED not in claims.question_models(found)
-    assert claims.glued_questions(found)["keep ten"].endswith("%")
+    assert words.loc[method_names.REFINED, "points, removed"] == "–"
+    assert words.loc[method_names.REFINED, "share of the best known, doubled"].startswith("100.0 %")
+    assert method_names.REFINED not in tables.question_models(found)
+    assert words_of.glued_questions(found)["keep ten"].endswith("%")
 
 
 @pytest.mark.parametrize(("times", "verdict"), [(0.99, "agrees"), (0.8, "contradicts"),
@@ -336,7 +344,7 @@ def test_a_question_reaches_its_goal_or_not(times, verdict):
     table = pd.DataFrame([
         {"data": "d", "model": "m", "question": "keep", "method": method, "image": image,
          "effect": share * most[image] + (share < 1) * rng.normal(0, 0.005)}
-        for method, share in ((questions.MATCHED, times), (measured.REFINED, 1.0))
+        for method, share in ((questions.MATCHED, times), (method_names.REFINED, 1.0))
         for image in range(20)])
     row, = questions.question_goal(questions.question_shares(table), 3, 0.95).to_dict("records")
     assert row["verdict"] == verdict and row["condition"] == "where the path is kept alone"
@@ -367,12 +375,12 @@ def pairs(same: float, other: float, background: float) -> PairPaths:
     def like(share):
         return np.where(rng.random(shape) < share, outline, outline + 100)
 
-    shared = {"outline": 1, questions.AGAIN: same, "fill": other}
-    sizes = {"outline": 0.3, questions.AGAIN: 0.3, "fill": 0.2, "object": 0.5, "colour": 0.02,
+    shared = {"outline": 1, pair_changes.AGAIN: same, "fill": other}
+    sizes = {"outline": 0.3, pair_changes.AGAIN: 0.3, "fill": 0.2, "object": 0.5, "colour": 0.02,
              "background": background}
-    neurons = np.stack([like(shared.get(name, 0.1)) for name in questions.PAIRS])
-    attribution = np.stack([rng.normal(sizes[name], 0.05, 40) for name in questions.PAIRS])
-    return PairPaths(tuple(questions.PAIRS), neurons, attribution, attribution, attribution,
+    neurons = np.stack([like(shared.get(name, 0.1)) for name in pair_changes.PAIRS])
+    attribution = np.stack([rng.normal(sizes[name], 0.05, 40) for name in pair_changes.PAIRS])
+    return PairPaths(tuple(pair_changes.PAIRS), neurons, attribution, attribution, attribution,
                      (300,) * 10)
 
 
@@ -385,7 +393,7 @@ def pairs(same: float, other: float, background: float) -> PairPaths:
     (0.5, 0.5, 0.075, {"less background": "agrees", "background share": "not shown"})])
 def test_changes_that_find_other_neurons_are_told_from_such_that_do_not(same, other, background,
                                                                        expected):
-    rows = questions.change_rows("shapes", {"m": pairs(same, other, background)})
+    rows = pair_changes.change_rows("shapes", {"m": pairs(same, other, background)})
     found = verdicts(rows, "measure")
     assert {name: found[name] for name in expected} == expected
     values = rows.set_index("measure")["value"]
@@ -393,9 +401,9 @@ def test_changes_that_find_other_neurons_are_told_from_such_that_do_not(same, ot
     assert values["background"] == pytest.approx(background, abs=0.03)
     assert values["background share"] == pytest.approx(
         values["background"] / values["outline"], abs=1e-12)
-    assert "two other outlines" in claims.change_table(rows)
+    assert "two other outlines" in tables.change_table(rows)
     # where it is above zero is said beside whether it is small
-    texts = claims.glued_changes(rows, pd.DataFrame())
+    texts = words_of.glued_changes(rows, pd.DataFrame())
     above = "1 of 1" if background > 0.05 else "0 of 1"
     assert texts["background above zero gradient"] == above
     assert texts["background share integral"] == texts["same path"] == "–"
@@ -406,11 +414,11 @@ def test_the_integral_of_a_pair_adds_up_and_agrees_with_the_gradient_where_all_i
     others = images + 0.3 * torch.randn(images.shape, dtype=images.dtype,
                                         generator=torch.Generator().manual_seed(3))
     found, gradient = (make(target, images, labels, {"one": others})
-                       for make in (questions.integrated_paths, pair_paths))
+                       for make in (pair_changes.integrated_paths, pair_paths))
     np.testing.assert_array_equal(found.effect, gradient.effect)
     # the sum of a block's attributions is what replacing all of its neurons costs
     values = replacement_values(target, "counterfactual", images, labels, pairs=others)[0]
-    every = questions.eap_ig(target, images, labels, "activations", "gauss-legendre", 8,
+    every = pair_changes.eap_ig(target, images, labels, "activations", "gauss-legendre", 8,
                              baseline=values)
     clean = class_probabilities(target, images).gather(1, labels[:, None])[:, 0]
     for block in range(target.n_blocks):
@@ -420,37 +428,37 @@ def test_the_integral_of_a_pair_adds_up_and_agrees_with_the_gradient_where_all_i
         lost = clean - there.gather(1, labels[:, None])[:, 0]
         np.testing.assert_allclose(every[:, block].sum(1).numpy(), lost.numpy(), rtol=0, atol=1e-9)
     # the path is the best neuron of every block, and its attribution theirs
-    two = questions.eap_ig(target, images, labels, "activations", "gauss-legendre",
-                           questions.PAIR_NODES, baseline=values)
+    two = pair_changes.eap_ig(target, images, labels, "activations", "gauss-legendre",
+                           pair_changes.PAIR_NODES, baseline=values)
     assert torch.equal(torch.from_numpy(found.neurons[0]), two.argmax(2))
     np.testing.assert_allclose(found.attribution[0], two.amax(2).sum(1).numpy(), atol=1e-12)
     # of a pair so close that the model is linear between the two, both are the same
     close = [make(target, images, labels, {"one": images + 1e-4 * (others - images)})
-             for make in (questions.integrated_paths, pair_paths)]
+             for make in (pair_changes.integrated_paths, pair_paths)]
     np.testing.assert_allclose(close[0].attribution, close[1].attribution, rtol=1e-2)
-    same = questions.path_agreement("d", {"m": close[0]}, {"m": close[1]}, range(4))
+    same = pair_changes.path_agreement("d", {"m": close[0]}, {"m": close[1]}, range(4))
     assert same["value"].tolist() == [1.0]
     # the planted failure: other images' paths
-    moved = questions.path_agreement("d", {"m": pairs(0.5, 0.5, 0.1)}, {"m": pairs(0.5, 0.5, 0.1)},
+    moved = pair_changes.path_agreement("d", {"m": pairs(0.5, 0.5, 0.1)}, {"m": pairs(0.5, 0.5, 0.1)},
                                      list(range(39, -1, -1)))
     assert moved.set_index("change").loc["outline", "value"] < 0.1
-    assert claims.same_path_table(moved).loc[("d", "m"), "outline"].startswith("0.0")
+    assert tables.same_path_table(moved).loc[("d", "m"), "outline"].startswith("0.0")
 
 
 def test_equal_images_have_no_path_by_the_integral_either():
     target, images, labels = helpers.network("cls", 547, batch=3)
-    found = questions.integrated_paths(target, images, labels, {"same": images.clone()})
+    found = pair_changes.integrated_paths(target, images, labels, {"same": images.clone()})
     assert (found.neurons == -1).all()
     np.testing.assert_allclose(found.attribution, 0, atol=1e-14)  # what rounding leaves
 
 
 def test_a_data_set_without_pairs_has_none(study):
     for integrated in (False, True):
-        assert questions.change_paths(study, study.model_names, study.images(10),
+        assert pair_changes.change_paths(study, study.model_names, study.images(10),
                                       integrated=integrated) == {}
-    assert questions.path_agreement("digits", {}, {}, []).empty
-    nothing = questions.change_rows("digits", {})
-    assert nothing.empty and len(claims.change_table(nothing)) == 1
+    assert pair_changes.path_agreement("digits", {}, {}, []).empty
+    nothing = pair_changes.change_rows("digits", {})
+    assert nothing.empty and len(tables.change_table(nothing)) == 1
 
 
 # --- what else was tried ---
@@ -458,9 +466,9 @@ def test_a_data_set_without_pairs_has_none(study):
 
 def test_the_nearest_paths_differ_in_the_block_that_loses_least():
     scores = torch.tensor([[[5.0, 1, 4], [9, 8, 0], [7, 2, 3]]])
-    assert tried.nearest_paths(scores, 3).tolist() == [[[0, 0, 0], [2, 0, 0], [0, 1, 0]]]
-    assert tried.nearest_paths(scores, 1).tolist() == [[[0, 0, 0]]]
-    assert tried.nearest_paths(scores, 9).shape == (1, 4, 3)  # no more than blocks
+    assert beam_search.nearest_paths(scores, 3).tolist() == [[[0, 0, 0], [2, 0, 0], [0, 1, 0]]]
+    assert beam_search.nearest_paths(scores, 1).tolist() == [[[0, 0, 0]]]
+    assert beam_search.nearest_paths(scores, 9).shape == (1, 4, 3)  # no more than blocks
 
 
 @pytest.mark.parametrize("name", ["cls", "avg"])
@@ -474,29 +482,29 @@ def test_a_beam_takes_the_best_of_its_candidates(name):
 
     # one candidate is the conditional gradient as long as no path comes back
     for gradients in (1, 2):
-        paths, lost = tried.beam_paths(target, images, labels, gradients, 1)
+        paths, lost = beam_search.beam_paths(target, images, labels, gradients, 1)
         own, most = conditional_gradient_paths(target, images, labels, passes=gradients)
         assert torch.equal(paths, own[..., 0])
         np.testing.assert_allclose(lost, most.numpy(), rtol=0, atol=1e-12)
     # after one gradient it is the best of the nearest paths, by their effects
     slopes = npc.METHODS["gradient_activation"].rank(
         target, images, labels, npc.SearchSettings(method="gradient_activation").complete(target))
-    candidates = tried.nearest_paths(slopes, 3)
+    candidates = beam_search.nearest_paths(slopes, 3)
     every = np.stack([effect(each) for each in candidates.unbind(1)])
-    paths, lost = tried.beam_paths(target, images, labels, 1, 3)
+    paths, lost = beam_search.beam_paths(target, images, labels, 1, 3)
     np.testing.assert_allclose(lost, every.max(0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(effect(paths), lost, rtol=0, atol=1e-12)
-    assert (tried.beam_paths(target, images, labels, 3, 3)[1] >= lost - 1e-12).all()
+    assert (beam_search.beam_paths(target, images, labels, 3, 3)[1] >= lost - 1e-12).all()
 
 
 def test_a_beam_costs_a_forward_for_each_candidate():
     target, _, _ = helpers.network("cls", 549)
-    cost, forward = measured.passes_of(target), measured.forward_passes(target)
-    for budget in measured.BUDGETS:
-        assert measured.conditional_passes(target, budget) == cost[measured.conditional(budget)]
-    assert tried.beam_passes(target, 3, 1) == pytest.approx(
-        cost[measured.conditional(3)] + 2 * forward)
-    assert tried.beam_passes(target, 3, 4) - tried.beam_passes(target, 3, 3) == pytest.approx(
+    cost, forward = pass_counts.passes_of(target), pass_counts.forward_passes(target)
+    for budget in method_names.BUDGETS:
+        assert pass_counts.conditional_passes(target, budget) == cost[method_names.conditional(budget)]
+    assert beam_search.beam_passes(target, 3, 1) == pytest.approx(
+        cost[method_names.conditional(3)] + 2 * forward)
+    assert beam_search.beam_passes(target, 3, 4) - beam_search.beam_passes(target, 3, 3) == pytest.approx(
         3 * forward)
 
 
@@ -522,7 +530,7 @@ def test_what_was_tried_is_held_against_as_many_passes(lost, verdict):
     rng = np.random.default_rng(0)
     steps = step_table({image: [0.1, 0.3, 0.4] for image in range(12)})
     best = pd.DataFrame([{"data": "d", "model": "m", "replacement": "zero",
-                          "method": measured.REFINED, "image": image, "lost": 0.5}
+                          "method": method_names.REFINED, "image": image, "lost": 0.5}
                          for image in range(12)])
     own = pd.DataFrame([{"data": "d", "model": "m", "image": image, "method": "beam",
                          "passes": 1.5, "lost": lost + rng.normal(0, 0.01)}
@@ -532,14 +540,14 @@ def test_what_was_tried_is_held_against_as_many_passes(lost, verdict):
     assert row["alike"] == pytest.approx(0.2 / 0.5) and row["verdict"] == verdict
     assert row["value"] == pytest.approx((lost - 0.2) / 0.5, abs=0.02)
     rows = pd.DataFrame([row, row | {"model": "n"}])
-    table = claims.tried_table(rows)
+    table = tables.tried_table(rows)
     assert table.loc["beam", "passes"] == "1.5" and "points [" in table.loc["beam", "lead"]
     settled = tried.settling(steps, best, after=2)
     assert (settled["changed"].item(), settled["images"].item()) == (12, 12)
     assert settled["value"].item() == pytest.approx(0.1 / 0.5)
     none = tried.settling(step_table({image: [0.1, 0.3, 0.3] for image in range(12)}), best, 2)
     assert none["changed"].item() == 0 and none["value"].item() == 0
-    texts = claims.glued_tried(rows, pd.concat([settled, settled]), {"beam": "beam"})
+    texts = words_of.glued_tried(rows, pd.concat([settled, settled]), {"beam": "beam"})
     assert texts["tried beam alike"] == "40.0 %" and texts["settled changed"] == "24"
 
 
@@ -553,8 +561,8 @@ def test_steps_are_those_of_the_conditional_gradient(study):
         _, effect = conditional_gradient_by_passes(target, *batch, [number])
         np.testing.assert_allclose(own["lost"], effect[:, 0].numpy(), rtol=0, atol=1e-12)
     assert (steps.groupby("image")["lost"].diff().dropna() >= 0).all()
-    beams = tried.beams(study, [name], few)
-    assert set(beams["method"]) == {tried.beam(*each) for each in tried.BEAMS}
+    beams = beam_search.beams(study, [name], few)
+    assert set(beams["method"]) == {beam_search.beam(*each) for each in beam_search.BEAMS}
 
 
 def test_scores_of_permuted_weights_find_what_chance_finds(study):
@@ -563,48 +571,48 @@ def test_scores_of_permuted_weights_find_what_chance_finds(study):
     permuted = tried.permuted_effects(study, names, images)
     rows = tried.permuted_rows(permuted, table).set_index("method")
     assert set(rows.index) == set(tried.PERMUTED.values())
-    own = rows.loc[measured.ONE_PASS]
+    own = rows.loc[method_names.ONE_PASS]
     assert own["own"] > 0.8 > 0.5 > own["permuted"] and own["verdict"] == "agrees"
-    assert own["condition"] == f"by {measured.ONE_PASS}"
+    assert own["condition"] == f"by {method_names.ONE_PASS}"
     # the planted failure: what the permuted weights find is as good as the model's own
     zero = table[(table["replacement"] == "zero") & table["method"].isin(tried.PERMUTED.values())]
     same = tried.permuted_rows(zero[permuted.columns], table)
     assert (same["value"] == 0).all() and "agrees" not in set(same["verdict"])
-    words = claims.permuted_table(pd.concat([rows.reset_index(), rows.reset_index()]))
-    assert words.loc[measured.ONE_PASS, "models ahead of permuted weights"] == "2 of 2 agree"
+    words = tables.permuted_table(pd.concat([rows.reset_index(), rows.reset_index()]))
+    assert words.loc[method_names.ONE_PASS, "models ahead of permuted weights"] == "2 of 2 agree"
 
 
 # --- words ---
 
 
 def test_what_is_said_of_a_table():
-    names = {measured.conditional(3): 0.9, measured.conditional(10): 0.995, measured.PUBLISHED: 0.6,
-             measured.ONE_PASS: 0.8, measured.CONTROL: 0.01}
-    cost = dict(zip(names, (3.47, 10.47, 111.3, 1.0, 0.0), strict=True)) | {measured.REFINED: 80.0}
+    names = {method_names.conditional(3): 0.9, method_names.conditional(10): 0.995, method_names.PUBLISHED: 0.6,
+             method_names.ONE_PASS: 0.8, method_names.CONTROL: 0.01}
+    cost = dict(zip(names, (3.47, 10.47, 111.3, 1.0, 0.0), strict=True)) | {method_names.REFINED: 80.0}
     share = pd.concat([shares.reached(losses(names, replacement=kind), passes(**cost))
-                       for kind in measured.REPLACED], ignore_index=True)
-    assert claims.passes_span(share, measured.PUBLISHED) == "111"
-    assert claims.passes_span(share, measured.conditional(3)) == "3.5"
+                       for kind in method_names.REPLACED], ignore_index=True)
+    assert words_of.passes_span(share, method_names.PUBLISHED) == "111"
+    assert words_of.passes_span(share, method_names.conditional(3)) == "3.5"
     zero = share[share["replacement"] == "zero"].set_index("method")["value"]
-    few, published = (claims.percent(zero[name]) for name in (claims.FEW, measured.PUBLISHED))
-    assert claims.finding(share) == (
+    few, published = (words_of.percent(zero[name]) for name in (words_of.FEW, method_names.PUBLISHED))
+    assert words_of.finding(share) == (
         f"With neurons set to zero, three gradients (3.5 passes) reach {few} of the best known "
         f"effect (least {few}), the published search (111 passes) {published} (least {published})")
-    missed = claims.missed(share)
+    missed = words_of.missed(share)
     assert missed.startswith("With 3 gradients the mean is below 95 % in 3 of 3 comparisons "
                              "(m on d, set to zero (")
     assert missed.endswith("With 10 gradients the mean is below 99 % in 0 of 3 comparisons; in 0 "
                            "more the mean is above it and the interval is not")
-    front = claims.front_table(share)
-    assert list(front.index)[0] == measured.CONTROL and list(front.index)[-1] == measured.PUBLISHED
-    assert "refined search" not in set(claims.drawn(share)["method"])
-    assert [claims.percent(value) for value in (0.98999, 0.88849, 0.77151)] == [
+    front = tables.front_table(share)
+    assert list(front.index)[0] == method_names.CONTROL and list(front.index)[-1] == method_names.PUBLISHED
+    assert "refined search" not in set(words_of.drawn(share)["method"])
+    assert [words_of.percent(value) for value in (0.98999, 0.88849, 0.77151)] == [
         "99.0 %", "88.8 %", "77.2 %"]
-    assert claims.share_text({"value": 0.5, "low": 0.25, "high": 0.75}) == "50.0 % [25.0, 75.0]"
-    assert claims.share_text({"value": 0.5, "low": np.nan, "high": np.nan}) == "50.0 %"
-    wide = claims.share_table(share)
-    assert list(wide.columns) == [measured.conditional(1), measured.conditional(3),
-                                  measured.conditional(10), measured.PUBLISHED]
+    assert words_of.share_text({"value": 0.5, "low": 0.25, "high": 0.75}) == "50.0 % [25.0, 75.0]"
+    assert words_of.share_text({"value": 0.5, "low": np.nan, "high": np.nan}) == "50.0 %"
+    wide = tables.share_table(share)
+    assert list(wide.columns) == [method_names.conditional(1), method_names.conditional(3),
+                                  method_names.conditional(10), method_names.PUBLISHED]
 
 
 def test_means_over_models_are_of_one_replacement():
@@ -616,12 +624,12 @@ def test_means_over_models_are_of_one_replacement():
     assert zero["value"] == pytest.approx(0.8) and zero["least"] == 0.7 and zero["models"] == 2
     assert zero["low"] < 0.8 < zero["high"]
     assert mean["value"] == 0.1 and np.isnan(mean["low"])
-    assert claims.like_for_like(share.assign(data="d"), "other")["mean"] == "–"
+    assert words_of.like_for_like(share.assign(data="d"), "other")["mean"] == "–"
 
 
 def test_scores_are_one_row_only_where_they_are_equal():
     rows = pd.DataFrame([{"method": method, "model": model, "value": value}
-                         for method in (*measured.ALIKE, "other")
+                         for method in (*method_names.ALIKE, "other")
                          for model, value in (("a", 0.5), ("b", 0.6))])
     together = shares.merged(rows)
     assert list(together["method"]) == ["RelP = LibraGrad"] * 2 + ["other"] * 2
@@ -631,26 +639,26 @@ def test_scores_are_one_row_only_where_they_are_equal():
 
 
 def test_what_was_measured_on_other_images_is_not_set_beside_the_rest():
-    share = pd.concat([shares.reached(losses({measured.ONE_PASS: 0.8}),
-                                      passes(**{measured.ONE_PASS: 1.0, measured.REFINED: 80.0})),
+    share = pd.concat([shares.reached(losses({method_names.ONE_PASS: 0.8}),
+                                      passes(**{method_names.ONE_PASS: 1.0, method_names.REFINED: 80.0})),
                        pd.DataFrame([{"data": "d", "model": "m", "replacement": "zero",
-                                      "method": measured.EXACT, "images": 4, "turned": 0.0,
+                                      "method": method_names.EXACT, "images": 4, "turned": 0.0,
                                       "value": 0.7, "low": 0.6, "high": 0.8, "passes": 500.0}])],
                       ignore_index=True)
-    front = claims.front_table(share)
-    own = front.loc[measured.EXACT]
+    front = tables.front_table(share)
+    own = front.loc[method_names.EXACT]
     assert own["set to zero"] == "[70.0 %: 4 images of 1 of 1 models]"
     assert own["predictions lost, set to zero"] == "–"
-    assert front.loc[measured.ONE_PASS, "predictions lost, set to zero"] == "50 %"
-    assert front.loc[measured.ONE_PASS, "predictions lost, set to the mean over images"] == "–"
-    assert front.loc[measured.ONE_PASS, "method="] == '"gradient_activation"'
-    assert front.loc[measured.REFINED, "method="] == "–"
+    assert front.loc[method_names.ONE_PASS, "predictions lost, set to zero"] == "50 %"
+    assert front.loc[method_names.ONE_PASS, "predictions lost, set to the mean over images"] == "–"
+    assert front.loc[method_names.ONE_PASS, "method="] == '"gradient_activation"'
+    assert front.loc[method_names.REFINED, "method="] == "–"
 
 
 def test_a_method_is_called_as_the_table_says():
     target, images, labels = helpers.network("cls", 545, batch=2)
     found = measured.found_paths(target, images, labels)
-    for name, call in measured.CALLED.items():
+    for name, call in method_names.CALLED.items():
         if name in found and "settings" not in call:
             method, _, budget = call.partition(", budget=")
             own = npc.find_paths(target, images, labels, method.strip('"'),
@@ -665,34 +673,34 @@ def test_a_lead_on_toys_is_of_the_same_images(first, verdict):
                           for best in (0.1, 0.2, 0.4)])
     row = toys.toy_lead(table, "first", "second")
     assert row["value"] == pytest.approx(first - 0.6) and row["low"] == pytest.approx(row["high"])
-    assert claims.points_text(row).startswith(f"{100 * (first - 0.6):+.1f} points [")
+    assert words_of.points_text(row).startswith(f"{100 * (first - 0.6):+.1f} points [")
 
 
 def test_differences_of_correlations_are_put_into_words():
-    words = claims._correlation_apart
+    words = answer_rows._correlation_apart
     assert words(pd.Series([-0.69, -0.32])) == "correlation lower by 0.32 to 0.69"
     assert words(pd.Series([0.1, 0.2])) == "correlation higher by 0.10 to 0.20"
     assert words(pd.Series([-0.1, 0.2])) == "correlation different by -0.10 to +0.20"
 
 
 def test_texts_that_pages_name_are_of_their_own_replacement():
-    names = {"three": claims.FEW, "published": measured.PUBLISHED}
-    cost = {claims.FEW: 3.4, measured.PUBLISHED: 111.0, measured.REFINED: 80.0}
+    names = {"three": words_of.FEW, "published": method_names.PUBLISHED}
+    cost = {words_of.FEW: 3.4, method_names.PUBLISHED: 111.0, method_names.REFINED: 80.0}
     share = pd.concat([
-        shares.reached(losses({claims.FEW: few, measured.PUBLISHED: 0.6}, replacement=kind),
+        shares.reached(losses({words_of.FEW: few, method_names.PUBLISHED: 0.6}, replacement=kind),
                        passes(**cost)) for kind, few in (("zero", 0.9), ("resample", 0.5))],
         ignore_index=True)
-    texts = claims.glued_shares(share, names)
+    texts = words_of.glued_shares(share, names)
     shown = {name: float(texts[name].removesuffix(" %")) for name in ("zero three", "other three")}
     assert shown == pytest.approx({"zero three": 90, "other three": 50}, abs=1)
     assert texts["mean three"] == texts["mean three interval"] == "–"
     assert texts["passes published"] == "111" and texts["zero three least"] == texts["zero three"]
     lead = pd.concat([pd.DataFrame([{"replacement": kind, "verdict": verdict}] * 2)
                       for kind, verdict in (("zero", "agrees"), ("mean", "not shown"))])
-    tallies = claims.glued_leads({"three": lead})
+    tallies = words_of.glued_leads({"three": lead})
     assert tallies["zero tally three"] == "2 of 2 models"
     assert tallies["mean tally three"] == "0 of 2 models; 2 are inconclusive"
-    tried = pd.DataFrame([{"method": claims.FEW, "value": 0.95, "low": 0.9, "high": 0.99}])
+    tried = pd.DataFrame([{"method": words_of.FEW, "value": 0.95, "low": 0.9, "high": 0.99}])
     for low, words in ((0.01, "can be told apart"), (-0.01, "cannot be told apart")):
-        found = claims.glued_toys(tried, {"value": 0.02, "low": low, "high": 0.05}, names)
+        found = words_of.glued_toys(tried, {"value": 0.02, "low": low, "high": 0.05}, names)
         assert found["toys apart"] == words and found["toys three"] == "95.0 % [90.0, 99.0]"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core.chapters import knowledge_neurons
+from neuronpath_core.chapters.knowledge_neurons import measured
 from neuronpath_core.chapters.search_cost import drafts
 from neuronpath_core.fast import drafts as thresholds
 from neuronpath_core.fast.partial_paths import Integrand
@@ -82,7 +82,7 @@ def with_twins(study, **changes) -> Study:
 def test_knowledge_neurons_that_single_precision_cannot_tell_apart(study, images):
     """The same neurons in the same order as double precision alone; single precision alone has
     others."""
-    drafted, double, single = (knowledge_neurons.knowledge_neurons(with_twins(study, **changes), ["one"],
+    drafted, double, single = (measured.knowledge_neurons(with_twins(study, **changes), ["one"],
                                                              images, top=3,
                                                              steps=2)[["image", "block", "neuron"]]
                                for changes in ({}, {"draft": None}, {"dtype": "float32"}))

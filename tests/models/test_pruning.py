@@ -19,9 +19,9 @@ from torch import nn
 import neuronpath_core as npc
 from neuronpath_core import interventions
 from neuronpath_core.chapters.pruning import probe_mask
-from neuronpath_core.chapters.pruning_honest import claims as claims
 from neuronpath_core.chapters.pruning_honest import comparison as comparison
-from neuronpath_core.chapters.pruning_honest import files, leaks
+from neuronpath_core.chapters.pruning_honest import effect_rows, files, leaks
+from neuronpath_core.chapters.pruning_honest import words as pruning_honest_words
 from neuronpath_core.hooks import scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import importance, pruning
@@ -450,7 +450,7 @@ def bright_and_dark(count=60):
 
 
 def leads_of(study, **settings):
-    return claims.path_leads(comparison.pruning_comparison(study, "planted", bright_and_dark(), [1],
+    return effect_rows.path_leads(comparison.pruning_comparison(study, "planted", bright_and_dark(), [1],
                                                            splits=3, **settings))
 
 
@@ -486,8 +486,8 @@ def test_the_published_claim_on_planted_networks():
     bad = comparison.pruning_comparison(study_of(signed_vit(0), lambda images,
                                                  top: torch.full((len(images), 3, top), 9)),
                                         "planted", bright_and_dark(), [1], 3)
-    assert set(claims.size_effects(good)["verdict"]) == {"agrees"}
-    assert set(claims.size_effects(bad)["verdict"]) == {"contradicts"}
+    assert set(effect_rows.size_effects(good)["verdict"]) == {"agrees"}
+    assert set(effect_rows.size_effects(bad)["verdict"]) == {"contradicts"}
 
 
 def mask_vit(kind):
@@ -714,12 +714,12 @@ def test_nothing_kept_is_every_neuron_zeroed_by_hand(compared):
             expected = target(pictures).softmax(-1).gather(1, labels[:, None])[:, 0]
         by_image = dict(zip(images.ids.tolist(), expected.tolist(), strict=True))
         np.testing.assert_allclose(own["probability"], own["image"].map(by_image), atol=1e-9)
-    control = claims.control_sizes({"toys": table}, {"toys": bare}, 2)
+    control = effect_rows.control_sizes({"toys": table}, {"toys": bare}, 2)
     assert control["kept"].tolist() == ["random", comparison.NOTHING]
     value = control.set_index("kept").loc[comparison.NOTHING, "value"]
     at_scope = bare[bare["tokens"] != comparison.EVERYWHERE].groupby("image")["correct"].mean()
     assert value == pytest.approx((at_scope - whole.groupby("image")["correct"].mean()).mean())
-    assert "kept in" in claims.control_text(control)
+    assert "kept in" in pruning_honest_words.control_text(control)
 
 
 def test_kept_by_splits_counts_the_wider_interval():
@@ -727,7 +727,7 @@ def test_kept_by_splits_counts_the_wider_interval():
         {"top": 5, "mask": comparison.OWN, "tokens": "class token", "verdict": verdict,
          "split_low": low}
         for verdict, low in (("agrees", -0.04), ("agrees", -0.09), ("not shown", 0.0))])
-    assert claims.kept_by_splits(sizes, 5) == "1 of 2"
+    assert pruning_honest_words.kept_by_splits(sizes, 5) == "1 of 2"
 
 
 def test_the_same_seed_gives_the_same_table(compared):
@@ -874,8 +874,8 @@ def leak_table(value):
                                  "leak": "agrees", "against random": "contradicts"})])
 def test_each_claim_can_go_every_way(accuracy, leak, expected):
     table = cells(accuracies(*accuracy))
-    sizes, settings = claims.size_effects(table), claims.setting_effects(table)
-    found = claims.comparison_claims(claims.path_leads(table), sizes, settings, leak_table(leak),
+    sizes, settings = effect_rows.size_effects(table), effect_rows.setting_effects(table)
+    found = pruning_honest_words.comparison_claims(effect_rows.path_leads(table), sizes, settings, leak_table(leak),
                                      top=5).set_index("key")
     assert found["verdict"].to_dict() == {**expected, "label gain": expected["leak"],
                                           "leak everywhere": expected["leak"]}
@@ -892,13 +892,13 @@ def test_data_sets_one_below_the_other():
     """Indices that repeat from one data set to the next do no harm: each row stays its own."""
     tables = {"a": cells(accuracies(1.0, 1.0, 1.0, 1.0)),
               "b": cells(accuracies(0.5, 0.5, 0.5, 0.5))}
-    sizes = claims.of_each(tables, claims.size_effects, seed=3)
+    sizes = effect_rows.of_each(tables, effect_rows.size_effects, seed=3)
     assert sizes["data"].tolist() == ["a"] * 8 + ["b"] * 8 and sizes.index.is_unique
     pd.testing.assert_frame_equal(sizes[sizes["data"] == "a"].drop(columns="data"),
-                                  claims.size_effects(tables["a"], seed=3))
-    parts = [claims.of_each(tables, function)
-             for function in (claims.path_leads, claims.size_effects, claims.setting_effects)]
-    found, repeated = (claims.comparison_claims(*each, leak_table(0.1), 5)
+                                  effect_rows.size_effects(tables["a"], seed=3))
+    parts = [effect_rows.of_each(tables, function)
+             for function in (effect_rows.path_leads, effect_rows.size_effects, effect_rows.setting_effects)]
+    found, repeated = (pruning_honest_words.comparison_claims(*each, leak_table(0.1), 5)
                        for each in (parts, [part.set_index(part.index % 7) for part in parts]))
     pd.testing.assert_frame_equal(found, repeated)
 
@@ -907,8 +907,8 @@ def test_models_that_differ_are_mixed():
     one, other = (cells(accuracies(*values))
                   for values in ((1.0, 1.0, 1.0, 1.0), (0.5, 0.5, 0.5, 0.5)))
     both = pd.concat([one, other.assign(model="n")])
-    found = claims.comparison_claims(claims.path_leads(both), claims.size_effects(both),
-                                     claims.setting_effects(both), leak_table(0.1),
+    found = pruning_honest_words.comparison_claims(effect_rows.path_leads(both), effect_rows.size_effects(both),
+                                     effect_rows.setting_effects(both), leak_table(0.1),
                                      5).set_index("key")
     assert found.loc["published", "verdict"] == "mixed" and found.loc["published",
                                                                       "tally"] == "1 of 2 agree, 1 contradict"
@@ -944,7 +944,7 @@ def table_of(differences, **others):
                                                  (-0.3, "contradicts")])
 def test_leads_with_intervals_of_both_units(centre, verdict):
     differences = centre + 0.2 * np.random.default_rng(3).standard_normal((3, 40))
-    row = claims.path_leads(table_of(differences)).iloc[0]
+    row = effect_rows.path_leads(table_of(differences)).iloc[0]
     assert row["value"] == pytest.approx(differences.mean()) and row["verdict"] == verdict
     assert row["low"] < row["value"] < row["high"]
     assert (row["split_low"],
@@ -961,10 +961,10 @@ def test_a_family_is_corrected_for_its_size():
     does."""
     noise = stats.zscore(np.random.default_rng(1).standard_normal(40))
     weak, strong, nothing = (np.stack([centre + 0.2 * noise] * 2) for centre in (0.075, 0.3, 0.0))
-    alone = claims.path_leads(table_of(weak)).iloc[0]
+    alone = effect_rows.path_leads(table_of(weak)).iloc[0]
     assert alone["verdict"] == "agrees" and alone["adjusted"] == alone["p"] and 0.005 < alone[
         "p"] < 0.05
-    family = claims.path_leads(table_of(weak, strong=strong,
+    family = effect_rows.path_leads(table_of(weak, strong=strong,
                                         **{f"nothing {number}": nothing
                                            for number in range(10)})).set_index("against")
     assert family.loc["random", "p"] == alone["p"] and family.loc["random", "adjusted"] > 0.05
@@ -977,11 +977,11 @@ def test_pairs_must_be_the_same_images():
     table = table_of(np.zeros((2, 10)))
     selections = {"kept": comparison.PATH}, {"kept": "random"}
     with pytest.raises(ValueError, match="same images in the same splits"):
-        claims.paired_effect(table.iloc[1:], *selections)
+        effect_rows.paired_effect(table.iloc[1:], *selections)
     with pytest.raises(ValueError, match="same images in the same splits"):
-        claims.paired_effect(pd.concat([table, table]), *selections)
+        effect_rows.paired_effect(pd.concat([table, table]), *selections)
     with pytest.raises(ValueError, match="same images in the same splits"):
-        claims.paired_effect(table, {"kept": "nobody"}, {"kept": "nobody"})
+        effect_rows.paired_effect(table, {"kept": "nobody"}, {"kept": "nobody"})
 
 
 def test_summary_averages_images_over_their_splits():
@@ -989,7 +989,7 @@ def test_summary_averages_images_over_their_splits():
     table = table[(table["split"] == 0)
                   | (table["image"] < 5)].assign(correct=lambda rows: (rows["image"] < 5) * (
         rows["split"] == 0) * 1.0)
-    found = claims.comparison_summary(table)
+    found = effect_rows.comparison_summary(table)
     # five images of 0.5, five of 0
     assert len(found) == 2 and found["value"].tolist() == pytest.approx([0.25, 0.25])
     assert found["split_low"].tolist() == pytest.approx(

@@ -15,6 +15,7 @@ from neuronpath_core.neurons.matches import best_concepts
 from neuronpath_core.neurons.walk import key_of, walk
 from neuronpath_core.readings.concepts import ConceptSet
 from neuronpath_core.readings.grids import as_image, coverage, grid_of
+from neuronpath_core.stats.ranks import aurocs, ranks
 from tests.neurons.planted import made_up, red_network, small
 
 # sums of at most some thousands of shares in double precision
@@ -140,16 +141,13 @@ def test_a_first_look_that_misleads_does_no_harm():
                 row, quantile, method="lower")
 
 
-def test_ranks_and_areas_with_ties():
+def test_the_area_of_rank_sums_is_that_of_ranks_and_of_images_that_count_twice():
     rng = np.random.default_rng(0)
     values = rng.integers(0, 4, (3, 50)).astype(float)
     inside = rng.random((50, 3)) < 0.4
     inside[:, 2] = True
-    found = tally.aurocs(values, inside)
-    for row in range(3):
-        for column in range(2):
-            assert found[row, column] == pytest.approx(roc_auc_score(inside[:, column],
-                                                                     values[row]), abs=CLOSE)
+    found = tally.area(ranks(values) @ inside, 50 * 51 / 2, inside.sum(0), 50)
+    np.testing.assert_allclose(found, aurocs(values, inside), rtol=0, atol=CLOSE)
     assert np.isnan(found[:, 2]).all()
     np.testing.assert_array_equal(tally.strongest(np.array([[np.nan, 1, 2], [np.nan] * 3, [0, 0, 0]
                                                             ]), 0), [2, -1, -1])

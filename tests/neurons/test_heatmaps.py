@@ -10,6 +10,7 @@ from neuronpath_core.hooks import reading
 from neuronpath_core.neurons import heatmaps as maps_of
 from neuronpath_core.neurons import localisation as found_by
 from neuronpath_core.readings.grids import Grid, as_image, coverage, grid_of
+from neuronpath_core.stats.ranks import mid_ranks
 from tests import helpers
 
 READ = ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm", "avg", "avg-without-class-token"]
@@ -130,7 +131,7 @@ def test_every_pair_of_map_and_mask():
     maps = drawn(5)[:, 0].flatten(1)
     inside = torch.rand(5, 16, generator=torch.Generator().manual_seed(1)) < 0.4
     inside[4] = True  # no patch outside
-    pairs = found_by.all_pairs(found_by.mid_ranks(maps), inside)
+    pairs = found_by.all_pairs(mid_ranks(maps), inside)
     for i in range(5):
         for j in range(4):
             assert pairs[i, j] == pytest.approx(roc_auc_score(inside[j], maps[i]))

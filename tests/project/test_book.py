@@ -34,6 +34,7 @@ from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.runs.notebooks import Run, plan
 from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
+from neuronpath_core.stats.rules import Rule
 from neuronpath_core.study.profiles import results_folder
 from notebooks import conftest
 from tests import small_study
@@ -235,7 +236,7 @@ def little(tmp_path, monkeypatch) -> Path:
     (root / "_toc.yml").write_text("root: book/index\nparts:\n- chapters:\n  - file: book/other\n"
                                    "  - file: notebooks/07_cost\n")
     claim = Claim("removal", "2", "It does", (Comparison("digits", "a", 0.1, 0.0, 0.2, 9, "agrees"),),
-                  "probability", "others", "Agrees if so.", "lead")
+                  "probability", "others", Rule("Agrees if so."), "lead")
     told = new_output("display_data", {MIME: as_json([claim]), "text/plain": ""})
     # clipping paths have other names in each drawing
     drawn = '<svg width="9" height="9"><title>It falls.</title><g clip-path="url(#p0{})"/></svg>'

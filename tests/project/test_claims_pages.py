@@ -19,7 +19,8 @@ from book import claims_pages as pages
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.runs.choice import notebook_names
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
-from neuronpath_core.stats.grades import UNITS, Unit
+from neuronpath_core.stats.rules import Rule
+from neuronpath_core.stats.units import UNITS, Unit
 from neuronpath_core.support.yaml_file import read_yaml
 from tests.figures.browser import headless
 
@@ -33,7 +34,7 @@ def claim(key: str, values: list[tuple[float, str, str]], **fields: str) -> Clai
                             condition) for place, (value, verdict, condition) in enumerate(values))
     return Claim(**{"key": key, "finding": "2", "sentence": f"A claim <on> {key}",
                     "comparisons": rows, "unit": "probability", "control": "random paths",
-                    "rule": "Agrees if above zero.", "table": "lead"} | fields)
+                    "rule": Rule("Agrees if above zero.", above=0.0), "table": "lead"} | fields)
 
 
 CLAIMS = [claim("removal", [(0.031, "agrees", "now"), (0.002, "agrees", "now"),

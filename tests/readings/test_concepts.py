@@ -19,10 +19,8 @@ from neuronpath_core.readings.token_labels import (
     BACKGROUND,
     BAND,
     FILL,
-    boundary_tokens,
     class_tokens,
     regions,
-    terciles,
 )
 from tests import helpers
 
@@ -98,9 +96,6 @@ def test_kinds_of_tokens_by_hand():
     mask[0, 4, 0] = True        # patch 2: its corner alone
     assert class_tokens(grid, mask).tolist() == [[True, True, False, False]]
     assert class_tokens(grid, mask, "published").tolist() == [[True, False, True, False]]
-    covered = torch.tensor([[1, 0.5, 1 / 16, 0, 1 / 3, 2 / 3]])
-    assert boundary_tokens(covered).tolist() == [[False, True, True, False, True, True]]
-    assert terciles(covered).tolist() == [[2, 1, 0, -1, 0, 1]]
     band, fill = np.zeros((2, 1, 8, 8), bool)
     band[0, :4, 0], fill[0, :4, 1:4] = True, True      # patch 0: a quarter band, the rest fill
     band[0, :2, 4:], fill[0, 2:3, 4:] = True, True     # patch 1: more band than fill

@@ -14,7 +14,7 @@ import pytest
 
 import neuronpath_core as npc
 from neuronpath_core import interventions, paths
-from neuronpath_core.chapters import knowledge_neurons
+from neuronpath_core.chapters.knowledge_neurons import measured
 from neuronpath_core.cost import estimate, passes, rates
 from neuronpath_core.fast import engine
 from neuronpath_core.images import data_sets
@@ -83,7 +83,7 @@ def execute_searches(root: Path, notebook: str, parameters: dict) -> None:
     for cell in cells[1:]:
         source = "".join(cell["source"])
         if any(word in source for word in ("Study(", "study.paths", "study.batch", "study.prob",
-                                           "knowledge_neurons.know", "effects.", "path_agreement(",
+                                           "measured.know", "effects.", "path_agreement(",
                                            "pruning_grid(", "whole_model(")):
             exec(source, space)  # noqa: S102
 
@@ -105,7 +105,7 @@ def nothing_again(monkeypatch):
     """No image is searched a second time; how many are is a measured share, which a few images need
     not have."""
     for module, name in ((engine, "ROUNDING_UNITS"), (paths, "ATTRIBUTION_ROUNDING_UNITS"),
-                         (knowledge_neurons, "ATTRIBUTION_ROUNDING_UNITS"),
+                         (measured, "ATTRIBUTION_ROUNDING_UNITS"),
                          (interventions, "LOGIT_MARGIN")):
         monkeypatch.setattr(module, name, 0)
 

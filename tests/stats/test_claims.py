@@ -13,6 +13,7 @@ import pytest
 
 from neuronpath_core.stats import claims
 from neuronpath_core.stats.claims import Claim, Comparison, comparisons, with_verdict
+from neuronpath_core.stats.rules import Rule
 from tests.nbval_tolerance import Tolerance, compare_outputs
 
 TABLE = pd.DataFrame({
@@ -25,7 +26,7 @@ TABLE = pd.DataFrame({
 def claim(rows: tuple[Comparison, ...], **fields: str) -> Claim:
     return Claim(**{"key": "removal", "finding": "2", "sentence": "A path does more",
                     "comparisons": rows, "unit": "probability", "control": "random paths",
-                    "rule": "Agrees if above zero.", "table": "lead"} | fields)
+                    "rule": Rule("Agrees if above zero.", above=0.0), "table": "lead"} | fields)
 
 
 def test_a_row_is_a_comparison_and_a_row_without_an_effect_is_none():
@@ -64,6 +65,13 @@ def test_a_verdict_is_on_which_side_of_a_threshold_an_interval_lies(low, high, s
 ROW = Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agrees")
 
 
+def ruled(rule) -> dict:
+    """A stored claim with another rule."""
+    document = claims.as_json([claim((ROW,))])
+    document["claims"][0]["rule"] = rule
+    return document
+
+
 @pytest.mark.parametrize(("make", "said"), [
     (lambda: Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agree"), "accepted: agrees, not shown"),
     (lambda: Comparison("digits", "a", math.nan, 0.0, 0.2, 48, "agrees"), "a finite number"),
@@ -72,7 +80,10 @@ ROW = Comparison("digits", "a", 0.1, 0.0, 0.2, 48, "agrees")
     (lambda: claim((ROW,), of="pixels"), "accepted: images"),
     (lambda: claims.emit([claim((ROW,)), claim((ROW,))]), "a key for each"),
     (lambda: claims.from_json({"claims": [{"key": "removal"}]}), "the output of"),
-    (lambda: claims.from_json({}), "the output of")])
+    (lambda: claims.from_json({}), "the output of"),
+    # a rule that is stored without its side, as a sentence or as a part
+    (lambda: claims.from_json(ruled("Agrees if above zero.")), "the output of"),
+    (lambda: claims.from_json(ruled({"sentence": "So.", "above": 0.0})), "the output of")])
 def test_what_is_refused_says_what_is_accepted(make, said):
     with pytest.raises(ValueError, match=said) as caught:
         make()

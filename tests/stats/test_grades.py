@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from book.chapters import read
 from book.claims_pages import collect
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, Comparison
-from neuronpath_core.stats.grades import UNITS, counted, effect, grade, leaning, short, side
+from neuronpath_core.stats.grades import counted, effect, grade, leaning, short
+from neuronpath_core.stats.units import UNITS
 
 PROBABILITY, SCORE, CORRELATION = (UNITS[name] for name in ("probability", "score", "correlation"))
+SIDE = re.compile(r"agrees if\b[^;]*?\blies (above|below)", re.IGNORECASE)
 WORDS = {"a": "agrees", "n": "not shown", "c": "contradicts"}
 
 
@@ -54,32 +58,33 @@ def test_an_opposite_that_is_small_is_called_so_too():
     assert str(grade(rows("cccc", -0.03) + rows("n", 0.9), PROBABILITY)) == "No, the opposite, tiny"
 
 
-def claim(rule: str, *values: float) -> Claim:
+def claim(rule: rules.Rule, *values: float) -> Claim:
     return Claim("key", "beyond", "It is so", tuple(row for value in values
                                                     for row in rows("n", value)),
                  "probability", "chance", rule, "table")
 
 
 @pytest.mark.parametrize(("rule", "count"), [
-    ("The lead; agrees if its 95 % bootstrap interval lies above zero, contradicts if below.", 3),
-    ("Agrees if the 95 % jackknife interval lies below zero. Over all blocks, more.", 1),
-    ("The share; agrees if its 95 % interval over networks lies above one half.", 1),
-    ("Accuracy; agrees if the whole 95 % interval lies above -5 points, else below.", 4),
-    ("Agrees if the permutation test finds nothing.", None)])
+    (rules.above("The lead"), 3), (rules.below(), 1), (rules.above("The share", 0.5), 1),
+    (rules.above("Accuracy", -0.05, called="-5 points"), 4),
+    (rules.above("What is on the value is on no side", 0.03, called="0.03"), 1),
+    (rules.Rule("Agrees if the permutation test finds nothing."), None)])
 def test_which_way_effects_lean_is_told_by_the_rule(rule, count):
     assert leaning(claim(rule, 0.6, 0.03, 0.01, -0.01)) == count
 
 
 def test_every_rule_of_the_stored_chapters_puts_its_own_verdicts_on_its_side():
-    """What is read out of a rule is held against the verdicts that its chapter gave by it."""
+    """What a rule says and keeps is held against the verdicts that its chapter gave by it."""
     held = 0
     for name, found in collect(read(Path(__file__).resolve().parents[2])).items():
-        asked = side(found.claim.rule)
-        for row in found.rows if asked else ():
-            sign, bound = asked
-            if row.verdict != "not shown":
+        rule = found.claim.rule
+        if said := SIDE.search(rule.sentence):
+            assert getattr(rule, said[1]) is not None, (name, rule)
+        for row in found.rows:
+            lean = rule.leans(row.value)
+            if row.verdict != "not shown" and lean is not None:
                 held += 1
-                assert (sign * (row.value - bound) > 0) == (row.verdict == "agrees"), (name, row)
+                assert lean == (row.verdict == "agrees"), (name, row)
     assert held > 1000
 
 

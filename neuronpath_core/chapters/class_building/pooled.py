@@ -14,7 +14,7 @@ from neuronpath_core.chapters.class_building.tokens import (
     token_tables,
 )
 from neuronpath_core.chapters.class_building.values import peak_block, value_table
-from neuronpath_core.chapters.mae_against_supervised import replicas
+from neuronpath_core.chapters.mae_against_supervised.measured import replicas
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.readings.memories import HALVES
 from neuronpath_core.stats.intervals import jackknife_row

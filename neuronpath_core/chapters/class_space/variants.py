@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core.chapters.class_space import cuts
-from neuronpath_core.chapters.class_space.claims import at
 from neuronpath_core.chapters.class_space.measured import Read
+from neuronpath_core.chapters.class_space.words import at
 from neuronpath_core.readings.class_space import by_image, difference
 
 

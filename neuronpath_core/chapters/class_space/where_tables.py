@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.class_space.claims import of
 from neuronpath_core.chapters.class_space.where import OWN
+from neuronpath_core.chapters.class_space.words import of
 from neuronpath_core.stats import report
 
 

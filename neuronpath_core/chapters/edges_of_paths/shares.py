@@ -18,18 +18,10 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core.stats.claims import with_verdict
-from neuronpath_core.stats.intervals import (
-    interval_row,
-    percentile_row,
-    resampled,
-    wilson_interval,
-)
-from neuronpath_core.stats.tests import judged, sign_flip_test
+from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled, wilson_interval
 
 CELL = ["data", "model", "scope", "replaced"]
 KEY = [*CELL, "image", "source_block", "target_block"]
-# the leads of a path's edges over those of a control, see `leads`
-LEADS = ("activation", "own activation", "label", "label size", "cosine")
 ROUTES = {"residual": "own residual stream", "attention": "attention to itself",
           "others": "other tokens"}
 NEXT, LATER = "the next block", "later blocks"
@@ -57,7 +49,7 @@ def image_shares(edges: pd.DataFrame) -> pd.Series:
         "label": share(edges["exact_probability"].abs(), edges["source_effect"])})
 
 
-def _by_image(edges: pd.DataFrame, keys: list[str],
+def by_image(edges: pd.DataFrame, keys: list[str],
               measure: Callable[[pd.DataFrame], pd.Series]) -> pd.DataFrame:
     """A measure of every image's edges, a row for each: ``keys, image`` and its entries."""
     rows = [{**dict(zip([*keys, "image"], names, strict=True)), **measure(own)}
@@ -65,17 +57,12 @@ def _by_image(edges: pd.DataFrame, keys: list[str],
     return pd.DataFrame(rows)
 
 
-def _interval(values: pd.Series, seed: int) -> dict[str, float]:
+def interval(values: pd.Series, seed: int) -> dict[str, float]:
     """Mean over images with its interval; NaN of fewer than two images."""
     finite = values[np.isfinite(values)].to_numpy()
     if len(finite) < 2:
         return {"images": len(finite), "value": np.nan, "low": np.nan, "high": np.nan}
     return {"images": len(finite), **interval_row(finite, seed=seed)}
-
-
-def _flipped(values: pd.Series, seed: int) -> float:
-    finite = values[np.isfinite(values)].to_numpy()
-    return sign_flip_test(finite, seed) if len(finite) > 1 else 1.0
 
 
 def edge_shares(edges: pd.DataFrame, which: str = NEXT, seed: int = 0) -> pd.DataFrame:
@@ -91,58 +78,12 @@ def edge_shares(edges: pd.DataFrame, which: str = NEXT, seed: int = 0) -> pd.Dat
         :func:`image_shares`.
     """
     keys = [*CELL, "control"]
-    table = _by_image(pairs(edges, which), keys, image_shares)
+    table = by_image(pairs(edges, which), keys, image_shares)
     return pd.DataFrame([
         {**dict(zip(keys, names, strict=True)), "measure": measure,
-         **_interval(own[measure], seed)}
+         **interval(own[measure], seed)}
         for names, own in table.groupby(keys, sort=False)
         for measure in ("activation", "signed", "label")])
-
-
-def _lead(both: pd.DataFrame) -> pd.Series:
-    moved = {end: both[f"exact{end}"].abs() for end in ("", "_path")}
-    whole = both["target_activation_path"]
-    return pd.Series({
-        "activation": share(moved["_path"] - moved[""], whole),
-        "own activation": share(moved["_path"], whole) - share(moved[""],
-                                                               both["target_activation"]),
-        "label": share(both["exact_probability_path"] - both["exact_probability"],
-                       both["source_effect_path"]),
-        "label size": share(both["exact_probability_path"].abs() - both["exact_probability"].abs(),
-                            both["source_effect_path"]),
-        "cosine": float((both["composition_path"] - both["composition"]).mean())})
-
-
-def leads(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    r"""How much more a path's neuron does to the next one than to a partner off the path, on the
-    same images and edges.
-
-    Returns:
-        ``data, model, scope, replaced, control, measure, images, value, low, high``, ``p`` (of the
-        mean, by flips of the images' signs), ``adjusted`` (Holm, over all models and controls of a
-        measure) and ``verdict``. Measures:
-
-        * ``activation``: :math:`\sum (|d| - |d'|) / \sum |w|`, both in shares of the path's own
-          activation, :math:`d'` of the partner;
-        * ``own activation``: :math:`\sum |d| / \sum |w| - \sum |d'| / \sum |w'|`, each in shares
-          of what it reaches;
-        * ``label``: :math:`\sum (p - p') / \sum |s|`, and ``label size``, whatever the sign,
-          :math:`\sum (|p| - |p'|) / \sum |s|`;
-        * ``cosine``: of what the source writes and what the target reads, the mean difference.
-    """
-    following = pairs(edges, NEXT)
-    measured = ["exact", "exact_probability", "target_activation", "source_effect", "composition"]
-    path = following.loc[following["control"] == "path", [*KEY, *measured]]
-    both = following[following["control"] != "path"].merge(path, on=KEY, suffixes=("", "_path"))
-    keys = [*CELL, "control"]
-    table, rows = _by_image(both, keys, _lead), []
-    for names, own in table.groupby(keys, sort=False):
-        place = dict(zip(keys, names, strict=True))
-        # of weights alone nothing is replaced
-        measures = LEADS if place["replaced"] == "zero" else LEADS[:-1]
-        rows += [{**place, "measure": measure, **_interval(own[measure], seed),
-                  "p": _flipped(own[measure], seed)} for measure in measures]
-    return judged(pd.DataFrame(rows), "measure")
 
 
 def label_ratios(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -155,7 +96,7 @@ def label_ratios(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """
     own = pairs(edges[edges["replaced"] == "zero"], NEXT)
     own = own[own["control"].isin(["path", "matched"])]
-    table, rows = _by_image(own, ["data", "model", "control"], image_shares), []
+    table, rows = by_image(own, ["data", "model", "control"], image_shares), []
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         wide = part.pivot(index="image", columns="control", values="label").dropna().to_numpy()
         wide = wide[:, [1, 0]]  # columns in order of their names: matched, path
@@ -177,9 +118,9 @@ def strongest_shares(strongest: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     def moved(image: pd.DataFrame) -> pd.Series:
         return pd.Series({"value": share(image["exact"].abs(), image["target_activation"])})
 
-    table = _by_image(strongest, ["data", "model"], moved)
+    table = by_image(strongest, ["data", "model"], moved)
     return pd.DataFrame([
-        {"data": data, "model": model, **_interval(own["value"], seed)}
+        {"data": data, "model": model, **interval(own["value"], seed)}
         for (data, model), own in table.groupby(["data", "model"], sort=False)])
 
 
@@ -201,9 +142,9 @@ def route_shares(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     keys, rows = ["data", "model", "scope"], []
     for which in (NEXT, LATER):
-        table = _by_image(pairs(own, which), keys, routes)
+        table = by_image(pairs(own, which), keys, routes)
         rows += [{**dict(zip(keys, names, strict=True)), "pairs": which, "route": route,
-                  **_interval(each[route], seed)}
+                  **interval(each[route], seed)}
                  for names, each in table.groupby(keys, sort=False)
                  for route in (*ROUTES, "through attention")]
     return pd.DataFrame(rows)
@@ -213,12 +154,12 @@ def planted_shares(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """:func:`edge_shares` of planted networks, with intervals over networks, whose images are
     averaged first: ``kind, scope, control, measure, networks, value, low, high``."""
     keys = ["kind", "scope", "control", "network"]
-    table = _by_image(pairs(edges, NEXT), keys, image_shares).groupby(
+    table = by_image(pairs(edges, NEXT), keys, image_shares).groupby(
         keys, sort=False)[["activation", "signed", "label"]].mean().reset_index()
     rows = []
     for names, own in table.groupby(keys[:-1], sort=False):
         rows += [{**dict(zip(keys[:-1], names, strict=True)), "measure": measure,
-                  **_interval(own[measure], seed)} for measure in ("activation", "signed", "label")]
+                  **interval(own[measure], seed)} for measure in ("activation", "signed", "label")]
     return pd.DataFrame(rows).rename(columns={"images": "networks"})
 
 
@@ -227,16 +168,16 @@ def cosines(edges: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     ``data, model, control, images, value, low, high``."""
     keys = ["data", "model", "control"]
     own = pairs(edges[edges["replaced"] == "zero"], NEXT)
-    table = _by_image(own, keys, lambda image: pd.Series({"cosine": image["composition"].mean()}))
-    rows = [{**dict(zip(keys, names, strict=True)), **_interval(each["cosine"], seed)}
+    table = by_image(own, keys, lambda image: pd.Series({"cosine": image["composition"].mean()}))
+    rows = [{**dict(zip(keys, names, strict=True)), **interval(each["cosine"], seed)}
             for names, each in table.groupby(keys, sort=False)]
     return pd.DataFrame(rows)
 
 
 def file_shares(files: pd.DataFrame) -> pd.DataFrame:
     """Of the graphs of
-    :func:`~neuronpath_core.chapters.edges_of_paths.measured.graph_files` the share that came back
-    as it was written and, of damaged files, the share that was refused: ``data, model, file,
+    :func:`~neuronpath_core.chapters.edges_of_paths.damaged_files.graph_files` the share that came
+    back as it was written and, of damaged files, the share that was refused: ``data, model, file,
     damage, paths, value, low, high, verdict``, with Wilson's interval, which does not collapse
     where all are; agrees where it is all of them, and contradicts where it is not.
     """
@@ -255,7 +196,8 @@ def verdicts(share_rows: pd.DataFrame, lead: pd.DataFrame, routes: pd.DataFrame,
     """Every claim's rows with a ``verdict``, by the claim's key.
 
     Args:
-        share_rows, lead, routes, planted: of :func:`edge_shares`, :func:`leads`,
+        share_rows, lead, routes, planted: of :func:`edge_shares`,
+        :func:`~neuronpath_core.chapters.edges_of_paths.control_leads.leads`,
             :func:`route_shares` and :func:`planted_shares`.
     """
     own = share_rows[share_rows["control"] == "path"]

@@ -12,8 +12,9 @@ from scipy import stats
 
 from neuronpath_core.chapters.key_neurons.measured import Read, over_classes
 from neuronpath_core.neurons.heatmaps import drawn, mask_of, running_mean
-from neuronpath_core.neurons.localisation import all_pairs, auroc, mid_ranks, of_others
+from neuronpath_core.neurons.localisation import all_pairs, auroc, of_others
 from neuronpath_core.stats.intervals import percentile_row, resampled
+from neuronpath_core.stats.ranks import mid_ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Float

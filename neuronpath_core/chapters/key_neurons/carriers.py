@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from neuronpath_core.chapters.key_neurons.measured import TOP, Read, over_classes
 from neuronpath_core.chapters.key_neurons.near import shared_parts
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.class_profiles import class_means, participation_ratio
-from neuronpath_core.neurons.localisation import mid_ranks
+from neuronpath_core.stats.ranks import aurocs
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int64
+    from jaxtyping import Float, Int64
 
 DEALS = 19
 OWN_CLASS, RELATED, OTHERS = "its class", "classes that share an attribute", "other classes"
@@ -26,21 +25,12 @@ PATCHES, CLASS_TOKEN = "at the image tokens", "at the class token"
 # --- for which images a class's key neuron fires (A17) ---
 
 
-def class_separation(values: Float[np.ndarray, "image *rest"],
-                     own: Bool[np.ndarray, "image"]) -> Float[np.ndarray, "*rest"]:
-    """The probability that an image of the class has a larger value than another image, ties one
-    half."""
-    ranks = mid_ranks(torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 0, -1)))).numpy()
-    n, m = own.sum(), (~own).sum()
-    return (ranks[..., own].sum(-1) - n * (n - 1) / 2) / (n * m)
-
-
 def fire_table(read: Read, values: Float[np.ndarray, "image block neuron"]
                ) -> tuple[Float[np.ndarray, "class rank"], Float[np.ndarray, "class rank"]]:
     """How well each of the first key neurons tells its class from the others, and the mean of
     neurons like it."""
-    table = np.stack([class_separation(values, read.labels == label)
-                      for label in range(read.classes)])
+    own = read.labels[:, None] == np.arange(read.classes)
+    table = aurocs(values.reshape(len(values), -1).T, own).T.reshape(-1, *values.shape[1:])
     block, neuron = np.moveaxis(read.written.best[:, :TOP], -1, 0)
     every, like = np.arange(read.classes)[:, None], read.alike[block, neuron]
     control = np.where(like, table[every, block], 0).sum(-1) / like.sum(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.key_neurons.claims import KEYS, text_of
+from neuronpath_core.chapters.key_neurons.words import KEYS, text_of
 from neuronpath_core.stats import report
 
 

@@ -23,9 +23,9 @@ from neuronpath_core.neurons.localisation import (
     auroc,
     localisation,
     mean_of_others,
-    mid_ranks,
     of_others,
 )
+from neuronpath_core.stats.ranks import mid_ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -18,12 +18,13 @@ from torch import Tensor
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.key_neurons import alignment, best_neurons
 from neuronpath_core.neurons.keys import Keys, read_keys, value_norms
-from neuronpath_core.neurons.localisation import COVERED, auroc_of_ranks, mid_ranks
+from neuronpath_core.neurons.localisation import COVERED, auroc_of_ranks
 from neuronpath_core.neurons.matched import drawn, matched
 from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid, coverage
 from neuronpath_core.readings.projection import PROJECTIONS
 from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.ranks import mid_ranks
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 

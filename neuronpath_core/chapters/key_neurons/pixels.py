@@ -11,10 +11,11 @@ import torch
 
 from neuronpath_core.chapters.key_neurons.measured import TOP, Read, over_classes
 from neuronpath_core.neurons.bright_dots import bright_dots, place_among, repeats
-from neuronpath_core.neurons.localisation import all_pairs, mid_ranks, of_others
+from neuronpath_core.neurons.localisation import all_pairs, of_others
 from neuronpath_core.neurons.matched import drawn
 from neuronpath_core.neurons.saliency import predicting_patches, saliency
 from neuronpath_core.readings.attention_maps import attention_maps
+from neuronpath_core.stats.ranks import mid_ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64

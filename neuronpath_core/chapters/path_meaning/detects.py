@@ -14,8 +14,8 @@ from neuronpath_core.chapters.path_meaning.measured import Case, effect_rows, nu
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.dissection import Dissection, dissect
 from neuronpath_core.neurons.keys import read_keys
-from neuronpath_core.neurons.tally import aurocs
 from neuronpath_core.readings.concepts import ConceptSet, concepts
+from neuronpath_core.stats.ranks import aurocs
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from neuronpath_core.chapters.path_meaning.measured import FOUND, LIKE, Case, gap_row, numbers
-from neuronpath_core.neurons.localisation import mid_ranks
 from neuronpath_core.neurons.matched import of_path, over_matches
 from neuronpath_core.readings.relevance import relevance
+from neuronpath_core.stats.ranks import mid_ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64

@@ -12,7 +12,8 @@ from statistics import median
 import pandas as pd
 
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, from_json
-from neuronpath_core.stats.grades import UNITS, grade
+from neuronpath_core.stats.grades import grade
+from neuronpath_core.stats.units import UNITS
 
 OWN_MASK = "at the class token, with a mask of the class"
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core import metrics
-from neuronpath_core.chapters import knowledge_neurons as knowing
 from neuronpath_core.chapters.controls.leads import class_overlap
 from neuronpath_core.chapters.effects import paired_difference
-from neuronpath_core.chapters.similarity_in_numbers import compare_similarity, shared_value
+from neuronpath_core.chapters.knowledge_neurons import depth_shares, measured, scaling
+from neuronpath_core.chapters.similarity_in_numbers.measured import compare_similarity
+from neuronpath_core.chapters.similarity_in_numbers.related import shared_value
 from neuronpath_core.images.declared import check_declared
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report, tests
@@ -83,8 +84,9 @@ def kind_similarity(study: Study, models: Sequence[str], images: ImageSet, metho
     method is ahead of the others.
 
     Returns:
-        the tables of :func:`~neuronpath_core.chapters.similarity_in_numbers.compare_similarity`
-        with ``model`` and ``verdict``: of the first by permutation, with Holm's correction over the
+        the tables of
+        :func:`~neuronpath_core.chapters.similarity_in_numbers.measured.compare_similarity` with
+        ``model`` and ``verdict``: of the first by permutation, with Holm's correction over the
         models, as ``adjusted``; of the second by its intervals. Methods are as they are called.
     """
     relations, labels, found = kind_relations(images), images.labels.numpy(), []
@@ -151,8 +153,8 @@ class Knowledge:
 
     Attributes:
         models: the two, the supervised one first.
-        shares: of :func:`~neuronpath_core.chapters.knowledge_neurons.block_shares`.
-        correlations: of :func:`~neuronpath_core.chapters.knowledge_neurons.by_condition`.
+        shares: of :func:`~neuronpath_core.chapters.knowledge_neurons.depth_shares.block_shares`.
+        correlations: of :func:`~neuronpath_core.chapters.knowledge_neurons.scaling.by_condition`.
     """
 
     models: tuple[str, str]
@@ -171,13 +173,13 @@ def knowledge(study: Study, count: int = 60, alone: int = 20, top: int = 5,
     models = stand_for[SUPERVISED], stand_for[POOLED]
     images, blocks = study.images(count, seed), {each: study.target(each).n_blocks
                                                  for each in models}
-    found = knowing.knowledge_neurons(study, models, images, top, "gauss-legendre", 4)
+    found = measured.knowledge_neurons(study, models, images, top, "gauss-legendre", 4)
     most = max(blocks.values())
-    correlation, rest = (knowing.share_correlation(found, *models, most, seed, skip=skip)
+    correlation, rest = (depth_shares.share_correlation(found, *models, most, seed, skip=skip)
                          for skip in (0, 1))
-    rows = knowing.scaling_rows(knowing.knowledge_by_scaling(study, models, images, alone, top),
+    rows = scaling.scaling_rows(scaling.knowledge_by_scaling(study, models, images, alone, top),
                                 models, blocks, seed)
-    return Knowledge(models, knowing.block_shares(found, most, seed), knowing.by_condition(
+    return Knowledge(models, depth_shares.block_shares(found, most, seed), scaling.by_condition(
         correlation, rest, rows, len(images), alone))
 
 

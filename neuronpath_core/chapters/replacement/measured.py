@@ -10,27 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from neuronpath_core import metrics
-from neuronpath_core.baselines import activation_paths
 from neuronpath_core.chapters.effects import numbers
 from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import PAIRED, pairs_for
-from neuronpath_core.interventions import (
-    class_neurons,
-    class_probabilities,
-    drafted_probabilities,
-    edited_probabilities,
-    pruning_mask,
-)
-from neuronpath_core.paths import find_paths
+from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.random_paths import matched_random_paths
 from neuronpath_core.replacement import replacement_values
 from neuronpath_core.scores import METHODS
-from neuronpath_core.stats.labels import SCOPE_LABELS
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
@@ -49,12 +39,6 @@ OPERATIONS = {"remove": -1, "enhance": 1}
 # what a pair changes, and the change that is the control: it leaves the object as it is
 OUTLINE, BACKGROUND = "outline", "background"
 CHANGES = {OUTLINE: "the value with another outline", BACKGROUND: "the value on another background"}
-# what a path is also searched for; then it is removed with the values that the search has seen, or
-# with those of an image that it has not
-SEARCHED = ("mean", "resample")
-OWN, NEW = "the values searched with", "a new image's values"
-KEPT = ("neuron path", "activation", "random", "none")
-EVERYWHERE = "all tokens"
 AT_ONCE = 16  # images, whose replacement values are held together
 # of a table of effects: what its rows are told apart by within a model, and what they hold
 EFFECT_KEYS = ["operation", "method", "kind", "image"]
@@ -250,134 +234,3 @@ def changed(target: TargetModel, pictures: Float[Tensor, "image channel height w
     truth, sign = labels.cpu().numpy(), OPERATIONS[operation]
     return {"probability": sign * metrics.probability_deviation(clean, edited, truth),
             "accuracy": sign * metrics.accuracy_deviation(clean, edited, truth)}
-
-
-def searched_effects(
-    study: Study, names: Sequence[str], images: ImageSet, methods: Sequence[str], pool_images: int,
-    seed: int = 0, kinds: Sequence[str] = SEARCHED, **settings
-) -> pd.DataFrame:
-    """Paths that were searched for a replacement, beside those that were searched for zero, both
-    removed by that replacement.
-
-    Of a replacement by another image, the search sees the values of one image; the paths are then
-    removed with these (``OWN``) and with those of a second image (``NEW``).
-
-    Args:
-        methods: keys of ``npc.METHODS`` that compare with any baseline.
-        settings: of :meth:`~neuronpath_core.study.study.Study.paths`.
-
-    Returns:
-        one row per model, method, kind, values and image: ``data, model, method, kind, seen,
-        image``, the share of the label's probability that is lost with the path for ``zero`` and
-        with the path for the ``same`` replacement, and ``stay``, the share of neurons that the two
-        have in common.
-
-    Raises:
-        ValueError: methods that know no baseline, or unknown kinds.
-    """
-    check_kinds(kinds)
-    if not methods or any(method not in METHODS or not METHODS[method].with_baseline
-                          for method in methods):
-        accepted = [key for key, method in METHODS.items() if method.with_baseline]
-        raise ValueError(f"methods cannot be {list(methods)!r}; accepted: one or more of "
-                         f"{', '.join(accepted)}")
-    rows = []
-    for model in study.check_models(list(names)):
-        target, pool = study.target(model), Pool.of(study, model, pool_images, seed)
-        paths = {method: study.paths(model, images, method, **settings).neurons
-                 for method in methods}
-        for place, pictures, labels in study.batches(images, model, AT_ONCE):
-            clean = numbers(class_probabilities(target, pictures))
-            for kind in kinds:
-                first, *others = pool.values(kind, pictures, labels, 2, seed)
-                for method in methods:
-                    zero = paths[method][place].to(pictures.device)
-                    same = find_paths(target, pictures, labels, method, baseline=first,
-                                      memory_budget=study.memory_budget,
-                                      **{"draft": study.draft} | settings).neurons
-                    stay = numbers((zero == same).double().mean(1))
-                    for seen, value in zip((OWN, NEW), (first, *others), strict=False):
-                        found = {name: lost(target, pictures, labels, neurons, value,
-                                            clean)["probability"]
-                                 for name, neurons in (("zero", zero), ("same", same))}
-                        rows.append(pd.DataFrame({
-                            "data": study.profile, "model": model, "method": method, "kind": kind,
-                            "seen": seen, "image": images.ids[place].numpy(), **found,
-                            "stay": stay}))
-    return pd.concat(rows, ignore_index=True)
-
-
-def other_images(study: Study, images: ImageSet, count: int, seed: int = 0) -> ImageSet:
-    """``count`` held-out images, spread evenly over the classes, that are none of ``images``."""
-    held_out = study.held_out
-    free = ~torch.isin(held_out.ids, images.ids)
-    return held_out.select(free).balanced(count, seed).checked(study.progress)
-
-
-def kept_effects(
-    study: Study, names: Sequence[str], images: ImageSet, test: ImageSet, pool_images: int,
-    top: int = 5, seed: int = 0, kinds: Sequence[str] = tuple(KINDS), **settings
-) -> pd.DataFrame:
-    """Figure 6 under each replacement: accuracy when ``top`` neurons a block of the class's paths
-    are kept and all others are replaced.
-
-    As published every test image sees the mask of its own class. What is kept instead: the neurons
-    most often among the ``top`` most active ones, random ones, and none. Neurons are replaced at
-    the scope and, if that is the class token, at all tokens as well.
-
-    Args:
-        images: whose paths choose the neurons.
-        test: other images.
-
-    Returns:
-        one row per model, tokens, kind, kept neurons and test image: ``data, model, tokens, kind,
-        kept, image, correct, whole`` (whether the whole model is right).
-
-    Raises:
-        ValueError: a test image of a class that no path is of, or ``top`` out of range.
-    """
-    check_kinds(kinds)
-    labels = test.labels.numpy()
-    if lacking := sorted(set(labels.tolist()) - set(images.labels.tolist())):
-        raise ValueError(f"no paths of classes {lacking}; accepted: images of every class that is "
-                         f"tested")
-    rows = []
-    for model in study.check_models(list(names)):
-        target, draft = study.target(model), study.drafted(model)
-        pool = Pool.of(study, model, pool_images, seed)
-        masks = _class_masks(study, model, images, top, seed, settings)
-        for place, pictures, truth in study.batches(test, model, AT_ONCE):
-            own, clean = labels[place], numbers(class_probabilities(target, pictures))
-            for everywhere in (False, True)[:1 + (target.scope == "cls")]:
-                for kind in kinds:
-                    value, = pool.values(kind, pictures, truth, 1, seed, everywhere)
-                    for kept, survives in masks.items():
-                        factors = torch.from_numpy(np.stack([survives[label] for label in own]))
-                        found = numbers(drafted_probabilities(
-                            target, draft, pictures, factors.to(pictures), everywhere, value))
-                        rows.append(pd.DataFrame({
-                            "data": study.profile, "model": model,
-                            "tokens": EVERYWHERE if everywhere else SCOPE_LABELS[target.scope],
-                            "kind": kind, "kept": kept, "image": test.ids[place].numpy(),
-                            "correct": metrics.correct(found, own),
-                            "whole": metrics.correct(clean, own)}))
-    return pd.concat(rows, ignore_index=True)
-
-
-def _class_masks(study: Study, model: str, images: ImageSet, top: int, seed: int,
-                 settings: Mapping) -> dict[str, dict[int, np.ndarray]]:
-    """What is kept of each class, bool ``(layer, neuron)``, for each of ``KEPT``."""
-    target, rng = study.target(model), np.random.default_rng(seed)
-    searched = study.paths(model, images, top=top, **settings).neurons
-    active = torch.cat([activation_paths(target, pictures, top).cpu()
-                        for _, pictures, _ in study.batches(images, model)])
-    masks: dict[str, dict[int, np.ndarray]] = {kept: {} for kept in KEPT}
-    for label in np.unique(images.labels.numpy()):
-        mine = images.labels == label
-        drawn = [sorted(rng.choice(target.n_neurons, top, replace=False).tolist())
-                 for _ in range(target.n_blocks)]
-        chosen = (class_neurons(searched[mine], top), class_neurons(active[mine], top), drawn,
-                  [[]] * target.n_blocks)
-        for kept, neurons in zip(KEPT, chosen, strict=True):
-            masks[kept][int(label)] = pruning_mask(neurons, target.n_neurons, 1.0, rng)
-    return masks

@@ -15,7 +15,7 @@ from scipy import stats
 
 from neuronpath_core import metrics
 from neuronpath_core.chapters.effects import numbers
-from neuronpath_core.chapters.similarity_in_numbers import class_utilisation
+from neuronpath_core.chapters.similarity_in_numbers.measured import class_utilisation
 from neuronpath_core.chapters.stability.overlap import overlaps
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from neuronpath_core.chapters.stimuli.made import Maker
 from neuronpath_core.neurons.objectives import Objective, driven, goals_of
 from neuronpath_core.neurons.spectrum import high_share
 from neuronpath_core.stats.intervals import members, percentile_row, resampled
+from neuronpath_core.stats.ranks import auroc
 from neuronpath_core.stats.tests import shuffled_labels
 
 if TYPE_CHECKING:
@@ -155,11 +155,7 @@ def prediction_row(rows: pd.DataFrame, seed: int = 0) -> dict[str, float] | None
 def area_below(values: Float[np.ndarray, "neuron"], flags: np.ndarray) -> float:
     """The area under the ROC curve by which lower values tell the flagged ones: the share of pairs
     of a flagged and another one in which the flagged is lower, ties one half; NaN without both."""
-    count = int(flags.sum())
-    if not 0 < count < len(flags):
-        return np.nan
-    ranks = rankdata(-values)[flags].sum() - count * (count + 1) / 2
-    return float(ranks / count / (len(flags) - count))
+    return auroc(-values, flags)
 
 
 def _over_classes(rows: pd.DataFrame, statistic, seed: int) -> dict[str, float]:

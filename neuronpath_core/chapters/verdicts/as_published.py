@@ -6,6 +6,8 @@ import pandas as pd
 
 from neuronpath_core.chapters.as_published.catalogue import DEFECTS
 from neuronpath_core.chapters.as_published.defect_table import CHANGES
+from neuronpath_core.chapters.claims import turned
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
 
@@ -15,12 +17,11 @@ def made_from(table: pd.DataFrame) -> list[Claim]:
     part_of = {part: name for name, defect in DEFECTS.items() for part in (defect.parts or (name,))}
     own = table[table["number"] == "neurons"]
     # the number is the share of neurons that stay, in place of a share of one
-    own = own.assign(value=-own["value"], low=-own["high"], high=-own["low"],
-                     verdict=(own["verdict"] == CHANGES).map({True: "agrees", False: "not shown"}))
+    own = turned(own).assign(verdict=(own["verdict"] == CHANGES).map(
+        {True: "agrees", False: "not shown"}))
     return [Claim(f"defect: {name}", "code", f"{name[0].upper()}{name[1:]} changes which neurons "
                   f"are found ({DEFECTS[part_of[name]].published})", comparisons(rows, "count"),
                   "neurons", "the corrected code, same images",
-                  "The share of neurons that differ from the corrected ones; agrees if its 95 % "
-                  "bootstrap interval lies above zero.", "conclusions",
-                  by="book")
+                  rules.above("The share of neurons that differ from the corrected ones"),
+                  "conclusions", by="book")
             for name, rows in own.groupby("defect", sort=False)]

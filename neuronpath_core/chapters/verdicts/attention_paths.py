@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
-LEAD = ("The median difference on the same images; agrees if its 95 % bootstrap interval lies "
-        "above zero and a sign test, corrected by Holm's procedure, is below 0.05.")
+LEAD = rules.above("The median difference on the same images",
+                   then=" and a sign test, corrected by Holm's procedure, is below 0.05")
 # key: (sites, against, sentence, control)
 LEADS = {
     "attention": ("attention neurons", "Activation", "A path over attention neurons does more than "
@@ -21,8 +22,9 @@ LEADS = {
 
 def made_from(lead: pd.DataFrame, between: pd.DataFrame, difference: pd.DataFrame, data: str,
               images: int) -> list[Claim]:
-    """The tables are those of :func:`~neuronpath_core.chapters.attention_paths.method_leads`,
-    ``site_leads`` and ``half_difference``; the first's ``data`` are the sites."""
+    """The tables are those of
+    :func:`~neuronpath_core.chapters.attention_paths.over_sites.method_leads`, ``site_leads`` and
+    ``half_difference``; the first's ``data`` are the sites."""
     lead, between = (table[table["measure"] == "removal"] for table in (lead, between))
     more = between[(between["first"] == "attention neurons") & (between["second"] == "FFN neurons")]
     return [
@@ -37,7 +39,6 @@ def made_from(lead: pd.DataFrame, between: pd.DataFrame, difference: pd.DataFram
         Claim("halves", "beyond", "Attention halves cost more than FFN halves when removed",
               comparisons(difference, images, {"data": data}), "lost probability",
               "half by half, same images",
-              "The mean difference of the probability lost, over blocks; agrees if its 95 % "
-              "bootstrap interval lies above zero.", "difference", by="book",
-              statistic="mean"),
+              rules.above("The mean difference of the probability lost, over blocks"),
+              "difference", by="book", statistic="mean"),
     ]

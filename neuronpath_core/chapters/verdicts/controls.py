@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
+from neuronpath_core.chapters.claims import turned
 from neuronpath_core.chapters.controls.paths import CONTROLS
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
-LEAD = ("The {statistic} difference on the same images; agrees if its 95 % bootstrap interval lies "
-        "above zero and a sign test, corrected by Holm's procedure over all models and controls, "
-        "is below 0.05.")
+HOLM = (" and a sign test, corrected by Holm's procedure over all models and controls, is below "
+        "0.05")
+SHARED = rules.Rule("The mean share of common neurons of two images, within classes minus between; "
+                    "agrees if it exceeds the 97.5 % quantile under permutation.")
+OVER_BOTH = f"{rules.BOOTSTRAP}, over misclassified and other images each by themselves,"
 NINE = "nine weaker kinds of path"
 # what the path found with the true label is held against, by the gain that is a difference
 FOREIGN = {"true - random": CONTROLS["matched_random"],
@@ -32,12 +36,11 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
     # some controls are measured on a part of the images
     measured = lead[["data", "model", "control", "images"]].drop_duplicates()
     sane = sane.merge(measured, on=["data", "model", "control"], how="left")
-    lost = with_verdict(own.assign(value=-own["value"], low=-own["high"], high=-own["low"]))
+    lost = with_verdict(turned(own))
     return [
         *(Claim(f"own {measure}", finding, sentence,
                 comparisons(lost[lost["measure"] == measure], images), unit, "the whole model",
-                f"The {statistic} loss over images; agrees if its 95 % bootstrap interval lies "
-                f"above zero.", "own", statistic=statistic)
+                rules.above(f"The {statistic} loss over images"), "own", statistic=statistic)
           for measure, finding, unit, statistic, sentence in (
             ("removal", "2", "probability", "median",
              "Removing an image's own path lowers the probability of its class"),
@@ -45,7 +48,8 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
              "Removing an image's own path costs accuracy"))),
         *(Claim(key, finding, sentence,
                 comparisons(wide[measure], "images", against="against"), unit, NINE,
-                LEAD.format(statistic=statistic), "lead", statistic=statistic)
+                rules.above(f"The {statistic} difference on the same images", then=HOLM), "lead",
+                statistic=statistic)
           for key, measure, finding, unit, statistic, sentence in (
             ("score", "score", "1", "score", "mean",
              "An image's own path has a higher joint attribution score than weaker paths"),
@@ -62,26 +66,22 @@ def made_from(lead: pd.DataFrame, own: pd.DataFrame, sane: pd.DataFrame, gain: p
         Claim("label", "1", "Enhancing the path raises accuracy",
               comparisons(gain, pool, condition="condition"), "points",
               "a path searched with the predicted label, the only one known at test time",
-              "Accuracy gained over all images; agrees if its 95 % bootstrap interval, over "
-              "misclassified and other images each by themselves, lies above zero.", "gain"),
+              rules.above("Accuracy gained over all images", interval=OVER_BOTH), "gain"),
         Claim("label control", "1", "Enhancing the path found with the true label gains more "
               "accuracy than enhancing neurons that were not found for the image",
               comparisons(foreign, pool, against="against"), "points",
               "random neurons as active, and the path of another image of the class",
-              "The difference of the gains on the same images; agrees if its 95 % bootstrap "
-              "interval, over misclassified and other images each by themselves, lies above zero.",
+              rules.above("The difference of the gains on the same images", interval=OVER_BOTH),
               "gain", by="book"),
         *(Claim(control, "1", f"Less than half of {part} is left when {blocks} randomised",
                 comparisons(sane[sane["control"] == control], "images"), "found",
                 "weights permuted within each tensor",
-                "The share of common neurons above chance; agrees if its 95 % bootstrap interval "
-                "lies below one half.", "sane", by="book")
+                rules.below("The share of common neurons above chance", 0.5), "sane", by="book")
           for control, part, blocks in (
             ("randomised", "the path", "all blocks are"),
             ("late_randomised", "the path's earlier half", "the later half of the blocks is"))),
         Claim("class", "3", "Images of one class share more neurons than permuted labels would",
               comparisons(overlap, images, value="difference", chance="permuted_high"), "neurons",
               "class labels permuted",
-              "The mean share of common neurons of two images, within classes minus between; "
-              "agrees if it exceeds the 97.5 % quantile under permutation.", "overlap"),
+              SHARED, "overlap"),
     ]

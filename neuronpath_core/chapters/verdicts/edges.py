@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
-from neuronpath_core.chapters.edges_of_paths.claims import OWN, SAME, SENTENCES
 from neuronpath_core.chapters.edges_of_paths.measured import PARTNERS
-from neuronpath_core.chapters.edges_of_paths.shares import verdicts
+from neuronpath_core.chapters.edges_of_paths.shares import NOTHING, verdicts
+from neuronpath_core.chapters.edges_of_paths.words import OWN, SAME, SENTENCES
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 from neuronpath_core.stats.labels import SCOPE_LABELS
 
@@ -15,36 +18,35 @@ BROKEN = {"cut short": "when cut short", "a neuron gone": "when a neuron is gone
           "an effect that is no number": "when an effect is no number",
           "of another version": "when of another version"}
 PLACE = {"data": "planted", "model": "planted networks"}
-LEAD = ("The mean difference on the same images and edges; agrees if its 95 % bootstrap interval "
-        "over images lies above zero and a test by flips of signs, corrected by Holm's procedure "
-        "over all models and controls, is below 0.05.")
-HALF = ("{what}; agrees if its 95 % bootstrap interval over images lies above one half, "
-        "contradicts if below.")
+LEAD = rules.above("The mean difference on the same images and edges", interval=rules.OVER_IMAGES,
+                   then=" and a test by flips of signs, corrected by Holm's procedure over all "
+                        "models and controls, is below 0.05")
+OVER_NETWORKS = f"{rules.BOOTSTRAP} over networks"
+HALF = partial(rules.above, bound=0.5, interval=rules.OVER_IMAGES, then=rules.OR_BELOW)
 TRUTH = "planted chains, where it must be found, and neurons planted side by side"
 # claim: unit, control, rule, the notebook's table
 RULES = {
-    "most": ("made up", TRUTH, HALF.format(
-        what="How far the next neuron's activation moves when the source is replaced, whatever the "
-             "sign, in shares of that activation"), "share"),
-    "most label": ("handed on", "removal of the neuron itself, by all routes", HALF.format(
-        what="What a source does to the label's probability by way of the next neuron, in shares "
-             "of what its removal does"), "share"),
-    "signed": ("activation", "zero", "The signed share of the next neuron's activation; agrees if "
-               "its 95 % bootstrap interval over images lies above zero.", "share"),
+    "most": ("made up", TRUTH, HALF(
+        "How far the next neuron's activation moves when the source is replaced, whatever the "
+        "sign, in shares of that activation"), "share"),
+    "most label": ("handed on", "removal of the neuron itself, by all routes", HALF(
+        "What a source does to the label's probability by way of the next neuron, in shares of "
+        "what its removal does"), "share"),
+    "signed": ("activation", "zero", rules.above(
+        "The signed share of the next neuron's activation", interval=rules.OVER_IMAGES), "share"),
     "matched": ("activation", "neurons of about the same activation", LEAD, "lead"),
     "partners": ("activation", "neurons of other paths and blocks", LEAD, "lead"),
     "label": ("label effect", "neurons that are not on the path", LEAD, "lead"),
     "label size": ("label effect", "neurons that are not on the path", LEAD, "lead"),
     "cosine": ("cosine", "neurons that are not on the path", LEAD, "lead"),
-    "attention": ("flow", "the residual stream of the token itself", HALF.format(
-        what="The routes that lead through an attention half, in shares of all, to first order, of "
-             "edges over two blocks and more"), "routes"),
-    "chain": ("made up", "the same of neurons planted side by side",
-              "The share of the next neuron's activation; agrees if its 95 % bootstrap interval "
-              "over networks lies above one half.", "planted"),
-    "parallel": ("made up", "the same of planted chains",
-                 "The share of the next neuron's activation; agrees if its 95 % bootstrap interval "
-                 "over networks lies below a twentieth.", "planted"),
+    "attention": ("flow", "the residual stream of the token itself", HALF(
+        "The routes that lead through an attention half, in shares of all, to first order, of "
+        "edges over two blocks and more"), "routes"),
+    "chain": ("made up", "the same of neurons planted side by side", rules.above(
+        "The share of the next neuron's activation", 0.5, interval=OVER_NETWORKS), "planted"),
+    "parallel": ("made up", "the same of planted chains", rules.below(
+        "The share of the next neuron's activation", NOTHING, called="a twentieth",
+        interval=OVER_NETWORKS), "planted"),
 }
 
 
@@ -76,12 +78,14 @@ def _file_claims(files: pd.DataFrame) -> list[Claim]:
     return [
         Claim("graphs", "beyond", "A path's graph is read from its file as it was written",
               comparisons(whole, "paths", against="file"), "paths",
-              "the same files, damaged", "The share of graphs of which every neuron, edge and "
-              f"number comes back, {interval}", "files", by="book", of="paths", statistic="mean"),
+              "the same files, damaged", rules.Rule("The share of graphs of which every neuron, "
+              f"edge and number comes back, {interval}"), "files", by="book", of="paths",
+              statistic="mean"),
         Claim("graphs: damaged", "beyond", "A damaged file of a path's graph is refused",
               comparisons(broken, "paths", condition="condition", against="against"), "paths",
-              "the same files as they were written", f"The share of damaged files that are "
-              f"refused, {interval}", "files", by="book", of="paths", statistic="mean"),
+              "the same files as they were written", rules.Rule(
+                  f"The share of damaged files that are refused, {interval}"), "files", by="book",
+              of="paths", statistic="mean"),
     ]
 
 

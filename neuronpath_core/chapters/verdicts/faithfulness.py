@@ -6,17 +6,25 @@ import pandas as pd
 
 from neuronpath_core.chapters.faithfulness.measured import CONTROLS, MATCHED, SCORES
 from neuronpath_core.chapters.faithfulness.rates import BASE, REMOVED, RIVALS
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 MAIN = "logit_difference"
 WHERE = {"zero": "where zero replaces", "mean": "where the mean replaces",
          "resample": "where other images replace"}
-HALF = ("{what} as a share of what all neurons do to the logit difference; agrees if its 95 % "
-        "bootstrap interval over images lies above one half.")
-LEAD = ("The difference as a share of what all neurons do to the {measure}; agrees if its 95 % "
-        "bootstrap interval over images lies above zero and a sign test, corrected by Holm's "
-        "procedure over all models and replacements, is below 0.05.")
+HOLM = (" and a sign test, corrected by Holm's procedure over all models and replacements, is "
+        "below 0.05")
 UNIT = "carried"
+
+
+def _half(what: str) -> rules.Rule:
+    return rules.above(f"{what} as a share of what all neurons do to the logit difference", 0.5,
+                       interval=rules.OVER_IMAGES)
+
+
+def _lead(measure: str) -> rules.Rule:
+    return rules.above(f"The difference as a share of what all neurons do to the {measure}",
+                       interval=rules.OVER_IMAGES, then=HOLM)
 
 
 def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFrame,
@@ -49,15 +57,15 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
     return [
         Claim("sufficient", "beyond", "The neuron path alone keeps more than half of what all "
               "neurons do", made(with_verdict(kept, threshold=0.5)), UNIT,
-              "all other neurons replaced", HALF.format(what="What the path alone brings back"),
+              "all other neurons replaced", _half("What the path alone brings back"),
               "places", by="book", statistic="mean"),
         Claim("necessary", "beyond", "Without the neuron path more than half of what all neurons "
               "do is lost", made(with_verdict(lost, threshold=0.5)), UNIT,
-              "all other neurons kept", HALF.format(what="What is lost without the path"),
+              "all other neurons kept", _half("What is lost without the path"),
               "places", by="book", statistic="mean"),
         *(Claim(key, "2" if name == "own, removed" else "beyond", sentence, made(lead(name)), UNIT,
                 "a random path of neurons about as active",
-                LEAD.format(measure="logit difference"), "ahead", by="book", statistic="mean")
+                _lead("logit difference"), "ahead", by="book", statistic="mean")
           for key, name, sentence in (
             ("sufficient: random", "own, kept",
              "The neuron path alone keeps more than a random path as active"),
@@ -67,26 +75,26 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
                 f"The best neurons by {words} keep more than matched random ones (CPR)",
                 made(area("CPR", [MATCHED], score), against="control"), UNIT,
                 "scores dealt anew among neurons of the block about as active",
-                LEAD.format(measure="logit difference"), "leads", by="book", statistic="mean")
+                _lead("logit difference"), "leads", by="book", statistic="mean")
           for score, words in SCORES.items()),
         *(Claim(f"distance: {score}", "beyond",
                 f"The best neurons by {words} are closer to the model than matched random ones "
                 f"(CMD)", made(area("CMD", [MATCHED], score), against="control"), UNIT,
                 "scores dealt anew among neurons of the block about as active",
-                LEAD.format(measure="logit difference"), "leads", by="book", statistic="mean")
+                _lead("logit difference"), "leads", by="book", statistic="mean")
           for score, words in SCORES.items()),
         *(Claim(f"removal: {score}", "beyond",
                 f"The best neurons by {words}, removed first, leave less than matched random ones",
                 made(area(REMOVED, [MATCHED], score), against="control"), UNIT,
                 "scores dealt anew among neurons of the block about as active",
-                LEAD.format(measure="logit difference"), "leads", by="book", statistic="mean")
+                _lead("logit difference"), "leads", by="book", statistic="mean")
           for score, words in SCORES.items()),
         *(Claim(f"ranking: {score} or {BASE}{key}", "beyond",
                 f"The best neurons by {SCORES[score]} keep more of the {words} than those by "
                 f"{SCORES[BASE]} (CPR)",
                 made(rivals[(rivals["ranking"] == score) & (rivals["area"] == "CPR")
                             & (rivals["measure"] == measure)]), UNIT,
-                f"the ranking by {SCORES[BASE]}", LEAD.format(measure=words), "rivals", by="book",
+                f"the ranking by {SCORES[BASE]}", _lead(words), "rivals", by="book",
                 statistic="mean")
           for score in RIVALS
           for measure, words, key in ((MAIN, "logit difference", ""),
@@ -95,9 +103,9 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
               "than those of another class or of permuted weights (CPR)",
               made(area("CPR", others), against="control"), UNIT,
               "the ranking of an image of another class, and of a model with permuted weights",
-              LEAD.format(measure="logit difference"), "leads", by="book", statistic="mean"),
+              _lead("logit difference"), "leads", by="book", statistic="mean"),
         *(Claim(key, "beyond", sentence, made(lead(name, "probability")), UNIT, control,
-                LEAD.format(measure="probability"), "ahead", by="book", statistic="mean")
+                _lead("probability"), "ahead", by="book", statistic="mean")
           for key, name, sentence, control in (
             ("question: keep", "question, kept",
              "Kept alone, the best path to keep does more than the best path to remove",
@@ -109,13 +117,12 @@ def made_from(places: pd.DataFrame, path_leads: pd.DataFrame, leads: pd.DataFram
               "are others than those of the best path to remove",
               made(with_verdict(apart, threshold=0.5)), "found",
               "the same method asked the other question",
-              "The mean share of blocks in which the two paths differ; agrees if its 95 % "
-              "bootstrap interval over images lies above one half.", "apart", by="book",
-              statistic="mean"),
+              rules.above("The mean share of blocks in which the two paths differ", 0.5,
+                          interval=rules.OVER_IMAGES), "apart", by="book", statistic="mean"),
         *(Claim(f"tests: {path}", "beyond", sentence,
                 comparisons(with_verdict(planted[planted["path"] == path], threshold=0.5),
                             "networks"), "networks", control,
-                "The share of networks; agrees if its 95 % Wilson interval lies above one half.",
+                rules.above("The share of networks", 0.5, interval="its 95 % Wilson interval"),
                 "planted", by="book", of="networks")
           for path, sentence, control in (
             ("planted", "The tests of a circuit let a planted path pass",

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 
 def made_from(correlations: Mapping[str, Mapping[str, float]], models: Sequence[str],
               data: str) -> list[Claim]:
     """``correlations`` of the block shares of the first two models, as of
-    :func:`~neuronpath_core.chapters.knowledge_neurons.by_condition`."""
+    :func:`~neuronpath_core.chapters.knowledge_neurons.scaling.by_condition`."""
     table = with_verdict(pd.DataFrame([
         {**row, "data": data, "model": " and ".join(models[:2]), "condition": condition}
         for condition, row in correlations.items()]), -1)
@@ -21,7 +22,6 @@ def made_from(correlations: Mapping[str, Mapping[str, float]], models: Sequence[
         "distributions of knowledge neurons over the blocks",
         comparisons(table, "n", condition="condition"),
         "correlation", "one model of each kind",
-        "Agrees if the 95 % bootstrap interval of the correlation lies below zero. Over all "
-        "blocks the first one decides, which holds most neurons of both models; so it is left "
-        "out once.",
-        "correlations")]
+        rules.below(interval="the 95 % bootstrap interval of the correlation",
+                    more="Over all blocks the first one decides, which holds most neurons of both "
+                         "models; so it is left out once."), "correlations")]

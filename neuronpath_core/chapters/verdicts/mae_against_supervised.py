@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
-INVERTED = ("The mean correlation of block shares over pairs of trained models; agrees if its 95 % "
-            "jackknife interval over models lies below zero. Over all blocks the first one "
-            "decides, which holds most neurons of both kinds; so it is left out once.")
+INVERTED = rules.below("The mean correlation of block shares over pairs of trained models",
+                       interval="its 95 % jackknife interval over models",
+                       more="Over all blocks the first one decides, which holds most neurons of "
+                            "both kinds; so it is left out once.")
 
 
 def made_from(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
               shares: pd.DataFrame) -> list[Claim]:
     """The tables are those that
-    :func:`~neuronpath_core.chapters.mae_against_supervised.kind_claims` takes; ``shares`` that of
-    ``mean_shares``."""
+    :func:`~neuronpath_core.chapters.mae_against_supervised.words.kind_claims` takes; ``shares``
+    that of ``mean_shares``."""
     trained = shares.groupby("data")["model"].nunique()
     trained["together"] = trained.sum()
     together = contrast[contrast["data"] == "together"]  # the test that so few models allow
@@ -40,11 +42,12 @@ def made_from(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
         Claim("kind", "0", "The kind of a model decides more than its training seed",
               comparisons(contrast, "n", {"model": kinds}), "correlation",
               "kinds exchanged between trained models",
-              "The mean correlation within kinds minus between; agrees if its jackknife interval "
-              "lies above zero and the permutation test is at most 0.05.", "contrast", by="book",
+              rules.above("The mean correlation within kinds minus between",
+                          interval="its jackknife interval",
+                          then=" and the permutation test is at most 0.05"), "contrast", by="book",
               **shared),
         Claim("depth", "0", "The knowledge neurons of the two kinds lie at different depths",
               comparisons(deeper, "n", {"model": kinds}), "depth", "other training seeds",
-              "The difference of the mean relative depths; agrees if its 95 % jackknife interval "
-              "over models excludes zero.", "deeper", by="book", **shared),
+              rules.Rule("The difference of the mean relative depths; agrees if its 95 % jackknife "
+                         "interval over models excludes zero."), "deeper", by="book", **shared),
     ]

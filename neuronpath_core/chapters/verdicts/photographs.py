@@ -18,7 +18,9 @@ from neuronpath_core.chapters.verdicts import (
     similarity_in_numbers,
     table1,
 )
-from neuronpath_core.chapters.verdicts.controls import LABELS
+from neuronpath_core.chapters.verdicts.controls import LABELS, OVER_BOTH, SHARED
+from neuronpath_core.chapters.verdicts.score_or_search import LEADS
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 from neuronpath_core.stats.labels import method_label
 
@@ -28,8 +30,8 @@ RENAMED = {"removal": "removal accuracy", "enhancement": "enhancement accuracy",
 KINDS = {KIND: "Animals have paths like other animals', vehicles like other vehicles'",
          BEYOND_LOOK: "Animals have paths like other animals', vehicles like other vehicles', the "
                       "similarity of their mean images taken out"}
-MANTEL = ("The rank correlation over all pairs of classes; agrees if a permutation test of the "
-          "classes, corrected by Holm's procedure over the models, is below 0.05.")
+MANTEL = rules.Rule("The rank correlation over all pairs of classes; agrees if a permutation test "
+                    "of the classes, corrected by Holm's procedure over the models, is below 0.05.")
 
 
 def made_from(edits: tuple, classes: tuple, kept: tuple, known: Knowledge | None) -> list[Claim]:
@@ -59,8 +61,8 @@ def of_interventions(edited: pd.DataFrame, differences: pd.DataFrame, lost: pd.D
         *probability_deviation.made_from(edited, models, against, DATA, seed),
         *(Claim(f"own {measure}", finding, sentence,
                 comparisons(lost[lost["measure"] == measure], images, {"data": DATA}), unit,
-                "the whole model", f"The {statistic} loss over images; agrees if its 95 % "
-                f"bootstrap interval lies above zero.", "lost", statistic=statistic)
+                "the whole model", rules.above(f"The {statistic} loss over images"), "lost",
+                statistic=statistic)
           for measure, finding, unit, statistic, sentence in (
             ("removal", "2", "probability", "median",
              "Removing an image's own path lowers the probability of its class"),
@@ -71,8 +73,7 @@ def of_interventions(edited: pd.DataFrame, differences: pd.DataFrame, lost: pd.D
               comparisons(gain.assign(condition=gain["label"].map(LABELS)), images,
                           condition="condition"), "points",
               "a path searched with the predicted label, the only one known at test time",
-              "Accuracy gained over all images; agrees if its 95 % bootstrap interval, over "
-              "misclassified and other images each by themselves, lies above zero.", "gain"),
+              rules.above("Accuracy gained over all images", interval=OVER_BOTH), "gain"),
     ]
 
 
@@ -91,9 +92,7 @@ def _leads(ahead: pd.DataFrame, images: int) -> list[Claim]:
                                                            "against": method_label(method)}),
             "probability", "random neurons" if method == "random"
             else "the best neuron of every block by itself",
-            f"The {statistic} difference of the loss under removal on the same images; agrees if "
-            f"its 95 % bootstrap interval lies above zero.", "ahead", by="book",
-            statistic=statistic))
+            LEADS[statistic], "ahead", by="book", statistic=statistic))
     return claims
 
 
@@ -117,8 +116,7 @@ def of_classes(overlap: pd.DataFrame, own: pd.DataFrame, look: pd.DataFrame, par
         Claim("class", "3", "Images of one class share more neurons than permuted labels would",
               comparisons(overlap, images, {"data": DATA}, value="difference",
                           chance="permuted_high"), "neurons", "class labels permuted",
-              "The mean share of common neurons of two images, within classes minus between; "
-              "agrees if it exceeds the 97.5 % quantile under permutation.", "overlap"),
+              SHARED, "overlap"),
         *_renamed(class_similarity.made_from(own, look, DATA, images, parts, relabelled)),
         *(replace(claim, sentence=KINDS[claim.key], rule=MANTEL, table="kinds")
           if claim.key in KINDS else replace(claim, table="kinds") for claim in _renamed(similar)),

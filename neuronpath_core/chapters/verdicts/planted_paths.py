@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from neuronpath_core.chapters.planted_paths.claims import HALF, LEADS
+from neuronpath_core.chapters.planted_paths.words import HALF, LEADS
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 DECOYS = {"none": "without decoys", "loud": "among loud decoys", "steep": "among steep decoys",
           "all": "among all decoys"}
 MARGIN = 0.05  # of the neurons, within which a search is called as good
 PLACE = {"data": "planted", "model": "planted networks"}
+OVER_NETWORKS = "its 95 % interval over networks"
+LEAD = rules.above("The difference of the shares found", interval=OVER_NETWORKS)
 
 
 def made_from(plain: pd.DataFrame, loss: pd.DataFrame, lead: Mapping[str, Mapping[str, float]],
@@ -31,32 +34,27 @@ def made_from(plain: pd.DataFrame, loss: pd.DataFrame, lead: Mapping[str, Mappin
               comparisons(with_verdict(rate, threshold=HALF), networks, PLACE,
                           condition="condition"), "found",
               "one half of the planted neurons; decoys, which influence nothing",
-              "The share of planted neurons found; agrees if its 95 % bootstrap interval over "
-              "networks lies above one half, contradicts if below.", "plain", **shared),
+              rules.above("The share of planted neurons found", HALF, then=rules.OR_BELOW,
+                          interval=f"{rules.BOOTSTRAP} over networks"), "plain", **shared),
         Claim("decoys", "1", "Decoys that influence nothing leave the search as good as it "
               "was, or better",
               comparisons(with_verdict(loss, threshold=-MARGIN), networks, PLACE,
                           condition="condition"), "neurons",
               "the same networks without decoys",
-              "The change of the share found; agrees if its 95 % interval over networks lies above "
-              "minus five points, contradicts if it lies below.", "harm", **shared),
+              rules.above("The change of the share found", -MARGIN, called="minus five points",
+                          interval=OVER_NETWORKS, then=", contradicts if it lies below"),
+              "harm", **shared),
         Claim("planted lead", "1", "Among all decoys the search finds more than other methods",
               comparisons(with_verdict(ahead), networks, PLACE, against="against"), "neurons",
-              "two baselines and two stronger methods",
-              "The difference of the shares found; agrees if its 95 % interval over networks lies "
-              "above zero.", "lead", **shared),
+              "two baselines and two stronger methods", LEAD, "lead", **shared),
         Claim("conditional", "1", "Among all decoys conditional gradient finds more than the "
               "published search",
               comparisons(with_verdict(recommended), networks,
                           PLACE | {"condition": "among all decoys"}), "neurons",
-              "the default search, on the same networks",
-              "The difference of the shares found; agrees if its 95 % interval over networks lies "
-              "above zero.", "lead", **shared),
+              "the default search, on the same networks", LEAD, "lead", **shared),
         Claim("literal", "1", "Algorithm 1 as the paper writes it finds more than the code's "
               "relaxation of it",
               comparisons(with_verdict(literal), networks,
                           PLACE | {"condition": "among all decoys"}), "neurons",
-              "the default search, which relaxes it as the code does",
-              "The difference of the shares found; agrees if its 95 % interval over networks lies "
-              "above zero.", "lead", **shared),
+              "the default search, which relaxes it as the code does", LEAD, "lead", **shared),
     ]

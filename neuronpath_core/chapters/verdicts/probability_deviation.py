@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from neuronpath_core.chapters.effects import paired_difference
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 from neuronpath_core.stats.labels import method_label
 
@@ -27,6 +28,6 @@ def made_from(table: pd.DataFrame, models: Sequence[str], against: Sequence[str]
             key, "2", f"The true class's probability {words} than for either baseline",
             comparisons(with_verdict(rows), images, {"data": data}, against="against"),
             "probability", "the paper's baselines: Activation and Influence Pattern",
-            "The median difference on the same images; agrees if its 95 % bootstrap interval lies "
-            "above zero.", "summary", statistic="median"))
+            rules.above("The median difference on the same images"), "summary",
+            statistic="median"))
     return claims

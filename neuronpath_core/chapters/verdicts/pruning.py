@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 MARGIN = 0.05  # of the accuracy, within which it is called kept
@@ -29,8 +30,9 @@ def made_from(accuracy: pd.DataFrame, whole: Mapping[str, Mapping[str, float]], 
             key, "5", f"Accuracy is kept if {top} neurons per block stay and {words} zeroed",
             comparisons(rows, images, {"data": data, "condition": PLACE}), "kept accuracy",
             "the whole model",
-            "Accuracy minus the whole model's; agrees if the whole 95 % bootstrap interval lies "
-            "above -5 points, contradicts if all of it lies below.", "accuracy"))
+            rules.above("Accuracy minus the whole model's", -MARGIN, called="-5 points",
+                        interval="the whole 95 % bootstrap interval",
+                        then=", contradicts if all of it lies below"), "accuracy"))
     return [*claims, _best(accuracy[accuracy["kept"] == "neuron path"], data, images, top)]
 
 
@@ -46,5 +48,5 @@ def _best(own: pd.DataFrame, data: str, images: int, top: int) -> Claim:
         "best", "5", f"Keeping {top} neurons per block is best, and more is worse",
         comparisons(pd.DataFrame(rows), images, {"data": data, "condition": PLACE}), "accuracy",
         "other numbers of neurons kept, all others zeroed",
-        f"The accuracy with {top} kept minus the best with another number; agrees if it is above "
-        f"zero. It has no interval.", "accuracy")
+        rules.Rule(f"The accuracy with {top} kept minus the best with another number; agrees if it "
+                   f"is above zero. It has no interval."), "accuracy")

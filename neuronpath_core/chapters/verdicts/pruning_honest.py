@@ -5,24 +5,30 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.chapters.pruning_honest.comparison import EVERYWHERE, NOTHING, ONE, OWN
+from neuronpath_core.chapters.pruning_honest.effect_rows import MARGIN
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
-KEPT = ("Accuracy minus the whole model's; agrees if the whole 95 % interval over test images lies "
-        "above -5 points, contradicts if all of it lies below. These intervals hold for the "
-        "neurons that were chosen; those over splits, in the chapter's tables, allow for other "
-        "choices, are wider and decide nothing.")
-LEAD = ("The difference of accuracies at equal size; agrees if its 95 % interval over test images "
-        "lies above zero and a permutation test, corrected by Holm's procedure, is below 0.05.")
+KEPT = rules.above(
+    "Accuracy minus the whole model's", -MARGIN, called="-5 points",
+    interval="the whole 95 % interval over test images",
+    then=", contradicts if all of it lies below",
+    more="These intervals hold for the neurons that were chosen; those over splits, in the "
+         "chapter's tables, allow for other choices, are wider and decide nothing.")
+LEAD = rules.above("The difference of accuracies at equal size",
+                   interval="its 95 % interval over test images",
+                   then=" and a permutation test, corrected by Holm's procedure, is below 0.05")
 
 
 def made_from(sizes: pd.DataFrame, settings: pd.DataFrame, leads: pd.DataFrame,
               leaking: pd.DataFrame, tables: dict[str, pd.DataFrame], top: int,
               control: pd.DataFrame) -> list[Claim]:
-    """The tables are those of :func:`~neuronpath_core.chapters.pruning_honest.claims.size_effects`,
-    ``setting_effects``, ``path_leads`` and
+    """The tables are those of
+    :func:`~neuronpath_core.chapters.pruning_honest.effect_rows.size_effects`, ``setting_effects``,
+    ``path_leads`` and
     :func:`~neuronpath_core.chapters.pruning_honest.leaks.leak_summary`, each with ``data``;
     ``tables`` has the measurements of each data set; ``control`` is that of
-    :func:`~neuronpath_core.chapters.pruning_honest.claims.control_sizes`."""
+    :func:`~neuronpath_core.chapters.pruning_honest.effect_rows.control_sizes`."""
     images = {name: table["image"].nunique() for name, table in tables.items()}
     sizes, settings, leads, leaking = (
         table.assign(n=table["data"].map(images)) for table in (sizes, settings, leads, leaking))
@@ -60,8 +66,7 @@ def made_from(sizes: pd.DataFrame, settings: pd.DataFrame, leads: pd.DataFrame,
         Claim("label gain", "5", "The mask of the true class gains accuracy over that of the "
               "predicted class", comparisons(gain, "n"), "accuracy",
               "the mask of the predicted class",
-              "Agrees if the 95 % interval over test images lies above zero.", "leaking",
-              by="book"),
+              rules.above(interval="the 95 % interval over test images"), "leaking", by="book"),
         *(Claim(f"lead: {against}", "5", f"The path's neurons are better to keep than those by "
                 f"{against}" if against != "random" else "The path's neurons are better to keep "
                 "than random ones",

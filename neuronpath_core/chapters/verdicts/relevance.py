@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 
+from neuronpath_core.chapters.claims import OURS, THEIRS, told, turned
 from neuronpath_core.chapters.relevance.measured import TEST_WORDS
 from neuronpath_core.chapters.relevance.orders import ORDERS, RANDOM
 from neuronpath_core.chapters.relevance.probed import PLACE_WORDS
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, Comparison, comparisons, with_verdict
 
-OVER_IMAGES = "95 % bootstrap interval over images"
-RULE = (f"The difference of the two areas under accuracy against the removed share, positive where "
-        f"the order named first is better, paired over images; agrees if its {OVER_IMAGES} lies "
-        f"above zero.")
-SHARE_RULE = (f"The difference of the two shares of an image's patch tokens whose class is right; "
-              f"agrees if its {OVER_IMAGES} lies above zero.")
 CONDITIONS = {test: f"with the {words}" for test, words in TEST_WORDS.items()}
 # accuracy averaged over a curve that counts as hardly better: a twentieth, as elsewhere
 HARDLY = 0.05
@@ -26,6 +21,58 @@ PAIRS = (*(("own", other) for other in ("other image", "other class", "twin", "m
          *(("own", other) for other in ("published", "block", "rollout", "last", "gradient_input",
                                         "integrated_gradients", "probes")),
          ("chefer", "own"), ("positive", "own"), ("positive", "chefer"), ("probes", "dealt"))
+AREAS = rules.above("The difference of the two areas under accuracy against the removed share, "
+                    "positive where the order named first is better, paired over images",
+                    interval=rules.OVER_IMAGES)
+SHARES = rules.above("The difference of the two shares of an image's patch tokens whose class is "
+                     "right", interval=rules.OVER_IMAGES)
+SMALL = rules.below("The difference of the areas of probes and random orders", HARDLY,
+                    called=f"{100 * HARDLY:.0f} points", interval=rules.OVER_IMAGES,
+                    then=", contradicts if above")
+# key: who says it, the sentence, unit, control, rule and the notebook's table
+WORDS = {
+    "least": (THEIRS, "Patches that maps in class space rank lowest can be removed at less cost "
+              "than random ones", "curve", "random orders", AREAS, "leads"),
+    "most": (THEIRS, "Removing the patches that maps in class space rank highest costs more than "
+             "removing random ones", "curve", "random orders", AREAS, "leads"),
+    "chefer": (THEIRS, "The rule of Chefer et al. ranks patches better than maps in class space do",
+               "curve", "maps in class space", AREAS, "pairs"),
+    "probes order": (THEIRS, "Maps in class space rank patches better than linear probes do",
+                     "curve", "identifiability by probes, summed over blocks", AREAS, "pairs"),
+    "probes random": (THEIRS, "Linear probes rank patches hardly better than chance", "curve",
+                      "random orders", SMALL, "leads"),
+    "probes stream": (THEIRS, "The last block's stream is read better by projection than by "
+                      "ten-shot probes", "tokens", "a ridge regression for each token", SHARES,
+                      "last"),
+    "probes halves": (THEIRS, "What the last block's halves add is read better by ten-shot probes "
+                      "than by projection", "tokens", "projection to class space", SHARES, "last"),
+    "probes dealt": (OURS, "Ten-shot probes learn more of the classes than of labels dealt at "
+                     "random", "tokens", "probes of the same images with their labels dealt anew",
+                     SHARES, "last"),
+    "controls": (OURS, "A map in class space is about its image, its class and its model's weights",
+                 "curve", "the map of another image of the class, of another class, of a random "
+                 "twin; the middle of the image", AREAS, "pairs"),
+    "gradients": (OURS, "Maps in class space rank patches better than attention and gradients of "
+                  "pixels do", "curve", "attention rollout, the last block's attention, gradient × "
+                  "input, integrated gradients", AREAS, "pairs"),
+    "once": (OURS, "Maps in class space rank patches better with one softmax than with the two of "
+             "the published code", "curve", "two softmaxes", AREAS, "pairs"),
+    "written": (OURS, "The attention's output, as in the code, gives better maps than the block's, "
+                "as in the text", "curve", "maps of the block's class token", AREAS, "pairs"),
+    "attended": (OURS, "Times the attention, positive parts alone, maps in class space rank "
+                 "patches better", "curve", "derivatives alone", AREAS, "pairs"),
+    "reach": (OURS, "Times the attention, positive parts alone, maps in class space rank patches "
+              "better than the rule of Chefer et al. does", "curve", "the rule of Chefer et al.",
+              AREAS, "pairs"),
+}
+# key: the order that a claim is of, and those that it is compared with
+ORDERED = {
+    "chefer": ("chefer", "own"), "probes order": ("own", "probes"),
+    "probes random": ("probes", RANDOM),
+    "controls": ("own", "other image", "other class", "twin", "middle"),
+    "gradients": ("own", "rollout", "last", "gradient_input", "integrated_gradients"),
+    "once": ("own", "published"), "written": ("own", "block"), "attended": ("positive", "own"),
+    "reach": ("positive", "chefer")}
 
 
 def made_from(leads: pd.DataFrame, pairs: pd.DataFrame, last: pd.DataFrame,
@@ -35,6 +82,7 @@ def made_from(leads: pd.DataFrame, pairs: pd.DataFrame, last: pd.DataFrame,
     :func:`~neuronpath_core.chapters.relevance.probed.last_leads` with ``data`` and ``model``, over
     ``images``."""
     both = pd.concat([leads, pairs], ignore_index=True)
+    read = last.assign(condition="in the " + last["place"].map(PLACE_WORDS))
 
     def chosen(order: str, *others: str, test: str | None = None) -> tuple:
         own = both[(both["order"] == order) & both["against"].isin(others)]
@@ -43,78 +91,23 @@ def made_from(leads: pd.DataFrame, pairs: pd.DataFrame, last: pd.DataFrame,
                                                    against=own["against"].map(ORDERS))),
                            "images", condition="condition", against="against")
 
-    def tokens(first: str, against: str, *places: str, expected: int = 1) -> tuple:
-        own = last[(last["first"] == first) & (last["against"] == against)
-                   & last["place"].isin(places)]
-        named = own.assign(condition="in the " + own["place"].map(PLACE_WORDS))
-        for end in ("value", "low", "high") if expected < 0 else ():
-            named[end] = -own[{"value": "value", "low": "high", "high": "low"}[end]]
-        return comparisons(with_verdict(named), images, condition="condition")
+    def tokens(against: str, *places: str, first: str = "projection") -> pd.DataFrame:
+        return read[(read["first"] == first) & (read["against"] == against)
+                    & read["place"].isin(places)]
 
-    said = partial(Claim, finding="class space", by="companion", unit="curve", statistic="mean",
-                   rule=RULE)
-    asked = partial(Claim, finding="class space", by="book", unit="curve", statistic="mean",
-                    rule=RULE, table="pairs")
-    return [
-        said(key="least", sentence="Patches that maps in class space rank lowest can be removed at "
-                                   "less cost than random ones",
-             comparisons=chosen("own", RANDOM, test="negative"), control="random orders",
-             table="leads"),
-        said(key="most", sentence="Removing the patches that maps in class space rank highest "
-                                  "costs more than removing random ones",
-             comparisons=chosen("own", RANDOM, test="positive"), control="random orders",
-             table="leads"),
-        said(key="chefer", sentence="The rule of Chefer et al. ranks patches better than maps in "
-                                    "class space do",
-             comparisons=chosen("chefer", "own"), control="maps in class space", table="pairs"),
-        said(key="probes order", sentence="Maps in class space rank patches better than linear "
-                                          "probes do",
-             comparisons=chosen("own", "probes"), control="identifiability by probes, summed over "
-                                                          "blocks", table="pairs"),
-        said(key="probes random", sentence="Linear probes rank patches hardly better than chance",
-             comparisons=tuple(_hardly(row) for row in chosen("probes", RANDOM)),
-             control="random orders",
-             rule=f"The difference of the areas of probes and random orders; agrees if its "
-                  f"{OVER_IMAGES} lies below {100 * HARDLY:.0f} points, contradicts if above.",
-             table="leads"),
-        said(key="probes stream", sentence="The last block's stream is read better by projection "
-                                           "than by ten-shot probes",
-             comparisons=tokens("projection", "probes", "block"), unit="tokens",
-             control="a ridge regression for each token", rule=SHARE_RULE, table="last"),
-        said(key="probes halves", sentence="What the last block's halves add is read better by "
-                                           "ten-shot probes than by projection",
-             comparisons=tokens("projection", "probes", "attention", "ffn", expected=-1),
-             unit="tokens", control="projection to class space", rule=SHARE_RULE, table="last"),
-        asked(key="probes dealt", sentence="Ten-shot probes learn more of the classes than of "
-                                           "labels dealt at random",
-              comparisons=tokens("probes", "dealt", "block", "attention", "ffn"), unit="tokens",
-              control="probes of the same images with their labels dealt anew", rule=SHARE_RULE,
-              table="last"),
-        asked(key="controls", sentence="A map in class space is about its image, its class and its "
-                                       "model's weights",
-              comparisons=chosen("own", "other image", "other class", "twin", "middle"),
-              control="the map of another image of the class, of another class, of a random twin; "
-                      "the middle of the image"),
-        asked(key="gradients", sentence="Maps in class space rank patches better than attention "
-                                        "and gradients of pixels do",
-              comparisons=chosen("own", "rollout", "last", "gradient_input",
-                                 "integrated_gradients"),
-              control="attention rollout, the last block's attention, gradient × input, integrated "
-                      "gradients"),
-        asked(key="once", sentence="Maps in class space rank patches better with one softmax than "
-                                   "with the two of the published code",
-              comparisons=chosen("own", "published"), control="two softmaxes"),
-        asked(key="written", sentence="The attention's output, as in the code, gives better maps "
-                                      "than the block's, as in the text",
-              comparisons=chosen("own", "block"), control="maps of the block's class token"),
-        asked(key="attended", sentence="Times the attention, positive parts alone, maps in class "
-                                       "space rank patches better",
-              comparisons=chosen("positive", "own"), control="derivatives alone"),
-        asked(key="reach", sentence="Times the attention, positive parts alone, maps in class "
-                                    "space rank patches better than the rule of Chefer et al. "
-                                    "does",
-              comparisons=chosen("positive", "chefer"), control="the rule of Chefer et al."),
-    ]
+    def judged(table: pd.DataFrame) -> tuple:
+        return comparisons(with_verdict(table), images, condition="condition")
+
+    rows = {key: chosen(*orders) for key, orders in ORDERED.items()}
+    return told(WORDS, {
+        **rows,
+        "least": chosen("own", RANDOM, test="negative"),
+        "most": chosen("own", RANDOM, test="positive"),
+        "probes random": tuple(map(_hardly, rows["probes random"])),
+        "probes stream": judged(tokens("probes", "block")),
+        "probes halves": judged(turned(tokens("probes", "attention", "ffn"))),
+        "probes dealt": judged(tokens("dealt", "block", "attention", "ffn", first="probes")),
+    }, finding="class space", statistic="mean")
 
 
 def _hardly(row: Comparison) -> Comparison:

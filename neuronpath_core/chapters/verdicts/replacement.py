@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.replacement.claims import BLIND
-from neuronpath_core.chapters.replacement.measured import (
-    EVERYWHERE,
-    OUTLINE,
-    OWN,
-    PAPER,
-    PATH,
-    RANDOM,
-)
+from neuronpath_core.chapters.replacement.effect_rows import BLIND, MARGIN
+from neuronpath_core.chapters.replacement.kept_neurons import EVERYWHERE
+from neuronpath_core.chapters.replacement.measured import OUTLINE, PAPER, PATH, RANDOM
+from neuronpath_core.chapters.replacement.searched_paths import OWN
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
-MEAN = "The mean over images; agrees if its 95 % bootstrap interval lies above zero."
-LEAD = ("The mean difference on the same images; agrees if its 95 % bootstrap interval lies above "
-        "zero and a test that flips its signs, corrected by Holm's procedure over all models and "
-        "weaker paths under a replacement, is below 0.05.")
-KEPT = ("Accuracy minus the whole model's on the same images; agrees if the whole 95 % bootstrap "
-        "interval lies above -5 points, contradicts if all of it lies below.")
+MEAN = rules.above("The mean over images")
+DIFFERENCE = rules.above("The mean difference on the same images")
+LEAD, KEPT_LEAD = (rules.above(
+    "The mean difference on the same images",
+    then=f" and a test that flips its signs, corrected by Holm's procedure over all models and "
+         f"{others} under a replacement, is below 0.05") for others in ("weaker paths",
+                                                                        "kept neurons"))
+KEPT = rules.above("Accuracy minus the whole model's on the same images", -MARGIN,
+                   called="-5 points", interval="the whole 95 % bootstrap interval",
+                   then=", contradicts if all of it lies below")
 # how a removed neuron is set, as an adverbial
 REMOVED = {"zero": "when set to zero", "mean": "when set to the mean",
            "resample": "when set to another image's value",
@@ -49,9 +49,9 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gained: pd.DataFrame,
               gained_lead: pd.DataFrame, nearer: pd.DataFrame, pair_lost: pd.DataFrame,
               pair_lead: pd.DataFrame, pair_less: pd.DataFrame, gains: pd.DataFrame,
               sizes: pd.DataFrame, better: pd.DataFrame, top: int) -> list[Claim]:
-    """The tables are those of :mod:`~neuronpath_core.chapters.replacement.claims`: ``losses`` and
-    ``leads`` of removal, the same of enhancement, ``by_distance``, ``losses`` and ``leads`` with
-    counterfactual scenes and ``less_background``, ``searched_gains``, ``kept_sizes`` and
+    """The tables are those of :mod:`~neuronpath_core.chapters.replacement.effect_rows`: ``losses``
+    and ``leads`` of removal, the same of enhancement, ``by_distance``, ``losses`` and ``leads``
+    with counterfactual scenes and ``less_background``, ``searched_gains``, ``kept_sizes`` and
     ``kept_leads``; ``top`` neurons a block are kept."""
     sizes, better = (table.assign(place=table["tokens"].map(PLACES), condition=[
         f"{PLACES[row['tokens']]} {OTHERS[row['kind']]}" for row in table.to_dict("records")])
@@ -78,15 +78,15 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gained: pd.DataFrame,
         *(Claim(f"five: {other}", "5", f"The path's {top} neurons keep more accuracy than {words}, "
                 f"whatever replaces the others",
                 comparisons(fair[fair["against"] == other], "images", **where), "accuracy", words,
-                LEAD.replace("weaker paths", "kept neurons"), "better", by="book", statistic="mean")
+                KEPT_LEAD, "better", by="book", statistic="mean")
           for other, words in (("random", "random ones"), ("activation", "the most active ones"))),
         Claim("class distance", "2", "With the value of another image of the class the path loses "
               "less than the shorter distance accounts for",
               comparisons(nearer[nearer["kind"] == "class_resample"], "images"), "probability",
               "the loss with zero, scaled by how far the neurons are moved",
-              "The mean loss with zero, times the ratio of the mean distances, minus the mean "
-              "loss; agrees if its 95 % bootstrap interval over images lies above zero.", "nearer",
-              by="book", statistic="mean"),
+              rules.above("The mean loss with zero, times the ratio of the mean distances, minus "
+                          "the mean loss", interval=rules.OVER_IMAGES), "nearer", by="book",
+              statistic="mean"),
         Claim("class values", "5", "Values of another image of the class keep the accuracy with no "
               "neuron left", comparisons(told, "images", condition="place"),
               "kept accuracy", "no neuron of the image itself", KEPT, "sizes", by="book",
@@ -95,15 +95,14 @@ def made_from(lost: pd.DataFrame, lead: pd.DataFrame, gained: pd.DataFrame,
               "searched for zero, both removed by that replacement",
               comparisons(gains[(gains["measure"] == "gain") & (gains["method"] == PATH)],
                           "images", **where), "probability", "the path searched for zero",
-              "The mean difference on the same images; agrees if its 95 % bootstrap interval lies "
-              "above zero.", "gains", by="book", statistic="mean"),
+              DIFFERENCE, "gains", by="book", statistic="mean"),
         Claim("stay", "beyond", "Most neurons of the path stay when it is searched for another "
               "replacement",
               comparisons(gains[(gains["measure"] == "stay") & (gains["method"] == PATH)
                                 & (gains["seen"] == OWN)], "images", **where), "found",
               "the path searched for zero",
-              "The share of common neurons; agrees if its 95 % bootstrap interval lies above one "
-              "half.", "gains", by="book", statistic="mean"),
+              rules.above("The share of common neurons", 0.5), "gains", by="book",
+              statistic="mean"),
     ]
 
 
@@ -149,8 +148,7 @@ def _pair_claims(lost: pd.DataFrame, lead: pd.DataFrame, less: pd.DataFrame) -> 
               statistic="mean"),
         Claim("outline: background", "2", f"{does} more of the probability than with those on "
               "another background", comparisons(less, "images"), "probability",
-              "the same scenes on another background", "The mean difference on the same images; "
-              "agrees if its 95 % bootstrap interval lies above zero.", "pair_less", by="book",
+              "the same scenes on another background", DIFFERENCE, "pair_less", by="book",
               statistic="mean"),
         *(Claim(f"outline: {key}", "2", f"{does} more of the probability than {words}",
                 comparisons(ahead[ahead["method"].isin(names)], "images", against="against"),

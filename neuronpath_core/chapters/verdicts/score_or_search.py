@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from neuronpath_core.chapters.claims import turned
 from neuronpath_core.chapters.score_or_search.cells import SCORES
 from neuronpath_core.chapters.score_or_search.shares import STRONGER
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
-RULE = ("The {statistic} difference of the loss under removal on the same images; agrees if its "
-        "95 % bootstrap interval lies above zero.")
+LEADS = {statistic: rules.above(f"The {statistic} difference of the loss under removal on the same "
+                                f"images") for statistic in ("mean", "median")}
 # key: (contrast of the chapter, sentence, control)
 CONTRASTS = {
     "conditioning": ("conditioning on the path so far",
@@ -31,11 +33,10 @@ CONTRASTS = {
 def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, medians: pd.DataFrame,
               searched: pd.DataFrame, identity: pd.DataFrame, images: int) -> list[Claim]:
     """``differences``, ``searched`` and ``identity`` are the tables of
-    :func:`~neuronpath_core.chapters.score_or_search.claims.score_claims`; ``stronger`` and
+    :func:`~neuronpath_core.chapters.score_or_search.words.score_claims`; ``stronger`` and
     ``medians`` are those of :func:`~neuronpath_core.chapters.score_or_search.shares.contrasts` of
     the pairs ``STRONGER``, by means and by medians; ``images`` of a model."""
-    singles = {statistic: with_verdict(table.assign(value=-table["value"], low=-table["high"],
-                                                    high=-table["low"]))
+    singles = {statistic: with_verdict(turned(table))
                for statistic, table in (("mean", stronger), ("median", medians))}
     score = with_verdict(searched[searched["factor"] == "score"], threshold=0.5)
     cross = identity.assign(value=identity["cross"])
@@ -45,26 +46,25 @@ def made_from(differences: pd.DataFrame, stronger: pd.DataFrame, medians: pd.Dat
                     singles[statistic]["contrast"] == contrast].assign(
                         against=SCORES[score]), images, against="against"),
                 "probability", "the best neuron of every block by itself",
-                RULE.format(statistic=statistic), "stronger", by="book", statistic=statistic)
+                LEADS[statistic], "stronger", by="book", statistic=statistic)
           for key, statistic, words in (("single", "mean", ""),
                                         ("single median", "median", ", at the median image"))
           for contrast, ((score, _), _) in STRONGER.items()),
         *(Claim(key, "1", sentence,
                 comparisons(differences[differences["contrast"] == contrast], images),
-                "probability", control, RULE.format(statistic="mean"), "differences", by="book",
+                "probability", control, LEADS["mean"], "differences", by="book",
                 statistic="mean")
           for key, (contrast, sentence, control) in CONTRASTS.items()),
         Claim("score or search", "1", "The score decides more than the search",
               comparisons(score, images, condition="condition"), "variance",
               "the search's share, for the scores whose paths the search can change",
-              "The score's share of the variance between the cells of the three scores of whole "
-              "paths; agrees if its 95 % bootstrap interval lies above one half. For the three "
-              "scores of single neurons all informed searches agree by definition; they are left "
-              "out.", "searched", by="book"),
+              rules.above("The score's share of the variance between the cells of the three scores "
+                          "of whole paths", 0.5,
+                          more="For the three scores of single neurons all informed searches agree "
+                               "by definition; they are left out."), "searched", by="book"),
         Claim("cross share", "1", "Most of the joint attribution score is cross terms, products "
               "of one neuron's activation with another's gradient",
               comparisons(with_verdict(cross, threshold=0.5), images), "score share",
               "complete attribution, which has none",
-              "Their share of the mean score; agrees if its 95 % bootstrap interval lies above "
-              "one half.", "identity", by="book"),
+              rules.above("Their share of the mean score", 0.5), "identity", by="book"),
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
+from neuronpath_core.stats.rules import OR_BELOW, above
 
-AGAIN = ("The share of a path's neurons found again; agrees if its 95 % bootstrap interval lies "
-         "above one half, contradicts if below.")
+AGAIN = above("The share of a path's neurons found again", 0.5, then=OR_BELOW)
 # table: (words of the claim, of a condition of it)
 SEARCHES = {"rules": ("by another rule of integration", "with {}"),
             "precisions": ("in another precision", "in {}"),
@@ -44,8 +44,8 @@ def made_from(rules: pd.DataFrame, precisions: pd.DataFrame, views: pd.DataFrame
         *(Claim(f"seeds: {measure}", "beyond", f"Models trained from other seeds agree in {words}",
                 comparisons(seeds[seeds["measure"] == measure], seed_images), "correlation",
                 "two halves of the images, or classes, blocks and images permuted",
-                "The correlation between two models; agrees if its interval lies above zero and a "
-                "permutation test, corrected by Holm's procedure, is below 0.05.", "seeds",
-                by="book")
+                above("The correlation between two models", interval="its interval",
+                      then=" and a permutation test, corrected by Holm's procedure, is below 0.05"),
+                "seeds", by="book")
           for measure, words in SEEDS.items()),
     ]

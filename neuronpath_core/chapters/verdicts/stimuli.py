@@ -6,14 +6,15 @@ from functools import partial
 
 import pandas as pd
 
+from neuronpath_core.chapters.claims import turned
 from neuronpath_core.chapters.stimuli import several
 from neuronpath_core.chapters.stimuli.made import OTHER, PLANTED, RANDOM, TWIN
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 from neuronpath_core.stats.tests import judged, permutation_verdict
 
-OVER_CLASSES = "95 % bootstrap interval over classes"
 FINDING = "key neurons"
-ABOVE = f"agrees if its {OVER_CLASSES} lies above zero, contradicts if below."
+ABOVE = partial(rules.above, interval=rules.OVER_CLASSES, then=rules.OR_BELOW)
 
 
 def made_from(effects: pd.DataFrame, near: pd.DataFrame, failures: pd.DataFrame,
@@ -33,9 +34,7 @@ def made_from(effects: pd.DataFrame, near: pd.DataFrame, failures: pd.DataFrame,
 
     def group(name: str, of: str, sign: int = 1) -> tuple:
         own = rescues[(rescues["condition"] == name) & (rescues["group"] == of)]
-        if sign < 0:
-            own = own.assign(value=-own["value"], low=-own["high"], high=-own["low"])
-        return comparisons(with_verdict(own), "n")
+        return comparisons(with_verdict(own if sign > 0 else turned(own)), "n")
 
     told = judged(predictions) if len(predictions) else predictions
     return [
@@ -43,77 +42,78 @@ def made_from(effects: pd.DataFrame, near: pd.DataFrame, failures: pd.DataFrame,
                                         "neuron is classified as that class",
                comparisons=effect("own", RANDOM), unit="classes",
                control="the image of a random neuron of the same block",
-               rule=f"The share of classes that their model recognises, minus the control's; "
-                    f"{ABOVE}", table="effects"),
+               rule=ABOVE("The share of classes that their model recognises, minus the control's"),
+               table="effects"),
         ours("another class", sentence="Such an image is classified as its own class more often "
                                        "than the images of other classes are",
              comparisons=effect("own", OTHER), unit="classes",
              control="the images of the best value neurons of all other classes",
-             rule=f"The share of classes recognised minus how often the other classes' images are "
-                  f"taken for the class; {ABOVE}", table="effects"),
+             rule=ABOVE("The share of classes recognised minus how often the other classes' "
+                        "images are taken for the class"), table="effects"),
         ours("twin", sentence="Such images are recognised more often than in a network with random "
                               "weights",
              comparisons=effect("own", TWIN), unit="classes",
              control="a network with random weights, its own best value neurons, judged by itself",
-             rule=f"The difference of the shares of classes recognised; {ABOVE}", table="effects"),
+             rule=ABOVE("The difference of the shares of classes recognised"), table="effects"),
         ours("transfer", sentence="Models that the image was not made for name its class too",
              comparisons=effect("transfer", RANDOM), unit="classes",
              control="the image of a random neuron of the same block",
-             rule=f"The share of other models (other seeds and architectures) that name the class, "
-                  f"mean over classes, minus the control's; {ABOVE}", table="effects"),
+             rule=ABOVE("The share of other models (other seeds and architectures) that name the "
+                        "class, mean over classes, minus the control's"), table="effects"),
         ours("planted", sentence="A neuron whose key reads the class has an image that other "
                                  "models recognise more often than that of the best value neuron",
              comparisons=effect("transfer", PLANTED), unit="classes",
              control="the best value neuron of the class, by the same method",
-             rule=f"The difference of the shares of other models that name the class; {ABOVE}",
+             rule=ABOVE("The difference of the shares of other models that name the class"),
              table="effects"),
         ours("plausible", sentence="Images of best value neurons lie nearer to training images "
                                    "than those of random neurons",
              comparisons=comparisons(with_verdict(near), "n"), unit="images",
              control="the image of a random neuron of the same block",
-             rule=f"In another model's features, the share of held-out images that lie at least "
-                  f"as far from the training images, minus the control's; {ABOVE}", table="near"),
+             rule=ABOVE("In another model's features, the share of held-out images that lie at "
+                        "least as far from the training images, minus the control's"),
+             table="near"),
         theirs("after activation", sentence="Images fail when they are made after the activation "
                                             "function",
                comparisons=comparisons(with_verdict(failures), "n"), unit="classes",
                control="the same neurons' images, made before the activation function",
-               rule=f"The share of neurons whose image reaches less than half of the gain that "
-                    f"the other way reaches, after minus before; {ABOVE}", table="failures"),
+               rule=ABOVE("The share of neurons whose image reaches less than half of the gain "
+                          "that the other way reaches, after minus before"), table="failures"),
         ours("first pre-activation", sentence="Which of these images fail is told by the neuron's "
                                               "pre-activation on the first image",
              comparisons=comparisons(told, "n"), unit="separation", statistic="",
              control="neurons exchanged",
-             rule="The area under the ROC curve of the first mean pre-activation, minus one half; "
-                  f"agrees if its {OVER_CLASSES} lies above zero and p after Holm is at most 0.05.",
-             table="predictions"),
+             rule=ABOVE("The area under the ROC curve of the first mean pre-activation, minus one "
+                        "half", then=" and p after Holm is at most 0.05"), table="predictions"),
         theirs("rescues", sentence="Several value neurons together rescue classes that one fails",
                comparisons=group(several.MANY, several.BAD), unit="classes",
                control="a second try with one neuron, from another start",
-               rule="Of the classes that one neuron's image fails, the share that several rescue "
-                    f"minus the share that a second try does; {ABOVE}", table="rescues"),
+               rule=ABOVE("Of the classes that one neuron's image fails, the share that several "
+                          "rescue minus the share that a second try does"), table="rescues"),
         theirs("harms", sentence="Several value neurons together harm classes that one gets right",
                comparisons=group(several.MANY, several.GOOD, -1), unit="classes",
                control="a second try with one neuron, from another start",
-               rule="Of the classes that one neuron's image gets right, the share that several "
-                    f"lose minus the share that a second try does; {ABOVE}", table="rescues"),
+               rule=ABOVE("Of the classes that one neuron's image gets right, the share that "
+                          "several lose minus the share that a second try does"), table="rescues"),
         ours("weights", sentence="Weighting several neurons by their scores makes images that are "
                                  "recognised more often",
              comparisons=comparisons(with_verdict(gains), "n", condition="condition"),
              unit="classes", control="equal weights of the same neurons",
-             rule=f"The difference of the shares of classes recognised; {ABOVE}", table="gains"),
+             rule=ABOVE("The difference of the shares of classes recognised"), table="gains"),
         theirs("sharing", sentence="Classes whose image fails share their value neuron with other "
                                    "classes",
                comparisons=comparisons(shared.assign(verdict=[
                    permutation_verdict(row) for row in shared.to_dict("records")]), "n",
                    chance="chance") if len(shared) else (), unit="classes",
                control="classes exchanged",
-               rule="The share of the other classes with the same neuron, failures minus "
-                    "successes; agrees if positive with p < 0.05 in a permutation of the classes, "
-                    "contradicts if negative with such a p.", table="shared"),
+               rule=rules.Rule(
+                   "The share of the other classes with the same neuron, failures minus successes; "
+                   "agrees if positive with p < 0.05 in a permutation of the classes, contradicts "
+                   "if negative with such a p."), table="shared"),
         ours("phase", sentence="Images with the magnitudes of real spectra lie nearer to training "
                                "images",
              comparisons=comparisons(with_verdict(phases), "n"), unit="images",
              control="the same neurons' images with free magnitudes",
-             rule=f"The difference of the share of held-out images that lie at least as far; "
-                  f"{ABOVE}", table="phases"),
+             rule=ABOVE("The difference of the share of held-out images that lie at least as far"),
+             table="phases"),
     ]

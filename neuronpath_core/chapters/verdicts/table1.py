@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
-RULE = ("The mean difference on the same images; agrees if its 95 % bootstrap interval lies above "
-        "zero.")
+LEAD = rules.above("The mean difference on the same images")
 SENTENCES = {
     "joint_attribution_score": ("score", "score", "The search finds paths of higher joint "
                                                   "attribution score than either baseline"),
@@ -28,6 +28,6 @@ def made_from(differences: pd.DataFrame, against: Sequence[str], data: str,
     return [Claim(key, "1", sentence,
                   comparisons(differences[differences["column"] == column], images, {"data": data},
                               against="against"),
-                  unit, "the paper's baselines: Activation and Influence Pattern", RULE,
+                  unit, "the paper's baselines: Activation and Influence Pattern", LEAD,
                   "differences", statistic="mean")
             for column, (key, unit, sentence) in SENTENCES.items()]

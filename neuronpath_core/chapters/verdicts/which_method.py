@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neuronpath_core.chapters.which_method.measured import DEFAULT, PUBLISHED
-from neuronpath_core.chapters.which_method.questions import SMALL
+from neuronpath_core.chapters.which_method.method_names import DEFAULT, PUBLISHED
+from neuronpath_core.chapters.which_method.pair_changes import SMALL
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
-LEAD = ("The mean difference of the lost probability on the same images; agrees if its 95 % "
-        "bootstrap interval lies above zero.")
-SHARE = ("The mean loss as a share of the refined search's; agrees if its 95 % bootstrap interval "
-         "lies above {least:.0%}.")
+LEAD = rules.above("The mean difference of the lost probability on the same images")
 
 
 def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFrame,
@@ -26,9 +24,9 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
     :func:`~neuronpath_core.chapters.which_method.agreement.agreement_leads`; ``asked`` of
     :func:`~neuronpath_core.chapters.which_method.questions.question_leads`, the matched question
     against that of removal; ``asked_three`` and ``asked_ten`` of ``question_goal``; ``changes`` of
-    :func:`~neuronpath_core.chapters.which_method.questions.change_rows`; ``small`` the row of the
-    refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`; ``permuted``
-    of :func:`~neuronpath_core.chapters.which_method.tried.permuted_rows`."""
+    :func:`~neuronpath_core.chapters.which_method.pair_changes.change_rows`; ``small`` the row of
+    the refined search of :func:`~neuronpath_core.chapters.which_method.toys.toy_shares`;
+    ``permuted`` of :func:`~neuronpath_core.chapters.which_method.tried.permuted_rows`."""
     def of(measure: str) -> pd.DataFrame:
         return changes[changes["measure"] == measure]
 
@@ -64,7 +62,7 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
         *(Claim(key, "beyond", f"The conditional gradient with {words} gradients reaches "
                 f"{least:.0%} of the effect of the best path known",
                 comparisons(table, "images", condition="condition"), "effect share",
-                "the best path of any method, refined by exact effects", SHARE.format(least=least),
+                "the best path of any method, refined by exact effects", _reaches(least),
                 variable, by="book", statistic="mean")
           for key, words, least, table, variable in (
             ("three passes", "three", 0.95, three, "three"),
@@ -72,8 +70,8 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
         Claim("refined", "beyond", "The refined search reaches 99 % of the effect of the best of "
               "all paths", comparisons(small, "images", {"data": "toys", "model": "toys"}),
               "effect share", "every path of networks of 4,096",
-              "The mean loss as a share of the best path's; agrees if its 95 % bootstrap interval "
-              "lies above 99 %.", "small", by="book", statistic="mean"),
+              rules.above("The mean loss as a share of the best path's", 0.99, called="99 %"),
+              "small", by="book", statistic="mean"),
         Claim("permuted", "beyond", "Scores do more than the same scores of permuted weights",
               comparisons(permuted, "images", condition="condition"), "lost probability",
               "the same score of a copy of the model whose blocks' weights are permuted", LEAD,
@@ -81,19 +79,20 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
         Claim("RelP", "beyond", "RelP ranks single neurons better than gradient × activation does",
               comparisons(ranks, "images", condition="condition"), "correlation",
               "gradient × activation, on the same neurons",
-              "The difference of Spearman's correlations with the exact effect of removing each "
-              "neuron alone; agrees if its 95 % bootstrap interval over images lies above zero.",
+              rules.above("The difference of Spearman's correlations with the exact effect of "
+                          "removing each neuron alone", interval=rules.OVER_IMAGES),
               "ranks", by="book", statistic="mean"),
         Claim("question", "beyond", "A path found for the question that is asked does more than "
               "the path whose removal has the largest effect",
               comparisons(asked, "images", **fields), "lost probability",
-              "the path found for removal", LEAD.replace("lost probability", "effect"), "asked",
-              by="book", statistic="mean"),
+              "the path found for removal", rules.above("The mean difference of the effect on the "
+                                                       "same images"), "asked", by="book",
+              statistic="mean"),
         *(Claim(key, "beyond", f"Asked for doubling or keeping, the conditional gradient with "
                 f"{words} gradients reaches {least:.0%} of the effect of the best path known",
                 comparisons(table, "images", condition="condition"), "effect share",
                 "the best path for that question of any method, refined by exact effects",
-                SHARE.format(least=least), variable, by="book", statistic="mean")
+                _reaches(least), variable, by="book", statistic="mean")
           for key, words, least, table, variable in (
             ("question: three", "three", 0.95, asked_three, "asked_three"),
             ("question: ten", "ten", 0.99, asked_ten, "asked_ten"))),
@@ -101,19 +100,23 @@ def made_from(ahead: pd.DataFrame, ahead_default: pd.DataFrame, three: pd.DataFr
               "that differ in fill",
               comparisons(of("difference"), "images", condition="condition"), "neurons",
               "pairs that differ in outline, drawn again",
-              "The share of blocks with the same neuron, of two outlines less that of an outline "
-              "and a fill; agrees if its 95 % bootstrap interval lies above zero.", "changes",
-              by="book", statistic="mean"),
+              rules.above("The share of blocks with the same neuron, of two outlines less that of "
+                          "an outline and a fill"), "changes", by="book", statistic="mean"),
         Claim("background", "beyond", "Pairs that differ in background find less than pairs that "
               "differ in outline",
               comparisons(of("less background"), "images", condition="condition"), "score",
               "the background, which the label does not depend on",
-              "The difference of the paths' attributions; agrees if its 95 % bootstrap interval "
-              "lies above zero.", "changes", by="book", statistic="mean"),
+              rules.above("The difference of the paths' attributions"), "changes", by="book",
+              statistic="mean"),
         Claim("background: next to nothing", "beyond", f"Pairs that differ in background find less "
               f"than {SMALL:.0%} of what pairs that differ in outline find",
               comparisons(of("background share"), "images", condition="condition"), "score share",
               "the background, which the label does not depend on",
-              f"The mean attribution as a share of that of outlines; agrees if its 95 % bootstrap "
-              f"interval lies below {SMALL:.0%}.", "changes", by="book", statistic="mean"),
+              rules.below("The mean attribution as a share of that of outlines", SMALL,
+                          called=f"{SMALL:.0%}"), "changes", by="book", statistic="mean"),
     ]
+
+
+def _reaches(least: float) -> rules.Rule:
+    return rules.above("The mean loss as a share of the refined search's", least,
+                       called=f"{least:.0%}")

@@ -12,12 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 from neuronpath_core.chapters.effects import numbers
-from neuronpath_core.chapters.which_method.measured import (
-    ONE_PASS,
-    REPLACED,
-    SCORES,
-    values_for,
-)
+from neuronpath_core.chapters.which_method.measured import values_for
+from neuronpath_core.chapters.which_method.method_names import ONE_PASS, REPLACED, SCORES
 from neuronpath_core.chapters.which_method.shares import CELL, when
 from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet

@@ -1,5 +1,4 @@
-"""Every method's path of every image, what its removal costs, and how many passes of the model it
-takes to find."""
+"""Every method's path of every image, and what its removal costs."""
 
 from __future__ import annotations
 
@@ -12,17 +11,27 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.chapters.effects import numbers
-from neuronpath_core.cost.passes import (
-    Passes,
-    ablation_passes,
-    multiply_adds,
-    path_passes,
-    score_passes,
+from neuronpath_core.chapters.which_method.method_names import (
+    BUDGETS,
+    CONDITIONAL,
+    CONTROL,
+    DEFAULT,
+    EXACT,
+    EXACT_IMAGES,
+    PROPOSALS,
+    PUBLISHED,
+    REFINED,
+    REMOVAL,
+    REPLACED,
+    SCORES,
+    SEARCHED,
+    SWEEPS,
+    conditional,
 )
+from neuronpath_core.chapters.which_method.pass_counts import operations
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import scaled_probabilities
 from neuronpath_core.paths import find_paths
-from neuronpath_core.quadrature import quadrature_rule
 from neuronpath_core.random_paths import matched_random_paths
 from neuronpath_core.ranking import layer_tops
 from neuronpath_core.replacement import replacement_values
@@ -36,39 +45,6 @@ from neuronpath_core.variants.effect_refinement import refine_effects
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
-
-# what a removed neuron is set to, as an adverbial
-REPLACED = {"zero": "set to zero", "mean": "set to the mean over images",
-            "resample": "set to the values on another image"}
-BUDGETS = (1, 2, 3, 5, 10, 20)
-PROPOSALS, SWEEPS = 16, 2  # of the refined search, that all are compared with
-REFINED, PUBLISHED, DEFAULT = "refined search", "published search", "neuron path, default settings"
-CONTROL, ONE_PASS, REMOVAL = "matched random neurons", "gradient × activation", "removal search"
-EXACT, EXACT_IMAGES = "exact single-neuron effect", 4
-# key in the registry -> name in tables
-SCORES = {"relp": "RelP", "libragrad": "LibraGrad", "atp_graddrop": "AtP with GradDrop",
-          "eap_ig_inputs": "EAP-IG along inputs", "knowledge": "single-neuron integrated gradients",
-          "activation": "activation"}
-SEARCHED = {"complete": "search by complete attribution"}
-# two derivations that give the same numbers in every model whose FFN is a plain MLP
-ALIKE = (SCORES["relp"], SCORES["libragrad"])
-
-
-def conditional(passes: int) -> str:
-    """The name of the conditional gradient with so many passes; with one it is gradient ×
-    activation."""
-    return ONE_PASS if passes == 1 else f"conditional gradient, {passes} gradients"
-
-
-CONDITIONAL = tuple(conditional(passes) for passes in BUDGETS)
-# how find_paths is asked for a method; those that are not here cannot be had by it
-CALLED = {
-    **{conditional(passes): f'"recommended", budget={passes}' for passes in BUDGETS},
-    ONE_PASS: '"gradient_activation"', REMOVAL: '"ablation"', EXACT: '"exact"',
-    DEFAULT: '"neuron_path"', PUBLISHED: 'settings="published"',
-    **{name: f'"{key}"' for key, name in (SCORES | SEARCHED).items()},
-    " = ".join(ALIKE): " or ".join(f'"{key}"' for key in ("relp", "libragrad")),
-}
 
 
 def every_nth(images: ImageSet, step: int) -> ImageSet:
@@ -172,7 +148,7 @@ def removals(study: Study, models: Sequence[str], images: ImageSet, few: ImageSe
         which they are cheapest.
     """
     rows, names = [], study.check_models(list(models))
-    cheapest = min(names, key=lambda model: _operations(study.target(model), {"method": "exact"}))
+    cheapest = min(names, key=lambda model: operations(study.target(model), {"method": "exact"}))
     for model in names:
         target = study.target(model)
         for kind in REPLACED:
@@ -207,61 +183,3 @@ def _best_of(found: Mapping[str, Tensor], effects: Mapping[str, tuple[np.ndarray
     best = np.stack([effects[name][0] for name in whole]).argmax(0)
     every = torch.stack([found[name].cpu() for name in whole])
     return every[torch.from_numpy(best), torch.arange(most)]
-
-
-def _operations(target: TargetModel, settings: Mapping, scored: bool = False) -> float:
-    """Multiply-adds of finding one image's path, without its score unless ``scored``."""
-    complete = SearchSettings.of(**settings).complete(target)
-    passes = path_passes(target, complete.as_dict())
-    if not scored and complete.method != "neuron_path":  # whose search gives the score too
-        rule = (complete.quadrature, SearchSettings(steps=complete.steps).one_rule, complete.nodes)
-        passes = passes + -1 * score_passes(target, len(quadrature_rule(*rule)[0]))
-    return passes.seconds(multiply_adds(target))
-
-
-def passes_of(target: TargetModel) -> dict[str, float]:
-    """What every method costs an image of this model, in passes: multiply-adds as a multiple of
-    those of the whole model forward and back once."""
-    weights = multiply_adds(target)
-    settings = {
-        **{conditional(passes): {"method": "conditional_gradient", "budget": passes}
-           for passes in BUDGETS},
-        ONE_PASS: {"method": "gradient_activation"},  # which has no effect to compute
-        **{name: {"method": key} for key, name in (SCORES | SEARCHED).items()},
-        DEFAULT: {}, REMOVAL: {"method": "ablation"}, EXACT: {"method": "exact"},
-        PUBLISHED: {"settings": "published"},
-    }
-    one = Passes(gradient=target.n_blocks).seconds(weights)
-    sweep = ablation_passes(target, min(PROPOSALS, target.fewest_neurons)).seconds(weights)
-    return {**{name: _operations(target, each) / one for name, each in settings.items()},
-            REFINED: SWEEPS * sweep / one, CONTROL: 0.0}
-
-
-def conditional_passes(target: TargetModel, gradients: int) -> float:
-    """What the conditional gradient with so many gradients costs an image, as :func:`passes_of`
-    has it for those of ``BUDGETS``."""
-    settings = {"method": "gradient_activation"} if gradients == 1 else {
-        "method": "conditional_gradient", "budget": gradients}
-    return _operations(target, settings) / Passes(gradient=target.n_blocks).seconds(
-        multiply_adds(target))
-
-
-def forward_passes(target: TargetModel) -> float:
-    """A forward of the whole model in passes, which are there and back."""
-    weights = multiply_adds(target)
-    return Passes(forward=target.n_blocks).seconds(weights) / Passes(
-        gradient=target.n_blocks).seconds(weights)
-
-
-def passes_as_typed(target: TargetModel) -> float:
-    """What ``find_paths(method="recommended")`` costs an image with the joint attribution score
-    that it gives besides, in the unit of :func:`passes_of`."""
-    one = Passes(gradient=target.n_blocks).seconds(multiply_adds(target))
-    return _operations(target, {"method": "recommended"}, scored=True) / one
-
-
-def pass_table(study: Study, models: Sequence[str]) -> pd.DataFrame:
-    """:func:`passes_of` each model: ``data, model, method, passes``."""
-    return pd.DataFrame([{"data": study.profile, "model": model, "method": method, "passes": passes}
-                         for model in study.check_models(list(models))
-                         for method, passes in passes_of(study.target(model)).items()])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from neuronpath_core.chapters.which_method.measured import ALIKE, REFINED, REPLACED
+from neuronpath_core.chapters.which_method.method_names import ALIKE, REFINED, REPLACED
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
 from neuronpath_core.stats.intervals import interval_row
@@ -40,7 +40,7 @@ def reached(table: pd.DataFrame, passes: pd.DataFrame, seed: int = 0) -> pd.Data
 
     Args:
         table: of :func:`~neuronpath_core.chapters.which_method.measured.removals`.
-        passes: of :func:`~neuronpath_core.chapters.which_method.measured.pass_table`.
+        passes: of :func:`~neuronpath_core.chapters.which_method.pass_counts.pass_table`.
 
     Returns:
         ``data, model, replacement, method, passes, images, lost`` (mean), ``turned`` (share of the

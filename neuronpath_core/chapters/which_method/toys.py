@@ -10,14 +10,13 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from neuronpath_core.chapters.which_method.measured import (
+from neuronpath_core.chapters.which_method.measured import found_paths, path_effect
+from neuronpath_core.chapters.which_method.method_names import (
     CONTROL,
     PUBLISHED,
     REFINED,
     REMOVAL,
     conditional,
-    found_paths,
-    path_effect,
 )
 from neuronpath_core.chapters.which_method.shares import share_row
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities

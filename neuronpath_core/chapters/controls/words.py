@@ -11,7 +11,6 @@ from neuronpath_core.stats import report
 # what must not be left of a path when weights are randomised
 LEFT = {"randomised": "the path is left when all blocks are randomised",
         "late_randomised": "the path's earlier half is left when the later half is randomised"}
-
 # whose enhancement may improve accuracy
 GAINED = {"true": "Enhancing the path searched with the true label",
           "predicted": "Enhancing the path searched with the predicted label",

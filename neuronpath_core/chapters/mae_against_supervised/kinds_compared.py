@@ -1,5 +1,5 @@
-"""Chapter 16: where knowledge neurons lie in supervised models and in masked autoencoders, each
-trained from several seeds, and whether pre-training or scope decides it."""
+"""Whether the kind of a model, its seed or the tokens that are read decide where its knowledge
+neurons lie."""
 
 from __future__ import annotations
 
@@ -10,75 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.knowledge_neurons import knowledge_neurons
-from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats import report
 from neuronpath_core.stats.intervals import jackknife_row
 from neuronpath_core.stats.labels import SCOPE_LABELS
 from neuronpath_core.stats.tests import kind_contrast, kind_test
-from neuronpath_core.study.study import Study
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-SCOPES = ("cls", "patch")
 # block 1 holds most of the neurons of either kind, so that Pearson's correlation is about it alone
 BLOCKS = {"over all blocks": 0, "without block 1": 1}
-
-
-def replicas(study: Study, model: str) -> list[str]:
-    """A model of the profile and its replicas from other seeds of training."""
-    return [model, *(name for name in study.variants(model) if name.startswith(f"{model} seed "))]
-
-
-def knowledge_at_scopes(
-    study: Study, kinds: Sequence[str], images: ImageSet, top: int = 5,
-    quadrature: str = "gauss-legendre", steps: int = 4, scopes: Sequence[str] = SCOPES
-) -> pd.DataFrame:
-    """Knowledge neurons of every replica of every kind, read at every scope (Fig. 2, App. B).
-
-    Args:
-        kinds: models of the profile, each standing for its replicas.
-        scopes: ``"cls"``, ``"patch"``.
-
-    Returns:
-        the columns of :func:`~neuronpath_core.chapters.knowledge_neurons.knowledge_neurons`, and
-        ``kind``, ``scope``, ``own`` (whether the model's neurons are read at that scope by
-        default), ``blocks`` (their number).
-
-    Raises:
-        ValueError: an unknown model, or kinds of different depth, whose blocks cannot be compared
-            one by one.
-    """
-    if len(depths := {study.target(kind).n_blocks for kind in study.check_models(list(kinds))}) > 1:
-        raise ValueError(f"the models have {sorted(depths)} blocks; accepted: models of one depth")
-    tables = []
-    for kind in kinds:
-        own = study.target(kind).scope
-        for scope in scopes:
-            found = knowledge_neurons(study, replicas(study, kind), images, top,
-                                                  quadrature, steps, scope)
-            tables.append(found.assign(kind=kind, scope=scope, own=scope == own,
-                                       blocks=study.target(kind).n_blocks))
-    return pd.concat(tables, ignore_index=True)
-
-
-def mean_shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of each model's knowledge neurons in each block, over all images.
-
-    Args:
-        table: of :func:`knowledge_at_scopes`, with a column ``data``.
-
-    Returns:
-        ``data, kind, scope, own, model, block, value``; the blocks of a model sum to one.
-    """
-    keys, parts = ["data", "kind", "scope", "own", "model"], []
-    for names, group in table.groupby(keys, sort=False):
-        blocks = int(group["blocks"].iloc[0])
-        value = np.bincount(group["block"] - 1, minlength=blocks) / len(group)
-        parts.append(pd.DataFrame(dict(zip(keys, names, strict=True))
-                                  | {"block": np.arange(1, blocks + 1), "value": value}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def _vectors(shares: pd.DataFrame) -> tuple[pd.DataFrame, Float[np.ndarray, "model block"]]:
@@ -225,78 +166,3 @@ def depth_difference(depth: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
                      **row, "verdict": "agrees" if row["low"] > 0 or row["high"] < 0
                      else "not shown"})
     return pd.DataFrame(rows)
-
-
-def kind_claims(cells: pd.DataFrame, contrast: pd.DataFrame, deeper: pd.DataFrame,
-                kinds: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The claims of the chapter, what was measured, and the verdict; the tables are those of
-    :func:`cell_correlations`, :func:`kind_rows` and :func:`depth_difference`."""
-    def inverted(claim: str, chosen: pd.Series) -> list[tuple[str, str, str]]:
-        return [(claim, f"{row['data']}, {row['condition']}, {row['first']} against "
-                        f"{row['second']}: {report.interval_text(row)}", row["verdict"])
-                for row in cells[chosen].to_dict("records")]
-
-    return [
-        *inverted("The two kinds' distributions over blocks are almost inverted", cells["own"]),
-        *(("The kind of a model decides more than its training seed",
-           f"{row['data']}: contrast {report.interval_text(row)}, p = {row['p']:.4f} (at least "
-           f"{row['smallest']:.4f} with so many models)", row["verdict"])
-          for row in contrast.to_dict("records")),
-        *(("The knowledge neurons of the two kinds lie at different depths",
-           f"{row['data']}: {kinds[0]} minus {kinds[1]} {report.interval_text(row, 3)} of the "
-           f"depth", row["verdict"]) for row in deeper.to_dict("records")),
-        *inverted("The inversion remains when both are read at one scope",
-                  cells["differ"] == "kind"),
-        *inverted("The scope alone inverts the distribution, the weights being the same",
-                  cells["differ"] == "scope"),
-    ]
-
-
-def finding(cells: pd.DataFrame) -> str:
-    """What the paper's comparison in :func:`cell_correlations` shows, as a sentence."""
-    parts = []
-    for condition, own in cells[cells["own"]].groupby("condition", sort=False):
-        inverted = int((own["verdict"] == "agrees").sum())
-        parts.append(f"{condition} {report.span_text(own['value'], 2)} (inverted on "
-                     f"{inverted or 'none'} of {len(own)} data sets)")
-    return (f"Block shares of the two kinds correlate {', '.join(parts)}; an inversion would be "
-            f"negative")
-
-
-def pair_finding(pairs: pd.DataFrame) -> str:
-    """How alike models of one kind and of two are, as a sentence; ``pairs`` as of
-    :func:`model_pairs`."""
-    between = pairs["relation"] == "between"
-    return (f"Two models of different kinds correlate at "
-            f"{report.span_text(pairs.loc[between, 'value'], 2)}, of one kind at "
-            f"{report.span_text(pairs.loc[~between, 'value'], 2)}")
-
-
-def contrast_table(contrast: pd.DataFrame) -> pd.DataFrame:
-    """:func:`kind_rows` with words for headers."""
-    return contrast.assign(contrast=[report.interval_text(row, 3)
-                                     for row in contrast.to_dict("records")]).set_index("data")[
-        ["contrast", "p", "deals", "smallest", "verdict"]
-    ].rename(columns={"deals": "ways to deal the names", "smallest": "smallest possible p",
-                      "verdict": "agreement"})
-
-
-def depth_table(deeper: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
-    """:func:`depth_difference` with words for headers."""
-    return deeper.assign(difference=[report.interval_text(row, 3)
-                                     for row in deeper.to_dict("records")]).set_index("data")[
-        ["first", "second", "spread first", "spread second", "difference", "verdict"]
-    ].rename(columns={"first": kinds[0], "second": kinds[1], "spread first": f"spread {kinds[0]}",
-                      "spread second": f"spread {kinds[1]}", "verdict": "agreement"})
-
-
-def cell_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """:func:`cell_correlations` with words for headers; the paper's comparison says so."""
-    named = cells.assign(
-        correlation=[report.interval_text(row) for row in cells.to_dict("records")],
-        differ=[f"{differ} (the paper's)" if own else differ
-                for differ, own in zip(cells["differ"], cells["own"], strict=True)])
-    return named.set_index(["data", "condition", "first", "second"])[
-        ["differ", "correlation", "verdict"]].rename(
-        columns={"condition": "blocks", "differ": "what differs", "verdict": "agreement"}
-    ).rename_axis(index={"condition": "blocks"})

@@ -45,9 +45,6 @@ def against(effects: pd.DataFrame, words: str) -> pd.DataFrame:
     return effects[effects["against"] == words]
 
 
-# --- weights ---
-
-
 def block_table(blocks: pd.DataFrame, twins: pd.DataFrame, others: pd.Series) -> pd.DataFrame:
     """``weights.block_rows`` of every model and of its random twin, with the commonest block of its
     replicas, by what value vectors add."""
@@ -106,9 +103,6 @@ def recall_table(recalled: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
         "sharers, other images": shared["successes"],
         "p, classes permuted": [f"{each:.3f}" for each in shared["p"]],
         "misclassified images": shared["wrong"]}))
-
-
-# --- maps ---
 
 
 def found_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -178,9 +172,6 @@ def later_table(later: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
         "of neurons like them": means["alike"].to_numpy(),
         "difference": text_of(means, 3),
         "minus mask of another image": text_of(means, 3, "dealt")}).set_index(KEYS)
-
-
-# --- pixels ---
 
 
 def dot_table(dots: pd.DataFrame) -> pd.DataFrame:

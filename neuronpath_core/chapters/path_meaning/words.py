@@ -9,14 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from neuronpath_core.chapters.path_meaning import (
-    detects,
-    failures,
-    looks,
-    pictures,
-    wiring,
-    writes,
-)
+from neuronpath_core.chapters.path_meaning import detects, failures, looks, pictures, wiring, writes
 from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
 from neuronpath_core.settings import RECOMMENDED
 from neuronpath_core.stats import report
@@ -213,4 +206,3 @@ def glued(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,
         "known": f"{right} of {len(known)}"}
     return found | {f"agree {name}": told.partition(" models")[0] for name, told in found.items()
                     if " models" in told}
-
