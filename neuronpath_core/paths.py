@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,7 @@ from neuronpath_core.fast.drafts import (
 )
 from neuronpath_core.forward import check_baseline, of_images
 from neuronpath_core.found_paths import FoundPaths, wide
+from neuronpath_core.frames import path_frame
 from neuronpath_core.jas import joint_attribution_score
 from neuronpath_core.ranking import layer_tops
 from neuronpath_core.scores import METHODS
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Float, Int64
 
+# The module that makes graphs of paths, looked up by name: the core imports no room but support.
+GRAPHS = "neuronpath_core.circuits.graphs"
 # An engine finds the paths of methods that search: (target, images, labels, complete settings,
 # numbers of neurons per block, baseline or None) to one FoundPaths for each number.
 Engine = Callable[[TargetModel, Tensor, Tensor, SearchSettings, Sequence[int], Tensor | None],
@@ -72,10 +76,8 @@ class Paths:
         """The paths as a table, one row for each image, block and rank: ``image, block, rank,
         neuron, score``, with the model and the batch also ``activation`` and ``attribution``.
 
-        Arguments and errors are those of :func:`~neuronpath_core.graphs.path_frame`.
+        Arguments and errors are those of :func:`~neuronpath_core.frames.path_frame`.
         """
-        from neuronpath_core.graphs import path_frame
-
         return path_frame(self.neurons, self.score, target, images, labels, ids)
 
     def to_graph(
@@ -85,8 +87,8 @@ class Paths:
         labels: Int64[Tensor, "batch"] | None = None,
     ) -> nx.DiGraph:
         """One image's path as a graph of nodes ``(block, neuron)``; see
-        :func:`~neuronpath_core.graphs.path_graph`, also for files of it
-        :func:`~neuronpath_core.graphs.write_graph`.
+        :func:`~neuronpath_core.circuits.graphs.path_graph`, also for files of it
+        :func:`~neuronpath_core.circuits.graph_files.write_graph`.
 
         Args:
             image: position in the batch.
@@ -97,8 +99,6 @@ class Paths:
         Raises:
             ValueError: a position outside the batch, and what the two functions refuse.
         """
-        from neuronpath_core.graphs import path_frame, path_graph
-
         if not isinstance(image, int) or isinstance(image, bool) or not 0 <= image < len(self):
             raise ValueError(f"image must be a position in 0..{len(self) - 1}, got {shown(image)}")
         for name, value in (("images", images), ("labels", labels)):
@@ -110,7 +110,7 @@ class Paths:
         frame = path_frame(self.neurons[image:image + 1], self.score[image:image + 1], target,
                            images, labels, [image])
         said = {} if labels is None else {"label": int(labels)}
-        return path_graph(frame, edges, **said)
+        return import_module(GRAPHS).path_graph(frame, edges, **said)
 
 
 def find_paths(

@@ -10,8 +10,7 @@ from torch import nn
 from torch.autograd.functional import jacobian
 
 import neuronpath_core as npc
-from neuronpath_core import graphs
-from neuronpath_core.circuits import edges
+from neuronpath_core.circuits import edges, graphs
 from neuronpath_core.circuits.edges import composition, edge_controls, edge_table, path_edges
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.support.memory import copy_bytes, memory_limit

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.circuits.edges import edge_controls, edge_table
-from neuronpath_core.graphs import VERSION, read_graph, write_graph
+from neuronpath_core.circuits.graph_files import read_graph, write_graph
+from neuronpath_core.circuits.graphs import VERSION
 from neuronpath_core.hooks import read_activations, scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
