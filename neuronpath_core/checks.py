@@ -212,15 +212,20 @@ def whole_numbers(name: str, value: object, dimensions: Collection[int],
     Raises:
         ValueError: anything else, such as a nested tensor or one on the meta device.
     """
-    held = value
-    if isinstance(value, Tensor) and is_dense(value):
-        held = value.detach().cpu().numpy() if value.dtype in WHOLE else None
-    whole = isinstance(held, np.ndarray) and np.issubdtype(held.dtype, np.integer)
-    if whole and held.ndim in dimensions and held.size > 0:
-        if (number := held.astype(np.int64)).min() >= 0:
-            return number
+    held = whole_array(value)
+    if held is not None and held.ndim in dimensions and held.size > 0 and held.min() >= 0:
+        return held
     raise ValueError(f"{name} must be whole numbers from 0, {accepted}, got {kind_of(value)}; "
                      "accepted: an array, or a dense tensor")
+
+
+def whole_array(value: object) -> Int64[np.ndarray, "..."] | None:
+    """An array, or a dense tensor with values, of whole numbers, on the host; ``None`` of anything
+    else."""
+    if isinstance(value, Tensor) and is_dense(value) and value.dtype in WHOLE:
+        value = value.detach().cpu().numpy()
+    whole = isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer)
+    return value.astype(np.int64) if whole else None
 
 
 def is_dense(value: Tensor) -> bool:

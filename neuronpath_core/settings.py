@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from neuronpath_core.fast.contexts import Context, resolve_context
 from neuronpath_core.fast.drafts import DRAFTS
 from neuronpath_core.quadrature import Quadrature, check_quadrature
 from neuronpath_core.scores import METHODS
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.conditional_gradient import (
@@ -43,6 +45,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "converged": {"context": "full", "quadrature": "gauss-legendre", "steps": CONVERGED_BY_BLOCK,
                   "nodes": None},
 }
+
+_check_count = partial(check_whole, of=int)  # settings are written into files, numpy's are not
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,10 @@ class SearchSettings:
         whole = self.but(context=context, budget=budget, question=question, draft=draft,
                          steps=_steps(self, target, context),
                          exact_steps=by_block(target, "exact_steps", exact))
-        check_count("width", self.width, 1, max(target.n_neurons, DEFAULT_WIDTH))
-        check_count("seed", self.seed, 0)
+        _check_count("width", self.width, 1, max(target.n_neurons, DEFAULT_WIDTH))
+        _check_count("seed", self.seed, 0)
         if self.top is not None:
-            check_count("top", self.top, 1, target.fewest_neurons)
+            _check_count("top", self.top, 1, target.fewest_neurons)
             if self.search == "beam" and self.top != 1:
                 raise ValueError(f"top must be None or 1 for search 'beam', which keeps one neuron "
                                  f"a block, got {shown(self.top)}")
@@ -205,7 +209,7 @@ def _of_the_recommended(settings: SearchSettings) -> tuple[int | None, Question 
                                  f"{shown(value)} for {settings.method!r}; accepted: None")
         return None, None
     budget = DEFAULT_PASSES if settings.budget is None else settings.budget
-    check_count("budget", budget, 1, MOST_PASSES)
+    _check_count("budget", budget, 1, MOST_PASSES)
     question = QUESTIONS[0] if settings.question is None else settings.question
     if not is_one_of(question, QUESTIONS):
         raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
@@ -249,19 +253,10 @@ def _steps(settings: SearchSettings, target: TargetModel, context: str) -> int |
     return steps
 
 
-def check_count(name: str, value: object, least: int, most: int | None = None,
-                or_else: str = "") -> None:
-    """Raise ``ValueError`` unless a value is a whole number in a range."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        wanted = f"of at least {least}" if most is None else f"in {least}..{most}"
-        raise ValueError(f"{name} must be a whole number {wanted}{or_else}, got {shown(value)}")
-
-
 def by_block(target: TargetModel, name: str, value: object) -> int | list[int]:
     """Numbers of nodes block by block, without those of blocks that the model does not have."""
     if isinstance(value, (list, tuple)) and value and all(
             isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in value):
         return list(value[:target.n_blocks])
-    check_count(name, value, 1, or_else=", or several of them, for one block after the other")
+    _check_count(name, value, 1, or_else=", or several of them, for one block after the other")
     return value

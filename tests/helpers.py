@@ -348,3 +348,14 @@ def drawn_paths(name="cls", seed=3, batch=3, top=None, dtype=torch.float64):
     neurons = draws[..., 0] if top is None else draws[..., :top]
     score = torch.linspace(-1, 1, batch, dtype=dtype)
     return target, images.to(dtype), labels, Paths(neurons, score, torch.full((batch,), 3))
+
+
+# tensors that are no array of whole numbers, by what is said of them
+ODD_NUMBERS = {
+    "a nested tensor": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)],
+                                                          layout=torch.jagged),
+    "on the meta device": lambda: torch.ones(2, 2, dtype=torch.int64, device="meta"),
+    "torch.sparse_coo": lambda: torch.ones(2, 2, dtype=torch.int64).to_sparse(),
+    "torch.bfloat16 (2, 2)": lambda: torch.ones(2, 2, dtype=torch.bfloat16),
+    "torch.bool (2, 2)": lambda: torch.ones(2, 2, dtype=torch.bool),
+}

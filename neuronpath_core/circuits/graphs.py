@@ -32,7 +32,7 @@ def path_graph(frame: pd.DataFrame, edges: pd.DataFrame | None = None,
     """The path of one image as a graph.
 
     Args:
-        frame: that image's rows of :func:`path_frame`.
+        frame: that image's rows of :func:`~neuronpath_core.frames.path_frame`.
         edges: which neurons are joined, a table with the columns ``source_block, source_neuron,
             target_block, target_neuron, effect``; blocks count from 1. Other columns become
             attributes too; of a table with a column ``image`` only this image's rows count.

@@ -25,8 +25,9 @@ from neuronpath_core.interventions import class_probabilities, edited_probabilit
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.paths import find_paths
 from neuronpath_core.random_paths import matched_random_paths
-from neuronpath_core.settings import SearchSettings, check_count
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import memory_limit
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -84,7 +85,7 @@ def explain(
         ValueError: a model, picture, label, name or setting that does not fit; the message says
             what is accepted.
     """
-    check_count("controls", controls, 0, MOST_CONTROLS)
+    check_whole("controls", controls, 0, MOST_CONTROLS)
     target = target if isinstance(target, TargetModel) else TargetModel(target)
     if target.sites != "ffn":
         raise ValueError(f"sites cannot be {shown(target.sites)} here; accepted: a TargetModel, "

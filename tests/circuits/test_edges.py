@@ -11,7 +11,9 @@ from torch.autograd.functional import jacobian
 
 import neuronpath_core as npc
 from neuronpath_core.circuits import edges, graphs
-from neuronpath_core.circuits.edges import composition, edge_controls, edge_table, path_edges
+from neuronpath_core.circuits.composition import composition
+from neuronpath_core.circuits.edge_controls import edge_controls
+from neuronpath_core.circuits.edges import edge_table, path_edges
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.support.memory import copy_bytes, memory_limit
 from neuronpath_core.variants.sites import SiteModel

@@ -397,3 +397,8 @@ def test_what_the_viewers_folder_refuses(tmp_path):
         (tmp_path / "graph-metadata.json").write_text(text, encoding="utf-8")
         helpers.refused(lambda: circuit_tracer.write_circuit_tracer(graph, tmp_path, "a"), "is damaged")
     assert os.listdir(tmp_path) == ["graph-metadata.json"]
+
+
+@pytest.mark.parametrize("odd", helpers.ODD_NUMBERS, ids=str)
+def test_tensors_without_values_are_no_neurons(odd):
+    helpers.refused(lambda: graphs.class_graph(helpers.ODD_NUMBERS[odd]()), "neurons must be whole numbers", odd)

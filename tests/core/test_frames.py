@@ -120,3 +120,11 @@ def test_what_a_table_refuses():
                     paths.neurons[:0]):
         helpers.refused(lambda neurons=neurons: frames.path_frame(neurons, paths.score),
                         "neurons must be whole numbers")
+
+
+@pytest.mark.parametrize("odd", helpers.ODD_NUMBERS, ids=str)
+def test_tensors_without_values_are_no_neurons(odd):
+    for score in (torch.zeros(2), helpers.ODD_NUMBERS["on the meta device"]()):
+        helpers.refused(lambda score=score: frames.path_frame(helpers.ODD_NUMBERS[odd](), score),
+                        "neurons must be whole numbers", odd)
+    helpers.refused(lambda: frames.path_frame(torch.ones(2, 2, dtype=torch.int64), helpers.ODD_NUMBERS[odd]()), "score")

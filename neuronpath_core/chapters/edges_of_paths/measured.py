@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from neuronpath_core.circuits.edges import edge_controls, edge_table
+from neuronpath_core.circuits.edge_controls import edge_controls
+from neuronpath_core.circuits.edges import edge_table
 from neuronpath_core.circuits.graph_files import read_graph, write_graph
 from neuronpath_core.circuits.graphs import VERSION
 from neuronpath_core.hooks import read_activations, scaled
@@ -71,7 +72,8 @@ def edges_of(
     values: Float[Tensor, "image layer token neuron"] | None = None, *, seed: int = 0,
     controls: Sequence[str] = tuple(PARTNERS), split: bool = True
 ) -> pd.DataFrame:
-    """:func:`~neuronpath_core.circuits.edges.edge_controls` with what the source does by itself.
+    """:func:`~neuronpath_core.circuits.edge_controls.edge_controls` with what the source does by
+    itself.
 
     The routes are told apart for the path's own edges alone, which takes most of the time.
 
