@@ -75,17 +75,15 @@ def replacement_values(
             images. ``None``: the batch itself, for the two kinds that draw.
         pool_labels: the pool's labels, int64, for ``"class_resample"``.
         pairs: one image for each of the batch, in its order, for ``"counterfactual"``.
-        draws: number of draws, 1..1000, for the two kinds that draw; others have one, whatever is
-            asked for.
+        draws: number of draws, 1..1000, for the two kinds that draw; others always have one.
         seed: of the draws, at least 0.
-        everywhere: v at every token of the model, not at those of the scope alone, as an edit at
-            every token needs.
+        everywhere: v at every token, as an edit at every token needs, not at the scope's alone.
 
     Returns:
         ``(draw, image, layer, token, neuron)`` in the model's dtype and on its device, unattached.
         Of ``"zero"`` and ``"mean"`` the image dimension is 1, of ``"zero"`` the token dimension
         too. Layers with fewer neurons than the largest end in zeros; of heads and halves every
-        member neuron has its own value. One draw is what :func:`~neuronpath_core.hooks.edit` and
+        member neuron has its own value. One draw is what :func:`~neuronpath_core.edits.edit` and
         ``baseline=`` take. All of it is held at once: ask for so many images as memory has room
         for.
 

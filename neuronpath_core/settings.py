@@ -16,12 +16,7 @@ from neuronpath_core.scores import METHODS
 from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
-from neuronpath_core.variants.conditional_gradient import (
-    DEFAULT_PASSES,
-    MOST_PASSES,
-    QUESTIONS,
-    Question,
-)
+from neuronpath_core.variants.conditional_gradient import Question, budget_and_question
 
 Search = Literal["joint", "literal", "beam"]
 SEARCHES = ("joint", "literal", "beam")
@@ -45,7 +40,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "converged": {"context": "full", "quadrature": "gauss-legendre", "steps": CONVERGED_BY_BLOCK,
                   "nodes": None},
 }
-
 _check_count = partial(check_whole, of=int)  # settings are written into files, numpy's are not
 
 
@@ -63,13 +57,12 @@ class SearchSettings:
     Any other combination is just as valid; ``repr`` prints every setting.
 
     Attributes:
-        method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by
-            Joint Attribution Score; ``"complete"``, the same search by complete attribution;
-            ``"conditional_gradient"``, the largest effect of removal by few gradients of edited
-            models, which ``"recommended"`` stands for; ``"ablation"``, search by effect; per block
-            the largest ``"knowledge"`` attribution, ``"gradient_activation"`` or
-            ``"conductance"``; ``"activation"``, ``"influence_pattern"`` (as published),
-            ``"influence_pattern_eq9"``, ``"random"``;
+        method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by Joint Attribution Score;
+            ``"complete"``, the same search by complete attribution; ``"conditional_gradient"``, the
+            largest effect of removal by few gradients of edited models, which ``"recommended"``
+            stands for; ``"ablation"``, search by effect; per block the largest ``"knowledge"``
+            attribution, ``"gradient_activation"`` or ``"conductance"``; ``"activation"``,
+            ``"influence_pattern"`` (as published), ``"influence_pattern_eq9"``, ``"random"``;
             ``"matched_random"``, random neurons of about the activation of the ``"neuron_path"``.
         search: for methods that search: ``"joint"``, the published relaxation; ``"literal"``,
             Algorithm 1, n times dearer; ``"beam"``, several partial paths at once, for a score at
@@ -81,8 +74,7 @@ class SearchSettings:
             else full.
         quadrature: the rule of all integrals, those of the score included.
         steps: steps of the rule. A list gives them block by block; its last entry holds for all
-            later blocks.
-            ``None`` takes 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of
+            later blocks. ``None`` takes 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of
             ``"gauss-legendre"`` 12, 6, 4 and 2 in full context, else 8 and 4. ``"auto"`` adds
             steps, image by image, until two rules in a row give the same path. The score is by the
             rule of the last block. Methods that do not search take one number, 3 or 4 by default.
@@ -126,17 +118,13 @@ class SearchSettings:
         Raises:
             ValueError: a preset or a setting that does not exist.
         """
-        if isinstance(settings, str):
-            if settings not in PRESETS:
-                raise ValueError(f"unknown settings {shown(settings)}; accepted: "
-                                 f"{', '.join(PRESETS)}, "
-                                 "SearchSettings, or a mapping of settings")
+        if isinstance(settings, str) and settings in PRESETS:
             settings = PRESETS[settings]
         elif isinstance(settings, SearchSettings):
             settings = asdict(settings)
         elif not isinstance(settings, Mapping):
-            raise ValueError(f"settings cannot be {shown(settings)}; accepted: "
-                             f"{', '.join(PRESETS)}, "
+            what = "unknown settings" if isinstance(settings, str) else "settings cannot be"
+            raise ValueError(f"{what} {shown(settings)}; accepted: {', '.join(PRESETS)}, "
                              "SearchSettings, or a mapping of settings")
         wanted, known = {**settings, **overrides}, [field.name for field in fields(cls)]
         if unknown := set(wanted) - set(known):
@@ -163,8 +151,8 @@ class SearchSettings:
         _check_names(self, target)
         context = resolve_context(target, self.context)
         if self.draft is not None and not is_one_of(self.draft, DRAFTS):
-            raise ValueError(f"unknown draft {shown(self.draft)}; accepted: "
-                             f"None, {', '.join(DRAFTS)}")
+            raise ValueError(f"unknown draft {shown(self.draft)}; accepted: None, "
+                             f"{', '.join(DRAFTS)}")
         exact = EXACT_BY_BLOCK if self.exact_steps is None else self.exact_steps
         draft = self.draft if target.dtype == torch.float64 else None
         budget, question = _of_the_recommended(self)
@@ -208,12 +196,7 @@ def _of_the_recommended(settings: SearchSettings) -> tuple[int | None, Question 
                 raise ValueError(f"{name} is for methods 'recommended' and {RECOMMENDED!r}, got "
                                  f"{shown(value)} for {settings.method!r}; accepted: None")
         return None, None
-    budget = DEFAULT_PASSES if settings.budget is None else settings.budget
-    _check_count("budget", budget, 1, MOST_PASSES)
-    question = QUESTIONS[0] if settings.question is None else settings.question
-    if not is_one_of(question, QUESTIONS):
-        raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
-    return budget, question
+    return budget_and_question(settings.budget, settings.question)
 
 
 def _check_names(settings: SearchSettings, target: TargetModel) -> None:

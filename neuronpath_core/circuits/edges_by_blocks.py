@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.as_called import agree
+from neuronpath_core.agreement import agree
 from neuronpath_core.circuits.edge_ends import EdgeEnds
 from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.forward import CleanPass, through

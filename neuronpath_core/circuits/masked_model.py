@@ -14,9 +14,9 @@ from torch import Tensor
 
 from neuronpath_core.circuits.curves import MEASURES, SMALLEST_GAIN, Faithfulness
 from neuronpath_core.circuits.rankings import best_mask, circuit_neurons, neuron_mask, ranking
+from neuronpath_core.edits import scaled
 from neuronpath_core.examined import check_target
 from neuronpath_core.factors import check_values
-from neuronpath_core.hooks import scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel

@@ -14,12 +14,8 @@ from torch import Tensor, nn
 
 from neuronpath_core.explanations import labels as classes
 from neuronpath_core.explanations.explanation import Explanation
-from neuronpath_core.explanations.picture import (
-    Picture,
-    as_seen,
-    model_input,
-    read_picture,
-)
+from neuronpath_core.explanations.model_input import as_seen, model_input
+from neuronpath_core.explanations.picture import Picture, read_picture
 from neuronpath_core.hooks import neurons_read, read_activations
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.preprocessing import model_preprocessing
@@ -55,7 +51,7 @@ def explain(
     """What a model says of one picture, by which neurons, and where in it they are active.
 
     The path is that of :func:`~neuronpath_core.paths.find_paths` for the label; what it does is
-    measured by removing and doubling it as :func:`~neuronpath_core.hooks.edit` does. Three passes
+    measured by removing and doubling it as :func:`~neuronpath_core.edits.edit` does. Three passes
     forward and back with the default method, and a few forward.
 
     Args:

@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "neuronpath_core"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # a module imports only from places before its own; the core's modules stand at the top of the package, one by one
-PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "factors", "hooks", "gradients",
+PLACES = ["support", "families", "quadrature", "ranking", "layers", "found_paths", "model_state", "factors", "hooks", "edits", "gradients", "agreement",
           "as_called", "value_vectors", "checks", "examined", "target", "forward", "replacement", "search", "jas", "knowledge", "baselines", "frames", "random_paths", "interventions", "metrics", "methods", "fast", "models",
-          "variants", "scores", "settings", "paths", "images", "stats", "circuits", "readings", "neurons", "vlm",
+          "variants", "scores", "settings", "finding", "paths", "images", "stats", "circuits", "readings", "neurons", "vlm",
           "study", "cost", "figures",
           "explanations", "chapters", "runs"]
 

@@ -18,7 +18,8 @@ from neuronpath_core.circuits.edge_controls import edge_controls
 from neuronpath_core.circuits.edges import edge_table
 from neuronpath_core.circuits.graph_files import read_graph, write_graph
 from neuronpath_core.circuits.graphs import VERSION
-from neuronpath_core.hooks import read_activations, scaled
+from neuronpath_core.edits import scaled
+from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.models.planted import planted_model

@@ -24,8 +24,8 @@ from neuronpath_core.chapters.which_method.measured import (
     scored_paths,
 )
 from neuronpath_core.chapters.which_method.shares import share_row
+from neuronpath_core.edits import scaled
 from neuronpath_core.gradients import activation_gradients
-from neuronpath_core.hooks import scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.ranking import top_neurons
 from neuronpath_core.stats import report
