@@ -18,8 +18,9 @@ from benchmarks.published import published_block, published_paths
 from neuronpath_core import metrics
 from neuronpath_core.chapters.search_cost.growth import cost_model
 from neuronpath_core.cost.passes import search_operations
+from neuronpath_core.edits import clamped
 from neuronpath_core.gradients import activation_gradients
-from neuronpath_core.hooks import clamped, read_activations
+from neuronpath_core.hooks import read_activations
 from neuronpath_core.knowledge import knowledge_attribution
 from neuronpath_core.models.build import DTYPES
 from neuronpath_core.paths import find_paths

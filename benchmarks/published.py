@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neuronpath_core.edits import clamped
 from neuronpath_core.gradients import activation_gradients
-from neuronpath_core.hooks import clamped, reading
+from neuronpath_core.hooks import reading
 from neuronpath_core.target import TargetModel
 
 

@@ -10,11 +10,13 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.circuits.circuit_tests import circuit_tests
     from neuronpath_core.circuits.edges import path_edges
     from neuronpath_core.circuits.faithfulness import faithfulness
+    from neuronpath_core.circuits.graph_files import read_graph, write_graph
+    from neuronpath_core.circuits.graphs import class_graph
+    from neuronpath_core.edits import edit
     from neuronpath_core.explanations.card import Card, neuron_card
     from neuronpath_core.explanations.explanation import Explanation
     from neuronpath_core.explanations.measure import explain
-    from neuronpath_core.graphs import class_graph, read_graph, write_graph
-    from neuronpath_core.hooks import edit, read_activations
+    from neuronpath_core.hooks import read_activations
     from neuronpath_core.jas import complete_attribution, joint_attribution_score
     from neuronpath_core.knowledge import knowledge_attribution
     from neuronpath_core.models.transformers.entry import from_transformers
@@ -51,11 +53,13 @@ PLACES = {
     "circuits.circuit_tests": ("circuit_tests",),
     "circuits.edges": ("path_edges",),
     "circuits.faithfulness": ("faithfulness",),
+    "circuits.graph_files": ("read_graph", "write_graph"),
+    "circuits.graphs": ("class_graph",),
+    "edits": ("edit",),
     "explanations.card": ("Card", "neuron_card"),
     "explanations.explanation": ("Explanation",),
     "explanations.measure": ("explain",),
-    "graphs": ("class_graph", "read_graph", "write_graph"),
-    "hooks": ("edit", "read_activations"),
+    "hooks": ("read_activations",),
     "jas": ("complete_attribution", "joint_attribution_score"),
     "knowledge": ("knowledge_attribution",),
     "models.transformers.entry": ("from_transformers",),

@@ -3,9 +3,11 @@ that says what is accepted."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,8 @@ from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Checked:
@@ -193,3 +197,47 @@ class Checked:
             raise ValueError("a block's neurons must differ from one another; accepted: each "
                              "index once a block")
         return ranked
+
+
+def whole_numbers(name: str, value: object, dimensions: Collection[int],
+                  accepted: str) -> Int64[np.ndarray, "..."]:
+    """An array, or a dense tensor with values, of whole numbers from 0, as an array on the host.
+
+    Args:
+        name: what it is called in the message.
+        value: at least one number.
+        dimensions: how many it may have.
+        accepted: its shape, in words.
+
+    Raises:
+        ValueError: anything else, such as a nested tensor or one on the meta device.
+    """
+    held = whole_array(value)
+    if held is not None and held.ndim in dimensions and held.size > 0 and held.min() >= 0:
+        return held
+    raise ValueError(f"{name} must be whole numbers from 0, {accepted}, got {kind_of(value)}; "
+                     "accepted: an array, or a dense tensor")
+
+
+def whole_array(value: object) -> Int64[np.ndarray, "..."] | None:
+    """An array, or a dense tensor with values, of whole numbers, on the host; ``None`` of anything
+    else."""
+    if isinstance(value, Tensor) and is_dense(value) and value.dtype in WHOLE:
+        value = value.detach().cpu().numpy()
+    whole = isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer)
+    return value.astype(np.int64) if whole else None
+
+
+def is_dense(value: Tensor) -> bool:
+    """Whether a tensor's values lie in memory, one after the other."""
+    return value.layout == torch.strided and not value.is_nested and not value.is_meta
+
+
+def kind_of(value: object) -> str:
+    """Type and shape of a tensor or an array, or what else it is, for a message."""
+    if isinstance(value, Tensor) and not is_dense(value):
+        return ("a nested tensor" if value.is_nested else "a tensor on the meta device"
+                if value.is_meta else f"a tensor of layout {value.layout}")
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return type(value).__name__

@@ -60,7 +60,7 @@ def check_values(target: TargetModel, values: Tensor, batch: int | None = None) 
     """Replacement values in the model's dtype and on its device.
 
     How many tokens they must have is known only when a forward runs, see
-    :func:`~neuronpath_core.hooks.scaled`.
+    :func:`~neuronpath_core.edits.scaled`.
 
     Args:
         target: the model.

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronpath_core.edits import scaled
 from neuronpath_core.examined import check_target
 from neuronpath_core.factors import check_values, edit_factor
-from neuronpath_core.hooks import scaled
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
@@ -126,7 +126,7 @@ def edited_probabilities(
     values: Float[Tensor, "image layer token neuron"] | None = None,
 ) -> Float[Tensor, "batch class"]:
     r"""Softmax probabilities :math:`\tilde P` with each image's own path edited (Sec. 4.2, App.
-    C.4), as :func:`~neuronpath_core.hooks.edit` does it.
+    C.4), as :func:`~neuronpath_core.edits.edit` does it.
 
     Args:
         target: the model.

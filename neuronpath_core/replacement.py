@@ -16,6 +16,7 @@ from neuronpath_core.examined import check_target
 from neuronpath_core.factors import widest
 from neuronpath_core.hooks import neurons_read, unedited
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
@@ -74,17 +75,15 @@ def replacement_values(
             images. ``None``: the batch itself, for the two kinds that draw.
         pool_labels: the pool's labels, int64, for ``"class_resample"``.
         pairs: one image for each of the batch, in its order, for ``"counterfactual"``.
-        draws: number of draws, 1..1000, for the two kinds that draw; others have one, whatever is
-            asked for.
+        draws: number of draws, 1..1000, for the two kinds that draw; others always have one.
         seed: of the draws, at least 0.
-        everywhere: v at every token of the model, not at those of the scope alone, as an edit at
-            every token needs.
+        everywhere: v at every token, as an edit at every token needs, not at the scope's alone.
 
     Returns:
         ``(draw, image, layer, token, neuron)`` in the model's dtype and on its device, unattached.
         Of ``"zero"`` and ``"mean"`` the image dimension is 1, of ``"zero"`` the token dimension
         too. Layers with fewer neurons than the largest end in zeros; of heads and halves every
-        member neuron has its own value. One draw is what :func:`~neuronpath_core.hooks.edit` and
+        member neuron has its own value. One draw is what :func:`~neuronpath_core.edits.edit` and
         ``baseline=`` take. All of it is held at once: ask for so many images as memory has room
         for.
 
@@ -97,8 +96,8 @@ def replacement_values(
     check_target(target)
     if not is_one_of(kind, REPLACEMENTS):
         raise ValueError(f"unknown replacement {shown(kind)}; accepted: {', '.join(REPLACEMENTS)}")
-    _check_whole("draws", draws, 1, MOST_DRAWS)
-    _check_whole("seed", seed, 0)
+    check_whole("draws", draws, 1, MOST_DRAWS)
+    check_whole("seed", seed, 0)
     if not isinstance(everywhere, bool):
         raise ValueError(f"everywhere must be True or False, got {shown(everywhere)}")
     target.check_batch(images, labels)
@@ -127,13 +126,6 @@ def replacement_values(
     if kind == "class_resample":
         allowed &= _of_the_class(target, labels, pool, pool_labels)
     return _taken(target, others, _drawn(images, allowed, labels, kind, draws, seed), everywhere)
-
-
-def _check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        wanted = f"of at least {least}" if most is None else f"in {least}..{most}"
-        raise ValueError(f"{name} must be a whole number {wanted}, got {shown(value)}")
 
 
 def _check_like(target: TargetModel, name: str, others: Tensor, images: Tensor) -> None:

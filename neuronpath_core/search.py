@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neuronpath_core.edits import clamped
 from neuronpath_core.forward import by_layer, of_images
 from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.gradients import activation_gradients
-from neuronpath_core.hooks import clamped, reading
+from neuronpath_core.hooks import reading
 from neuronpath_core.quadrature import integrated, placed_rule
 from neuronpath_core.ranking import chosen_neurons
 from neuronpath_core.support.text import shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -12,14 +13,10 @@ from neuronpath_core.fast.contexts import Context, resolve_context
 from neuronpath_core.fast.drafts import DRAFTS
 from neuronpath_core.quadrature import Quadrature, check_quadrature
 from neuronpath_core.scores import METHODS
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
-from neuronpath_core.variants.conditional_gradient import (
-    DEFAULT_PASSES,
-    MOST_PASSES,
-    QUESTIONS,
-    Question,
-)
+from neuronpath_core.variants.conditional_gradient import Question, budget_and_question
 
 Search = Literal["joint", "literal", "beam"]
 SEARCHES = ("joint", "literal", "beam")
@@ -43,6 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "converged": {"context": "full", "quadrature": "gauss-legendre", "steps": CONVERGED_BY_BLOCK,
                   "nodes": None},
 }
+_check_count = partial(check_whole, of=int)  # settings are written into files, numpy's are not
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,12 @@ class SearchSettings:
     Any other combination is just as valid; ``repr`` prints every setting.
 
     Attributes:
-        method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by
-            Joint Attribution Score; ``"complete"``, the same search by complete attribution;
-            ``"conditional_gradient"``, the largest effect of removal by few gradients of edited
-            models, which ``"recommended"`` stands for; ``"ablation"``, search by effect; per block
-            the largest ``"knowledge"`` attribution, ``"gradient_activation"`` or
-            ``"conductance"``; ``"activation"``, ``"influence_pattern"`` (as published),
-            ``"influence_pattern_eq9"``, ``"random"``;
+        method: a key of ``npc.METHODS``: ``"neuron_path"``, the search by Joint Attribution Score;
+            ``"complete"``, the same search by complete attribution; ``"conditional_gradient"``, the
+            largest effect of removal by few gradients of edited models, which ``"recommended"``
+            stands for; ``"ablation"``, search by effect; per block the largest ``"knowledge"``
+            attribution, ``"gradient_activation"`` or ``"conductance"``; ``"activation"``,
+            ``"influence_pattern"`` (as published), ``"influence_pattern_eq9"``, ``"random"``;
             ``"matched_random"``, random neurons of about the activation of the ``"neuron_path"``.
         search: for methods that search: ``"joint"``, the published relaxation; ``"literal"``,
             Algorithm 1, n times dearer; ``"beam"``, several partial paths at once, for a score at
@@ -77,8 +74,7 @@ class SearchSettings:
             else full.
         quadrature: the rule of all integrals, those of the score included.
         steps: steps of the rule. A list gives them block by block; its last entry holds for all
-            later blocks.
-            ``None`` takes 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of
+            later blocks. ``None`` takes 20 of ``"left"``, ``"right"`` and ``"midpoint"``, and of
             ``"gauss-legendre"`` 12, 6, 4 and 2 in full context, else 8 and 4. ``"auto"`` adds
             steps, image by image, until two rules in a row give the same path. The score is by the
             rule of the last block. Methods that do not search take one number, 3 or 4 by default.
@@ -122,17 +118,13 @@ class SearchSettings:
         Raises:
             ValueError: a preset or a setting that does not exist.
         """
-        if isinstance(settings, str):
-            if settings not in PRESETS:
-                raise ValueError(f"unknown settings {shown(settings)}; accepted: "
-                                 f"{', '.join(PRESETS)}, "
-                                 "SearchSettings, or a mapping of settings")
+        if isinstance(settings, str) and settings in PRESETS:
             settings = PRESETS[settings]
         elif isinstance(settings, SearchSettings):
             settings = asdict(settings)
         elif not isinstance(settings, Mapping):
-            raise ValueError(f"settings cannot be {shown(settings)}; accepted: "
-                             f"{', '.join(PRESETS)}, "
+            what = "unknown settings" if isinstance(settings, str) else "settings cannot be"
+            raise ValueError(f"{what} {shown(settings)}; accepted: {', '.join(PRESETS)}, "
                              "SearchSettings, or a mapping of settings")
         wanted, known = {**settings, **overrides}, [field.name for field in fields(cls)]
         if unknown := set(wanted) - set(known):
@@ -159,18 +151,18 @@ class SearchSettings:
         _check_names(self, target)
         context = resolve_context(target, self.context)
         if self.draft is not None and not is_one_of(self.draft, DRAFTS):
-            raise ValueError(f"unknown draft {shown(self.draft)}; accepted: "
-                             f"None, {', '.join(DRAFTS)}")
+            raise ValueError(f"unknown draft {shown(self.draft)}; accepted: None, "
+                             f"{', '.join(DRAFTS)}")
         exact = EXACT_BY_BLOCK if self.exact_steps is None else self.exact_steps
         draft = self.draft if target.dtype == torch.float64 else None
         budget, question = _of_the_recommended(self)
         whole = self.but(context=context, budget=budget, question=question, draft=draft,
                          steps=_steps(self, target, context),
                          exact_steps=by_block(target, "exact_steps", exact))
-        check_count("width", self.width, 1, max(target.n_neurons, DEFAULT_WIDTH))
-        check_count("seed", self.seed, 0)
+        _check_count("width", self.width, 1, max(target.n_neurons, DEFAULT_WIDTH))
+        _check_count("seed", self.seed, 0)
         if self.top is not None:
-            check_count("top", self.top, 1, target.fewest_neurons)
+            _check_count("top", self.top, 1, target.fewest_neurons)
             if self.search == "beam" and self.top != 1:
                 raise ValueError(f"top must be None or 1 for search 'beam', which keeps one neuron "
                                  f"a block, got {shown(self.top)}")
@@ -204,12 +196,7 @@ def _of_the_recommended(settings: SearchSettings) -> tuple[int | None, Question 
                 raise ValueError(f"{name} is for methods 'recommended' and {RECOMMENDED!r}, got "
                                  f"{shown(value)} for {settings.method!r}; accepted: None")
         return None, None
-    budget = DEFAULT_PASSES if settings.budget is None else settings.budget
-    check_count("budget", budget, 1, MOST_PASSES)
-    question = QUESTIONS[0] if settings.question is None else settings.question
-    if not is_one_of(question, QUESTIONS):
-        raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
-    return budget, question
+    return budget_and_question(settings.budget, settings.question)
 
 
 def _check_names(settings: SearchSettings, target: TargetModel) -> None:
@@ -249,19 +236,10 @@ def _steps(settings: SearchSettings, target: TargetModel, context: str) -> int |
     return steps
 
 
-def check_count(name: str, value: object, least: int, most: int | None = None,
-                or_else: str = "") -> None:
-    """Raise ``ValueError`` unless a value is a whole number in a range."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        wanted = f"of at least {least}" if most is None else f"in {least}..{most}"
-        raise ValueError(f"{name} must be a whole number {wanted}{or_else}, got {shown(value)}")
-
-
 def by_block(target: TargetModel, name: str, value: object) -> int | list[int]:
     """Numbers of nodes block by block, without those of blocks that the model does not have."""
     if isinstance(value, (list, tuple)) and value and all(
             isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in value):
         return list(value[:target.n_blocks])
-    check_count(name, value, 1, or_else=", or several of them, for one block after the other")
+    _check_count(name, value, 1, or_else=", or several of them, for one block after the other")
     return value

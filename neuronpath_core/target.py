@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from neuronpath_core.as_called import Verdict
+from neuronpath_core.edits import clamped
 from neuronpath_core.examined import Examined
 from neuronpath_core.families import family_of, resolve_scope
 from neuronpath_core.gradients import forward_mode
-from neuronpath_core.hooks import clamped, without_edits
+from neuronpath_core.hooks import without_edits
 from neuronpath_core.layers import BlockForm, Layer
 from neuronpath_core.model_state import ModelState
 

@@ -10,18 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuronpath_core.as_called import (
-    LEAST,
-    ROUNDING,
-    Vectors,
-    Verdict,
-    agree,
-    attempt,
-    hooked_parts,
-    rounding_unit,
-)
+from neuronpath_core.agreement import LEAST, ROUNDING, agree, rounding_unit
+from neuronpath_core.as_called import Vectors, Verdict, attempt, hooked_parts
+from neuronpath_core.edits import clamped
 from neuronpath_core.gradients import activation_gradients, forward_mode
-from neuronpath_core.hooks import clamped, reading, unedited
+from neuronpath_core.hooks import reading, unedited
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from neuronpath_core.chapters.class_similarity import words
-from neuronpath_core.graphs import class_graph
+from neuronpath_core.circuits.graphs import class_graph
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.stats.labels import TABLE1_METRICS
 from neuronpath_core.target import TargetModel

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from neuronpath_core.examined import _EXAMINING
 from neuronpath_core.fast.blocks import PlainBlock
 from neuronpath_core.fast.plain import FORWARDS
+from neuronpath_core.paths import Paths
 from neuronpath_core.runs import cli
 from neuronpath_core.target import TargetModel
 from tests.golden import recipe
@@ -336,3 +337,25 @@ def refused(call, *words):
     for word in words:
         assert word in message, message
     return message
+
+
+def drawn_paths(name="cls", seed=3, batch=3, top=None, dtype=torch.float64):
+    """A model, its batch, and paths drawn at random."""
+    arguments, scope = NETWORKS[name]
+    target = TargetModel(small_vit(seed, **arguments).to(dtype), scope=scope)
+    images, labels = small_batch(batch, seed + 1)
+    draws = torch.rand(batch, 3, 16, generator=torch.Generator().manual_seed(seed)).argsort(-1)
+    neurons = draws[..., 0] if top is None else draws[..., :top]
+    score = torch.linspace(-1, 1, batch, dtype=dtype)
+    return target, images.to(dtype), labels, Paths(neurons, score, torch.full((batch,), 3))
+
+
+# tensors that are no array of whole numbers, by what is said of them
+ODD_NUMBERS = {
+    "a nested tensor": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)],
+                                                          layout=torch.jagged),
+    "on the meta device": lambda: torch.ones(2, 2, dtype=torch.int64, device="meta"),
+    "torch.sparse_coo": lambda: torch.ones(2, 2, dtype=torch.int64).to_sparse(),
+    "torch.bfloat16 (2, 2)": lambda: torch.ones(2, 2, dtype=torch.bfloat16),
+    "torch.bool (2, 2)": lambda: torch.ones(2, 2, dtype=torch.bool),
+}

@@ -39,7 +39,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from train import Kept  # noqa: E402
 
-from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, FILLS, OUTLINES, TONES  # noqa: E402
+from neuronpath_core.images.drawing import FILLS, OUTLINES
+from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, TONES
 from neuronpath_core.models.weight_files import file_sha256  # noqa: E402
 from neuronpath_core.study.profiles import ENDING  # noqa: E402
 from neuronpath_core.study.vlm_profiles import (  # noqa: E402

@@ -17,8 +17,8 @@ from neuronpath_core.chapters.class_similarity.similar import utilisation
 from neuronpath_core.chapters.effects import numbers, path_effects
 from neuronpath_core.chapters.pruning_honest.comparison import WHOLE
 from neuronpath_core.chapters.pruning_honest.effect_rows import comparison_summary
+from neuronpath_core.figures.explore.explored import ExploredPath, Network, Picture, View
 from neuronpath_core.figures.explore.hero import Story
-from neuronpath_core.figures.explore.paths import ExploredPath, Network, Picture, View
 from neuronpath_core.figures.explore.similar import ClassSimilarity
 from neuronpath_core.figures.explore.weights import rounded
 from neuronpath_core.hooks import read_activations

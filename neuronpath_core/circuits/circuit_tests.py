@@ -27,65 +27,43 @@ say that it is better than chance, which a part of a circuit is too.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
-from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from neuronpath_core.circuits.faithfulness import (
-    MEASURES,
-    MaskedModel,
-    circuit_neurons,
-    neuron_mask,
+from neuronpath_core.circuits.curves import MEASURES
+from neuronpath_core.circuits.independence import PERMUTATIONS, independence
+from neuronpath_core.circuits.masked_model import MaskedModel
+from neuronpath_core.circuits.random_circuits import drawn_like
+from neuronpath_core.circuits.rankings import circuit_neurons, neuron_mask
+from neuronpath_core.circuits.score_tests import (
+    EPSILON,
+    QUANTILE,
+    CircuitTest,
+    equivalence,
+    minimality,
+    partial_necessity,
+    sufficiency,
 )
-from neuronpath_core.layers import Layer
-from neuronpath_core.stats.tests import LEVEL, holm
+from neuronpath_core.stats.tests import LEVEL
+from neuronpath_core.support.numbers import check_open, check_whole, check_within
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
-# of the share of images on which the circuit does better than the model; as in the paper's Table 1
-EPSILON = 0.1
-# q, the share of random circuits that a circuit must beat; the default of the paper's code
-QUANTILE = 0.9
 DRAWS = 100
-PERMUTATIONS = 999
+# of so many random circuits the share that is beaten is known to 0.003 (95 %, near a half)
+MOST_DRAWS = 10**5
 # scores that differ by no more than this, in units of the score, are equal: far below any effect,
 # above what masks do to logits in double and in single precision (see interventions.LOGIT_MARGIN)
 ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
 TESTS = ("equivalence", "independence", "minimality", "sufficiency", "partial necessity")
-
-
-@dataclass(frozen=True)
-class CircuitTest:
-    """The outcome of one test.
-
-    Attributes:
-        name: one of ``TESTS``.
-        statistic: of equivalence the share of images on which the circuit does better, ties counted
-            as halves; of independence HSIC; of minimality the least share, over neurons, of
-            inflated circuits that the neuron beats; else the share of random circuits beaten.
-        p: of the null hypothesis; of minimality the smallest after Holm's correction.
-        rejected: whether p is at most the level.
-        passes: whether the circuit stands.
-        n: images, or circuits drawn.
-    """
-
-    name: str
-    statistic: float
-    p: float
-    rejected: bool
-    passes: bool
-    n: int
 
 
 @dataclass(frozen=True)
@@ -112,211 +90,6 @@ class CircuitTests:
         return pd.DataFrame([asdict(test) for test in self.tests.values()])
 
 
-# --- tests of scores ---
-
-
-def equivalence(model: Float[np.ndarray, "image"], circuit: Float[np.ndarray, "image"],
-                epsilon: float = EPSILON, margin: float = 0.0,
-                level: float = LEVEL) -> CircuitTest:
-    r"""Sign test of whether the circuit does as well as the model (the equivalence test of Shi et
-    al., 2024).
-
-    With t the share of images on which the circuit does better,
-
-    .. math::
-
-        p = \sum_{k:\, |k/n - 1/2| \ge |t - 1/2|} \binom{n}{k}
-        (1/2 + \epsilon)^k (1/2 - \epsilon)^{n - k} ,
-
-    the largest under the null hypothesis.  Scores that differ by at most ``margin`` count half for
-    either side, so that a circuit that does the very same as the model is never rejected.
-
-    Args:
-        model, circuit: s(M) and s(C) of each image.
-        epsilon: in [0, 1/2).
-        margin: in units of the score.
-        level: of the test.
-
-    Raises:
-        ValueError: scores that are not one finite number an image, or numbers out of range.
-    """
-    model, circuit = _checked_pair(model, circuit)
-    _check_within("epsilon", epsilon, 0, 0.5)
-    _check_within("margin", margin, 0, np.inf)
-    _check_open("level", level)
-    difference, count = circuit - model, len(model)
-    better = ((difference > margin).sum() + 0.5 * (np.abs(difference) <= margin).sum()) / count
-    # in whole halves of images, so that rounding moves none across the border
-    reach, doubled = round(abs(2 * count * better - count)), 2 * np.arange(count + 1) - count
-    extreme = np.flatnonzero(np.abs(doubled) >= reach)
-    p = min(1.0, float(stats.binom.pmf(extreme, count, 0.5 + epsilon).sum()))
-    return CircuitTest("equivalence", float(better), p, p <= level, p > level, count)
-
-
-def hsic(first: Float[np.ndarray, "image image"], second: Float[np.ndarray, "image image"]
-         ) -> float:
-    r"""The Hilbert-Schmidt independence criterion of two kernel matrices,
-    :math:`\mathrm{tr}(KHLH)/(n-1)^2` with :math:`H_{ij} = \delta_{ij} - 1/n` (Gretton et al.,
-    2005)."""
-    return float((_centred(first) * second).sum() / (len(first) - 1) ** 2)
-
-
-def _centred(kernel: np.ndarray) -> np.ndarray:
-    rows = kernel - kernel.mean(0)
-    return rows - rows.mean(1, keepdims=True)
-
-
-def gaussian_kernel(values: Float[np.ndarray, "image *feature"],
-                    margin: float = 0.0) -> Float[np.ndarray, "image image"]:
-    r""":math:`\exp(-|x - y|^2 / 2\sigma^2)` with σ the median distance of values that differ; all
-    ones if none differ by more than ``margin``."""
-    values = np.asarray(values, float)
-    distances = pdist(values.reshape(len(values), -1))
-    if not (distances > margin).any():
-        return np.ones((len(values),) * 2)
-    width = np.median(distances[distances > 0])
-    return np.exp(-squareform(distances) ** 2 / (2 * width**2))
-
-
-def same_kernel(names: Int64[np.ndarray, "image"]) -> Float[np.ndarray, "image image"]:
-    """1 for two images of one name, such as a label, else 0."""
-    names = np.asarray(names)
-    return (names[:, None] == names[None]).astype(float)
-
-
-def independence(model: Float[np.ndarray, "image"],
-                 complement: Float[np.ndarray, "image *feature"],
-                 permutations: int = PERMUTATIONS, seed: int = 0, margin: float = 0.0,
-                 level: float = LEVEL) -> CircuitTest:
-    r"""Permutation test of :func:`hsic` between what is left without the circuit and the model
-    (the independence test of Shi et al., 2024).
-
-    .. math:: p = \frac{1 + \#\{\text{permutations with HSIC at least that observed}\}}{1 + B}
-
-    The kernels are Gaussian, each with the median distance of its own values for width (as Gretton
-    et al., 2007, choose it; the code of Shi et al. has one width for both).  A complement whose
-    scores are all the same depends on nothing, and p is 1.
-
-    Args:
-        model: s(M) of each image; whole numbers (labels) are compared by whether they are the same.
-        complement: the complement's score, or its logits, of each image.
-        permutations: B, at most; of few images all permutations.
-        seed: of the permutations.
-        margin: a complement whose scores all lie within so much of one another, in units of the
-            score, is taken for constant.
-        level: of the test.
-
-    Raises:
-        ValueError: fewer than three images, values that are not finite, or numbers out of range.
-    """
-    model, complement = np.asarray(model), np.asarray(complement, float)
-    if model.ndim != 1 or len(model) < 3 or complement.ndim not in (1, 2) or len(
-            complement) != len(model):
-        raise ValueError(f"model and complement have shapes {model.shape} and {complement.shape}; "
-                         "accepted: one value, or one row, of each of at least three images")
-    if not (np.isfinite(model).all() and np.isfinite(complement).all()):
-        raise ValueError("scores hold NaN or infinite values; accepted: finite ones")
-    _check_whole("permutations", permutations, 1)
-    _check_whole("seed", seed, 0)
-    _check_within("margin", margin, 0, np.inf)
-    _check_open("level", level)
-    whole = np.issubdtype(model.dtype, np.integer)
-    kernel = _centred(same_kernel(model) if whole else gaussian_kernel(model))
-    other, scale = gaussian_kernel(complement, margin), (len(model) - 1) ** 2
-
-    def statistic(order: np.ndarray) -> float:
-        return float((kernel * other[np.ix_(order, order)]).sum() / scale)
-
-    if (other == 1).all() or not kernel.any():
-        return CircuitTest("independence", 0.0, 1.0, False, True, len(model))
-    found = stats.permutation_test((np.arange(len(model)),), statistic, alternative="greater",
-                                   permutation_type="pairings", n_resamples=permutations,
-                                   vectorized=False, rng=np.random.default_rng(seed))
-    p = float(found.pvalue)
-    return CircuitTest("independence", float(found.statistic), p, p <= level, p > level,
-                       len(model))
-
-
-def minimality(changes: Float[np.ndarray, "neuron"], inflated: Float[np.ndarray, "draw"],
-               quantile: float = QUANTILE, rounding: float = 0.0,
-               level: float = LEVEL) -> tuple[CircuitTest, pd.DataFrame]:
-    r"""Whether every neuron of a circuit is worth more than random ones in an inflated circuit (the
-    minimality test of Shi et al., 2024).
-
-    Of R inflated circuits a neuron's change exceeds K.  Under the null hypothesis K is at least
-    binomial with share q, so that :math:`p = P(\mathrm{Bin}(R, q) \le K)`, which Holm's method
-    corrects for the number of neurons.  The circuit is not minimal if one of them is rejected.
-
-    Args:
-        changes: of the circuit's score when each neuron of it is removed.
-        inflated: of an inflated circuit's score when a neuron is removed that was added at random.
-        quantile: q, in (0, 1).
-        rounding: a change that is larger by no more does not exceed another.
-        level: of the family of tests.
-
-    Returns:
-        the test; and of each neuron ``change, beats, p, adjusted``.
-
-    Raises:
-        ValueError: no changes, changes that are not finite, or numbers out of range.
-    """
-    changes, inflated = _checked_changes(changes), _checked_changes(inflated)
-    _check_open("quantile", quantile)
-    _check_open("level", level)
-    beaten = (changes[:, None] > inflated + rounding).sum(1)
-    p = stats.binom.cdf(beaten, len(inflated), quantile)
-    table = pd.DataFrame({"change": changes, "beats": beaten / len(inflated), "p": p,
-                          "adjusted": holm(p)})
-    least = float(table["adjusted"].min())
-    return CircuitTest("minimality", float(table["beats"].min()), least, least <= level,
-                       least > level, len(inflated)), table
-
-
-def sufficiency(distance: float, others: Float[np.ndarray, "draw"], quantile: float = QUANTILE,
-                rounding: float = 0.0, level: float = LEVEL) -> CircuitTest:
-    r"""Whether a circuit is closer to the model than random circuits (the sufficiency test of Shi
-    et al., 2024): :math:`p = P(\mathrm{Bin}(R, q) \ge K)`, K of R random circuits being further
-    away.
-
-    A random circuit that is as far away counts against the circuit, so that in a model in which
-    random circuits do nothing, one that does nothing either is not sufficient.
-
-    Args:
-        distance: of the circuit from the model.
-        others: of random circuits.
-        quantile: q, in (0, 1).
-        rounding: distances that differ by no more are equal.
-        level: of the test.
-
-    Raises:
-        ValueError: distances that are not finite, or numbers out of range.
-    """
-    others = _checked_changes(others)
-    own, = _checked_changes([distance])
-    return _better("sufficiency", own + rounding < others, quantile, level)
-
-
-def partial_necessity(effect: float, others: Float[np.ndarray, "draw"],
-                      quantile: float = QUANTILE, rounding: float = 0.0,
-                      level: float = LEVEL) -> CircuitTest:
-    """Whether the removal of a circuit takes the model further from itself than the removal of
-    random circuits (the test of partial necessity of Shi et al., 2024); otherwise as
-    :func:`sufficiency`."""
-    others = _checked_changes(others)
-    own, = _checked_changes([effect])
-    return _better("partial necessity", own > others + rounding, quantile, level)
-
-
-def _better(name: str, won: np.ndarray, quantile: float, level: float) -> CircuitTest:
-    _check_open("quantile", quantile)
-    _check_open("level", level)
-    p = float(stats.binomtest(int(won.sum()), len(won), quantile, "greater").pvalue)
-    return CircuitTest(name, float(won.mean()), p, p <= level, p <= level, len(won))
-
-
-# --- tests of neurons ---
-
-
 def circuit_tests(
     target: TargetModel, images: Float[Tensor, "image channel height width"],
     labels: Int64[Tensor, "image"], neurons: Int64[Tensor, "image layer"],
@@ -341,15 +114,16 @@ def circuit_tests(
         neurons: int64 ``(image, layer)`` or ``(image, layer, rank)``, of each image, or of one for
             all.
         values: what replaces a neuron, see
-            :meth:`~neuronpath_core.circuits.faithfulness.MaskedModel.of`.
+            :meth:`~neuronpath_core.circuits.masked_model.MaskedModel.of`.
         measure: the score, ``"logit_difference"`` or ``"probability"``.
-        draws: R, random circuits of each kind, at least 1; with q = 0.9 and a level of 0.05 no
-            circuit can be sufficient or necessary by fewer than 29.
+        draws: R, random circuits of each kind, 1..``MOST_DRAWS``; with q = 0.9 and a level of 0.05
+            no circuit can be sufficient or necessary by fewer than 29.
         seed: of what is drawn.
-        margin: in units of the score, differences that are none, see :func:`equivalence` and
-            :func:`independence`; with 0, as published, only those of rounding.  A circuit that
-            does 1 % better than the model on every image is otherwise as surely rejected as one
-            that does nothing.
+        margin: in units of the score, differences that are none, see
+            :func:`~neuronpath_core.circuits.score_tests.equivalence` and
+            :func:`~neuronpath_core.circuits.independence.independence`; with 0, as published, only
+            those of rounding.  A circuit that does 1 % better than the model on every image is
+            otherwise as surely rejected as one that does nothing.
         epsilon, quantile, level: of the tests.
 
     Raises:
@@ -358,12 +132,12 @@ def circuit_tests(
     """
     if not is_one_of(measure, MEASURES):
         raise ValueError(f"unknown measure {shown(measure)}; accepted: {', '.join(MEASURES)}")
-    _check_whole("draws", draws, 1)
-    _check_whole("seed", seed, 0)
-    _check_within("margin", margin, 0, np.inf)
-    _check_within("epsilon", epsilon, 0, 0.5)
-    _check_open("quantile", quantile)
-    _check_open("level", level)
+    check_whole("draws", draws, 1, MOST_DRAWS)
+    check_whole("seed", seed, 0)
+    check_within("margin", margin, 0, np.inf)
+    check_within("epsilon", epsilon, 0, 0.5)
+    check_open("quantile", quantile)
+    check_open("level", level)
     model = MaskedModel.of(target, images, labels, values)
     ranked = circuit_neurons(target, neurons, len(images))
     if len(images) < 3:
@@ -409,73 +183,3 @@ def _without(mask: Tensor, layer: int, neurons: Int64[Tensor, "image rank"]) -> 
     mask = mask.clone()
     mask[:, layer] = mask[:, layer].scatter(1, neurons, False)
     return mask
-
-
-def drawn_like(target: TargetModel, ranked: Int64[Tensor, "image layer rank"],
-               seed: Sequence[int], outside: bool = False) -> Int64[Tensor, "image layer rank"]:
-    """Random neurons, as many in every layer as circuits have; or, with ``outside``, one in every
-    layer that a circuit lacks.
-
-    The draw depends on the seed and on the circuit alone, so that images with the same circuit have
-    the same draw.
-
-    Raises:
-        ValueError: a layer all of whose neurons are in the circuit, and ``outside``.
-    """
-    known: dict[bytes, np.ndarray] = {}
-    drawn = []
-    for own in ranked.cpu().sort(-1).values.numpy():
-        key = own.astype("<i8").tobytes()
-        if key not in known:
-            rng = np.random.default_rng([*seed, int.from_bytes(hashlib.sha256(key).digest()[:8],
-                                                               "big")])
-            known[key] = np.stack([_drawn_of(layer, row, rng, outside)
-                                   for layer, row in zip(target.layers, own, strict=True)])
-        drawn.append(known[key])
-    return torch.from_numpy(np.stack(drawn)).to(ranked.device)
-
-
-def _drawn_of(layer: Layer, own: np.ndarray, rng: np.random.Generator,
-              outside: bool) -> np.ndarray:
-    if not outside:
-        return rng.choice(layer.units, len(own), replace=False)
-    free = np.setdiff1d(np.arange(layer.units), own)
-    if not len(free):
-        raise ValueError(f"all {layer.units} neurons of {layer.name} are in the circuit, so that "
-                         "none can inflate it; accepted: circuits that leave one out")
-    return rng.choice(free, 1)
-
-
-# --- what is accepted ---
-
-
-def _checked_pair(model, circuit) -> tuple[np.ndarray, np.ndarray]:
-    model, circuit = np.asarray(model, float), np.asarray(circuit, float)
-    if model.ndim != 1 or len(model) == 0 or model.shape != circuit.shape or not (
-            np.isfinite(model).all() and np.isfinite(circuit).all()):
-        raise ValueError(f"scores of the model and the circuit have shapes {model.shape} and "
-                         f"{circuit.shape}; accepted: one finite number an image in both")
-    return model, circuit
-
-
-def _checked_changes(values) -> np.ndarray:
-    values = np.asarray(values, float)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(f"changes of scores have shape {values.shape}; accepted: one dimension of "
-                         "at least one finite number")
-    return values
-
-
-def _check_within(name: str, value: float, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < high:
-        raise ValueError(f"{name} must be a number in [{low}, {high}), got {shown(value)}")
-
-
-def _check_open(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number between 0 and 1, got {shown(value)}")
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {shown(value)}")

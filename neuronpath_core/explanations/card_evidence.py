@@ -21,9 +21,9 @@ from neuronpath_core.neurons.matched import drawn, matched
 from neuronpath_core.neurons.spectrum import Statistics
 from neuronpath_core.paths import Paths
 from neuronpath_core.readings.grids import Grid, grid_of
-from neuronpath_core.settings import check_count
 from neuronpath_core.study.identity import weights_sha256
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -201,9 +201,9 @@ def evidence_of(target: TargetModel, *, images: object, paths: object = None, cl
     if target.sites != "ffn":
         raise ValueError(f"sites cannot be {shown(target.sites)} here; accepted: a TargetModel, "
                          "whose neurons are of the FFN")
-    check_count("classes", classes, 1, MOST_CLASSES)
-    check_count("steps", steps, 0, MOST_STEPS)
-    check_count("seed", seed, 0, 2 ** 32 - 1)
+    check_whole("classes", classes, 1, MOST_CLASSES)
+    check_whole("steps", steps, 0, MOST_STEPS)
+    check_whole("seed", seed, 0, 2 ** 32 - 1)
     _check_others({} if others is None else others)
     if statistics is not None and not isinstance(statistics, Statistics):
         raise ValueError(f"statistics are {shown(type(statistics).__name__)}; accepted: None, or "

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from neuronpath_core.explanations.picture import as_seen
+from neuronpath_core.explanations.model_input import as_seen
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shapes import CLASS_NAMES
 from neuronpath_core.readings.concepts import ConceptSet, concepts

@@ -24,12 +24,12 @@ from neuronpath_core.explanations.card_evidence import Evidence, evidence_of
 from neuronpath_core.explanations.card_files import keep_text
 from neuronpath_core.images.data_sets import DATASETS
 from neuronpath_core.neurons.spectrum import image_statistics
-from neuronpath_core.settings import check_count
 from neuronpath_core.study.identity import PACKAGES, weights_sha256
 from neuronpath_core.study.store.folder import MANIFEST, manifest_key, write_json
 from neuronpath_core.study.store.lock import only_writer
 from neuronpath_core.study.store.parts import StoreWarning
 from neuronpath_core.support.files import check_writable, path_component, plain_errors
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.sources import closure, fingerprint
 from neuronpath_core.support.text import one_line
 
@@ -110,12 +110,12 @@ def study_cards(study: Study, model: str, units: Sequence[tuple[int, int]],
             or a results folder that cannot be written to or that somebody else is writing.
     """
     settings = settings or CardSettings()
-    check_count("n_images", settings.n_images, 2)
+    check_whole("n_images", settings.n_images, 2)
     path_component(model, "a model")
     target = study.target(model)
     for block, neuron in units:
-        check_count("a block", block, 0, target.n_blocks - 1)
-        check_count("a neuron", neuron, 0, target.layers[block].units - 1)
+        check_whole("a block", block, 0, target.n_blocks - 1)
+        check_whole("a neuron", neuron, 0, target.layers[block].units - 1)
     manifest = json.loads(json.dumps(card_manifest(study, model, settings)))
     folder = study.results_folder / "cards" / f"{model}_{manifest_key(manifest)}"
     found = {unit: _stored(folder, unit) for unit in units}

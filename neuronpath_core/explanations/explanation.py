@@ -39,7 +39,7 @@ class Explanation:
         control: the label's probability with other paths set to zero, whose neurons were drawn
             among those that are about as active.
         path: the path's table, a row for each block and rank: ``block, rank, neuron, activation,
-            attribution``, of :func:`~neuronpath_core.graphs.path_frame`, whose words hold for them.
+            attribution``, of :func:`~neuronpath_core.frames.path_frame`, whose words hold for them.
         maps: activation of each row's neuron at every patch token, float64; no unit.
         patch: height and width of a patch, in pixels.
         scope: ``"cls"`` or ``"patch"``, where the path is read and edited.

@@ -14,19 +14,16 @@ from torch import Tensor, nn
 
 from neuronpath_core.explanations import labels as classes
 from neuronpath_core.explanations.explanation import Explanation
-from neuronpath_core.explanations.picture import (
-    Picture,
-    as_seen,
-    model_input,
-    read_picture,
-)
+from neuronpath_core.explanations.model_input import as_seen, model_input
+from neuronpath_core.explanations.picture import Picture, read_picture
 from neuronpath_core.hooks import neurons_read, read_activations
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.preprocessing import model_preprocessing
 from neuronpath_core.paths import find_paths
 from neuronpath_core.random_paths import matched_random_paths
-from neuronpath_core.settings import SearchSettings, check_count
+from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import memory_limit
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -54,7 +51,7 @@ def explain(
     """What a model says of one picture, by which neurons, and where in it they are active.
 
     The path is that of :func:`~neuronpath_core.paths.find_paths` for the label; what it does is
-    measured by removing and doubling it as :func:`~neuronpath_core.hooks.edit` does. Three passes
+    measured by removing and doubling it as :func:`~neuronpath_core.edits.edit` does. Three passes
     forward and back with the default method, and a few forward.
 
     Args:
@@ -84,7 +81,7 @@ def explain(
         ValueError: a model, picture, label, name or setting that does not fit; the message says
             what is accepted.
     """
-    check_count("controls", controls, 0, MOST_CONTROLS)
+    check_whole("controls", controls, 0, MOST_CONTROLS)
     target = target if isinstance(target, TargetModel) else TargetModel(target)
     if target.sites != "ffn":
         raise ValueError(f"sites cannot be {shown(target.sites)} here; accepted: a TargetModel, "

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
 Search = Literal["joint", "literal", "beam"]
-SEARCHES = ("joint", "literal", "beam")
 Attribution = Literal["joint", "complete"]
 Searched = TypeVar("Searched")
 
@@ -239,9 +238,8 @@ def _beam(chunk: PartialPaths, width: int) -> Found:
         scores, last = chunk.score(block + 1).reshape(images, -1), block == target.n_blocks - 1
         # the joint search's own path comes first among the proposals of the first hypothesis, and
         # stays whatever its score
-        ranking = scores if last else scores.index_fill(1,
-                                                        torch.zeros(1, dtype=torch.int64,
-                                                                    device=device), torch.inf)
+        first = torch.zeros(1, dtype=torch.int64, device=device)
+        ranking = scores if last else scores.index_fill(1, first, torch.inf)
         held = min(width, scores.shape[1])
         kept = top_neurons(ranking, held + 1)
         gaps.append(score_gap(scores, kept[:, :2] if last else kept[:, held - 1:])[:, None])

@@ -16,8 +16,6 @@ from neuronpath_core.figures.checks import (
     defect_effects,
     factorial_map,
     lead_forest,
-    mask_leak,
-    pruning_criteria,
     recovery_dots,
     score_dots,
 )
@@ -43,11 +41,11 @@ from neuronpath_core.figures.paper import (
     deviation_dots,
     digits_and_path,
     knowledge_blocks,
-    pruning_curves,
     scaling_blocks,
     table1_intervals,
 )
 from neuronpath_core.figures.path_graph import class_path_graph, edge_arcs, edge_shares
+from neuronpath_core.figures.pruning import mask_leak, pruning_criteria, pruning_curves
 from neuronpath_core.figures.replacement import replacement_dots
 from neuronpath_core.figures.single_images import image_paths
 

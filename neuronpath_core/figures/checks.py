@@ -1,10 +1,7 @@
-"""Figures of the checks of the paper's claims (chapters 9-12 and 15), from tidy tables: planted
-paths, controls, defects, pruning."""
+"""Figures of the checks of the paper's claims (chapters 9-12), from tidy tables: planted paths,
+controls, defects."""
 
 from __future__ import annotations
-
-import textwrap
-from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,21 +16,12 @@ from neuronpath_core.figures.style import (
     beside,
     legend_outside,
     marker,
+    row_names,
     spans,
     styled,
     whiskers,
 )
 from neuronpath_core.stats.labels import SCOPE_LABELS
-
-# letters of a row's name on one line
-_NAME = 29
-
-
-def _row_names(axis, names: Sequence[str]) -> None:
-    """The rows' names from top to bottom, long ones on several lines."""
-    axis.set_yticks(np.arange(len(names)), [textwrap.fill(name, _NAME) for name in names],
-                    fontsize=SMALL)
-    axis.set_ylim(len(names) - 0.5, -0.5)
 
 
 @styled
@@ -60,7 +48,7 @@ def recovery_dots(summary: pd.DataFrame) -> Figure:
         axis.grid(False, axis="y")
         for height in range(1, len(methods)):
             axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    _row_names(axes[0, 0], methods)
+    row_names(axes[0, 0], methods)
     legend_outside(figure, axes[0, 0])
     return figure
 
@@ -128,7 +116,7 @@ def score_dots(table: pd.DataFrame, xlabel: str) -> Figure:
               fontsize=SMALL)
     axis.set_xlabel(xlabel)
     axis.grid(False, axis="y")
-    _row_names(axis, scores)
+    row_names(axis, scores)
     legend_outside(figure, axis)
     return figure
 
@@ -170,7 +158,7 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
         axis.locator_params(axis="x", nbins=5)  # small leads have long labels
         axis.grid(False, axis="y")
         if axis.get_subplotspec().is_first_col():
-            _row_names(axis, controls)
+            row_names(axis, controls)
     legend_outside(figure, axes[0, 0])
     return figure
 
@@ -214,70 +202,6 @@ def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
         axis.grid(False, axis="y")
         for height in range(1, len(defects)):
             axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-    _row_names(axes[0, 0], defects)
-    legend_outside(figure, axes[0, 0])
-    return figure
-
-
-@styled
-def pruning_criteria(summary: pd.DataFrame, whole: pd.DataFrame, measure: str) -> Figure:
-    """``measure`` of every criterion (rows): a row of panels per kind of mask and tokens, a column
-    per number of kept neurons, a colour and a shape per data set and model.
-
-    ``summary``: ``data, model, mask, tokens, kept, top, value, low, high``; ``whole``: the same of
-    the unedited models, in the first row of every panel. Of each kind of mask the criteria that it
-    has.
-    """
-    own = list(dict.fromkeys(zip(summary["data"], summary["model"], strict=True)))
-    kinds = list(dict.fromkeys(zip(summary["mask"], summary["tokens"], strict=True)))
-    tops, first = list(dict.fromkeys(summary["top"])), "whole model"
-    names = {kind: [first, *dict.fromkeys(rows["kept"])]
-             for kind, rows in summary.groupby(["mask", "tokens"], sort=False)}
-    heights = [len(names[kind]) for kind in kinds]
-    figure, axes = plt.subplots(len(kinds), len(tops), sharex=True, sharey="row", squeeze=False,
-                                figsize=(WIDTH, 1.3 + 0.36 * sum(heights)), height_ratios=heights)
-    for row, (mask, tokens) in zip(axes, kinds, strict=True):
-        kept = names[mask, tokens]
-        mine = summary[(summary["mask"] == mask) & (summary["tokens"] == tokens)]
-        for axis, top in zip(row, tops, strict=True):
-            for number, (data, model) in enumerate(own):
-                shown = pd.concat([whole.assign(kept=first), mine[mine["top"] == top]])
-                rows = shown[(shown["data"] == data) & (shown["model"] == model)]
-                places = np.array([kept.index(name) for name in rows["kept"]])
-                axis.errorbar(rows["value"], places + beside(number, len(own)), xerr=spans(rows),
-                              fmt=marker(number), markersize=3.5, elinewidth=0.8,
-                              capsize=0, label=f"{model}, {data}")
-            axis.set_title(f"{mask}, {tokens},\n{top} kept", fontsize=SMALL)
-            axis.set_xlim(-0.03, 1.03)
-            axis.grid(False, axis="y")
-            for height in range(1, len(kept)):
-                axis.axhline(height - 0.5, color="0.85", linewidth=0.5)
-        _row_names(row[0], kept)
-    for axis in axes[-1]:
-        axis.set_xlabel(measure, fontsize=SMALL)
-    legend_outside(figure, axes[0, 0])
-    return figure
-
-
-@styled
-def mask_leak(summary: pd.DataFrame, measures: Sequence[str]) -> Figure:
-    """What the class masks alone say: shares with 95 % intervals, one panel per data set and model;
-    ``summary``: ``data, model, tokens, measure, value, …``."""
-    own = list(dict.fromkeys(zip(summary["data"], summary["model"], strict=True)))
-    across, down = min(2, len(own)), -(-len(own) // 2)
-    figure, axes = plt.subplots(down, across, figsize=(WIDTH, 0.9 + 0.36 * len(measures) * down),
-                                sharey=True, sharex=True, squeeze=False)
-    for axis, (data, model) in zip(axes.flat, own, strict=False):
-        mine = summary[(summary["data"] == data) & (summary["model"] == model)]
-        for offset, (tokens, rows) in enumerate(mine.groupby("tokens", sort=False)):
-            rows = rows.set_index("measure").loc[list(measures)]
-            positions = np.arange(len(rows)) + 0.2 * (offset - 0.5)
-            axis.errorbar(rows["value"], positions, xerr=spans(rows), fmt=marker(offset),
-                          markersize=4, capsize=2, label=tokens)
-        axis.set(title=f"{model}, {data}", xlabel="share of images", xlim=(-0.02, 1.02))
-        axis.tick_params(labelbottom=True)
-    for axis in list(axes.flat)[len(own):]:
-        axis.set_visible(False)
-    _row_names(axes[0, 0], list(measures))
+    row_names(axes[0, 0], defects)
     legend_outside(figure, axes[0, 0])
     return figure

@@ -1,5 +1,4 @@
-"""Figures of the paper's own experiments on neurons, paths and pruning (chapters 1-3 and 6), from
-tidy tables."""
+"""Figures of the paper's own experiments on neurons and paths (chapters 1-3), from tidy tables."""
 
 from __future__ import annotations
 
@@ -216,36 +215,4 @@ def deviation_boxes(table: pd.DataFrame, operation: str) -> Figure:
     axis.set_xlabel(f"{operation}: change of the true class's probability", fontsize=SMALL)
     axis.tick_params(labelsize=SMALL)
     legend_outside(figure, axis)
-    return figure
-
-
-@styled
-def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: str) -> Figure:
-    """Fig. 6: test ``measure`` against t, one row per model, one panel per pruned share; the dotted
-    line is the whole model.
-
-    ``summary``: ``model, kept, top, share, value, low, high``.
-    """
-    models, shares = list(dict.fromkeys(summary["model"])), sorted(summary["share"].unique())
-    figure, axes = plt.subplots(len(models), len(shares),
-                                figsize=(WIDTH, 0.6 + 2.1 * len(models)), sharey="row", sharex=True,
-                                squeeze=False)
-    for row, model in zip(axes, models, strict=True):
-        is_last = model == models[-1]
-        for axis, share in zip(row, shares, strict=True):
-            for offset, (kept,
-                         own) in enumerate(summary[(summary["model"] == model)
-                                                   & (summary["share"] == share)].groupby(
-                    "kept", sort=False)):
-                positions = np.arange(len(own)) + 0.1 * (offset - 1)
-                whiskers(axis, positions, own, fmt=f"{marker(offset)}-", markersize=4,
-                         linewidth=1, label=kept, ecolor=None)
-                axis.set_xticks(np.arange(len(own)), [str(top) for top in own["top"]])
-            axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1,
-                         label="whole model")
-            axis.set_title(f"{model}, p = {100 * share:.0f} %", fontsize=SMALL)
-            axis.set_xlabel("kept per block (t)" if is_last else "", fontsize=SMALL)
-            axis.tick_params(labelsize=SMALL)
-        row[0].set_ylabel(measure, fontsize=SMALL)
-    legend_outside(figure, axes[0, 0])
     return figure

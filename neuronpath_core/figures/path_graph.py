@@ -197,7 +197,7 @@ def class_path_graph(graph: nx.DiGraph, marked: Collection[tuple[int, int]] = ()
     the share whose path has both.
 
     Args:
-        graph: of :func:`~neuronpath_core.graphs.class_graph`, joined from block to block.
+        graph: of :func:`~neuronpath_core.circuits.graphs.class_graph`, joined from block to block.
         marked: nodes ``(block, neuron)`` that have a colour of their own; those that are not in the
             graph are passed over.
         mark: what these are called.

@@ -30,6 +30,8 @@ WIDTH = 7.0
 NARROW = 3.5
 # points; 7.5 are 10 CSS pixels, and less cannot be read
 SMALL, LEAST = 8.5, 7.5
+# letters of a row's name on one line
+NAME = 29
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 TITLE = "np-title"  # of a figure's finding in its SVG
 LEGEND = "np-legend"  # of what is said of all of its panels
@@ -171,3 +173,10 @@ def whiskers(axis: Axes, positions, rows: pd.DataFrame, **style) -> None:
     draws no points unless asked (``fmt``)."""
     axis.errorbar(positions, rows["value"], yerr=spans(rows),
                   **{"fmt": "none", "ecolor": "0.25", "elinewidth": 1, "capsize": 2, **style})
+
+
+def row_names(axis: Axes, names: Sequence[str]) -> None:
+    """The rows' names from top to bottom, long ones on several lines."""
+    axis.set_yticks(np.arange(len(names)), [textwrap.fill(name, NAME) for name in names],
+                    fontsize=SMALL)
+    axis.set_ylim(len(names) - 0.5, -0.5)

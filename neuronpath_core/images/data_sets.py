@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuronpath_core.images.classes import load_files
 from neuronpath_core.images.digits import load_digits
+from neuronpath_core.images.files import load_files
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.settings import check_settings
 from neuronpath_core.images.shapes import PARTS, load_shapes
@@ -37,7 +37,7 @@ def load_part(spec: Mapping, part: str, *, base: Path | None = None,
         base: the folder that a relative ``root`` of image files starts from; by default the working
             directory.
         index_folder: where to keep what is known of image files; see
-            :func:`~neuronpath_core.images.classes.load_files`.
+            :func:`~neuronpath_core.images.files.load_files`.
         threads: that read image files side by side; by default as many as there are cores, up to
             16.
 

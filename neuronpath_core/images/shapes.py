@@ -3,24 +3,31 @@ class is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from neuronpath_core.images.drawing import (
+    BAND,
+    FILLS,
+    OUTLINES,
+    SIZE,
+    STRIPE,
+    X,
+    Y,
+    background,
+    covered,
+    paint,
+)
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
 
-SIZE = 32  # height and width of a scene
-SUPERSAMPLING = 2
-BAND = 1.7  # width of the outline, in pixels
-# period of the stripes, period and radius of the dots, in pixels
-STRIPE, DOT, DOT_RADIUS = 4.0, 4.4, 1.35
 LARGEST = 13.0  # radius of the largest object
 PARTS = ("train", "held_out")
 MASKS = ("object", "outline", "fill", "colour")
@@ -32,35 +39,6 @@ TONES = {"dark grey": 0.12, "grey": 0.42, "light grey": 0.80}
 BACKGROUNDS = ("plain", "graded", "noisy")
 
 
-def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    tenth, inner = np.pi / 5, 0.5
-    angle = np.abs((np.arctan2(y, x) + tenth) % (2 * tenth) - tenth)  # folded onto half a ray
-    along, across = inner * np.cos(tenth) - 1, inner * np.sin(tenth)
-    radius, length = np.hypot(x, y), np.hypot(along, across)
-    return (across * (radius * np.cos(angle) - 1) - along * radius * np.sin(angle)) / length
-
-
-def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = np.abs(x), np.abs(y)
-    return np.minimum(np.maximum(x - 0.95, y - 0.4), np.maximum(x - 0.4, y - 0.95))
-
-
-# distance to the edge, negative inside, in coordinates in which the object fills the unit circle
-OUTLINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "circle": lambda x, y: np.hypot(x, y) - 0.9,
-    "square": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 0.75,
-    "triangle": lambda x, y: np.maximum(-y, 0.8660254037844386 * np.abs(x) + 0.5 * y) - 0.5,
-    "star": lambda x, y: _star(-y, x),
-    "cross": _cross,
-    "crescent": lambda x, y: np.maximum(np.hypot(x, y) - 0.95, 0.7 - np.hypot(x, y + 0.65)),
-}
-# distance to the edge of the painted pattern inside the outline, in pixels of the object's own axes
-FILLS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "solid": lambda x, y: np.full_like(x, -np.inf),
-    "hollow": lambda x, y: np.full_like(x, np.inf),
-    "striped": lambda x, y: np.abs(y % STRIPE - STRIPE / 2) - STRIPE / 4,
-    "dotted": lambda x, y: np.hypot(x % DOT - DOT / 2, y % DOT - DOT / 2) - DOT_RADIUS,
-}
 CLASS_NAMES = tuple(f"{fill} {outline}" for outline in OUTLINES for fill in FILLS)
 TAXONOMY = {"outline": tuple(outline for outline in OUTLINES for _ in FILLS),
             "fill": tuple(fill for _ in OUTLINES for fill in FILLS)}
@@ -72,9 +50,6 @@ ATTRIBUTES: dict[str, tuple[str | None, ...]] = {
     "colour": tuple(COLOURS),
     "background": tuple(f"{kind} {tone}" for kind in BACKGROUNDS for tone in TONES),
 }
-
-_STEPS = (np.arange(SIZE * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
-_Y, _X = np.meshgrid(_STEPS, _STEPS, indexing="ij")
 
 
 @dataclass(frozen=True)
@@ -100,30 +75,6 @@ class Scene:
     caption: str
     attributes: dict[str, str]
     painted: Float[np.ndarray, "height width"]
-
-
-def _covered(distance: np.ndarray) -> Float[np.ndarray, "height width"]:
-    """Share of each pixel on the inner side of an edge, from the signed distance on the finer grid.
-    """
-    fine = np.clip(0.5 - distance * SUPERSAMPLING, 0, 1)
-    return fine.reshape(SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING).mean((1, 3))
-
-
-def _background(kind: str, level: float, draws: np.ndarray, grain: np.ndarray,
-                difficulty: float) -> Float[np.ndarray, "height width 3"]:
-    light = np.full((SIZE, SIZE), level)
-    if kind == "graded":
-        slope = 0.15 + 0.25 * difficulty * draws[0]
-        turn, place = 2 * np.pi * draws[1], (np.arange(SIZE) + 0.5) / SIZE - 0.5
-        light += slope * (np.cos(turn) * place[None] + np.sin(turn) * place[:, None])
-    if kind == "noisy":
-        light += (0.05 + 0.10 * difficulty) * np.kron(2 * grain - 1, np.ones((2, 2)))
-    return light[..., None] + 0.05 * (draws[2:5] - 0.5)
-
-
-def _paint(image: np.ndarray, share: np.ndarray, colour: np.ndarray, contrast: float,
-           level: float) -> np.ndarray:
-    return image + share[..., None] * (level + contrast * (colour - level) - image)
 
 
 def _check_change(change: Mapping[str, str | None]) -> None:
@@ -195,35 +146,35 @@ def render(part: str, index: int, seed: int = 0, difficulty: float = 0.5,
     level = TONES[tone] + 0.08 * (own[3] - 0.5)
     contrast = 1 - 0.7 * difficulty * own[4]
 
-    image = _background(kind, TONES[ground] + 0.08 * (own[3] - 0.5), own[5:10], grain, difficulty)
+    image = background(kind, TONES[ground] + 0.08 * (own[3] - 0.5), own[5:10], grain, difficulty)
     for present, shade, x, y, turn, size in scatter:
         if present < difficulty:
-            along = np.cos(2 * np.pi * turn) * (_X - SIZE * x) + np.sin(2 * np.pi * turn) * (
-                _Y - SIZE * y)
-            across = np.cos(2 * np.pi * turn) * (_Y - SIZE * y) - np.sin(2 * np.pi * turn) * (
-                _X - SIZE * x)
+            along = np.cos(2 * np.pi * turn) * (X - SIZE * x) + np.sin(2 * np.pi * turn) * (
+                Y - SIZE * y)
+            across = np.cos(2 * np.pi * turn) * (Y - SIZE * y) - np.sin(2 * np.pi * turn) * (
+                X - SIZE * x)
             distance = np.hypot(along, across) - 1 - 2 * size if size < 0.5 else np.maximum(
                 np.abs(along) - 6 * size, np.abs(across) - 0.7)
-            image = _paint(image, _covered(distance),
+            image = paint(image, covered(distance),
                            np.array(COLOURS[names[int(shade * len(names))]]), contrast, level)
 
     radius = LARGEST - (1 + 5 * difficulty) * own[10]
     margin = 0.9 * radius
     room, turn = difficulty * (SIZE - 2 * margin), difficulty * np.pi * (2 * own[13] - 1)
-    x, y = _X - SIZE / 2 - room * (own[11] - 0.5), _Y - SIZE / 2 - room * (own[12] - 0.5)
+    x, y = X - SIZE / 2 - room * (own[11] - 0.5), Y - SIZE / 2 - room * (own[12] - 0.5)
     cosine, sine = np.cos(turn), np.sin(turn)
     x, y = cosine * x + sine * y, cosine * y - sine * x
     edge = radius * OUTLINES[outline](x / radius, y / radius)
     pattern = np.minimum(FILLS[fill](x + STRIPE * own[14], y + STRIPE * own[15]), -BAND - edge)
     if "object" in attributes:  # there is none
         edge = np.full_like(edge, np.inf)
-    whole, painted = _covered(edge), _covered(np.maximum(edge, pattern))
-    image = _paint(image, painted, np.array(COLOURS[colour]) + 0.1 * (own[16:19] - 0.5), contrast,
+    whole, painted = covered(edge), covered(np.maximum(edge, pattern))
+    image = paint(image, painted, np.array(COLOURS[colour]) + 0.1 * (own[16:19] - 0.5), contrast,
                    level)
     pixels = np.round(255 * np.clip(image + 0.12 * difficulty * noise, 0, 1)).astype(np.uint8)
 
     inside = whole > 0.5
-    band = inside & (_covered(np.maximum(edge, -BAND - edge)) > 0.5)
+    band = inside & (covered(np.maximum(edge, -BAND - edge)) > 0.5)
     masks = {"object": inside, "outline": band, "fill": inside & ~band, "colour": painted > 0.5}
     there = f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {fill} {outline}"
     if "object" in attributes:

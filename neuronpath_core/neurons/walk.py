@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuronpath_core.as_called import agree
+from neuronpath_core.agreement import agree
 from neuronpath_core.examined import check_target
 from neuronpath_core.hooks import reading
 from neuronpath_core.support.memory import images_at_once, in_chunks

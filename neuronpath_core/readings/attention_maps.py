@@ -17,7 +17,7 @@ import torch
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
-from neuronpath_core.as_called import agree
+from neuronpath_core.agreement import agree
 from neuronpath_core.examined import check_target, looked_at
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.target import TargetModel

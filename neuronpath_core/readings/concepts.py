@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neuronpath_core.images.drawing import FILLS, OUTLINES
 from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.images.shapes import (
-    BACKGROUNDS,
-    CLASS_NAMES,
-    COLOURS,
-    FILLS,
-    MASKS,
-    OUTLINES,
-    TONES,
-)
+from neuronpath_core.images.shapes import BACKGROUNDS, CLASS_NAMES, COLOURS, MASKS, TONES
 
 if TYPE_CHECKING:
     from jaxtyping import Bool

@@ -15,7 +15,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor
 
-from neuronpath_core.as_called import agree
+from neuronpath_core.agreement import agree
 from neuronpath_core.examined import check_target
 from neuronpath_core.model_state import is_touched
 from neuronpath_core.support.memory import images_at_once, in_chunks

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from neuronpath_core.as_called import agree
+from neuronpath_core.agreement import agree
 from neuronpath_core.examined import check_target
 from neuronpath_core.readings.attention_maps import (
     attention,

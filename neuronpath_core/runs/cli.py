@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import signal
 import sys
 import warnings
@@ -14,22 +12,21 @@ import click
 # what takes seconds to load is imported inside commands: help and refusals come at once
 from neuronpath_core.images.policies import POLICIES
 from neuronpath_core.runs.arguments import parameter_values, steps_value
-from neuronpath_core.runs.choice import NotebookError, chosen_notebooks, strays
+from neuronpath_core.runs.choice import NotebookError, chosen_notebooks
+from neuronpath_core.runs.explaining import card, explain
 from neuronpath_core.runs.leftovers import tidy
+from neuronpath_core.runs.options import checked, places, study_root, tell
 from neuronpath_core.runs.stopping import stopped_by_signals
-from neuronpath_core.study.engines.choice import ENGINES, EngineError
-from neuronpath_core.study.engines.choice import check as check_engine
+from neuronpath_core.study.engines.choice import EngineError
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
-    ENGINE_VARIABLE,
-    WORKERS_VARIABLE,
     load_profile,
     model_entries,
     project_root,
     results_folder,
 )
-from neuronpath_core.support.environment import DATA_VARIABLE, WEIGHTS_VARIABLE, environment
-from neuronpath_core.support.text import show_whatever_comes, shown
+from neuronpath_core.support.environment import WEIGHTS_VARIABLE, environment
+from neuronpath_core.support.text import show_whatever_comes
 
 PLAIN_WARNING = warnings.formatwarning
 
@@ -40,65 +37,13 @@ def cli() -> None:
     """Find, check and use influential neuron paths in vision Transformers."""
 
 
-def _root() -> Path:
-    """The study's folder; what lies about in it is told once."""
-    _tell(strays(root := project_root()))
-    return root
-
-
-def _tell(line: str | None) -> None:
-    if line:
-        click.echo(f"neuronpath: {line}", err=True)
-
-
-def _places(command):
-    """Options for where inputs are and who does the work; inside the command they are environment
-    variables, which notebooks and workers inherit."""
-    options = [
-        click.option("--data", type=click.Path(path_type=Path),
-                     help="Folder of the profile's images.  [default: $NEURONPATH_DATA, else the "
-                          "profile's]"),
-        click.option("--weights", type=click.Path(path_type=Path),
-                     help="Folder of weight files.  [default: $NEURONPATH_WEIGHTS, else project "
-                          "and cache]"),
-        click.option("--engine", type=click.Choice(ENGINES),
-                     help="Who searches: this process, or Ray workers.  [default: "
-                          "$NEURONPATH_ENGINE, else local]"),
-        click.option("--workers", type=click.IntRange(1),
-                     help="How many Ray workers.  [default: one a GPU, or a CPU]"),
-        click.option("--address",
-                     help="Of a running Ray cluster.  [default: $RAY_ADDRESS, else Ray is started "
-                          "here]"),
-    ]
-
-    @functools.wraps(command)
-    def inside(*arguments, data, weights, engine, workers, address, **others):
-        places = {name: None if path is None else path.resolve() for name,
-                  path in ((DATA_VARIABLE, data), (WEIGHTS_VARIABLE, weights))}
-        if (engine or os.environ.get(ENGINE_VARIABLE) or "local") == "local":
-            check_engine("local", workers, address)
-        with environment({**places, ENGINE_VARIABLE: engine, WORKERS_VARIABLE: workers,
-                          "RAY_ADDRESS": address}):
-            return command(*arguments, **others)
-
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), inside)
-
-
-def _checked(command):
-    """Options of what runs for long: where results go, :func:`_places`, and a look beforehand."""
-    command = click.option("--check", is_flag=True, help=(
-        "Only say what is missing, and what the run would cost in time, memory and disk."))(command)
-    return click.option("--results", type=click.Path(path_type=Path), help=(
-        "Where results go.  [default: results/<profile>]"))(_places(command))
-
-
 @cli.command()
 @click.argument("notebooks", nargs=-1)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
 @click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True,
               metavar="NAME VALUE", callback=lambda _c, _o, pairs: parameter_values(pairs),
               help="Override a notebook parameter; repeatable.")
-@_checked
+@checked
 @click.option("--quick", is_flag=True,
               help="A tenth of the images: wide intervals, soon.  Outputs go to a folder quick.")
 @click.option("--force", is_flag=True,
@@ -116,10 +61,10 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
         check: bool, quick: bool, force: bool, stale: bool, store: bool, jobs: int,
         quiet: bool) -> None:
     """Execute NOTEBOOKS (02, 02_table1, …; all by default) with a profile's parameters."""
-    root = _root()
+    root = study_root()
     folder = results_folder(root, profile, results)
     chosen_notebooks(root, profile, list(notebooks), bool(parameters) or quick, store)
-    _tell(tidy(root, folder))
+    tell(tidy(root, folder))
     from neuronpath_core.runs import commands
 
     commands.run(root, folder, profile, list(notebooks), parameters, check=check, force=force,
@@ -151,7 +96,7 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
               help="At most this much at once, such as 6GB.  [default: by the device]")
 @click.option("--results", type=click.Path(path_type=Path),
               help="Where results go.  [default: results/<profile>]")
-@_places
+@places
 @click.option("--check", is_flag=True,
               help="Only say what is missing, and what the search would cost in time, memory and "
                    "disk.")
@@ -159,9 +104,9 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
           **settings) -> None:
     """Find paths and store them; found once, they are used again by every notebook with the same
     settings."""
-    root = _root()
+    root = study_root()
     load_profile(profile, root)
-    _tell(tidy(root, results_folder(root, profile, results)))
+    tell(tidy(root, results_folder(root, profile, results)))
     settings["steps"] = steps_value(settings["steps"])
     from neuronpath_core.runs import commands
 
@@ -177,13 +122,13 @@ def paths(models, profile, n_images, device, dtype, results, memory_budget, chec
               help="A model of the profile; repeatable.  [default: all]")
 def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
     """Fetch the weights of a profile's models; what is there already is checked and kept."""
-    root = _root()
+    root = study_root()
     entries = model_entries(load_profile(profile, root))
     if unknown := set(models) - set(entries):
         raise ValueError(f"unknown models {', '.join(sorted(unknown))}; accepted: "
                          f"{', '.join(entries)}")
     with environment({WEIGHTS_VARIABLE: weights}):
-        _tell(tidy(root))
+        tell(tidy(root))
     from neuronpath_core.models.download import download as fetch
 
     for name in models or entries:
@@ -191,76 +136,8 @@ def download(profile: str, weights: Path, models: tuple[str, ...]) -> None:
         click.echo(f"{name}: {path or 'needs no weights'}")
 
 
-@cli.command()
-@click.argument("pictures", nargs=-1, required=True)
-@click.option("--model", required=True,
-              help="A timm name, hf-hub:owner/name, or FILE.safetensors.")
-@click.option("--architecture", metavar="NAME",
-              help="Of timm, for a FILE of which nothing else says what network it is of.")
-@click.option("--label", default="auto", show_default=True,
-              help="The class to explain: its number, its name, or auto for the most probable.")
-@click.option("--method", default="recommended", show_default=True)
-@click.option("--class-names", type=click.Path(path_type=Path),
-              help="Text file with the name of output 0 in its first line.  [default: the model's]")
-@click.option("--out", type=click.Path(path_type=Path), default="explanations", show_default=True,
-              help="Folder that pages and figures go to.")
-@click.option("--weights", type=click.Path(path_type=Path),
-              help="Folder of weight files.  [default: $NEURONPATH_WEIGHTS, else project and "
-                   "cache]")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--dtype", default="float32", show_default=True)
-@click.option("--memory-budget",
-              help="At most this much at once, such as 6GB.  [default: by the device]")
-def explain(pictures: tuple[str, ...], weights: Path | None, **arguments) -> None:
-    """Explain PICTURES, files or folders of them: classes, the path, what it does, and where its
-    neurons are active; as a table here, a figure and a page in a folder."""
-    root = project_root()
-    from neuronpath_core.runs.explain import explain_pictures
-
-    with environment({WEIGHTS_VARIABLE: None if weights is None else weights.resolve()}):
-        explain_pictures(root, pictures, **arguments)
-
-
-@cli.command()
-@click.argument("model")
-@click.argument("block", type=int)
-@click.argument("neuron", type=int)
-@click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
-@click.option("--n-images", default=120, show_default=True,
-              help="Held-out images, spread evenly over the classes.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--steps", default=48, show_default=True,
-              help="Of the image that is made to excite the neuron; 0 for none.")
-@click.option("--no-paths", is_flag=True, help="Search no paths, which takes longest.")
-@click.option("--no-others", is_flag=True,
-              help="Show that image to no other models of the profile.")
-@click.option("--out", type=click.Path(path_type=Path), default="cards", show_default=True,
-              help="Folder that the page goes to.")
-@click.option("--json", "numbers", is_flag=True, help="Also write a file with every number.")
-@click.option("--results", type=click.Path(path_type=Path),
-              help="Where paths and cards are kept.  [default: results/<profile>]")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--dtype", default="float64", show_default=True)
-@_places
-def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_others, out, numbers,
-         results, device, dtype) -> None:
-    """The card of one neuron of a profile's MODEL: what it reads, writes, means and does.  BLOCK
-    counts from 1 and NEURON from 0, as on the pages of the book; as sentences here, a page in a
-    folder."""
-    root = project_root()
-    named = load_profile(profile, root)
-    if model not in (entries := model_entries(named)):
-        raise ValueError(f"unknown model {shown(model)}; accepted: {', '.join(entries)}")
-    folder = results_folder(root, profile, results)
-    _tell(tidy(root, folder))
-    from neuronpath_core.explanations.card_store import CardSettings
-    from neuronpath_core.runs.card import show_card
-    from neuronpath_core.study.study import Study
-
-    settings = CardSettings(n_images=n_images, seed=seed, steps=steps, paths=not no_paths,
-                            others=not no_others)
-    show_card(Study(profile, device, dtype, folder, root=root), model, block, neuron, settings,
-              out, numbers)
+cli.add_command(explain)
+cli.add_command(card)
 
 
 @cli.command("types")
@@ -271,12 +148,12 @@ def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_othe
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1),
               help="Captions at once.")
-@_checked
+@checked
 def neuron_types(profile: str, models: tuple[str, ...], device: str, batch: int,
                  results: Path | None, check: bool) -> None:
     """Type the neurons of published vision-language models as visual, text, multi-modal or unknown;
     a stopped run goes on where it was."""
-    root = _root()
+    root = study_root()
     from neuronpath_core.runs.types import types
 
     types(root, results_folder(root, profile, results), profile, list(models), device, batch, check)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neuronpath_core.edits import scaled
 from neuronpath_core.examined import check_target
 from neuronpath_core.forward import CleanPass, check_baseline, of_images
 from neuronpath_core.found_paths import wide
-from neuronpath_core.hooks import scaled
 from neuronpath_core.methods import Method, register
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
 from neuronpath_core.support.text import is_one_of, shown

@@ -34,7 +34,7 @@ def libragrad(
     through one of the factors are pruned: attention weights, the norm's denominator, and in
     GELU(x) = x Φ(x) the gate Φ(x).
 
-    These prunings are those of :func:`~neuronpath_core.scores.relp.linearised`, so that for a
+    These prunings are those of :func:`~neuronpath_core.scores.linearised.linearised`, so that for a
     network whose FFN is a plain MLP the scores are RelP's, number by number; the two papers come
     to the same from completeness and from relevance propagation. They differ in a gated FFN
     (SwiGLU), act(g) · v: RelP halves both ways back, here the gate is pruned as the other gates

@@ -46,8 +46,7 @@ class Study:
         profile: name of a file in ``profiles/``.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
         dtype: ``"float64"``, ``"float32"`` or ``"bfloat16"``.
-        results: folder for path tables; by default ``results/<profile>`` or what
-            ``NEURONPATH_RESULTS`` names.
+        results: folder for path tables, else ``NEURONPATH_RESULTS``, else ``results/<profile>``.
         progress: show a progress bar while paths are searched.
         memory_budget: of :func:`~neuronpath_core.paths.find_paths`.
         engine: ``"local"`` or ``"ray"``, see :mod:`~neuronpath_core.study.engines.run`; by default
@@ -125,8 +124,7 @@ class Study:
         return model_entries(self.settings)
 
     def variants(self, model: str) -> list[str]:
-        """Names of a model's replicas (other seeds) and checkpoints (earlier epochs); they serve as
-        model names.
+        """Names of a model's replicas (other seeds) and checkpoints (earlier epochs), as of models.
 
         Raises:
             ValueError: the profile has no such model.
@@ -204,13 +202,11 @@ class Study:
         if isinstance(images, FileImages):
             self.target(model)  # loaded here, not by two threads at once
         with ThreadPoolExecutor(1) as reader:
-            ahead = None
+            ahead = [reader.submit(self._read, images, place, model) for place in places[:1]]
             for number, place in enumerate(places):
-                now = ahead or reader.submit(self._read, images, place, model)
-                ahead = None
-                if number + 1 < len(places):
-                    ahead = reader.submit(self._read, images, places[number + 1], model)
-                yield place, *self.batch(now.result(), model)
+                ahead += [reader.submit(self._read, images, following, model)
+                          for following in places[number + 1:number + 2]]
+                yield place, *self.batch(ahead.pop(0).result(), model)
 
     def _read(self, images: ImageSet, place: slice, model: str) -> ImageSet:
         return self.loaded(images.select(torch.arange(place.start, place.stop)), model)
@@ -248,9 +244,7 @@ class Study:
         if paths is not None and len(paths) != len(images):
             raise ValueError(f"{len(paths)} paths of {len(images)} images; accepted: one an image")
         for place, pictures, _ in self.batches(images, model, IMAGES_AT_ONCE):
-            if paths is None:
-                found.append(class_probabilities(target, pictures))
-            else:
-                neurons = paths.neurons[place].to(pictures.device)
-                found.append(edited_probabilities(target, pictures, neurons, operation))
+            neurons = None if paths is None else paths.neurons[place].to(pictures.device)
+            found.append(class_probabilities(target, pictures) if neurons is None else
+                         edited_probabilities(target, pictures, neurons, operation))
         return torch.cat(found).cpu().double().numpy()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from neuronpath_core.edits import scaled
 from neuronpath_core.examined import check_target
 from neuronpath_core.factors import check_values, edit_factor
 from neuronpath_core.gradients import activation_gradients
-from neuronpath_core.hooks import scaled
 from neuronpath_core.interventions import values_of
 from neuronpath_core.ranking import layer_tops, top_neurons
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
@@ -119,16 +120,13 @@ def conditional_gradient_by_passes(
     """
     check_target(target)
     target.check_batch(images, labels)
-    if not is_one_of(question, QUESTIONS):
-        raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
+    _checked_question(question)
     if not isinstance(passes, (list, tuple, range)) or not len(passes):
         raise ValueError(f"passes are {shown(passes)}; accepted: at least one number, such as "
                          "[1, 3, 10]")
     for name, value, most in (("top", top, target.fewest_neurons),
                               *(("passes", each, MOST_PASSES) for each in passes)):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not 1 <= value <= most:
-            raise ValueError(f"{name} must be a whole number in 1..{most}, got {shown(value)}")
+        check_whole(name, value, 1, most, of=int)
     if baseline is not None:
         baseline = check_values(target, baseline, len(images))
     images = images.detach()
@@ -138,6 +136,19 @@ def conditional_gradient_by_passes(
             lambda chosen: _chunk(target, images[chosen], labels[chosen], top, passes, question,
                                   values_of(baseline, chosen)), side_by_side=True), strict=True)
     return torch.cat(neurons), torch.cat(effects)
+
+
+def budget_and_question(budget: int | None, question: Question | None) -> tuple[int, Question]:
+    """Passes and question of settings, the defaults where these leave them open."""
+    budget = DEFAULT_PASSES if budget is None else budget
+    check_whole("budget", budget, 1, MOST_PASSES, of=int)
+    return budget, _checked_question(QUESTIONS[0] if question is None else question)
+
+
+def _checked_question(question: object) -> Question:
+    if not is_one_of(question, QUESTIONS):
+        raise ValueError(f"unknown question {shown(question)}; accepted: {', '.join(QUESTIONS)}")
+    return question
 
 
 def _chunk(target, images, labels, top, passes, question, values):

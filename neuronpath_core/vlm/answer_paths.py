@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronpath_core.edits import edit, scaled
 from neuronpath_core.forward import CleanPass
-from neuronpath_core.hooks import edit, scaled
 from neuronpath_core.paths import find_paths
 from neuronpath_core.vlm.adapter import VisionLanguageModel
 from neuronpath_core.vlm.answers import Case

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, FILLS, OUTLINES, TONES
+from neuronpath_core.images.drawing import FILLS, OUTLINES
+from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, TONES
 from neuronpath_core.readings.concepts import PARTS, ConceptSet
 from neuronpath_core.vlm.scenes import Scene
 

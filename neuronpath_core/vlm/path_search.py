@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from neuronpath_core import paths
+from neuronpath_core import finding
 from neuronpath_core.forward import CleanPass
 from neuronpath_core.found_paths import FoundPaths, wide
 from neuronpath_core.gradients import activation_gradients
@@ -152,12 +152,12 @@ def _moved_on(clean: CleanPass, stream: Tensor, index: int, chosen: Int64[Tensor
 def open_the_door() -> None:
     """Let :func:`~neuronpath_core.paths.find_paths` search targets of vision-language models by
     this module where it would take the fast engine; every other target goes the way it went."""
-    if getattr(paths.ENGINES["fast"], "of_units", None):
+    if getattr(finding.ENGINES["fast"], "of_units", None):
         return
-    others = paths.ENGINES["fast"]
+    others = finding.ENGINES["fast"]
 
     def by_kind(target: TargetModel, *given) -> list[FoundPaths]:
         return (search if target.sites == "vlm" else others)(target, *given)
 
     by_kind.of_units = True
-    paths.ENGINES["fast"] = by_kind
+    finding.ENGINES["fast"] = by_kind

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuronpath_core.images.shapes import COLOURS, OUTLINES, PARTS
+from neuronpath_core.images.drawing import OUTLINES
+from neuronpath_core.images.shapes import COLOURS, PARTS
 from neuronpath_core.vlm.scenes import HELD_OUT_PAIRS, Scene
 from neuronpath_core.vlm.words import NUMBERS, article
 

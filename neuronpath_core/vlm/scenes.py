@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuronpath_core.images.shapes import (
-    BACKGROUNDS,
-    BAND,
-    COLOURS,
-    FILLS,
-    OUTLINES,
-    PARTS,
-    STRIPE,
-    TONES,
-)
+from neuronpath_core.images.drawing import BAND, FILLS, OUTLINES, STRIPE
+from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, PARTS, TONES
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, FILLS, OUTLINES, PARTS, TONES
+from neuronpath_core.images.drawing import FILLS, OUTLINES
+from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, PARTS, TONES
 from neuronpath_core.vlm.scenes import CELLS, Scene, Thing
 
 if TYPE_CHECKING:

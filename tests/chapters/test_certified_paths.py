@@ -10,7 +10,7 @@ import torch
 
 from neuronpath_core.chapters.certified_paths import certain, elsewhere, tables, words
 from neuronpath_core.chapters.stability.overlap import augmented
-from neuronpath_core.circuits.certified import certified_table, certify_classes
+from neuronpath_core.circuits.certified_classes import certified_table, certify_classes
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.shape_pairs import CHANGED, pairs_for

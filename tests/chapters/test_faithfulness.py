@@ -9,7 +9,9 @@ import torch
 from neuronpath_core.chapters.faithfulness import circuits, measured, rates, tables, words
 from neuronpath_core.chapters.faithfulness.measured import MATCHED, Case
 from neuronpath_core.circuits.circuit_tests import TESTS
-from neuronpath_core.circuits.faithfulness import SHARES, Faithfulness, faithfulness
+from neuronpath_core.circuits.curves import Faithfulness
+from neuronpath_core.circuits.faithfulness import faithfulness
+from neuronpath_core.circuits.masked_model import SHARES
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.random_paths import random_paths
 

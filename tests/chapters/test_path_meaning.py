@@ -239,7 +239,8 @@ def test_correlations_are_spearmans(cases):
 def dissected(auroc):
     """A dissection of two blocks of three neurons with these areas for the 18 concepts that
     compete."""
-    from neuronpath_core.images.shapes import COLOURS, FILLS, OUTLINES
+    from neuronpath_core.images.drawing import FILLS, OUTLINES
+    from neuronpath_core.images.shapes import COLOURS
 
     names = (*OUTLINES, *FILLS, *COLOURS)
     kinds = ("outline",) * 6 + ("fill",) * 4 + ("colour",) * 8

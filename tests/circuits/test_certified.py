@@ -12,21 +12,17 @@ import pytest
 import torch
 from scipy import stats
 
-from neuronpath_core.circuits import certified as module
-from neuronpath_core.circuits.certified import (
-    ENDLESS,
+from neuronpath_core.circuits import certified, certified_classes, radii, votes
+from neuronpath_core.circuits.certified import certify
+from neuronpath_core.circuits.certified_classes import (
     certified_mask,
-    certified_radius,
     certified_table,
-    certify,
     certify_classes,
-    exact_votes,
-    largest_radius,
-    plain_radius,
-    sampled_votes,
     shuffled_certificates,
     split_agreement,
 )
+from neuronpath_core.circuits.radii import ENDLESS, certified_radius, largest_radius, plain_radius
+from neuronpath_core.circuits.votes import exact_votes, sampled_votes
 from tests import helpers
 
 KEEPS = (0.05, 0.1, 0.2, 0.3, 0.45)
@@ -76,7 +72,7 @@ def test_votes_are_those_of_all_subsets(images, top):
         seen, votes = exact_votes(np.array(images), keep, top)
         assert seen.tolist() == sorted(set(images))
         for neuron, value in zip(seen.tolist(), votes, strict=True):
-            assert value == pytest.approx(vote(images, neuron, keep, top), abs=module.ROUNDING)
+            assert value == pytest.approx(vote(images, neuron, keep, top), abs=radii.ROUNDING)
 
 
 def test_votes_of_many_images_are_those_of_all_counts():
@@ -91,7 +87,7 @@ def test_votes_of_many_images_are_those_of_all_counts():
                 exact[own] += columns[0][counts[0]] * columns[1][counts[1]] * columns[2][counts[2]]
     images = np.repeat([0, 1, 2], sizes)
     np.testing.assert_allclose(exact_votes(images, 0.2)[1], [float(value) for value in exact], rtol=0,
-                               atol=module.ROUNDING)
+                               atol=radii.ROUNDING)
 
 
 def stats_pmf(size, count, keep):
@@ -140,7 +136,7 @@ def test_samples_are_seeded_and_bounded_at_a_time(monkeypatch):
     other = sampled_votes(paths, 0.4, 1000, seed=5)
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
     assert not all(np.array_equal(a[1], b[1]) for a, b in zip(first, other, strict=True))
-    monkeypatch.setattr(module, "SAMPLES_AT_ONCE", 7)  # the draws of one generator, in other portions
+    monkeypatch.setattr(votes, "SAMPLES_AT_ONCE", 7)  # the draws of one generator, in other portions
     parts = sampled_votes(paths, 0.4, 1000, seed=4)
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(first, parts, strict=True))
 
@@ -150,7 +146,7 @@ def missed(paths, alpha, seeds, adjusted=True):
     exact = np.concatenate([exact_votes(column, 0.3)[1] for column in paths.T])
     level, count = alpha if adjusted else alpha * len(exact), 0
     for seed in range(seeds):
-        bounds = module._with_bounds(paths, 0.3, 1, 200, level, seed)
+        bounds = certified._with_bounds(paths, 0.3, 1, 200, level, seed)
         low, high = (np.concatenate([block[side] for block in bounds]) for side in (2, 3))
         count += bool(((low > exact) | (high < exact)).any())
     return count
@@ -260,11 +256,11 @@ def test_radii_at_their_ends():
     assert certified_radius([1.0, 0.0], 0.2, "remove").tolist() == [ENDLESS, -1]
     # 1 - keep squared is exactly what the vote needs: equal is not more
     assert certified_radius(1.5 - 0.9 ** 2, 0.1) == 1
-    for edits in module.NEEDED:  # a better vote never has a smaller radius
+    for edits in radii.NEEDED:  # a better vote never has a smaller radius
         assert (np.diff(certified_radius(np.linspace(0, 0.999, 500), 0.1, edits)) >= 0).all()
     helpers.refused(lambda: certified_radius(1.1, 0.2), "outside 0..1")
     helpers.refused(lambda: certified_radius(np.nan, 0.2), "outside 0..1")
-    helpers.refused(lambda: certified_radius(0.9, 1), "keep must lie between 0 and 1")
+    helpers.refused(lambda: certified_radius(0.9, 1), "keep must be a number between 0 and 1")
     helpers.refused(lambda: certified_radius(0.9, 0.2, "swap"), "unknown edits 'swap'", "any, add, remove")
 
 
@@ -304,7 +300,7 @@ def test_an_adversary_finds_a_certificate_that_claims_too_much():
     assert fallen(images, [99], 5, 0.29, "any", False)
 
 
-@pytest.mark.parametrize("edits", module.NEEDED)
+@pytest.mark.parametrize("edits", radii.NEEDED)
 @pytest.mark.parametrize("top", [1, 2])
 def test_the_plain_votes_radius_is_that_of_all_changes(edits, top):
     rng, several = np.random.default_rng(3), set()
@@ -373,13 +369,13 @@ def test_paths_of_another_form_are_refused(paths):
 def test_settings_outside_their_range_are_refused():
     paths = np.ones((10, 2), int)
     for keep in (0, 1, -0.1, "half", float("nan"), None):
-        helpers.refused(lambda keep=keep: certify(paths, keep=keep), "keep must lie between 0 and 1")
+        helpers.refused(lambda keep=keep: certify(paths, keep=keep), "keep must be a number between 0 and 1")
     for name, values in {"radius": (-1, 1.0, True, None), "top": (0, "1", None), "samples": (0, 2.5)}.items():
         for value in values:
             helpers.refused(lambda name=name, value=value: certify(paths, **{name: value}),
                             f"{name} must be a whole number")
     for alpha in (0, 1, "5%"):
-        helpers.refused(lambda alpha=alpha: certify(paths, alpha=alpha), "alpha must lie between 0 and 1")
+        helpers.refused(lambda alpha=alpha: certify(paths, alpha=alpha), "alpha must be a number between 0 and 1")
     helpers.refused(lambda: certify(paths, edits="all"), "unknown edits 'all'")
     helpers.refused(lambda: certify(paths, keep=0.5), "no vote can stand 1 edits", "a radius of at most 0")
     helpers.refused(lambda: certify(paths, edits="remove", radius=11), "at most 10")
@@ -472,7 +468,7 @@ def test_the_fast_count_is_that_of_the_certificates(settings):
         paths[:, 0], paths[:7, 1] = 7, 3  # one neuron alone, and ties
         expected = sum((path.table["decision"] == "in").sum()
                        for path in certify_classes(paths, labels, **settings).values())
-        assert sum(module._number_certified(paths[labels == label], **settings) for label in range(4)) == expected
+        assert sum(certified_classes._number_certified(paths[labels == label], **settings) for label in range(4)) == expected
         found = shuffled_certificates(paths, labels, permutations=2, **settings)
         assert found["certified"] == pytest.approx(expected / 20)
     helpers.refused(lambda: shuffled_certificates(paths, labels, keep=0.5), "no vote can stand")
@@ -506,7 +502,7 @@ def test_what_one_half_certifies_is_looked_up_in_the_others_vote(monkeypatch):
             [("in", 1), ("abstained", 9), ("abstained", 3), ("out", 8)]]
     tables = iter([pd.DataFrame({"block": [1, 2, 3, 4], "neuron": [neuron for _, neuron in half],
                                  "decision": [decision for decision, _ in half], "plain_radius": 0}) for half in rows])
-    monkeypatch.setattr(module, "certify", lambda own: SimpleNamespace(table=next(tables)))
+    monkeypatch.setattr(certified_classes, "certify", lambda own: SimpleNamespace(table=next(tables)))
     row, = split_agreement(np.zeros((4, 4), int), np.zeros(4, int), repeats=1).to_dict("records")
     assert row["again"] == 2 / 3 and row["uncertified_again"] == 2 / 5
     assert row["certified"] == 1 / 2 and row["plain"] == 2 / 6 and (row["size"], row["plain_size"]) == (1.5, 4)
@@ -516,10 +512,56 @@ def test_halves_are_those_of_a_class_and_have_no_image_in_common(monkeypatch):
     paths = np.arange(22)[:, None]
     labels = np.array([0] * 11 + [1] * 11)
     halves = []
-    native = module.certify
-    monkeypatch.setattr(module, "certify", lambda own, **rest: halves.append(own[:, 0].tolist()) or native(own, **rest))
+    native = certify
+    monkeypatch.setattr(certified_classes, "certify", lambda own, **rest: halves.append(own[:, 0].tolist()) or native(own, **rest))
     split_agreement(paths, labels, repeats=2)
     assert [len(half) for half in halves] == [6, 5] * 4
     for first, second, expected in zip(halves[::2], halves[1::2], [range(11), range(11, 22)] * 2, strict=True):
         assert sorted(first + second) == list(expected)
     assert sorted(halves[0]) != sorted(halves[4])
+
+
+def test_samples_are_no_more_than_they_are_good_for():
+    """At the largest number the bounds of a vote near 1/2 are as far apart as is said."""
+    most, paths = certified.MOST_SAMPLES, np.array([[1], [1], [2]])
+    for rows, apart in ((1, 0.0033), (1000, 0.0049)):
+        half = 0.001 / rows / 2
+        low, high = (stats.beta.ppf(half, most / 2, most / 2 + 1), stats.beta.ppf(1 - half, most / 2 + 1, most / 2))
+        assert high - low == pytest.approx(apart, abs=5e-5)
+    for samples in (most + 1, 10**20):
+        helpers.refused(lambda samples=samples: certify(paths, samples=samples), "samples must be", f"1..{most}", "None")
+    assert certify(paths, samples=100).samples == 100
+
+
+def test_more_neurons_than_there_are_can_be_asked_for():
+    """However many a subset may choose, it chooses no more than are on its paths."""
+    paths = planted(share=0.3, neurons=8, images=12)[0][:12]
+    few, many = (certify(paths, top=top).table for top in (12, 10**20))
+    pd.testing.assert_frame_equal(many.drop(columns="plain_radius"), few.drop(columns="plain_radius"))
+    assert (many["plain_radius"] >= few["plain_radius"]).all()
+    for top in (1, 2, 3, 5, 9):  # against the others written out, with neurons that nobody has yet
+        for edits in radii.NEEDED:
+            found = plain_radius(paths[:, 0], top, edits)
+            assert found.tolist() == slow_radii(paths[:, 0], top, edits)
+
+
+def slow_radii(neurons, top, edits):
+    images = np.unique(neurons, return_counts=True)[1]
+    found = []
+    for index, own in enumerate(images):
+        others = sorted([*np.delete(images, index), *[0] * top])[-top:]
+        radius = -1
+        while radius < 100:
+            gone, new = (radius + 1) * (edits != "add"), (radius + 1) * (edits != "remove")
+            if own - gone <= 0 or sum(max(0, own - gone - other) for other in others) <= new:
+                break
+            radius += 1
+        found.append(radius)
+    return found
+
+
+@pytest.mark.parametrize("odd", helpers.ODD_NUMBERS, ids=str)
+def test_tensors_without_values_are_refused(odd):
+    value = helpers.ODD_NUMBERS[odd]()
+    helpers.refused(lambda: certify(value), "paths must be whole numbers", odd)
+    helpers.refused(lambda: certify_classes(np.ones((2, 2), int), value), "labels are", odd)

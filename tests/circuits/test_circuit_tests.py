@@ -10,22 +10,19 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core.circuits import circuit_tests as module
-from neuronpath_core.circuits.circuit_tests import (
-    TESTS,
-    circuit_tests,
-    drawn_like,
+from neuronpath_core.circuits.circuit_tests import TESTS, circuit_tests
+from neuronpath_core.circuits.independence import gaussian_kernel, hsic, independence, same_kernel
+from neuronpath_core.circuits.masked_model import MaskedModel
+from neuronpath_core.circuits.random_circuits import drawn_like
+from neuronpath_core.circuits.rankings import neuron_mask
+from neuronpath_core.circuits.score_tests import (
     equivalence,
-    gaussian_kernel,
-    hsic,
-    independence,
     minimality,
     partial_necessity,
-    same_kernel,
     sufficiency,
 )
-from neuronpath_core.circuits.faithfulness import MaskedModel, neuron_mask
 from neuronpath_core.models.planted import planted_model
+from neuronpath_core.stats.tests import holm
 from tests import helpers, twins
 
 LEVEL = 0.05
@@ -188,7 +185,7 @@ def test_minimality_rejects_no_more_often_than_it_may_over_all_neurons():
         # independent draws for each, which is where a family errs most
         own = np.array([minimality([0.9], rng.random(100), 0.9)[0].p for _ in range(6)])
         rejected.append(test.rejected)
-        alone.append([(own <= LEVEL).any(), (module.holm(own) <= LEVEL).any()])
+        alone.append([(own <= LEVEL).any(), (holm(own) <= LEVEL).any()])
     assert at_most_the_level(rejected)
     uncorrected, corrected = np.mean(alone, 0)
     assert at_most_the_level(np.array(alone)[:, 1]) and corrected < LEVEL + 0.02
@@ -431,7 +428,7 @@ def test_seeds_and_chunks(monkeypatch):
     again = circuit_tests(target, images, labels, path.expand(4, -1), draws=5)
     assert first.tests == again.tests
     pd.testing.assert_frame_equal(first.neurons, again.neurons)
-    monkeypatch.setattr("neuronpath_core.circuits.faithfulness.images_at_once", lambda *_: 3)
+    monkeypatch.setattr("neuronpath_core.circuits.masked_model.images_at_once", lambda *_: 3)
     parts = circuit_tests(target, images, labels, path, draws=5)
     np.testing.assert_allclose(parts.neurons["change"], first.neurons["change"], atol=1e-12)
     other = circuit_tests(target, images, labels, path, draws=5, seed=1)
@@ -469,7 +466,7 @@ def test_bad_input_is_refused():
 
     for name, bad, words in (
             ("measure", "accuracy", "logit_difference, probability"), ("measure", ["x"], "measure"),
-            ("draws", 0, "draws must be"), ("draws", 1.5, "draws must be"),
+            ("draws", 0, "draws must be"), ("draws", 10**20, "1..100000"), ("draws", 1.5, "draws must be"),
             ("seed", -1, "seed must be"), ("margin", -0.1, "margin must be"),
             ("epsilon", 0.5, "epsilon must be"), ("quantile", 1.0, "quantile must be"),
             ("level", 0, "level must be"), ("values", "mean", "values")):

@@ -10,9 +10,16 @@ from torch import nn
 from torch.autograd.functional import jacobian
 
 import neuronpath_core as npc
-from neuronpath_core import graphs
-from neuronpath_core.circuits import edges
-from neuronpath_core.circuits.edges import composition, edge_controls, edge_table, path_edges
+from neuronpath_core.circuits import edges, graphs
+from neuronpath_core.circuits.composition import composition
+from neuronpath_core.circuits.edge_controls import (
+    CONTROLS,
+    edge_controls,
+    matched_partners,
+    other_image_partners,
+    shuffled_partners,
+)
+from neuronpath_core.circuits.edges import edge_table, path_edges
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.support.memory import copy_bytes, memory_limit
 from neuronpath_core.variants.sites import SiteModel
@@ -338,7 +345,7 @@ def test_partners_off_the_path(scope):
     found = [strengths(edge_controls(each.target, each.images, each.labels, each.neurons[..., 0],
                                      split=False))
              for each in (planted, everyone_reads(planted_model("chain", scope)))]
-    for control in edges.CONTROLS[1:]:
+    for control in CONTROLS[1:]:
         assert (found[0].loc["path"] > 5).all(), control
         assert (found[0].loc[control].abs() < 0.2 * found[0].loc["path"]).all(), control
         # where everyone reads the path has nothing of its own
@@ -366,20 +373,20 @@ def test_pairs_of_the_path_itself_are_no_controls():
 def test_another_image_is_never_the_same():
     neurons = torch.arange(7)[:, None] * 10 + torch.arange(3)
     for seed in range(20):
-        partners = edges.other_image_partners(neurons, seed)
+        partners = other_image_partners(neurons, seed)
         assert (partners != neurons).all()
         assert sorted(partners[:, 0].tolist()) == neurons[:, 0].tolist()
-    assert torch.equal(edges.other_image_partners(neurons[..., None], 3),
-                       edges.other_image_partners(neurons, 3))
-    assert not torch.equal(edges.other_image_partners(neurons, 3),
-                           edges.other_image_partners(neurons, 4))
+    assert torch.equal(other_image_partners(neurons[..., None], 3),
+                       other_image_partners(neurons, 3))
+    assert not torch.equal(other_image_partners(neurons, 3),
+                           other_image_partners(neurons, 4))
 
 
 def test_shuffled_blocks_keep_no_block():
     target, _, _ = helpers.network("cls-embed-apart", 915)
     neurons = torch.arange(4).expand(3, 4)
     for seed in range(20):
-        partners = edges.shuffled_partners(target, neurons, seed)
+        partners = shuffled_partners(target, neurons, seed)
         assert (partners != neurons).all() and (partners == partners[0]).all()
         assert sorted(partners[0].tolist()) == [0, 1, 2, 3]
 
@@ -387,7 +394,7 @@ def test_shuffled_blocks_keep_no_block():
 def test_matched_partners_are_about_as_active():
     target, images, _ = helpers.network("avg", 917)
     neurons = paths(target)
-    partners = edges.matched_partners(target, images, neurons, 2)
+    partners = matched_partners(target, images, neurons, 2)
     active = npc.read_activations(target, images).sum(2)
     places = active.argsort(-1, descending=True).argsort(-1)
     apart = (places.gather(2, neurons[..., None]) - places.gather(2, partners[..., None])).abs()
@@ -659,7 +666,7 @@ def test_what_is_refused():
     single = npc.TargetModel(helpers.small_vit(1, depth=1))
     helpers.refused(call(single, images, labels, neurons[:, :1]), "no edges", "two blocks")
     helpers.refused(lambda: composition(target, ranks), "2 a block")
-    helpers.refused(lambda: edges.other_image_partners(neurons[:1]), "two images")
+    helpers.refused(lambda: other_image_partners(neurons[:1]), "two images")
     helpers.refused(lambda: edge_controls(target, images, labels, neurons, controls=("luck",)),
                     "unknown control 'luck'", "matched")
     helpers.refused(lambda: edge_controls(target, images, labels, neurons, controls=()),

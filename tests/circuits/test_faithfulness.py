@@ -11,17 +11,14 @@ from torch import nn
 import neuronpath_core as npc
 from neuronpath_core.baselines import gradient_activation
 from neuronpath_core.chapters.controls.paths import randomised
-from neuronpath_core.circuits import faithfulness as module
-from neuronpath_core.circuits.faithfulness import (
-    MEASURES,
-    SHARES,
-    Faithfulness,
-    MaskedModel,
+from neuronpath_core.circuits import masked_model
+from neuronpath_core.circuits.curves import MEASURES, Faithfulness
+from neuronpath_core.circuits.faithfulness import faithfulness, path_faithfulness
+from neuronpath_core.circuits.masked_model import SHARES, MaskedModel
+from neuronpath_core.circuits.ranking_controls import (
     activation_scores,
-    faithfulness,
     matched_scores,
     other_class_scores,
-    path_faithfulness,
     random_scores,
 )
 from neuronpath_core.models.planted import planted_model
@@ -469,7 +466,7 @@ def test_a_batch_gives_what_its_images_give_one_by_one(monkeypatch, count):
     whole = faithfulness(target, images, labels, scores, FEW, values)
     path = random_of((5, 3, 16), 23).argmax(-1)
     place = path_faithfulness(target, images, labels, path, values)
-    monkeypatch.setattr(module, "images_at_once", lambda target, copies: count)
+    monkeypatch.setattr(masked_model, "images_at_once", lambda target, copies: count)
     parts = faithfulness(target, images, labels, scores, FEW, values)
     for measure in MEASURES:
         np.testing.assert_allclose(parts[measure].keep, whole[measure].keep, atol=1e-10)

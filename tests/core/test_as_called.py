@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import neuronpath_core as npc
-from neuronpath_core import hooks
+from neuronpath_core import edits
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.importance import mean_activations
 from neuronpath_core.models.pruning import prune_ffn
@@ -398,7 +398,7 @@ def test_value_vectors_are_what_one_unit_adds_to_the_stream(change, sites):
             for amount in (0.0, 1.0):
                 value = torch.zeros(1, 1, vectors.shape[0], dtype=torch.float64)
                 value[..., neuron] = amount
-                with hooks.clamped(target, {1: value}):
+                with edits.clamped(target, {1: value}):
                     out = quietly(lambda: target.layer(1, stream))
                 if out is None:  # a hook on a whole block, of which halves are wanted
                     assert sites == "attention"

@@ -1,12 +1,11 @@
 """Whatever is handed to the public functions: the right answer, or one line that says what is
 accepted; never another error, and never an answer for nonsense."""
 
-import traceback
 import warnings
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import neuronpath_core as npc
@@ -199,18 +198,12 @@ def test_right_or_refused_in_one_line(name, data):
     given_names = data.draw(st.lists(st.sampled_from(arguments), min_size=1, max_size=2,
                                      unique=True))
     given_values = {each: data.draw(ANYTHING, label=each) for each in given_names}
-    # a known fault: so many samples are legal, and are never done
-    assume(not isinstance(given_values.get("samples"), int) or given_values["samples"] < 10 ** 6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             result = call(**given_values)
         except ValueError as error:
             assert "\n" not in str(error) and len(str(error)) < 600, str(error)
-            return
-        except RuntimeError as error:
-            # a known fault: of nested and meta tensors as neurons, graphs say what torch says
-            assert "_ranked" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
             return
     for tensor in numbers(result):
         assert tensor.isfinite().all()

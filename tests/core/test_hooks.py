@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import gradients
+from neuronpath_core import edits, gradients
 from neuronpath_core import hooks as core
 from tests import helpers, twins
 
@@ -346,7 +346,7 @@ def test_values_replace_as_a_hook_written_by_hand(name, everywhere, tokens):
     factors = 2 * torch.rand(2, target.n_blocks, 16, dtype=torch.float64,
                              generator=torch.Generator().manual_seed(2))
     factors[:, :, :3], factors[:, :, 3:6] = 0.0, 1.0
-    with torch.no_grad(), core.scaled(target, factors, everywhere, values):
+    with torch.no_grad(), edits.scaled(target, factors, everywhere, values):
         found = target(images)
     for index, logits in enumerate(found):
         torch.testing.assert_close(logits, replaced_logits(target.model, where, images[index],
@@ -391,7 +391,7 @@ def test_without_values_the_numbers_are_those_of_a_product(scope):
         expected = model(images)
         for handle in handles:
             handle.remove()
-        with core.scaled(target, factors):
+        with edits.scaled(target, factors):
             assert torch.equal(target(images), expected)
 
 
@@ -525,7 +525,7 @@ def test_values_for_other_images_or_tokens_are_told_on_the_forward(scope, everyw
     before, pictures = helpers.Snapshot(target.model), helpers.small_batch(2, 84)[0]
 
     def run():
-        with core.scaled(target, torch.zeros(1, 3, 16), everywhere,
+        with edits.scaled(target, torch.zeros(1, 3, 16), everywhere,
                          some_values(target, images, tokens)):
             target(pictures)
 
@@ -541,10 +541,10 @@ def contexts(target, images):
             value in enumerate(clean_values(target.model, images))}
     return {
         "edit": lambda: npc.edit(target, some_path(target.model, 2), "remove"),
-        "scaled": lambda: core.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64)),
-        "replaced": lambda: core.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64),
+        "scaled": lambda: edits.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64)),
+        "replaced": lambda: edits.scaled(target, torch.zeros(2, 3, 16, dtype=torch.float64),
                                         values=some_values(target)),
-        "clamped": lambda: core.clamped(target, held),
+        "clamped": lambda: edits.clamped(target, held),
         "reading": lambda: core.reading(target),
         "activation_gradients": lambda: gradients.activation_gradients(target),
     }
@@ -589,9 +589,9 @@ def test_clamping_to_clean_values_changes_nothing_and_to_others_does():
                 value in enumerate(clean_values(model, images))}
         with torch.no_grad():
             logits = target(images)
-            with core.clamped(target, held):
+            with edits.clamped(target, held):
                 torch.testing.assert_close(target(images), logits, rtol=0, atol=1e-12)
-            with core.clamped(target, {1: 0 * held[1]}):
+            with edits.clamped(target, {1: 0 * held[1]}):
                 assert (target(images) - logits).abs().max() > 1e-3
 
 
@@ -628,10 +628,10 @@ def test_value_vectors_are_what_a_unit_of_a_neuron_writes(name):
         entering = target.embed(images)
         for neuron in (0, 7):
             held = clean_values(target.model, images)[0][:, target.tokens].clone()
-            with core.clamped(target, {0: held}):
+            with edits.clamped(target, {0: held}):
                 before = target.run(entering, 0, 1)
             held[..., neuron] += 1
-            with core.clamped(target, {0: held}):
+            with edits.clamped(target, {0: held}):
                 moved = target.run(entering, 0, 1) - before
             expected = torch.zeros_like(moved)
             expected[:, target.tokens] = target.value_vectors(0)[neuron]

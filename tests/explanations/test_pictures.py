@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
-from neuronpath_core.explanations import picture as reading
-from neuronpath_core.explanations.picture import as_seen, model_input, pictures_in, read_picture
+from neuronpath_core.explanations.model_input import as_seen, model_input
+from neuronpath_core.explanations.picture import pictures_in, read_picture
 from neuronpath_core.images.index import PictureWarning
 from tests.helpers import refused
 
@@ -224,7 +225,7 @@ def test_one_colour_is_told(tmp_path):
 
 
 def test_tensors_beyond_the_preprocessing_are_stretched():
-    values = reading.torch.linspace(-7, 9, 3 * 6 * 4).reshape(1, 3, 6, 4)
+    values = torch.linspace(-7, 9, 3 * 6 * 4).reshape(1, 3, 6, 4)
     shown, notes = as_seen(values, PLAIN)
     assert shown.min() == 0 and shown.max() == 255 and "smallest value black" in notes[0]
     grey, notes = as_seen(values.repeat(1, 2, 1, 1), None)

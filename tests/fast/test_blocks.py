@@ -9,8 +9,8 @@ from torch import nn
 from torch.func import jvp
 
 import neuronpath_core as npc
+from neuronpath_core.edits import clamped
 from neuronpath_core.fast import blocks
-from neuronpath_core.hooks import clamped
 from tests import helpers
 
 # float64 and a single block: nothing but the order of sums differs

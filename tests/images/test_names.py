@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuronpath_core.images.classes import load_files
+from neuronpath_core.images.files import load_files
 from neuronpath_core.support.text import as_utf8
 
 ROOT = Path(__file__).parents[2]

@@ -112,8 +112,8 @@ def told_to_draw(monkeypatch, part, index, difficulty, change, value):
             told[1] = (list(shapes.TONES).index(tone) + 0.5) / 3
             told[2] = (shapes.BACKGROUNDS.index(kind) + 0.5) / 3
             level = list(shapes.TONES.values())[int(3 * own[1])] + 0.08 * (own[3] - 0.5)
-            paint = shapes._paint
-            patch.setattr(shapes, "_paint", lambda image, share, colour, contrast, _level:
+            paint = shapes.paint
+            patch.setattr(shapes, "paint", lambda image, share, colour, contrast, _level:
                           paint(image, share, colour, contrast, level))
         if change in ("outline", "fill"):
             patch.setitem(shapes.TAXONOMY, change, (value,) * 24)

@@ -204,8 +204,8 @@ def test_difficulty_leaves_the_draws_and_changes_what_it_says():
 
 @pytest.mark.parametrize(("difficulty", "expected"), [(0.0, 0), (1.0, 6)])
 def test_distractors(difficulty, expected, monkeypatch):
-    painted, paint = [], shapes._paint
-    monkeypatch.setattr(shapes, "_paint", lambda *arguments: painted.append(1) or paint(*arguments))
+    painted, paint = [], shapes.paint
+    monkeypatch.setattr(shapes, "paint", lambda *arguments: painted.append(1) or paint(*arguments))
     shapes.render("train", 3, difficulty=difficulty)
     assert len(painted) == expected + 1  # and the object
 

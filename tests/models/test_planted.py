@@ -27,9 +27,10 @@ from neuronpath_core.chapters.planted_paths.recovery import (
     role_profile,
     verification,
 )
+from neuronpath_core.edits import clamped
 from neuronpath_core.fast.contexts import resolve_context
 from neuronpath_core.forward import CleanPass
-from neuronpath_core.hooks import clamped, hooked, read_activations
+from neuronpath_core.hooks import hooked, read_activations
 from neuronpath_core.interventions import class_probabilities
 from neuronpath_core.models.planted import DECOYS, KINDS, SCOPES, planted_model
 from neuronpath_core.models.planted_truth import removal_losses, verify

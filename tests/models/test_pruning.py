@@ -22,7 +22,7 @@ from neuronpath_core.chapters.pruning import probe_mask
 from neuronpath_core.chapters.pruning_honest import comparison as comparison
 from neuronpath_core.chapters.pruning_honest import effect_rows, files, leaks
 from neuronpath_core.chapters.pruning_honest import words as pruning_honest_words
-from neuronpath_core.hooks import scaled
+from neuronpath_core.edits import scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.models import importance, pruning
 from neuronpath_core.stats import report

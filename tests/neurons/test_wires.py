@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuronpath_core.circuits.edges import composition
+from neuronpath_core.circuits.composition import composition
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.neurons.wires import (
     compositions,

@@ -12,7 +12,8 @@ from neuronpath_core.baselines import gradient_activation
 from neuronpath_core.gradients import activation_gradients
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.scores.libragrad import libragrad
-from neuronpath_core.scores.relp import linearised, relevance_patching
+from neuronpath_core.scores.linearised import linearised
+from neuronpath_core.scores.relp import relevance_patching
 from neuronpath_core.support.memory import copy_bytes, memory_limit
 from tests import helpers, twins
 from tests.scores import held

@@ -18,7 +18,8 @@ from timm.models.vision_transformer import Block
 
 import neuronpath_core as npc
 from neuronpath_core import interventions, jas
-from neuronpath_core.fast import blocks, contexts, prefixes, search
+from neuronpath_core.fast import blocks, contexts, prefixes
+from neuronpath_core.settings import SEARCHES
 from neuronpath_core.support import memory
 from tests import helpers
 
@@ -33,9 +34,9 @@ SETTINGS = {
 }
 CLASS_TOKEN = {
     **{f"frozen-{search}": {"context": "frozen", "search": search, "width": 2}
-       for search in search.SEARCHES},
+       for search in SEARCHES},
     **{f"mixed-{search}": {"context": "mixed", "search": search, "width": 2}
-       for search in search.SEARCHES},
+       for search in SEARCHES},
 }
 CALLS = [(scope, name, settings) for scope in ("cls", "patch") for name,
          settings in SETTINGS.items()]
@@ -755,7 +756,7 @@ class Alive:
 
 @pytest.mark.each_value
 @pytest.mark.usefixtures("uncollected")
-@pytest.mark.parametrize("search_name", search.SEARCHES)
+@pytest.mark.parametrize("search_name", SEARCHES)
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("copies", [2, 12])
 def test_chunks_are_freed_one_after_another(search_name, scope, copies, monkeypatch):

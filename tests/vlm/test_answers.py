@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import neuronpath_core as npc
-from neuronpath_core.hooks import scaled
+from neuronpath_core.edits import scaled
 from neuronpath_core.images.shapes import COLOURS
 from neuronpath_core.vlm import answer_paths, answers, colour_maps
 from neuronpath_core.vlm.concepts import NAMES, concept_coverage

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import neuronpath_core as npc
-from neuronpath_core import paths as core_paths
+from neuronpath_core import finding
+from neuronpath_core.edits import scaled
 from neuronpath_core.fast import engine as fast_engine
-from neuronpath_core.hooks import scaled
 from neuronpath_core.vlm import path_search
 from neuronpath_core.vlm.model import pixel_values
 from neuronpath_core.vlm.path_target import POSITIONS, VlmTarget
@@ -239,13 +239,13 @@ def test_other_targets_go_through_the_door_as_they_went(monkeypatch):
         sites = "ffn"
 
     seen = []
-    opened = core_paths.ENGINES["fast"]
+    opened = finding.ENGINES["fast"]
     assert opened.of_units
     path_search.open_the_door()
-    assert core_paths.ENGINES["fast"] is opened  # once
-    monkeypatch.setitem(core_paths.ENGINES, "fast", lambda *given: seen.append(given))
+    assert finding.ENGINES["fast"] is opened  # once
+    monkeypatch.setitem(finding.ENGINES, "fast", lambda *given: seen.append(given))
     path_search.open_the_door()
-    core_paths.ENGINES["fast"](Vit(), 1, 2, 3, 4, 5)
+    finding.ENGINES["fast"](Vit(), 1, 2, 3, 4, 5)
     assert seen and seen[0][1:] == (1, 2, 3, 4, 5)
     assert fast_engine.search is not opened
 

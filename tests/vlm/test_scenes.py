@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import binary_dilation
 from scipy.stats import chisquare
 
-from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, FILLS, OUTLINES, TONES
+from neuronpath_core.images.drawing import FILLS, OUTLINES
+from neuronpath_core.images.shapes import BACKGROUNDS, COLOURS, TONES
 from neuronpath_core.vlm.concepts import concept_coverage, scene_concepts
 from neuronpath_core.vlm.scenes import (
     CELL,

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from neuronpath_core.images.shapes import COLOURS, FILLS, OUTLINES
+from neuronpath_core.images.drawing import FILLS, OUTLINES
+from neuronpath_core.images.shapes import COLOURS
 from neuronpath_core.vlm import sequences, tokens
 from neuronpath_core.vlm.questions import (
     TYPES,

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.circuits.certified import (
-    CertifiedPath,
-    largest_radius,
-    plain_radius,
-    shuffled_certificates,
-    split_agreement,
-)
+from neuronpath_core.circuits.certified import CertifiedPath
+from neuronpath_core.circuits.certified_classes import shuffled_certificates, split_agreement
+from neuronpath_core.circuits.radii import largest_radius, plain_radius
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.stats.tests import shuffled_labels
 
@@ -107,7 +103,7 @@ def shuffled_row(neurons: Int64[np.ndarray, "image layer"], labels: Int64[np.nda
     images at random.
 
     Returns:
-        what :func:`~neuronpath_core.circuits.certified.shuffled_certificates` returns;
+        what :func:`~neuronpath_core.circuits.certified_classes.shuffled_certificates` returns;
         ``counted_shuffled``, the share of dealt classes' blocks that stand as many edits by count;
         ``value, low, high``, the lead over the mean deal with its interval over ``classes``.
     """
@@ -129,9 +125,9 @@ def half_rows(neurons: Int64[np.ndarray, "image layer"], labels: Int64[np.ndarra
 
     Returns:
         over classes, each first averaged over the splits: the columns of
-        :func:`~neuronpath_core.circuits.certified.split_agreement`; ``value, low, high``, the mean
-        of ``again - uncertified_again`` with its interval over the ``classes`` that have either.
-        NaN where fewer than two classes have.
+        :func:`~neuronpath_core.circuits.certified_classes.split_agreement`; ``value, low, high``,
+        the mean of ``again - uncertified_again`` with its interval over the ``classes`` that have
+        either. NaN where fewer than two classes have.
     """
     table = split_agreement(neurons, labels, repeats, seed, **settings)
     classes = table.drop(columns="repeat").groupby("label").mean()

@@ -14,7 +14,8 @@ from neuronpath_core import metrics
 from neuronpath_core.chapters.certified_paths.certain import chosen, interval_or_nan
 from neuronpath_core.chapters.effects import numbers
 from neuronpath_core.chapters.stability.overlap import augmented
-from neuronpath_core.circuits.certified import CertifiedPath, certified_mask
+from neuronpath_core.circuits.certified import CertifiedPath
+from neuronpath_core.circuits.certified_classes import certified_mask
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import PAIRED, pairs_for

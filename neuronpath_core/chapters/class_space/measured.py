@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from neuronpath_core.images.drawing import SIZE
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import PAIRED, pairs_for
-from neuronpath_core.images.shapes import LARGEST, SIZE
+from neuronpath_core.images.shapes import LARGEST
 from neuronpath_core.readings.class_space import ClassReading, read_classes
 from neuronpath_core.readings.concepts import foreground
 from neuronpath_core.readings.grids import Grid, coverage, grid_of

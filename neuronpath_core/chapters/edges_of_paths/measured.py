@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from neuronpath_core.circuits.edges import edge_controls
-from neuronpath_core.hooks import read_activations, scaled
+from neuronpath_core.circuits.edge_controls import edge_controls
+from neuronpath_core.edits import scaled
+from neuronpath_core.hooks import read_activations
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
 from neuronpath_core.models.planted import planted_model
@@ -63,7 +64,8 @@ def edges_of(
     values: Float[Tensor, "image layer token neuron"] | None = None, *, seed: int = 0,
     controls: Sequence[str] = tuple(PARTNERS), split: bool = True
 ) -> pd.DataFrame:
-    """:func:`~neuronpath_core.circuits.edges.edge_controls` with what the source does by itself.
+    """:func:`~neuronpath_core.circuits.edge_controls.edge_controls` with what the source does by
+    itself.
 
     The routes are told apart for the path's own edges alone, which takes most of the time.
 

@@ -11,17 +11,11 @@ from torch import Tensor
 
 from neuronpath_core.baselines import gradient_activation
 from neuronpath_core.chapters.faithfulness.measured import AT, Case, ends
-from neuronpath_core.circuits.circuit_tests import (
-    TESTS,
-    CircuitTests,
-    circuit_tests,
-    drawn_like,
-    equivalence,
-    independence,
-    partial_necessity,
-    sufficiency,
-)
-from neuronpath_core.circuits.faithfulness import best_mask, neuron_mask, ranking
+from neuronpath_core.circuits.circuit_tests import TESTS, CircuitTests, circuit_tests
+from neuronpath_core.circuits.independence import independence
+from neuronpath_core.circuits.random_circuits import drawn_like
+from neuronpath_core.circuits.rankings import best_mask, neuron_mask, ranking
+from neuronpath_core.circuits.score_tests import equivalence, partial_necessity, sufficiency
 from neuronpath_core.models.planted import KINDS, SCOPES, planted_model
 from neuronpath_core.random_paths import random_paths
 from neuronpath_core.stats.intervals import wilson_interval

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from neuronpath_core.baselines import gradient_activation
 from neuronpath_core.chapters.controls.paths import randomised
-from neuronpath_core.circuits.faithfulness import (
-    SHARES,
-    SIDES,
-    Faithfulness,
-    MaskedModel,
+from neuronpath_core.circuits.curves import Faithfulness
+from neuronpath_core.circuits.masked_model import SHARES, SIDES, MaskedModel
+from neuronpath_core.circuits.ranking_controls import (
     activation_scores,
     matched_scores,
     other_class_scores,

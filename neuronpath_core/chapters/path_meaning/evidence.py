@@ -18,7 +18,7 @@ from neuronpath_core.chapters.path_meaning.measured import (
     numbers,
     thirds,
 )
-from neuronpath_core.hooks import edit
+from neuronpath_core.edits import edit
 from neuronpath_core.neurons.matched import drawn
 from neuronpath_core.readings.projection import of_ranks, project_vectors, ranks
 from neuronpath_core.readings.streams import read_streams

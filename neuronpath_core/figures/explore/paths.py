@@ -9,103 +9,34 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from neuronpath_core.edits import scaled
+from neuronpath_core.figures.explore.explored import (
+    ExploredPath,
+    Network,
+    Picture,
+    View,
+    check_explored,
+    methods_of,
+)
 from neuronpath_core.figures.explore.page import explorer_html, png, show, table
 from neuronpath_core.figures.explore.weights import packed, packed_rows
-from neuronpath_core.hooks import read_activations, scaled
+from neuronpath_core.hooks import read_activations
 from neuronpath_core.stats.labels import method_labels
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, UInt8
+    from jaxtyping import Float, Int64
 
 FACTORS = {"on": 1.0, "off": 0.0, "×2": 2.0}
 SCRIPTS = ("vit.js", "page.js", "paths.js")
 # methods whose whole paths are set beside one another for every picture
 COMPARED = ("neuron_path", "gradient_activation", "random")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of the explorer.
-
-    Attributes:
-        name: as a reader sees it.
-        target: the network itself.
-        classes: one name per class.
-    """
-
-    name: str
-    target: TargetModel
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ExploredPath:
-    """A path of one picture.
-
-    Attributes:
-        neurons: one in each block.
-        attribution: of each of them, by integrated gradients of single neurons.
-        removed, doubled: class probabilities with the whole path removed and doubled.
-    """
-
-    neurons: Int64[np.ndarray, "layer"]
-    attribution: Float[np.ndarray, "layer"]
-    removed: Float[np.ndarray, "class"]
-    doubled: Float[np.ndarray, "class"]
-
-
-@dataclass(frozen=True)
-class View:
-    """What one network makes of a picture: class probabilities, and a path for each method, by its
-    label."""
-
-    clean: Float[np.ndarray, "class"]
-    paths: Mapping[str, ExploredPath]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the explorer.
-
-    Attributes:
-        name: as a reader sees it.
-        pixels: for the eye.
-        values: as the networks see it.
-        label: its true class.
-        views: by the key of the network.
-    """
-
-    name: str
-    pixels: UInt8[np.ndarray, "height width ..."]
-    values: Float[torch.Tensor, "channel height width"]
-    label: int
-    views: Mapping[str, View]
-
-
-def check_explored(networks: Mapping[str, Network], pictures: Sequence[Picture]) -> None:
-    """Raise ``ValueError`` unless there is a picture, each with a network and every network that a
-    picture names, and the same methods everywhere."""
-    if not pictures or not all(picture.views for picture in pictures):
-        raise ValueError("nothing to explore; accepted: at least one picture, and for each a "
-                         "network that sees it")
-    for picture in pictures:
-        if missing := set(picture.views) - set(networks):
-            raise ValueError(f"pictures are seen by networks that are not there: "
-                             f"{', '.join(sorted(missing))}; accepted: {', '.join(networks)}")
-    methods = {tuple(view.paths) for picture in pictures for view in picture.views.values()}
-    if len(methods) != 1 or methods == {()}:
-        raise ValueError("every view must have paths by the same methods; accepted: at least one")
-
-
-def _methods(pictures: Sequence[Picture]) -> list[str]:
-    return list(next(iter(pictures[0].views.values())).paths)
 
 
 def page_data(networks: Mapping[str, Network],
@@ -129,7 +60,7 @@ def page_data(networks: Mapping[str, Network],
         shown.append({"name": picture.name, "label": picture.label, "image": png(picture.pixels),
                       "values": packed_rows(values, largest), "largest": largest,
                       "views": {key: view(seen) for key, seen in picture.views.items()}})
-    methods, labels = _methods(pictures), method_labels()
+    methods, labels = methods_of(pictures), method_labels()
     compared = [labels[key] for key in COMPARED if labels.get(key) in methods]
     return {"networks": known, "pictures": shown, "compared": compared,
             "methods": [[method, method] for method in methods]}, texts
@@ -167,7 +98,7 @@ def _small_figure(network: Network, picture: Picture, method: str, path: Explore
 def static_view(networks: Mapping[str, Network], pictures: Sequence[Picture]) -> str:
     """What a page says without a script: every picture with its neuron path, and what removing and
     doubling each method's path does to the true class."""
-    method = _methods(pictures)[0]
+    method = methods_of(pictures)[0]
     small = "".join(_small_figure(networks[key], each, method, view.paths[method])
                     for each in pictures for key, view in list(each.views.items())[:1])
     rows = [[each.name, networks[key].name, method, f"{view.clean[each.label]:.3f}",
@@ -256,7 +187,7 @@ def path_explorer_widget(networks: Mapping[str, Network], pictures: Sequence[Pic
                                           for index, each in enumerate(pictures)],
                                  description="picture")
     model = ipywidgets.Dropdown(description="network")
-    method = ipywidgets.Dropdown(options=_methods(pictures), description="path by")
+    method = ipywidgets.Dropdown(options=methods_of(pictures), description="path by")
     layers = max(network.target.n_blocks for network in networks.values())
     switches = [ipywidgets.Dropdown(options=list(FACTORS), description=f"block {block + 1}",
                                     layout={"width": "10em"}) for block in range(layers)]

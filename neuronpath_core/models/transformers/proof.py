@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.as_called import rounding_unit
+from neuronpath_core.agreement import rounding_unit
 from neuronpath_core.models.transformers.accepted import mapping_of
 from neuronpath_core.models.transformers.convert import convert, logits
 

@@ -1,5 +1,5 @@
-"""Paths as tables and graphs against loops over their rows, and files of graphs: what was written comes
-back, and what was not written so is refused."""
+"""Paths as graphs, and files of graphs: what was written comes back, and what was not written so is
+refused."""
 
 import json
 import math
@@ -11,146 +11,19 @@ import pandas as pd
 import pytest
 import torch
 
-import neuronpath_core as npc
-from neuronpath_core import graphs
-from neuronpath_core.paths import Paths
-from neuronpath_core.support import memory
-from tests import helpers, twins
-
-
-def found(name="cls", seed=3, batch=3, top=None, dtype=torch.float64):
-    """A model, its batch, and paths drawn at random."""
-    arguments, scope = helpers.NETWORKS[name]
-    target = npc.TargetModel(helpers.small_vit(seed, **arguments).to(dtype), scope=scope)
-    images, labels = helpers.small_batch(batch, seed + 1)
-    draws = torch.rand(batch, 3, 16, generator=torch.Generator().manual_seed(seed)).argsort(-1)
-    neurons = draws[..., 0] if top is None else draws[..., :top]
-    score = torch.linspace(-1, 1, batch, dtype=dtype)
-    return target, images.to(dtype), labels, Paths(neurons, score, torch.full((batch,), 3))
+from neuronpath_core.circuits import circuit_tracer, graph_files, graphs
+from tests import helpers
 
 
 def edge_table(rows):
     return pd.DataFrame(rows, columns=[*graphs.ENDS, "effect"])
 
 
-# --- tables ---
-
-
-@pytest.mark.parametrize("top", [None, 1, 3])
-def test_a_table_has_a_row_for_each_image_block_and_rank(top):
-    _, _, _, paths = found(top=top)
-    frame = paths.to_frame()
-    ranked = paths.neurons.reshape(3, 3, -1)
-    expected = [(image, block + 1, rank + 1, int(ranked[image, block, rank]), float(paths.score[image]))
-                for image in range(3) for block in range(3) for rank in range(ranked.shape[2])]
-    assert list(frame.columns) == ["image", "block", "rank", "neuron", "score"]
-    assert list(frame.itertuples(index=False, name=None)) == expected
-
-
-def test_images_are_called_what_they_are_called():
-    _, _, _, paths = found()
-    assert paths.to_frame(ids=["b", "a", "c"])["image"].tolist() == ["b"] * 3 + ["a"] * 3 + ["c"] * 3
-    assert paths.to_frame(ids=[7, 5, 9])["image"].tolist() == [7] * 3 + [5] * 3 + [9] * 3
-
-
-@pytest.mark.parametrize("top", [None, 2])
-@pytest.mark.parametrize("name", helpers.NETWORKS)
-def test_activation_and_attribution_are_those_of_slow_twins(name, top):
-    arguments, scope = helpers.NETWORKS[name]
-    model = helpers.small_vit(3, **arguments)
-    target, (images, labels) = npc.TargetModel(model, scope=scope), helpers.small_batch(3, 4)
-    depth = len(model.blocks)
-    draws = torch.rand(3, depth, 16, generator=torch.Generator().manual_seed(5)).argsort(-1)
-    paths = Paths(draws[..., 0] if top is None else draws[..., :top], torch.zeros(3), torch.ones(3))
-    frame = paths.to_frame(target, images, labels)
-    for image in range(3):
-        clean = twins.clean_activations(model, scope, images[image])
-        slopes = twins.gradient_activation(model, scope, images[image], int(labels[image]))
-        for row in frame[frame["image"] == image].to_dict("records"):
-            block, neuron = row["block"] - 1, row["neuron"]
-            assert row["activation"] == pytest.approx(clean[block][:, neuron].mean().item(), abs=1e-12)
-            assert row["attribution"] == pytest.approx(float(slopes[block][neuron]), abs=1e-12)
-    assert frame["attribution"].abs().max() > 1e-6  # otherwise zeros would pass
-
-
-def test_attribution_is_positive_where_removal_costs_probability():
-    """On the planted network, where every planted neuron supports its label."""
-    target = npc.TargetModel(helpers.planted_vit("cls"), scope="cls")
-    images, _ = helpers.small_batch(2, 4)
-    labels = torch.full((2,), helpers.PLANTED_LABEL)
-    paths = Paths(torch.tensor([helpers.PLANTED] * 2), torch.zeros(2), torch.ones(2))
-    frame = paths.to_frame(target, images, labels)
-    with torch.no_grad():
-        clean = target(images).softmax(-1)[:, helpers.PLANTED_LABEL]
-        with npc.edit(target, paths.neurons):
-            removed = target(images).softmax(-1)[:, helpers.PLANTED_LABEL]
-    assert (removed < clean).all() and (frame["attribution"] > 0).all()
-
-
-def test_a_table_is_that_of_its_images_one_by_one_in_whatever_memory():
-    target, images, labels, paths = found("avg", batch=5)
-    together = paths.to_frame(target, images, labels)
-    with memory.memory_limit(target, memory.copy_bytes(target)):
-        sizes, handle = helpers.watch_batches(target.model)
-        pd.testing.assert_frame_equal(paths.to_frame(target, images, labels), together, rtol=0, atol=1e-13)
-        handle.remove()
-    assert set(sizes) == {1} and len(sizes) == 10  # a forward for each of the two columns
-    for image in range(5):
-        alone = Paths(paths.neurons[image:image + 1], paths.score[image:image + 1],
-                      paths.steps[image:image + 1]).to_frame(
-            target, images[image:image + 1], labels[image:image + 1], ids=[image])
-        own = together[together["image"] == image].reset_index(drop=True)
-        pd.testing.assert_frame_equal(alone, own, rtol=0, atol=1e-13)
-
-
-def test_a_model_that_is_not_its_blocks_is_measured_as_it_is_called():
-    """A hook doubles its logits, which nothing in its blocks shows, and with them every slope."""
-    model = helpers.small_vit(3)
-    model.register_forward_hook(lambda _module, _inputs, logits: 2 * logits)
-    target, (images, labels) = npc.TargetModel(model, scope="cls"), helpers.small_batch(2, 4)
-    paths = Paths(torch.tensor([[1, 2, 3]] * 2), torch.zeros(2), torch.ones(2))
-    frame = paths.to_frame(target, images, labels)
-    assert target.differs is not None
-    plain = paths.to_frame(npc.TargetModel(helpers.small_vit(3), scope="cls"), images, labels)
-    for image in range(2):
-        slopes = twins.gradient_activation(model, "cls", images[image], int(labels[image]))
-        own = frame[frame["image"] == image]["attribution"]
-        np.testing.assert_allclose(own, slopes[range(3), [1, 2, 3]], rtol=0, atol=1e-12)
-    assert not np.allclose(frame["attribution"], plain["attribution"], rtol=1e-3)  # the control
-
-
-def test_single_precision_and_attention_heads():
-    target, images, labels, paths = found(dtype=torch.float32)
-    wide, wide_images = npc.TargetModel(helpers.small_vit(3), scope="cls"), images.double()
-    narrow = paths.to_frame(target, images, labels)
-    double = paths.to_frame(wide, wide_images, labels)
-    np.testing.assert_allclose(narrow["attribution"], double["attribution"], rtol=0, atol=1e-5)
-    heads = npc.SiteModel(helpers.small_vit(3), "cls", sites="heads")
-    units = Paths(torch.tensor([[0, 1, 1]]), torch.zeros(1), torch.ones(1))
-    frame = units.to_frame(heads, wide_images[:1], labels[:1])
-    norms = npc.read_activations(heads, wide_images[:1])[0, range(3), 0, [0, 1, 1]]
-    np.testing.assert_allclose(frame["activation"], norms.numpy(), rtol=0, atol=1e-13)
-
-
-def test_what_a_table_refuses():
-    target, images, labels, paths = found()
-    helpers.refused(lambda: paths.to_frame(target, images), "accepted: target, images and labels")
-    helpers.refused(lambda: paths.to_frame(target, images, labels[:2]), "labels must be")
-    helpers.refused(lambda: paths.to_frame(target, images[:2], labels[:2]), "paths of 3 images")
-    helpers.refused(lambda: paths.to_frame("model", images, labels), "a TargetModel is needed")
-    helpers.refused(lambda: paths.to_frame(ids=[1, 2]), "one for each path")
-    helpers.refused(lambda: graphs.path_frame(paths.neurons, paths.score[:2]), "one for each path")
-    for neurons in (paths.neurons.double(), paths.neurons[0], paths.neurons - 99, [[1, 2]],
-                    paths.neurons[:0]):
-        helpers.refused(lambda neurons=neurons: graphs.path_frame(neurons, paths.score),
-                        "neurons must be whole numbers")
-
-
 # --- graphs ---
 
 
 def test_a_path_is_a_line():
-    target, images, labels, paths = found()
+    target, images, labels, paths = helpers.drawn_paths()
     graph = paths.to_graph(1, target=target, images=images, labels=labels)
     nodes = [(block + 1, int(neuron)) for block, neuron in enumerate(paths.neurons[1])]
     assert list(graph) == nodes and list(graph.edges) == [(nodes[0], nodes[1]), (nodes[1], nodes[2])]
@@ -168,7 +41,7 @@ def test_a_path_is_a_line():
 
 
 def test_edges_are_those_of_the_table():
-    _, _, _, paths = found(top=2)
+    _, _, _, paths = helpers.drawn_paths(top=2)
     (a, b), (c, _), (e, _) = paths.neurons[0].tolist()
     table = edge_table([(1, a, 2, c, 0.5), (1, b, 3, e, -0.25)]).assign(kind="attention", image=0)
     table = pd.concat([table, table.assign(image=1, effect=9.0)], ignore_index=True)
@@ -179,15 +52,15 @@ def test_edges_are_those_of_the_table():
 
 
 def test_no_pairs_are_made_up():
-    _, _, _, paths = found(top=2)
+    _, _, _, paths = helpers.drawn_paths(top=2)
     helpers.refused(lambda: paths.to_graph(), "2 neurons a block", "accepted: one neuron a block, or edges")
     helpers.refused(lambda: graphs.class_graph(paths.neurons), "accepted: one neuron a block, or edges")
-    single = found(top=1)[3]
+    single = helpers.drawn_paths(top=1)[3]
     assert single.to_graph().number_of_edges() == 2  # one rank is a line, however it is written
 
 
 def test_what_a_graph_refuses():
-    target, images, labels, paths = found()
+    target, images, labels, paths = helpers.drawn_paths()
     for image in (3, -1, True, "0", 1.0):
         helpers.refused(lambda image=image: paths.to_graph(image), "image must be a position in 0..2")
     helpers.refused(lambda: paths.to_graph(0, target=target, images=images[:1], labels=labels),
@@ -261,7 +134,7 @@ ATTRIBUTES = {
 
 
 def plain_graph(**attributes):
-    return graphs.path_graph(found()[3].to_frame().iloc[:3], **attributes)
+    return graphs.path_graph(helpers.drawn_paths()[3].to_frame().iloc[:3], **attributes)
 
 
 def as_python(attributes):
@@ -283,32 +156,32 @@ def test_every_type_of_attribute_comes_back(tmp_path, ending):
     graph.nodes[second].update(ATTRIBUTES)
     graph.nodes[third]["whole"] = 0.5  # the same name for a value of another type
     graph.edges[first, second].update(ATTRIBUTES)
-    path = graphs.write_graph(graph, tmp_path / f"path.{ending}")
-    back = graphs.read_graph(path)
+    path = graph_files.write_graph(graph, tmp_path / f"path.{ending}")
+    back = graph_files.read_graph(path)
     assert type(back) is nx.DiGraph and list(back) == list(graph) and list(back.edges) == list(graph.edges)
     same(back.graph, as_python(graph.graph))
     for node, held in graph.nodes(data=True):
         same(back.nodes[node], as_python(held))
     for pair, held in graph.edges.items():
         same(back.edges[pair], as_python(held))
-    again = graphs.write_graph(back, tmp_path / f"again.{ending}")
+    again = graph_files.write_graph(back, tmp_path / f"again.{ending}")
     assert again.read_bytes() == path.read_bytes()
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, again.name])  # nothing temporary stays
 
 
 @pytest.mark.parametrize("ending", ["graphml", "json"])
 def test_graphs_of_paths_and_classes_come_back(tmp_path, ending):
-    target, images, labels, paths = found("avg")
+    target, images, labels, paths = helpers.drawn_paths("avg")
     for graph in (paths.to_graph(2, target=target, images=images, labels=labels),
                   graphs.class_graph(paths.neurons), graphs.class_graph(paths.neurons, least=3)):
-        back = graphs.read_graph(graphs.write_graph(graph, str(tmp_path / f"a.{ending}")))
+        back = graph_files.read_graph(graph_files.write_graph(graph, str(tmp_path / f"a.{ending}")))
         assert nx.utils.graphs_equal(back, graph) and back.graph == graph.graph
 
 
 def test_other_programs_read_both_formats(tmp_path):
-    graph = found()[3].to_graph()
-    by_graphml = nx.read_graphml(graphs.write_graph(graph, tmp_path / "a.graphml"))
-    by_json = nx.node_link_graph(json.loads(graphs.write_graph(graph, tmp_path / "a.json").read_text("utf-8")),
+    graph = helpers.drawn_paths()[3].to_graph()
+    by_graphml = nx.read_graphml(graph_files.write_graph(graph, tmp_path / "a.graphml"))
+    by_json = nx.node_link_graph(json.loads(graph_files.write_graph(graph, tmp_path / "a.json").read_text("utf-8")),
                                  edges="links")
     names = [f"{block}/{neuron}" for block, neuron in graph]
     assert list(by_graphml) == names and list(by_json) == names
@@ -324,47 +197,47 @@ def test_what_no_file_gives_back_is_not_written(tmp_path, value):
                 "edge": graph.edges[next(iter(graph.edges))]}[place]
         held["own"] = value
         for ending in ("graphml", "json"):
-            helpers.refused(lambda graph=graph, ending=ending: graphs.write_graph(graph, tmp_path / f"a.{ending}"),
+            helpers.refused(lambda graph=graph, ending=ending: graph_files.write_graph(graph, tmp_path / f"a.{ending}"),
                             "has an attribute 'own'", "accepted: bool, int, finite float")
     assert not os.listdir(tmp_path)
 
 
 def test_names_that_the_formats_need_are_not_written(tmp_path):
-    for place, names in graphs.TAKEN.items():
+    for place, names in graph_files.TAKEN.items():
         for name in names:
             graph = plain_graph()
             {"graph": graph.graph, "node": graph.nodes[next(iter(graph))],
              "edge": graph.edges[next(iter(graph.edges))]}[place][name] = 1
-            helpers.refused(lambda graph=graph: graphs.write_graph(graph, tmp_path / "a.json"), repr(name))
+            helpers.refused(lambda graph=graph: graph_files.write_graph(graph, tmp_path / "a.json"), repr(name))
 
 
 def test_what_is_no_graph_of_paths_is_not_written(tmp_path):
     path = tmp_path / "a.json"
-    helpers.refused(lambda: graphs.write_graph(nx.DiGraph(), path), "accepted: 'neuronpath graph'")
-    helpers.refused(lambda: graphs.write_graph([], path), "a graph is needed")
-    helpers.refused(lambda: graphs.write_graph(nx.Graph(plain_graph()), path), "a graph is needed")
-    helpers.refused(lambda: graphs.write_graph(nx.MultiDiGraph(plain_graph()), path), "a graph is needed")
+    helpers.refused(lambda: graph_files.write_graph(nx.DiGraph(), path), "accepted: 'neuronpath graph'")
+    helpers.refused(lambda: graph_files.write_graph([], path), "a graph is needed")
+    helpers.refused(lambda: graph_files.write_graph(nx.Graph(plain_graph()), path), "a graph is needed")
+    helpers.refused(lambda: graph_files.write_graph(nx.MultiDiGraph(plain_graph()), path), "a graph is needed")
     odd = plain_graph()
     odd.add_node("x", block=1, neuron=2)
-    helpers.refused(lambda: graphs.write_graph(odd, path), "node 'x' has block 1")
+    helpers.refused(lambda: graph_files.write_graph(odd, path), "node 'x' has block 1")
     for name in ("a.gml", "a", "a.JSON"):
-        helpers.refused(lambda name=name: graphs.write_graph(plain_graph(), tmp_path / name), ".graphml or .json")
-        helpers.refused(lambda name=name: graphs.read_graph(tmp_path / name), ".graphml or .json")
-    helpers.refused(lambda: graphs.write_graph(plain_graph(), tmp_path / "none" / "a.json"), "cannot be written")
-    helpers.refused(lambda: graphs.read_graph(path), "cannot be read", "No such file")
+        helpers.refused(lambda name=name: graph_files.write_graph(plain_graph(), tmp_path / name), ".graphml or .json")
+        helpers.refused(lambda name=name: graph_files.read_graph(tmp_path / name), ".graphml or .json")
+    helpers.refused(lambda: graph_files.write_graph(plain_graph(), tmp_path / "none" / "a.json"), "cannot be written")
+    helpers.refused(lambda: graph_files.read_graph(path), "cannot be read", "No such file")
     path.mkdir()
-    helpers.refused(lambda: graphs.read_graph(path), "cannot be read")
+    helpers.refused(lambda: graph_files.read_graph(path), "cannot be read")
 
 
 def test_a_file_stays_as_it_was_if_writing_fails(tmp_path, monkeypatch):
-    path = graphs.write_graph(plain_graph(), tmp_path / "a.json")
+    path = graph_files.write_graph(plain_graph(), tmp_path / "a.json")
     before = path.read_bytes()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    helpers.refused(lambda: graphs.write_graph(plain_graph(more=1), path), "No space left")
+    helpers.refused(lambda: graph_files.write_graph(plain_graph(more=1), path), "No space left")
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.json"]
 
 
@@ -409,25 +282,25 @@ DAMAGE = {
 @pytest.mark.parametrize(("ending", "number"), [(ending, number) for ending, every in DAMAGE.items()
                                                 for number in range(len(every))])
 def test_a_damaged_file_is_refused(tmp_path, ending, number):
-    path = graphs.write_graph(plain_graph(), tmp_path / f"a.{ending}")
+    path = graph_files.write_graph(plain_graph(), tmp_path / f"a.{ending}")
     text = path.read_text("utf-8")
     damaged = DAMAGE[ending][number](text)
     assert damaged != text  # otherwise nothing was damaged
     path.write_text(damaged, encoding="utf-8")
-    helpers.refused(lambda: graphs.read_graph(path), "accepted:")
+    helpers.refused(lambda: graph_files.read_graph(path), "accepted:")
 
 
 @pytest.mark.parametrize("ending", ["graphml", "json"])
 def test_any_cut_is_noticed_and_bytes_that_are_no_text(tmp_path, ending):
-    path = graphs.write_graph(plain_graph(), tmp_path / f"a.{ending}")
+    path = graph_files.write_graph(plain_graph(), tmp_path / f"a.{ending}")
     whole = path.read_bytes()
     for length in range(0, len(whole.rstrip()), 37):
         path.write_bytes(whole[:length])
-        helpers.refused(lambda: graphs.read_graph(path), "accepted:")
+        helpers.refused(lambda: graph_files.read_graph(path), "accepted:")
     path.write_bytes(whole + b"\xff")
-    helpers.refused(lambda: graphs.read_graph(path), "not UTF-8")
+    helpers.refused(lambda: graph_files.read_graph(path), "not UTF-8")
     path.write_bytes(whole)
-    graphs.read_graph(path)
+    graph_files.read_graph(path)
 
 
 # --- the viewer's format ---
@@ -464,10 +337,10 @@ def as_viewer(data):
 
 
 def test_the_viewer_finds_every_neuron_and_edge():
-    target, images, labels, paths = found()
+    target, images, labels, paths = helpers.drawn_paths()
     graph = paths.to_graph(1, target=target, images=images, labels=labels)
     graph.graph["probability"] = 0.25
-    data = json.loads(json.dumps(graphs.circuit_tracer_data(graph, "a-path")))
+    data = json.loads(json.dumps(circuit_tracer.circuit_tracer_data(graph, "a-path")))
     assert fits(data["metadata"], METADATA) and fits(data["qParams"], PARAMETERS)
     assert all(fits(node, NODE) for node in data["nodes"])
     kept, links, chance = as_viewer(data)
@@ -488,15 +361,15 @@ def test_the_viewer_finds_every_neuron_and_edge():
     assert label["feature_type"] == "logit" and chance == {label["node_id"]: 0.25}
     assert len({node["jsNodeId"] for node in kept}) == len(kept)
     graph.graph["label"] = 'a "cat" (p=1)'
-    assert as_viewer(graphs.circuit_tracer_data(graph, "a-path"))[2] == {label["node_id"]: 0.25}
+    assert as_viewer(circuit_tracer.circuit_tracer_data(graph, "a-path"))[2] == {label["node_id"]: 0.25}
 
 
 def test_the_viewer_gets_effects_or_counts():
     neurons = np.array([[1, 2], [1, 3], [1, 2]])
-    counts = graphs.circuit_tracer_data(graphs.class_graph(neurons), "a")
+    counts = circuit_tracer.circuit_tracer_data(graphs.class_graph(neurons), "a")
     assert {link["target"]: link["weight"] for link in counts["links"]} == {"1_2_0": 2.0, "1_3_0": 1.0}
     table = edge_table([(1, 1, 2, 2, -0.5)])
-    effects = graphs.circuit_tracer_data(graphs.class_graph(neurons, table), "a")
+    effects = circuit_tracer.circuit_tracer_data(graphs.class_graph(neurons, table), "a")
     assert [link["weight"] for link in effects["links"]] == [-0.5]
     assert as_viewer(effects)[0] == effects["nodes"]  # also without a label nothing is dropped
     alone = {**effects, "metadata": {**effects["metadata"], "prompt_tokens": ["image"]}}
@@ -506,8 +379,8 @@ def test_the_viewer_gets_effects_or_counts():
 def test_the_viewers_list_keeps_its_other_graphs(tmp_path):
     graph = plain_graph()
     for slug in ("a", "b", "a"):
-        path = graphs.write_circuit_tracer(graph, tmp_path, slug)
-        assert json.loads(path.read_text("utf-8")) == graphs.circuit_tracer_data(graph, slug)
+        path = circuit_tracer.write_circuit_tracer(graph, tmp_path, slug)
+        assert json.loads(path.read_text("utf-8")) == circuit_tracer.circuit_tracer_data(graph, slug)
     listed = json.loads((tmp_path / "graph-metadata.json").read_text("utf-8"))
     assert [entry["slug"] for entry in listed["graphs"]] == ["b", "a"]
     assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json", "graph-metadata.json"]
@@ -516,11 +389,16 @@ def test_the_viewers_list_keeps_its_other_graphs(tmp_path):
 def test_what_the_viewers_folder_refuses(tmp_path):
     graph = plain_graph()
     for slug in ("../a", "", "a/b", 3):
-        helpers.refused(lambda slug=slug: graphs.write_circuit_tracer(graph, tmp_path, slug), "a graph cannot")
-    helpers.refused(lambda: graphs.write_circuit_tracer(graph, tmp_path, "graph-metadata"), "another name")
-    helpers.refused(lambda: graphs.write_circuit_tracer(graph, tmp_path / "none", "a"), "cannot be written")
-    helpers.refused(lambda: graphs.circuit_tracer_data(nx.DiGraph(), "a"), "accepted: 'neuronpath graph'")
+        helpers.refused(lambda slug=slug: circuit_tracer.write_circuit_tracer(graph, tmp_path, slug), "a graph cannot")
+    helpers.refused(lambda: circuit_tracer.write_circuit_tracer(graph, tmp_path, "graph-metadata"), "another name")
+    helpers.refused(lambda: circuit_tracer.write_circuit_tracer(graph, tmp_path / "none", "a"), "cannot be written")
+    helpers.refused(lambda: circuit_tracer.circuit_tracer_data(nx.DiGraph(), "a"), "accepted: 'neuronpath graph'")
     for text in ("{", "[]", '{"graphs": [1]}', '{"graphs": [{}]}'):
         (tmp_path / "graph-metadata.json").write_text(text, encoding="utf-8")
-        helpers.refused(lambda: graphs.write_circuit_tracer(graph, tmp_path, "a"), "is damaged")
+        helpers.refused(lambda: circuit_tracer.write_circuit_tracer(graph, tmp_path, "a"), "is damaged")
     assert os.listdir(tmp_path) == ["graph-metadata.json"]
+
+
+@pytest.mark.parametrize("odd", helpers.ODD_NUMBERS, ids=str)
+def test_tensors_without_values_are_no_neurons(odd):
+    helpers.refused(lambda: graphs.class_graph(helpers.ODD_NUMBERS[odd]()), "neurons must be whole numbers", odd)
