@@ -12,8 +12,8 @@ import pytest
 from neuronpath_core.chapters.modality import kinds, layers, meaning, measured, words
 from neuronpath_core.chapters.modality.pictures import pictures
 from neuronpath_core.chapters.verdicts import modality as verdicts
-from neuronpath_core.chapters.vlm_study import token_masks
 from neuronpath_core.stats.claims import with_verdict
+from neuronpath_core.study.vlm_reading import token_masks
 from neuronpath_core.vlm.meanings import SHARED, shared_coverage, word_concepts
 from neuronpath_core.vlm.modality import TYPES
 from neuronpath_core.vlm.records import Records

@@ -14,10 +14,13 @@ import yaml
 
 from neuronpath_core.chapters import vlm_study
 from neuronpath_core.chapters.modality import abilities
-from neuronpath_core.chapters.vlm_study import open_vlm, token_masks
-from neuronpath_core.study import vlm_tables
+from neuronpath_core.chapters.vlm_study import open_vlm
+from neuronpath_core.study import vlm_reading, vlm_tables
 from neuronpath_core.study.store.parts import StoreWarning
+from neuronpath_core.study.vlm_reading import own_words, token_masks
 from neuronpath_core.study.vlm_tables import records_of, records_table
+from neuronpath_core.vlm.abilities import captions as generated
+from neuronpath_core.vlm.abilities import pairs_said, pairs_shown
 from neuronpath_core.vlm.batches import caption_batches
 from neuronpath_core.vlm.modality_nulls import rotation
 from neuronpath_core.vlm.model import build, save_weights
@@ -92,9 +95,10 @@ def test_scenes_are_composed_once_and_the_same_however_many(study):
 
 
 @pytest.mark.parametrize("options", [{}, {"site": "product"}, {"text": "prompt+answer"},
-                                     {"captions": "others"}, {"rotated": True}])
+                                     {"captions": "others"}, {"captions": "reworded"},
+                                     {"captions": "generated"}, {"rotated": True}])
 def test_records_are_those_of_collect_and_are_kept(study, options):
-    told = study.captions(options.get("captions", "own"))
+    told = study.captions(options.get("captions", "own"), "one")
     model = study.model("one")
     turned = rotation([10, 10]) if options.get("rotated") else None
     wanted = collect(model, caption_batches(model, study.scenes(), told),
@@ -109,6 +113,21 @@ def test_records_are_those_of_collect_and_are_kept(study, options):
         same(again.records("one", **options), wanted)
     finally:
         vlm_study.collect = forbidden
+
+
+def test_captions_of_the_scene_of_others_in_other_words_and_of_the_model_itself(study, monkeypatch):
+    own = study.captions()
+    assert study.captions("others") == [*own[1:], own[0]]
+    reworded = study.captions("reworded")
+    assert reworded != own and all(pairs_said(said) == pairs_shown(scene) for said, scene in
+                                   zip(reworded, study.scenes(), strict=True))
+    model = study.model("one")
+    wanted = [own_words(said) for said in generated(model, study.scenes())]
+    assert study.captions("generated", "one") == wanted
+    monkeypatch.setattr(vlm_reading, "captions", None)  # what is kept is not made again
+    assert study.captions("generated", "one") == wanted
+    assert own_words("a red star . user : a") == "a red star ." and own_words(": star") == ""
+    assert own_words("a star .") == "a star ."
 
 
 def test_a_damaged_part_is_found_and_a_stopped_table_goes_on(study, monkeypatch):
