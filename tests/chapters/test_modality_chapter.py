@@ -155,6 +155,26 @@ def test_shares_by_the_most_probable_type(planted):
     assert (two["low"] == two["value"]).all() and (two["seeds"] == 2).all()
 
 
+def test_how_many_neurons_change_their_type(planted, chance):
+    one = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [np.nan] * 4, [0.5, 0.5, 0, 0.]])
+    assert kinds.changed(one, one) == 0
+    assert kinds.changed(one, one[[1, 0, 2, 3, 4]]) == pytest.approx(2 / 4)
+    assert kinds.changed(one, one[[3, 1, 2, 0, 4]]) == 0  # dead in either is left out
+    assert np.isnan(kinds.changed(one[3:4], one[3:4]))
+    own, other = kinds.TOLD[kinds.GENERATED], kinds.TOLD[kinds.REWORDED]
+    rows = kinds.changed_rows(planted, {own: chance.own, other: planted.own})
+    rows = rows.set_index("condition")
+    assert rows.loc[other, "value"] == 0 == rows.loc[kinds.ANEW, "value"]
+    assert rows.loc[own, "low"] > 0.2
+    lead = kinds.changed_lead_rows(planted, {own: chance.own, other: planted.own})
+    assert with_verdict(lead)["verdict"].tolist() == ["agrees"]
+    back = kinds.changed_lead_rows(planted, {own: planted.own, other: chance.own})
+    assert with_verdict(back)["verdict"].tolist() == ["contradicts"]
+    same = kinds.changed_lead_rows(planted, {own: chance.own, other: chance.own})
+    assert with_verdict(same)["verdict"].tolist() == ["not shown"]
+    assert len(words.changed_table(rows.reset_index(), lead)) == 4
+
+
 def test_layers_of_planted_types(planted):
     trends = layers.trend_rows(planted).set_index("type")
     assert trends.loc["visual", "value"] < -0.8 and trends.loc["multi-modal", "value"] > 0.7
@@ -230,7 +250,9 @@ def tables(read, start, found, begun):
     return (surer, beyond, other, other, named(kinds.most_rows(read)), layers.expected_rows(trends),
             named(layers.twin_rows(read, start.own)), named(meaning.match_rows(found)),
             named(meaning.match_lead_rows(found, begun)),
-            named(meaning.few_rows(found, begun, kinds.UNTRAINED)))
+            named(meaning.few_rows(found, begun, kinds.UNTRAINED)),
+            named(kinds.changed_lead_rows(read, {kinds.TOLD[kinds.GENERATED]: start.own,
+                                                 kinds.TOLD[kinds.REWORDED]: read.own})))
 
 
 def test_claims_follow_what_is_planted_and_what_is_not(planted, chance, same, other):
@@ -239,14 +261,14 @@ def test_claims_follow_what_is_planted_and_what_is_not(planted, chance, same, ot
     claims = {each.key: each for each in verdicts.made_from(*tables(planted, chance, mixed, apart))}
     assert set(claims) == {"types exist", "more than dealt", "types are learned", "of neurons", "text most often",
                            "layers of types", "layers are learned", "one thing",
-                           "more than others", "few things"}
+                           "more than others", "few things", "whose words"}
     assert all(each.finding == "vision-language" for each in claims.values())
     assert {each.verdict for each in claims["types exist"].comparisons} == {"agrees"}
     assert {each.n for claim in claims.values() for each in claim.comparisons} == {60}
     null = {each.key: each for each in verdicts.made_from(*tables(chance, chance, apart, apart))}
     for key in ("types exist", "types are learned", "layers are learned"):
         assert "agrees" not in {each.verdict for each in null[key].comparisons}, key
-    empty = [pd.DataFrame()] * 10
+    empty = [pd.DataFrame()] * 11
     assert all(not claim.comparisons for claim in verdicts.made_from(*empty))
 
 

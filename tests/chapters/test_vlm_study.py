@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
 from neuronpath_core.chapters import vlm_study
-from neuronpath_core.chapters.modality import abilities
+from neuronpath_core.chapters.modality import abilities, asked
 from neuronpath_core.chapters.vlm_study import open_vlm
 from neuronpath_core.study import vlm_reading, vlm_tables
 from neuronpath_core.study.store.parts import StoreWarning
@@ -22,8 +23,10 @@ from neuronpath_core.study.vlm_tables import records_of, records_table
 from neuronpath_core.vlm.abilities import captions as generated
 from neuronpath_core.vlm.abilities import pairs_said, pairs_shown
 from neuronpath_core.vlm.batches import caption_batches
+from neuronpath_core.vlm.gates import is_right
 from neuronpath_core.vlm.modality_nulls import rotation
 from neuronpath_core.vlm.model import build, save_weights
+from neuronpath_core.vlm.questions import TYPES, questions
 from neuronpath_core.vlm.records import collect
 from tests.helpers import refused
 from tests.vlm.planted import SMALL
@@ -204,3 +207,48 @@ def test_what_models_can_do_is_read_beside_their_weights(root, study):
         assert not len(abilities.ability_rows(study))
     finally:
         record.unlink()
+
+
+def test_questions_one_a_scene_and_all_of_a_scene(study, monkeypatch):
+    found, scenes = asked.answers(study, "one"), study.scenes()
+    assert len(found) == sum(len(questions(scene)) for scene in scenes)
+    assert found["one"].sum() == SCENES
+    for place in (0, 7, 33):  # one by one, as the gates ask
+        own = found[found["scene"] == place]
+        for question, right in zip(questions(scenes[place]), own["right"], strict=True):
+            told, = is_right(study.model("one").model, [scenes[place]],
+                             [(question.text, question.answer)])
+            assert bool(told.all()) == right
+        assert own.loc[own["one"], "type"].tolist() == [TYPES[place % len(TYPES)]]
+    monkeypatch.setattr(asked, "is_right", None)  # what is kept is not asked again
+    pd.testing.assert_frame_equal(asked.answers(study, "one"), found)
+
+
+def test_who_knows_scenes_of_one_object_alone_seems_to_know_more_when_asked_once(study):
+    scenes = study.scenes()
+    alone = [[int(len(scene.things) == 1)] * len(questions(scene)) for scene in scenes]
+    rows = asked.asked_rows(scenes, alone)
+    ways = asked.way_rows(rows).set_index(["type", "way"])
+    assert ways.loc[("all", "difference"), "low"] > 0.05
+    colour = rows[rows["type"] == "colour"]
+    assert ways.loc[("colour", asked.EVERY), "value"] == pytest.approx(colour["right"].mean())
+    assert ways.loc[("colour", asked.EVERY), "chance"] == pytest.approx(
+        colour["answer"].value_counts().max() / len(colour))
+    # of the whole scene there is one question of each kind: asking one favours nobody
+    assert ways.loc[("number", "difference"), "low"] < 0 < ways.loc[("number", "difference"),
+                                                                    "high"]
+    objects = asked.object_rows(rows).set_index(["type", "objects"])["value"]
+    assert objects["colour"].tolist() == [1, 0, 0]
+    table = asked.way_table(asked.way_rows(rows).assign(model="one"))
+    assert table.index.get_level_values(1).tolist() == ["all", *TYPES]
+    assert len(asked.object_table(asked.object_rows(rows).assign(model="one"))) == 4
+    assert asked.said(asked.way_rows(rows).assign(model="one"), asked.EVERY, ["one"]).endswith("%")
+
+
+def test_a_guesser_gains_nothing_by_one_question_a_scene(study):
+    rng = np.random.default_rng(0)
+    scenes = study.scenes()
+    flags = [rng.integers(0, 2, len(questions(scene))).tolist() for scene in scenes]
+    gap = asked.way_rows(asked.asked_rows(scenes, flags)).set_index(["type", "way"]).loc[
+        ("all", "difference")]
+    assert gap["low"] < 0 < gap["high"]

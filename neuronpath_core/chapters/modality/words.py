@@ -104,6 +104,16 @@ def variant_table(variants: pd.DataFrame) -> pd.DataFrame:
                    for row in variants.to_dict("records")], ["variant"])
 
 
+def changed_table(changed: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """``kinds.changed_rows`` and ``kinds.changed_lead_rows`` for reading."""
+    rows = [{"what is read": row["condition"], "another type, % of the live neurons":
+             _interval(row, 100, 1)} for row in changed.to_dict("records")]
+    rows += [{"what is read": f"{row['condition']}, minus {row['against']}",
+              "another type, % of the live neurons": points(row)}
+             for row in leads.to_dict("records")]
+    return _table(rows, ["what is read"])
+
+
 def grid_table(grid: pd.DataFrame) -> pd.DataFrame:
     """How far shares go over a grid of thresholds: least, median and most of each type."""
     rows = []

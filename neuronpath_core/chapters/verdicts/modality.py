@@ -14,12 +14,13 @@ OVER_SCENES = "95 % bootstrap interval over scenes"
 
 def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
               turned: pd.DataFrame, most: pd.DataFrame, depth: pd.DataFrame, deeper: pd.DataFrame,
-              matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame) -> list[Claim]:
+              matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame,
+              whose: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.modality`, each with
     ``data``, ``model`` and ``scenes``: of ``kinds.surer_rows`` and ``beyond_dealt_rows``, of
     ``kinds.beyond_rows`` before training and of directions at random, of ``kinds.most_rows``, of
     ``layers.expected_rows`` and ``twin_rows``, of ``meaning.match_rows`` of multi-modal neurons and
-    ``match_lead_rows``, and of ``meaning.few_rows``."""
+    ``match_lead_rows``, of ``meaning.few_rows``, and of ``kinds.changed_lead_rows``."""
     theirs = partial(Claim, finding=FINDING, by="companion")
     ours = partial(Claim, finding=FINDING, by="book")
     above = f"agrees if its {OVER_SCENES} lies above zero, contradicts if below."
@@ -93,6 +94,13 @@ def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
                rule="The share of a neuron's top samples that its first concept, or word, wins, "
                     f"minus that of the control, mean over neurons; {above}", table="few",
                statistic="mean"),
+        ours("whose words",
+             sentence="Neurons change their type when the model's own captions are read, more than "
+                      "when the given ones are said in other words",
+             comparisons=_compared(whose, condition="condition", against="against"),
+             unit="neurons", control="other words for the same scenes",
+             rule="The share of live neurons whose most probable type is another one with the "
+                  f"model's own captions, minus that with reworded ones; {above}", table="whose"),
     ]
 
 
