@@ -22,7 +22,8 @@ from neuronpath_core.explanations.card_images import png, strip
 from neuronpath_core.explanations.card_index import read_cards, write_cards, write_site
 from neuronpath_core.explanations.card_page import fragment, page
 from neuronpath_core.explanations.card_pictures import map_tile
-from neuronpath_core.explanations.card_words import SENTENCES, TITLES, number
+from neuronpath_core.explanations.card_words import SENTENCES, TITLES
+from neuronpath_core.explanations.words import number
 from neuronpath_core.images.digits import load_digits
 from neuronpath_core.models.build import build_model
 from tests import browser as look
