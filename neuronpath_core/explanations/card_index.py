@@ -23,7 +23,7 @@ from neuronpath_core.explanations.card_store import (
     study_cards,
 )
 from neuronpath_core.explanations.card_words import class_name
-from neuronpath_core.explanations.words import percent
+from neuronpath_core.explanations.words import number, percent, points
 from neuronpath_core.support.files import path_component
 from neuronpath_core.support.text import one_line
 

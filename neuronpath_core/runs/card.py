@@ -4,6 +4,7 @@ file of its numbers."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -60,7 +61,9 @@ def show_vlm_card(profile: str, n_scenes: int | None, device: str, results: Path
     Raises:
         ValueError: what does not fit, in one line.
     """
-    study = open_vlm(profile, SCENES if n_scenes is None else n_scenes, device, results, root=root)
+    study = open_vlm(profile, 1 if n_scenes is None else n_scenes, device, results, root=root)
+    if n_scenes is None:
+        study = replace(study, n_scenes=min(SCENES, study.settings["dataset"]["held_out_scenes"]))
     model, block, neuron = place
     halves = study.model(model).halves["decoder"]
     if not 1 <= block <= len(halves):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from bs4 import BeautifulSoup
+from click.testing import CliRunner
 
 import neuronpath_core as npc
 from neuronpath_core.explanations import card_vlm_evidence
@@ -19,16 +21,17 @@ from neuronpath_core.explanations.card_vlm import vlm_cards
 from neuronpath_core.explanations.card_vlm_evidence import vlm_evidence
 from neuronpath_core.explanations.card_vlm_sections import SECTIONS
 from neuronpath_core.explanations.card_words import SENTENCES, TITLES
+from neuronpath_core.runs import cli
 from neuronpath_core.runs.card import as_text
 from neuronpath_core.vlm.batches import caption_batches
 from neuronpath_core.vlm.modality import Criteria, probabilities
-from neuronpath_core.vlm.model import pixel_values
+from neuronpath_core.vlm.model import build, pixel_values, save_weights
 from neuronpath_core.vlm.questions import one_each
 from neuronpath_core.vlm.records import collect
 from neuronpath_core.vlm.scenes import compose_many
 from neuronpath_core.vlm.sequences import padded, sequence
-from tests.helpers import refused
-from tests.vlm.planted import planted_vlm, random_vlm
+from tests.helpers import refused, refused_command
+from tests.vlm.planted import SMALL, planted_vlm, random_vlm
 
 SCENES = compose_many("held_out", 130)  # about fifty have something red
 
@@ -176,3 +179,43 @@ def test_the_public_name_takes_a_vision_language_model():
     records = collect(model, caption_batches(model, scenes), top=20)
     refused(lambda: vlm_cards(model, [(0, 0)], scenes=SCENES[:21], records=records),
             "records are of 20 scenes, not of 21; accepted: records of these scenes")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    for folder in ("profiles", "neuronpath_core", "data/weights"):
+        (root / folder).mkdir(parents=True)
+    spec = {"kind": "llava", "weights": "data/weights/one.safetensors", "tower": SMALL[0],
+            "decoder": SMALL[1]}
+    (root / "profiles" / "mine.yml").write_text(yaml.safe_dump({
+        "dataset": {"name": "scenes", "train_scenes": 3, "held_out_scenes": 70},
+        "models": {"one": spec}}), encoding="utf-8")
+    save_weights(build(3, *SMALL), root / "data" / "weights" / "one.safetensors")
+    return root
+
+
+def test_the_command_writes_a_page_from_stored_records(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    typed = ["card", "one", "2", "7", "--profile", "mine", "--n-images", "60", "--json", "--out",
+             str(tmp_path / "cards"), "--results", str(tmp_path / "results")]
+    done = CliRunner().invoke(cli.cli, typed, catch_exceptions=False)
+    assert done.exit_code == 0 and "one: block 2, neuron 7" in done.output
+    stem = tmp_path / "cards" / "one-block-02-neuron-0007"
+    numbers = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))["sections"]
+    assert stem.with_suffix(".html").is_file() and numbers["unit"]["scenes"] == 60
+    assert numbers["cause"].get("missing") or numbers["cause"]["scenes"] == 24
+    assert sorted(each.name for each in (tmp_path / "results").iterdir()) == ["moved", "records"]
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("one", "3", "0"), "the decoder of one has no block 3; accepted: 1..2"),
+    (("one", "2", "10"), "block 2 of one has no neuron 10; accepted: 0..9"),
+    (("two", "2", "1"), "unknown model 'two'; accepted: random, one"),
+    (("one", "2", "1", "--steps", "3"), "--steps is of classifiers alone; accepted: none"),
+    (("one", "2", "1", "--no-paths"), "--no-paths is of classifiers alone; accepted: none"),
+    (("one", "2", "1", "--n-images", "71"), "n_scenes cannot be 71; accepted")])
+def test_what_the_command_refuses(root, tmp_path, monkeypatch, capsys, arguments, words):
+    said = refused_command(root, monkeypatch, capsys, *("card", *arguments, "--profile", "mine",
+                                                        "--results", str(tmp_path / "r")))
+    assert words in said
