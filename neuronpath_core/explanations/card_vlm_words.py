@@ -70,8 +70,8 @@ def _samples(found: Numbers) -> list[str]:
 
 
 def _explanation(found: Numbers) -> list[str]:
-    said = [f"“{found['text']}”, by a search among masks and words from five of its top scenes."
-            if found["text"] else "Nothing fits it.",
+    said = [f"It is said to fire for {found['text']}, by a search among masks and words from five "
+            "of its top scenes." if found["text"] else "Nothing fits it.",
             f"Simulated from that on {found['scored']} others it correlates with itself by "
             f"{number(found['own'])}; what can be said of any {found['kind']} neuron gives "
             f"{number(found['generic'])}, a map of where it fired before {number(found['place'])}."]

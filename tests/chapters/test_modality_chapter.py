@@ -179,6 +179,7 @@ def test_layers_of_planted_types(planted):
     trends = layers.trend_rows(planted).set_index("type")
     assert trends.loc["visual", "value"] < -0.8 and trends.loc["multi-modal", "value"] > 0.7
     assert trends.loc["unknown", "value"] == 0  # nowhere, so that it goes nowhere
+    assert trends.loc["visual", "top"] < -0.8 and trends.loc["multi-modal", "top_low"] > 0.5
     rows = layers.expected_rows(trends.reset_index()).set_index("type")
     assert rows.loc["visual", "verdict"] == rows.loc["multi-modal", "verdict"] == "agrees"
     assert rows.loc["text", "verdict"] == "not shown"  # in the middle
@@ -195,6 +196,9 @@ def test_profiles_are_shares_of_a_layer(planted):
     visual = rows[rows["type"] == "visual"].set_index("layer")
     assert visual["value"].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert visual["top"].sum() == pytest.approx(1) and visual.loc[4:, "top"].max() == 0
+    table = words.top_table(rows.assign(model="staged"))
+    # all 27 are equally sure, so that three layers share the places of the surest 3 %
+    assert table.loc[("staged", "visual"), "layer 1, %"] == "33" and len(table) == 4
 
 
 def test_chance_of_a_trend_is_that_of_permuted_layers():
