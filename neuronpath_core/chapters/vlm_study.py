@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,23 +15,27 @@ from neuronpath_core.models import build as devices
 from neuronpath_core.study.hub_schema import is_hub
 from neuronpath_core.study.profiles import project_root, results_folder
 from neuronpath_core.study.vlm_profiles import load_vlm_profile, vlm_entries
-from neuronpath_core.study.vlm_tables import Masks, stored_records
+from neuronpath_core.study.vlm_reading import (
+    GENERATED,
+    OWN,
+    check_options,
+    given_captions,
+    stored_captions,
+    token_masks,
+)
+from neuronpath_core.study.vlm_tables import stored_records
 from neuronpath_core.study.vlm_weights import no_weights, vlm_weights
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.support.typed import listed
-from neuronpath_core.vlm.adapter import SITES, Site, VisionLanguageModel
+from neuronpath_core.vlm.adapter import Site, VisionLanguageModel
 from neuronpath_core.vlm.batches import caption_batches
-from neuronpath_core.vlm.inputs import CODE, TEXTS
 from neuronpath_core.vlm.modality import Criteria, Levels, probabilities
 from neuronpath_core.vlm.modality_nulls import rotation
 from neuronpath_core.vlm.model import build, load_weights, processor
-from neuronpath_core.vlm.questions import DESCRIBE
 from neuronpath_core.vlm.records import RANDOM as EXTRA_SAMPLES
 from neuronpath_core.vlm.records import TOP, Records, collect
 from neuronpath_core.vlm.scenes import Scene, compose_many
-from neuronpath_core.vlm.sequences import PATCHES, padded, roles, sequence
-from neuronpath_core.vlm.words import caption
-from neuronpath_core.vlm.words import text as said
+from neuronpath_core.vlm.sequences import PATCHES
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -38,7 +43,6 @@ if TYPE_CHECKING:
 PROFILE = "vlm"
 SCENES = 1200  # of which neurons are recorded, unless a chapter asks for others
 RANDOM = "random"
-CAPTIONS = ("own", "others")
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ class VlmStudy:
         Args:
             name: of :attr:`models`, or ``"random"``.
             site, text: of :func:`~neuronpath_core.vlm.records.collect`.
-            captions: ``"own"``: of the scene that is shown; ``"others"``: of the next scene.
+            captions: of :meth:`captions`.
             rotated: each layer's values turned by a random orthogonal matrix, the same for every
                 model.
 
@@ -180,11 +184,13 @@ class VlmStudy:
         if key not in self._records:
             check_options(site, text, captions)
             model = self.model(name)
-            told = self.captions(captions)
+            told = self.captions(captions, name)
             turned = rotation([half.width for half in model.halves["decoder"]]) if rotated else None
             asked = {"dataset": self.settings["dataset"], "scenes": self.n_scenes, "site": site,
                      "text": text, "captions": captions, "rotated": rotated, "top": TOP,
                      "random": EXTRA_SAMPLES}
+            if captions == GENERATED:  # which only the words themselves tell
+                asked["told"] = sha256("\n".join(told).encode()).hexdigest()
             self._records[key] = stored_records(
                 self.results_folder, name, model, asked,
                 lambda: collect(model, caption_batches(model, self.scenes(), told), site, text,
@@ -192,11 +198,14 @@ class VlmStudy:
                 token_masks(told, text), TOP + EXTRA_SAMPLES)
         return self._records[key]
 
-    def captions(self, which: str = "own") -> list[str]:
-        """What is said about each of the study's scenes: its ``"own"`` caption, or that of the next
-        scene (``"others"``)."""
-        own = [said(caption(scene)) for scene in self.scenes()]
-        return own if which == "own" else [*own[1:], *own[:1]]
+    def captions(self, which: str = OWN, name: str = "") -> list[str]:
+        """What is said about each of the study's scenes: its ``"own"`` caption, the same in other
+        words (``"reworded"``), that of the next scene (``"others"``), or what the model of this
+        name says itself (``"generated"``)."""
+        if which != GENERATED:
+            return given_captions(self.scenes(), which)
+        return stored_captions(self.results_folder, name, self.model(name), self.scenes(),
+                               {"dataset": self.settings["dataset"]})
 
     def types(self, name: str, site: Site = "activation", text: str = "answer",
               captions: str = "own", rotated: bool = False, criteria: Criteria | None = None,
@@ -206,21 +215,6 @@ class VlmStudy:
         number of image tokens of the published criteria scaled to the 64 of a scene."""
         return probabilities(self.records(name, site, text, captions, rotated),
                              criteria or Criteria().for_patches(PATCHES), levels)
-
-
-def check_options(site: str, text: str, captions: str) -> None:
-    """Raise ``ValueError`` for an unknown option of records."""
-    for name, value, known in (("site", site, SITES), ("text", text, tuple(TEXTS)),
-                               ("captions", captions, CAPTIONS)):
-        if not is_one_of(value, known):
-            raise ValueError(f"unknown {name} {shown(value)}; accepted: {', '.join(known)}")
-
-
-def token_masks(told: Sequence[str], text: str = "answer") -> Masks:
-    """Which tokens of each sample are of the image, and which count as text, from captions alone:
-    what :func:`~neuronpath_core.vlm.batches.caption_batches` gives a model."""
-    found = roles(padded([sequence([(DESCRIBE, each)]) for each in told])).numpy()
-    return found == CODE["image"], np.isin(found, [CODE[name] for name in TEXTS[text]])
 
 
 def open_vlm(profile: str = PROFILE, n_scenes: int = SCENES, device: str = "cpu",

@@ -29,7 +29,9 @@ class Section:
     """A part of a card.
 
     Attributes:
-        key: ``identity, paths, value, key, concepts, synthetic, neighbours`` or ``effect``.
+        key: ``identity, paths, value, key, concepts, synthetic, neighbours`` or ``effect``; of a
+            vision-language model ``unit, modality, samples, explanation, cause, writes`` or
+            ``removal``.
         numbers: all that was measured, JSON values; empty where nothing could be.
         pictures: by name, PNG as ``data:`` addresses.
         missing: why there is nothing, a sentence without its full stop; empty where there is.
@@ -159,6 +161,11 @@ def neuron_card(
     neighbours on paths, and what removing or doubling it alone does. One that cannot be filled
     says why.
 
+    Of a :class:`~neuronpath_core.vlm.adapter.VisionLanguageModel` the neuron is one of the decoder,
+    ``images`` are composed scenes, and the sections are those of
+    :func:`~neuronpath_core.explanations.card_vlm.vlm_cards`; of the other arguments ``classes`` is
+    how many words are listed, and ``seed`` and ``model_name`` are the same.
+
     Args:
         target: the model.
         block, neuron: counted from 0.
@@ -179,6 +186,12 @@ def neuron_card(
         ValueError: a neuron that the model does not have, or images, labels, paths or models that
             do not fit; the message says what is accepted.
     """
+    if type(target).__name__ == "VisionLanguageModel":
+        from neuronpath_core.explanations.card_vlm import check_none, vlm_cards
+
+        check_none(paths=paths, labels=labels, others=others, statistics=statistics)
+        return vlm_cards(target, [(block, neuron)], scenes=images, words=classes, seed=seed,
+                         model_name=model_name)[0]
     return neuron_cards(target, [(block, neuron)], images=images, paths=paths, classes=classes,
                         labels=labels, others=others, statistics=statistics, steps=steps,
                         seed=seed, model_name=model_name)[0]
@@ -211,12 +224,12 @@ def cards_of(evidence: Any, units: Sequence[tuple[int, int]]) -> list[Card]:
 
     chosen = Units(evidence, tuple(evidence.checked(*unit) for unit in units))
     return [Card(evidence.name, evidence.digest, block, neuron,
-                 tuple(_filled(key, measure, chosen, block, neuron)
+                 tuple(filled(key, measure, chosen, block, neuron)
                        for key, measure in SECTIONS.items()),
                  evidence.images.photographs) for block, neuron in chosen.places]
 
 
-def _filled(key: str, measure: Any, chosen: Any, block: int, neuron: int) -> Section:
+def filled(key: str, measure: Any, chosen: Any, block: int, neuron: int) -> Section:
     """A section, or why there is none: what a measure refuses is what the page says."""
     try:
         numbers, pictures = measure(chosen, block, neuron)

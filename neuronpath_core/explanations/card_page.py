@@ -4,12 +4,12 @@ and needs no script."""
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from neuronpath_core.explanations.card_words import SENTENCES, TITLES, class_name, number, summary
-from neuronpath_core.explanations.words import percent
-from neuronpath_core.support.text import plain
+from neuronpath_core.explanations import card_vlm_page
+from neuronpath_core.explanations.card_html import table, text
+from neuronpath_core.explanations.card_words import SENTENCES, TITLES, class_name, summary
+from neuronpath_core.explanations.words import number, percent
 
 if TYPE_CHECKING:
     from neuronpath_core.explanations.card import Card, Section
@@ -98,11 +98,6 @@ def fragment(card: Card, level: int = 2, with_photographs: bool = True) -> str:
             f"<p>Weights: SHA-256 {text(card.digest[:12])}…</p></div>")
 
 
-def text(words: object) -> str:
-    """A text as itself, whatever it holds; a number stays with its per cent."""
-    return html.escape(plain(str(words))).replace(" %", "&nbsp;%")
-
-
 def _section(section: Section, shown: bool) -> str:
     if section.missing:
         return f'<p class="np-missing">Nothing here: {text(section.missing)}.</p>'
@@ -114,26 +109,6 @@ def _section(section: Section, shown: bool) -> str:
                                  "the saved page has them.</p>")
         return PICTURED[section.key](section.numbers, pictures) + note + said
     return (body(section.numbers) if body else "") + said
-
-
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]],
-          names: int = 1) -> str:
-    """A table of plain text in a region that scrolls, its first ``names`` columns words; a cell
-    with an ``address`` is a link."""
-    words = text(caption)
-    head = "".join(f'<th scope="col"{"" if place < names else " class=np-number"}>{text(each)}</th>'
-                   for place, each in enumerate(columns))
-    body = "".join(f'<tr><th scope="row">{_cell(first)}</th>' + "".join(
-        f'<td{"" if place < names else " class=np-number"}>{_cell(each)}</td>'
-        for place, each in enumerate(rest, 1)) + "</tr>" for first, *rest in rows)
-    return (f'<div class="np-scroll" tabindex="0" role="region" aria-label="{words}"><table>'
-            f"<caption>{words}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-            "</table></div>")
-
-
-def _cell(words: object) -> str:
-    address = getattr(words, "address", None)
-    return text(words) if address is None else f'<a href="{html.escape(address)}">{text(words)}</a>'
 
 
 # --- the sections ---
@@ -238,6 +213,10 @@ def _effect(found: dict[str, Any]) -> str:
                                "doubled": found["doubled"]["deviation"]}, *found["classes"][:5]]])
 
 
+def _samples(found: dict[str, Any], pictures: dict[str, str]) -> str:
+    return _key(found, pictures) + card_vlm_page.words_of(found)
+
+
 BODIES = {"paths": _paths, "value": _value, "concepts": _concepts, "neighbours": _neighbours,
-          "effect": _effect}
-PICTURED = {"key": _key, "synthetic": _synthetic}
+          "effect": _effect, **card_vlm_page.BODIES}
+PICTURED = {"key": _key, "synthetic": _synthetic, "samples": _samples}

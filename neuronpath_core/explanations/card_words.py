@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from neuronpath_core.explanations.words import cut, percent
+from neuronpath_core.explanations import card_vlm_words
+from neuronpath_core.explanations.words import cut, number, percent, points, span
 
 if TYPE_CHECKING:
     from neuronpath_core.explanations.card import Card
@@ -15,13 +16,9 @@ Numbers = Mapping[str, Any]
 TITLES = {"identity": "Who it is", "paths": "How often paths go through it",
           "value": "What it writes", "key": "What excites it",
           "concepts": "Which concepts it lights for", "synthetic": "An image made for it",
-          "neighbours": "Its neighbours on paths", "effect": "What it does alone"}
+          "neighbours": "Its neighbours on paths", "effect": "What it does alone",
+          **card_vlm_words.TITLES}
 SCOPES = {"cls": "the class token", "patch": "the patch tokens"}
-
-
-def number(value: float | None) -> str:
-    """A number with three digits that count, and a minus sign as it is set."""
-    return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
 
 def class_name(row: Numbers) -> str:
@@ -31,6 +28,14 @@ def class_name(row: Numbers) -> str:
 
 def summary(card: Card) -> str:
     """The card in a sentence or two, of the sections that there are."""
+    said = "; ".join(card_vlm_words.parts(card) if any(
+        each.key == "modality" for each in card.sections) else _parts(card))
+    if not said:
+        return "No section but its place could be filled."
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def _parts(card: Card) -> list[str]:
     parts = []
     if not (paths := card["paths"]).missing:
         parts.append(f"{percent(paths.numbers['share'])} of {paths.numbers['images']} images have "
@@ -45,26 +50,7 @@ def summary(card: Card) -> str:
         change = effect.numbers["removed"]["probability"]
         parts.append(f"removed alone it changes the true class's probability by "
                      f"{points(change['value'])} in the mean")
-    if not parts:
-        return "No section but its place could be filled."
-    said = "; ".join(parts)
-    return f"{said[0].upper()}{said[1:]}."
-
-
-def points(value: float) -> str:
-    """A difference of probabilities."""
-    return f"{_short(value):+.2g} percentage points".replace("-", "−")
-
-
-def span(row: Numbers) -> str:
-    """A difference of probabilities with its interval, in percentage points."""
-    low, high = (f"{_short(row[end]):.2g}".replace("-", "−") for end in ("low", "high"))
-    return f"{points(row['value'])} [{low}, {high}]"
-
-
-def _short(value: float) -> float:
-    """A probability in percentage points, to four decimals."""
-    return round(100 * value, 4)
+    return parts
 
 
 def _identity(found: Numbers) -> list[str]:
@@ -168,4 +154,5 @@ def _effect(found: Numbers) -> list[str]:
 
 SENTENCES: dict[str, Callable[[Numbers], list[str]]] = {
     "identity": _identity, "paths": _paths, "value": _value, "key": _key, "concepts": _concepts,
-    "synthetic": _synthetic, "neighbours": _neighbours, "effect": _effect}
+    "synthetic": _synthetic, "neighbours": _neighbours, "effect": _effect,
+    **card_vlm_words.SENTENCES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
@@ -22,6 +22,27 @@ def percent(share: float) -> str:
     if 99.95 <= value < 100:  # the last digit would make it certain
         return "> 99.9 %"
     return f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
+
+
+def number(value: float | None) -> str:
+    """A number with three digits that count, and a minus sign as it is set."""
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+
+
+def points(value: float) -> str:
+    """A difference of probabilities."""
+    return f"{_short(value):+.2g} percentage points".replace("-", "−")
+
+
+def span(row: Mapping[str, float]) -> str:
+    """A difference of probabilities with its interval, in percentage points."""
+    low, high = (f"{_short(row[end]):.2g}".replace("-", "−") for end in ("low", "high"))
+    return f"{points(row['value'])} [{low}, {high}]"
+
+
+def _short(value: float) -> float:
+    """A probability in percentage points, to four decimals."""
+    return round(100 * value, 4)
 
 
 def cut(text: str, length: int = LONGEST_NAME) -> str:

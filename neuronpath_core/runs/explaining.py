@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 # what takes seconds to load is imported inside commands: help and refusals come at once
 from neuronpath_core.runs.leftovers import tidy
@@ -16,6 +17,7 @@ from neuronpath_core.study.profiles import (
     project_root,
     results_folder,
 )
+from neuronpath_core.study.vlm_profiles import is_vlm_profile
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE, environment
 from neuronpath_core.support.text import shown
 
@@ -55,8 +57,9 @@ def explain(pictures: tuple[str, ...], weights: Path | None, **arguments) -> Non
 @click.argument("block", type=int)
 @click.argument("neuron", type=int)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="A file of profiles/.")
-@click.option("--n-images", default=120, show_default=True,
-              help="Held-out images, spread evenly over the classes.")
+@click.option("--n-images", type=int,
+              help="Held-out images, spread evenly over the classes; of a vision-language model "
+                   "composed scenes.  [default: 120, or 1200 scenes]")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", default=48, show_default=True,
               help="Of the image that is made to excite the neuron; 0 for none.")
@@ -77,6 +80,15 @@ def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_othe
     counts from 1 and NEURON from 0, as on the pages of the book; as sentences here, a page in a
     folder."""
     root = project_root()
+    if is_vlm_profile(profile, root):
+        _check_unused("steps", "no_paths", "no_others", "dtype")
+        folder = results_folder(root, profile, results)
+        tell(tidy(root, folder))
+        from neuronpath_core.runs.card import show_vlm_card
+
+        show_vlm_card(profile, n_images, device, folder, root, (model, block, neuron), seed, out,
+                      numbers)
+        return
     named = load_profile(profile, root)
     if model not in (entries := model_entries(named)):
         raise ValueError(f"unknown model {shown(model)}; accepted: {', '.join(entries)}")
@@ -86,7 +98,17 @@ def card(model, block, neuron, profile, n_images, seed, steps, no_paths, no_othe
     from neuronpath_core.runs.card import show_card
     from neuronpath_core.study.study import Study
 
-    settings = CardSettings(n_images=n_images, seed=seed, steps=steps, paths=not no_paths,
+    count = {} if n_images is None else {"n_images": n_images}
+    settings = CardSettings(**count, seed=seed, steps=steps, paths=not no_paths,
                             others=not no_others)
     show_card(Study(profile, device, dtype, folder, root=root), model, block, neuron, settings,
               out, numbers)
+
+
+def _check_unused(*names: str) -> None:
+    """Raise ``ValueError`` for an option that was typed and that a vision-language model lacks."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise ValueError(f"--{name.replace('_', '-')} is of classifiers alone; accepted: none "
+                             "for a profile of vision-language models")

@@ -30,6 +30,10 @@ from neuronpath_core.support.typed import nearest, shown
 from neuronpath_core.variants.sites import SITES
 
 QUICK, FEWEST = 10, 10  # a quick run has a tenth of the images, and so many where there are
+# numbers of scenes, and of what is asked and said of them, with the fewest of a quick run: a neuron
+# of a vision-language model keeps its 50 top scenes, and there are 7 kinds of question
+FEWEST_SCENES = {"n_scenes": 60, "n_questions": 14, "n_captions": FEWEST, "n_influence": 7,
+                 "words": FEWEST}
 
 Check = tuple[Callable[[Any], bool], str]  # of a value, and what it accepts in words
 
@@ -80,8 +84,8 @@ def parameter_checks(root: Path, profile: dict) -> dict[str, Check]:
         **{name: (kind.accepts, kind.accepted) for name, kind in KINDS_OF_PARAMETERS.items()},
         **dict.fromkeys(image_counts(root), _image_counts(root, profile)),
         # of one chapter each
-        **dict.fromkeys(("copies", "scenes", "several_neurons", "n_scenes", "n_questions",
-                         "n_captions", "n_influence", "words"), (COUNT.accepts, COUNT.accepted)),
+        **dict.fromkeys(("copies", "scenes", "several_neurons", *FEWEST_SCENES),
+                        (COUNT.accepts, COUNT.accepted)),
         **dict.fromkeys(("profile", "placed_profile"), _one_of(profiles)),
         "profiles": _some_of(profiles),
         "model": _one_of(names),
@@ -133,9 +137,12 @@ def profile_parameters(profile: str, entries: Mapping, notebook: str,
 def quick_counts(values: Mapping[str, Any], of_each: Mapping[str, int], classes: int
                  ) -> dict[str, int]:
     """A notebook's numbers of images for a quick run: a tenth of each, but at least 10, and as many
-    of every class as it needs; never more than the notebook itself takes."""
-    return {name: min(value, max(ceil(value / QUICK), FEWEST, of_each.get(name, 0) * classes))
-            for name, value in values.items() if is_image_count(name)}
+    of every class as it needs; of scenes and of questions about them at least ``FEWEST_SCENES``.
+    Never more than the notebook itself takes."""
+    least = {**FEWEST_SCENES, **{name: max(FEWEST, of_each.get(name, 0) * classes)
+                                 for name in values if is_image_count(name)}}
+    return {name: min(value, max(ceil(value / QUICK), least[name]))
+            for name, value in values.items() if name in least}
 
 
 def check_parameters(notebook: str, known: list[str],

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError
-from pydantic_core import PydanticCustomError
 
 from neuronpath_core.support.files import relative_path
-from neuronpath_core.support.typed import Entry, Name, misfit, one_of, whole
+from neuronpath_core.support.typed import Entry, Name, mapping, misfit, one_of, whole
 
 KIND, DATASET = "hub", "captions"
 DTYPES = ("float32", "bfloat16", "float16")
@@ -48,17 +47,14 @@ class HubModel(Entry):
     obtain: Name
 
 
-def _one(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not value:
-        raise PydanticCustomError("accepted", "a mapping of at least one model")
-    return value
+SOME_MODELS = mapping("a mapping of at least one model", empty=False)
 
 
 class HubProfile(Entry):
     """The entries of such a profile."""
 
     dataset: Captions
-    models: Annotated[dict[str, HubModel], BeforeValidator(_one)]
+    models: Annotated[dict[str, HubModel], BeforeValidator(SOME_MODELS)]
     notebooks: dict[str, Any] = None
     not_run: dict[str, str] = None
 

@@ -15,6 +15,7 @@ from neuronpath_core.support.typed import (
     Entry,
     Kind,
     listed,
+    mapping,
     misfit,
     number,
     shown,
@@ -36,28 +37,18 @@ def _dataset(value: Any) -> Any:
     return KINDS[name].model_validate(dict(value))
 
 
-def _mapping(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise PydanticCustomError("accepted", "a mapping")
-    return value
-
-
-def _several(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not value:
-        raise PydanticCustomError("accepted", "a mapping, of models at least one")
-    return value
-
-
+A_MAPPING = mapping()
+SOME_MODELS = mapping("a mapping, of models at least one", empty=False)
 Parameters = Annotated[dict[str, Any] | None, BeforeValidator(
-    lambda value: value if value is None else _mapping(value))]
+    lambda value: value if value is None else A_MAPPING(value))]
 
 
 class Profile(Entry):
     """The entries of a profile, those of others that it extends included."""
 
     dataset: Annotated[Any, BeforeValidator(_dataset)]
-    models: Annotated[dict[str, ModelEntry], BeforeValidator(_several)]
-    notebooks: Annotated[dict[str, Parameters], BeforeValidator(_mapping)]
+    models: Annotated[dict[str, ModelEntry], BeforeValidator(SOME_MODELS)]
+    notebooks: Annotated[dict[str, Parameters], BeforeValidator(A_MAPPING)]
     replicas: Any = None
     checkpoints: Any = None
     not_run: Any = None

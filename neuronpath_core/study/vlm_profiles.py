@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from neuronpath_core.study.hub_schema import checked_hub, is_hub
 from neuronpath_core.study.profiles import ENDING, load_profile, profile_names
+from neuronpath_core.study.schema import A_MAPPING, SOME_MODELS
 from neuronpath_core.support.files import relative_path
 from neuronpath_core.support.typed import (
     MOST_SEED,
@@ -37,18 +37,6 @@ STAGES = ("tower", "words", "projector", "everything")
 MOST_SCENES, MOST_STEPS = 10**6, 10**7
 Steps = whole(0, MOST_STEPS)
 Rate = number(0, 1e3)
-
-
-def _mapping(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise PydanticCustomError("accepted", "a mapping")
-    return value
-
-
-def _several(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not value:
-        raise PydanticCustomError("accepted", "a mapping, of models at least one")
-    return value
 
 
 def _list(least: int, most: int) -> Any:
@@ -95,7 +83,7 @@ class VlmTraining(Entry):
     rates: StageRates = None
 
 
-Settings = Annotated[dict[str, Any], BeforeValidator(_mapping), Field(strict=True)]
+Settings = Annotated[dict[str, Any], BeforeValidator(A_MAPPING), Field(strict=True)]
 
 
 class VlmModel(Entry):
@@ -113,9 +101,9 @@ class VlmProfile(Entry):
     """The entries of a profile of vision-language models."""
 
     dataset: Scenes
-    models: Annotated[dict[str, VlmModel], BeforeValidator(_several)]
-    notebooks: Annotated[dict[str, Any], BeforeValidator(_mapping)] = None
-    replicas: Annotated[dict[str, _list(0, MOST_SEED)], BeforeValidator(_mapping)] = None
+    models: Annotated[dict[str, VlmModel], BeforeValidator(SOME_MODELS)]
+    notebooks: Annotated[dict[str, Any], BeforeValidator(A_MAPPING)] = None
+    replicas: Annotated[dict[str, _list(0, MOST_SEED)], BeforeValidator(A_MAPPING)] = None
     not_run: Any = None
 
 

@@ -4,7 +4,7 @@ value does not fit."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -69,6 +69,16 @@ def text_like(pattern: str, accepted: str) -> Any:
 def one_of(*names: str) -> Any:
     """One of some words."""
     return Annotated[Literal[names], said(", ".join(names))]
+
+
+def mapping(accepted: str = "a mapping", empty: bool = True) -> Callable[[Any], Any]:
+    """For ``BeforeValidator``: a mapping passes, one without entries only if ``empty``; anything
+    else is refused with the words for what is accepted."""
+    def check(value: Any) -> Any:
+        if not isinstance(value, Mapping) or not (value or empty):
+            raise PydanticCustomError("accepted", "{accepted}", {"accepted": accepted})
+        return value
+    return check
 
 
 Text = text_like(r"[^\x00]*", "a text, in quotes if it looks like a number")

@@ -12,8 +12,8 @@ import pytest
 from neuronpath_core.chapters.modality import kinds, layers, meaning, measured, words
 from neuronpath_core.chapters.modality.pictures import pictures
 from neuronpath_core.chapters.verdicts import modality as verdicts
-from neuronpath_core.chapters.vlm_study import token_masks
 from neuronpath_core.stats.claims import with_verdict
+from neuronpath_core.study.vlm_reading import token_masks
 from neuronpath_core.vlm.meanings import SHARED, shared_coverage, word_concepts
 from neuronpath_core.vlm.modality import TYPES
 from neuronpath_core.vlm.records import Records
@@ -155,10 +155,31 @@ def test_shares_by_the_most_probable_type(planted):
     assert (two["low"] == two["value"]).all() and (two["seeds"] == 2).all()
 
 
+def test_how_many_neurons_change_their_type(planted, chance):
+    one = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [np.nan] * 4, [0.5, 0.5, 0, 0.]])
+    assert kinds.changed(one, one) == 0
+    assert kinds.changed(one, one[[1, 0, 2, 3, 4]]) == pytest.approx(2 / 4)
+    assert kinds.changed(one, one[[3, 1, 2, 0, 4]]) == 0  # dead in either is left out
+    assert np.isnan(kinds.changed(one[3:4], one[3:4]))
+    own, other = kinds.TOLD[kinds.GENERATED], kinds.TOLD[kinds.REWORDED]
+    rows = kinds.changed_rows(planted, {own: chance.own, other: planted.own})
+    rows = rows.set_index("condition")
+    assert rows.loc[other, "value"] == 0 == rows.loc[kinds.ANEW, "value"]
+    assert rows.loc[own, "low"] > 0.2
+    lead = kinds.changed_lead_rows(planted, {own: chance.own, other: planted.own})
+    assert with_verdict(lead)["verdict"].tolist() == ["agrees"]
+    back = kinds.changed_lead_rows(planted, {own: planted.own, other: chance.own})
+    assert with_verdict(back)["verdict"].tolist() == ["contradicts"]
+    same = kinds.changed_lead_rows(planted, {own: chance.own, other: chance.own})
+    assert with_verdict(same)["verdict"].tolist() == ["not shown"]
+    assert len(words.changed_table(rows.reset_index(), lead)) == 4
+
+
 def test_layers_of_planted_types(planted):
     trends = layers.trend_rows(planted).set_index("type")
     assert trends.loc["visual", "value"] < -0.8 and trends.loc["multi-modal", "value"] > 0.7
     assert trends.loc["unknown", "value"] == 0  # nowhere, so that it goes nowhere
+    assert trends.loc["visual", "top"] < -0.8 and trends.loc["multi-modal", "top_low"] > 0.5
     rows = layers.expected_rows(trends.reset_index()).set_index("type")
     assert rows.loc["visual", "verdict"] == rows.loc["multi-modal", "verdict"] == "agrees"
     assert rows.loc["text", "verdict"] == "not shown"  # in the middle
@@ -175,6 +196,9 @@ def test_profiles_are_shares_of_a_layer(planted):
     visual = rows[rows["type"] == "visual"].set_index("layer")
     assert visual["value"].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert visual["top"].sum() == pytest.approx(1) and visual.loc[4:, "top"].max() == 0
+    table = words.top_table(rows.assign(model="staged"))
+    # all 27 are equally sure, so that three layers share the places of the surest 3 %
+    assert table.loc[("staged", "visual"), "layer 1, %"] == "33" and len(table) == 4
 
 
 def test_chance_of_a_trend_is_that_of_permuted_layers():
@@ -230,7 +254,9 @@ def tables(read, start, found, begun):
     return (surer, beyond, other, other, named(kinds.most_rows(read)), layers.expected_rows(trends),
             named(layers.twin_rows(read, start.own)), named(meaning.match_rows(found)),
             named(meaning.match_lead_rows(found, begun)),
-            named(meaning.few_rows(found, begun, kinds.UNTRAINED)))
+            named(meaning.few_rows(found, begun, kinds.UNTRAINED)),
+            named(kinds.changed_lead_rows(read, {kinds.TOLD[kinds.GENERATED]: start.own,
+                                                 kinds.TOLD[kinds.REWORDED]: read.own})))
 
 
 def test_claims_follow_what_is_planted_and_what_is_not(planted, chance, same, other):
@@ -239,14 +265,14 @@ def test_claims_follow_what_is_planted_and_what_is_not(planted, chance, same, ot
     claims = {each.key: each for each in verdicts.made_from(*tables(planted, chance, mixed, apart))}
     assert set(claims) == {"types exist", "more than dealt", "types are learned", "of neurons", "text most often",
                            "layers of types", "layers are learned", "one thing",
-                           "more than others", "few things"}
+                           "more than others", "few things", "whose words"}
     assert all(each.finding == "vision-language" for each in claims.values())
     assert {each.verdict for each in claims["types exist"].comparisons} == {"agrees"}
     assert {each.n for claim in claims.values() for each in claim.comparisons} == {60}
     null = {each.key: each for each in verdicts.made_from(*tables(chance, chance, apart, apart))}
     for key in ("types exist", "types are learned", "layers are learned"):
         assert "agrees" not in {each.verdict for each in null[key].comparisons}, key
-    empty = [pd.DataFrame()] * 10
+    empty = [pd.DataFrame()] * 11
     assert all(not claim.comparisons for claim in verdicts.made_from(*empty))
 
 

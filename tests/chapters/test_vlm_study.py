@@ -8,19 +8,25 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
 from neuronpath_core.chapters import vlm_study
-from neuronpath_core.chapters.modality import abilities
-from neuronpath_core.chapters.vlm_study import open_vlm, token_masks
-from neuronpath_core.study import vlm_tables
+from neuronpath_core.chapters.modality import abilities, asked
+from neuronpath_core.chapters.vlm_study import open_vlm
+from neuronpath_core.study import vlm_reading, vlm_tables
 from neuronpath_core.study.store.parts import StoreWarning
+from neuronpath_core.study.vlm_reading import own_words, token_masks
 from neuronpath_core.study.vlm_tables import records_of, records_table
+from neuronpath_core.vlm.abilities import captions as generated
+from neuronpath_core.vlm.abilities import pairs_said, pairs_shown
 from neuronpath_core.vlm.batches import caption_batches
+from neuronpath_core.vlm.gates import is_right
 from neuronpath_core.vlm.modality_nulls import rotation
 from neuronpath_core.vlm.model import build, save_weights
+from neuronpath_core.vlm.questions import TYPES, questions
 from neuronpath_core.vlm.records import collect
 from tests.helpers import refused
 from tests.vlm.planted import SMALL
@@ -92,9 +98,10 @@ def test_scenes_are_composed_once_and_the_same_however_many(study):
 
 
 @pytest.mark.parametrize("options", [{}, {"site": "product"}, {"text": "prompt+answer"},
-                                     {"captions": "others"}, {"rotated": True}])
+                                     {"captions": "others"}, {"captions": "reworded"},
+                                     {"captions": "generated"}, {"rotated": True}])
 def test_records_are_those_of_collect_and_are_kept(study, options):
-    told = study.captions(options.get("captions", "own"))
+    told = study.captions(options.get("captions", "own"), "one")
     model = study.model("one")
     turned = rotation([10, 10]) if options.get("rotated") else None
     wanted = collect(model, caption_batches(model, study.scenes(), told),
@@ -109,6 +116,21 @@ def test_records_are_those_of_collect_and_are_kept(study, options):
         same(again.records("one", **options), wanted)
     finally:
         vlm_study.collect = forbidden
+
+
+def test_captions_of_the_scene_of_others_in_other_words_and_of_the_model_itself(study, monkeypatch):
+    own = study.captions()
+    assert study.captions("others") == [*own[1:], own[0]]
+    reworded = study.captions("reworded")
+    assert reworded != own and all(pairs_said(said) == pairs_shown(scene) for said, scene in
+                                   zip(reworded, study.scenes(), strict=True))
+    model = study.model("one")
+    wanted = [own_words(said) for said in generated(model, study.scenes())]
+    assert study.captions("generated", "one") == wanted
+    monkeypatch.setattr(vlm_reading, "captions", None)  # what is kept is not made again
+    assert study.captions("generated", "one") == wanted
+    assert own_words("a red star . user : a") == "a red star ." and own_words(": star") == ""
+    assert own_words("a star .") == "a star ."
 
 
 def test_a_damaged_part_is_found_and_a_stopped_table_goes_on(study, monkeypatch):
@@ -185,3 +207,48 @@ def test_what_models_can_do_is_read_beside_their_weights(root, study):
         assert not len(abilities.ability_rows(study))
     finally:
         record.unlink()
+
+
+def test_questions_one_a_scene_and_all_of_a_scene(study, monkeypatch):
+    found, scenes = asked.answers(study, "one"), study.scenes()
+    assert len(found) == sum(len(questions(scene)) for scene in scenes)
+    assert found["one"].sum() == SCENES
+    for place in (0, 7, 33):  # one by one, as the gates ask
+        own = found[found["scene"] == place]
+        for question, right in zip(questions(scenes[place]), own["right"], strict=True):
+            told, = is_right(study.model("one").model, [scenes[place]],
+                             [(question.text, question.answer)])
+            assert bool(told.all()) == right
+        assert own.loc[own["one"], "type"].tolist() == [TYPES[place % len(TYPES)]]
+    monkeypatch.setattr(asked, "is_right", None)  # what is kept is not asked again
+    pd.testing.assert_frame_equal(asked.answers(study, "one"), found)
+
+
+def test_who_knows_scenes_of_one_object_alone_seems_to_know_more_when_asked_once(study):
+    scenes = study.scenes()
+    alone = [[int(len(scene.things) == 1)] * len(questions(scene)) for scene in scenes]
+    rows = asked.asked_rows(scenes, alone)
+    ways = asked.way_rows(rows).set_index(["type", "way"])
+    assert ways.loc[("all", "difference"), "low"] > 0.05
+    colour = rows[rows["type"] == "colour"]
+    assert ways.loc[("colour", asked.EVERY), "value"] == pytest.approx(colour["right"].mean())
+    assert ways.loc[("colour", asked.EVERY), "chance"] == pytest.approx(
+        colour["answer"].value_counts().max() / len(colour))
+    # of the whole scene there is one question of each kind: asking one favours nobody
+    assert ways.loc[("number", "difference"), "low"] < 0 < ways.loc[("number", "difference"),
+                                                                    "high"]
+    objects = asked.object_rows(rows).set_index(["type", "objects"])["value"]
+    assert objects["colour"].tolist() == [1, 0, 0]
+    table = asked.way_table(asked.way_rows(rows).assign(model="one"))
+    assert table.index.get_level_values(1).tolist() == ["all", *TYPES]
+    assert len(asked.object_table(asked.object_rows(rows).assign(model="one"))) == 4
+    assert asked.said(asked.way_rows(rows).assign(model="one"), asked.EVERY, ["one"]).endswith("%")
+
+
+def test_a_guesser_gains_nothing_by_one_question_a_scene(study):
+    rng = np.random.default_rng(0)
+    scenes = study.scenes()
+    flags = [rng.integers(0, 2, len(questions(scene))).tolist() for scene in scenes]
+    gap = asked.way_rows(asked.asked_rows(scenes, flags)).set_index(["type", "way"]).loc[
+        ("all", "difference")]
+    assert gap["low"] < 0 < gap["high"]

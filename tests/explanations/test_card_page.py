@@ -22,7 +22,9 @@ from neuronpath_core.explanations.card_images import png, strip
 from neuronpath_core.explanations.card_index import read_cards, write_cards, write_site
 from neuronpath_core.explanations.card_page import fragment, page
 from neuronpath_core.explanations.card_pictures import map_tile
-from neuronpath_core.explanations.card_words import SENTENCES, TITLES, number
+from neuronpath_core.explanations.card_sections import SECTIONS
+from neuronpath_core.explanations.card_words import SENTENCES, TITLES
+from neuronpath_core.explanations.words import number
 from neuronpath_core.images.digits import load_digits
 from neuronpath_core.models.build import build_model
 from tests import browser as look
@@ -142,7 +144,7 @@ def test_files(card, tmp_path):
     html, told = card.save(tmp_path / "a.html"), card.save(tmp_path / "a.JSON")
     assert html.read_text(encoding="utf-8") == card.to_html()
     numbers = json.loads(told.read_text(encoding="utf-8"))
-    assert numbers["block"] == 2 and numbers["neuron"] == 3 and numbers["sections"].keys() == TITLES.keys()
+    assert numbers["block"] == 2 and numbers["neuron"] == 3 and list(numbers["sections"]) == list(SECTIONS)
     assert "pictures" not in numbers["sections"]["key"]
     refused(lambda: card.save(tmp_path / "a.png"), "accepted: .html, .json")
     refused(lambda: card.save(tmp_path / "none" / "a.html"), "cannot be written")

@@ -108,6 +108,13 @@ def test_how_many_images_a_quick_run_takes(value, of_each, classes, taken):
     assert quick_counts(values, {"n_images": of_each}, classes) == {"n_images": taken}
 
 
+@pytest.mark.parametrize(("name", "value", "taken"), [
+    ("n_scenes", 1200, 120), ("n_scenes", 300, 60), ("n_scenes", 50, 50), ("n_questions", 210, 21),
+    ("n_questions", 70, 14), ("n_captions", 40, 10), ("n_influence", 42, 7), ("words", 32, 10)])
+def test_how_many_scenes_and_questions_a_quick_run_takes(name, value, taken):
+    assert quick_counts({name: value, "draws": 3}, {}, 0) == {name: taken}
+
+
 def test_a_chapter_that_compares_classes_says_how_many_images_that_takes(root):
     assert plan(root, "digits", ["04"], {"n_images": 3}, root / "results")[0].parameters == {
         "n_images": 3}

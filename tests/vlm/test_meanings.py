@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from neuronpath_core.chapters.vlm_study import token_masks
+from neuronpath_core.study.vlm_reading import token_masks
 from neuronpath_core.vlm import meanings
 from neuronpath_core.vlm.meanings import (
     NONE,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from neuronpath_core.circuits.edges import edge_table
-from neuronpath_core.graphs import VERSION, read_graph, write_graph
+from neuronpath_core.circuits.graph_files import read_graph, write_graph
+from neuronpath_core.circuits.graphs import VERSION
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.study.study import Study
 

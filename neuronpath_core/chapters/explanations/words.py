@@ -153,14 +153,6 @@ def shown_finding(examples: Sequence[Example]) -> str:
         filter(None, (", ".join(found[:-1]), found[-1]))) if found else "No neuron is explained"
 
 
-def counted(rows: pd.DataFrame) -> str:
-    """``40 visual, 30 text and 40 multi-modal neurons``, of one model's rows on top samples."""
-    found = [f"{row['neurons']} {row['kind']}" for kind in KINDS
-             for row in rows[rows["kind"] == kind].to_dict("records")]
-    return " and ".join(filter(None, (", ".join(found[:-1]), found[-1]))) + " neurons" if found \
-        else "no neurons"
-
-
 def found(planted: pd.DataFrame, meaning: str, noise: str) -> str:
     """``80 to 100 %``: how many planted meanings are recovered whole, over types."""
     rows = planted[(planted["meaning"] == meaning) & (planted["noise"] == noise)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from neuronpath_core.chapters.vlm_study import VlmStudy
+from neuronpath_core.study.vlm_reading import GENERATED
+from neuronpath_core.vlm.abilities import caption_scores
 from neuronpath_core.vlm.gates import passed
 
 RECORD = "weights.json"
@@ -32,6 +34,12 @@ def ability_rows(study: VlmStudy) -> pd.DataFrame:
                      "fails": ", ".join(fails)})
     return pd.DataFrame(rows, columns=["model", "captions", "questions", "other", "chance",
                                        "scenes", "fails"])
+
+
+def own_captions(study: VlmStudy, name: str) -> float:
+    """The mean score, from 0 to 5, of the captions that a model gives the study's scenes: five
+    times F1 of the pairs of object and attribute."""
+    return float(caption_scores(study.scenes(), study.captions(GENERATED, name)).mean())
 
 
 def _record(file: Path) -> dict:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.modality.measured import CRITERIA, Read, Types
+from neuronpath_core.chapters.modality.measured import CRITERIA, Read, Types, types_of
 from neuronpath_core.chapters.vlm_study import VlmStudy
 from neuronpath_core.stats.intervals import jackknife_row, normal_row
+from neuronpath_core.study.vlm_reading import GENERATED, OTHERS, REWORDED
 from neuronpath_core.vlm.modality import (
     PUBLISHED,
     TYPES,
@@ -31,6 +32,10 @@ PURE = 0.9  # an area under the curve from which on, or below 1 minus it, a valu
 # Xu et al. (2025): shares with p > 0.8, Figures 5 and 21, in the order of TYPES
 PAPER = {"LLaVA-1.5-7B": (0.054, 0.142, 0.055, 0.057),
          "InternVL-2.5-8B": (0.086, 0.056, 0.035, 0.128)}
+# captions other than the scene's own, what they are called
+TOLD = {REWORDED: "the same captions in other words", GENERATED: "the model's own captions",
+        OTHERS: "captions of other scenes"}
+ANEW = "the same captions, scenes drawn anew"
 DEALT, UNTRAINED, TURNED = "labels dealt", "before training", "directions at random"
 
 
@@ -144,7 +149,7 @@ def variant_rows(study: VlmStudy, model: str, records: Records) -> pd.DataFrame:
             _variant("levels not rounded down", records, CRITERIA, "continuous")]
     for name, options in (("what enters the last projection", {"site": "product"}),
                           ("words of the request count too", {"text": "prompt+answer"}),
-                          ("captions of other scenes", {"captions": "others"})):
+                          *((words, {"captions": which}) for which, words in TOLD.items())):
         rows.append(_variant(name, study.records(model, **options), CRITERIA, "floor"))
     return pd.DataFrame(rows)
 
@@ -153,6 +158,47 @@ def _variant(name: str, records: Records, criteria: Criteria, levels: Levels) ->
     p = probabilities(records, criteria, levels)
     return {"variant": name, **dict(zip(TYPES, confident(p, SURE), strict=True)),
             "dead": float((~records.live).mean())}
+
+
+def changed(p: Float[np.ndarray, "neuron 4"], other: Float[np.ndarray, "neuron 4"]) -> float:
+    """Of the neurons that are live in both, the share whose most probable type is not the same; of
+    types that tie the first one counts."""
+    live = ~np.isnan(p[:, 0]) & ~np.isnan(other[:, 0])
+    if not live.any():
+        return float("nan")
+    return float((p[live].argmax(1) != other[live].argmax(1)).mean())
+
+
+def told_types(study: VlmStudy, name: str, seed: int = 0) -> dict[str, Types]:
+    """A model's types with each of the captions of ``TOLD``, by what these are called."""
+    return {words: types_of(study.records(name, captions=which), seed)
+            for which, words in TOLD.items()}
+
+
+def changed_rows(read: Read, others: Mapping[str, Types]) -> pd.DataFrame:
+    """How many neurons have another most probable type when other captions are read: ``condition,
+    value, low, high`` over scenes; first what the counting of scenes alone changes (``ANEW``,
+    without an interval), then each of ``others``, by what they are called."""
+    noise = [changed(read.own.p, p) for p in read.own.drawn]
+    rows = [{"condition": ANEW, "value": np.mean(noise), "low": np.nan, "high": np.nan}]
+    for name, other in others.items():
+        rows.append({"condition": name, **normal_row(changed(read.own.p, other.p),
+                                                     _changed_drawn(read, other))})
+    return pd.DataFrame(rows)
+
+
+def changed_lead_rows(read: Read, others: Mapping[str, Types]) -> pd.DataFrame:
+    """How many more neurons change their type when the model's own captions are read than when the
+    given ones are said in other words: ``condition, against, value, low, high`` over scenes."""
+    own, control = (others[TOLD[which]] for which in (GENERATED, REWORDED))
+    gap = changed(read.own.p, own.p) - changed(read.own.p, control.p)
+    drawn = _changed_drawn(read, own) - _changed_drawn(read, control)
+    return pd.DataFrame([{"condition": TOLD[GENERATED], "against": TOLD[REWORDED],
+                          **normal_row(gap, drawn)}])
+
+
+def _changed_drawn(read: Read, other: Types) -> np.ndarray:
+    return np.array([changed(*each) for each in zip(read.own.drawn, other.drawn, strict=True)])
 
 
 def grid(records: Records) -> pd.DataFrame:

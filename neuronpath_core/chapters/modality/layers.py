@@ -34,6 +34,13 @@ def trend(layers: Int64[np.ndarray, "neuron"], place: int) -> Callable[[np.ndarr
     return lambda p: float(np.nan_to_num(layer_trend(layer_means(p, layers)[:, place])))
 
 
+def top_trend(layers: Int64[np.ndarray, "neuron"], place: int) -> Callable[[np.ndarray], float]:
+    """The same of the share of the surest 3 % of a type that lies in each layer, which the paper
+    looks at; neurons that tie at the cut share its places."""
+    return lambda p: float(np.nan_to_num(layer_trend(
+        layer_profile(top_places(p[:, place], TOP), layers))))
+
+
 @cache
 def chance(layers: int, seed: int = 0) -> tuple[float, float]:
     """The 2.5 and 97.5 % quantiles of the correlation with the layers permuted."""
@@ -47,13 +54,17 @@ def chance(layers: int, seed: int = 0) -> tuple[float, float]:
 def trend_rows(read: Read) -> pd.DataFrame:
     """Of each type how its mean probability goes with depth: ``type, value, low, high`` with the
     interval over scenes, ``chance``, the 97.5 % quantile with layers permuted, ``expected``, 1 or
-    -1 where the paper sees it rise or fall, else 0, and ``dealt``, with dealt labels."""
-    count = int(read.layers.max()) + 1
-    return pd.DataFrame([{
-        "type": name, **read.own.row(trend(read.layers, place)), "chance": chance(count)[1],
-        "expected": PAPER.get(name, 0),
-        "dealt": np.mean([trend(read.layers, place)(each.p) for each in read.dealt])}
-        for place, name in enumerate(TYPES)])
+    -1 where the paper sees it rise or fall, else 0, ``dealt``, with dealt labels, and ``top,
+    top_low, top_high``, how the share of the surest 3 % goes."""
+    count, rows = int(read.layers.max()) + 1, []
+    for place, name in enumerate(TYPES):
+        top = read.own.row(top_trend(read.layers, place))
+        rows.append({
+            "type": name, **read.own.row(trend(read.layers, place)), "chance": chance(count)[1],
+            "expected": PAPER.get(name, 0),
+            "dealt": np.mean([trend(read.layers, place)(each.p) for each in read.dealt]),
+            "top": top["value"], "top_low": top["low"], "top_high": top["high"]})
+    return pd.DataFrame(rows)
 
 
 def expected_rows(trends: pd.DataFrame) -> pd.DataFrame:

@@ -113,9 +113,13 @@ def reads(study: VlmStudy, model: str, seed: int = 0) -> dict[str, Read]:
 def stacked(found: Mapping[str, Read], rows: Callable[[Read], pd.DataFrame]) -> pd.DataFrame:
     """``rows(read)`` of every model below one another, with ``data``, ``model`` and ``scenes``, how
     many there were."""
-    tables = [rows(each).assign(data=DATA, model=name, scenes=len(each.records.visual))
-              for name, each in found.items()]
-    tables = [table for table in tables if len(table)]
+    return stacked_tables({name: rows(each).assign(scenes=len(each.records.visual))
+                           for name, each in found.items()})
+
+
+def stacked_tables(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of models below one another, with ``data`` and ``model``."""
+    tables = [table.assign(data=DATA, model=name) for name, table in found.items() if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

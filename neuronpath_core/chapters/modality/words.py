@@ -104,6 +104,16 @@ def variant_table(variants: pd.DataFrame) -> pd.DataFrame:
                    for row in variants.to_dict("records")], ["variant"])
 
 
+def changed_table(changed: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """``kinds.changed_rows`` and ``kinds.changed_lead_rows`` for reading."""
+    rows = [{"what is read": row["condition"], "another type, % of the live neurons":
+             _interval(row, 100, 1)} for row in changed.to_dict("records")]
+    rows += [{"what is read": f"{row['condition']}, minus {row['against']}",
+              "another type, % of the live neurons": points(row)}
+             for row in leads.to_dict("records")]
+    return _table(rows, ["what is read"])
+
+
 def grid_table(grid: pd.DataFrame) -> pd.DataFrame:
     """How far shares go over a grid of thresholds: least, median and most of each type."""
     rows = []
@@ -134,6 +144,18 @@ def auroc_table(auroc: pd.DataFrame) -> pd.DataFrame:
                    for row in auroc.to_dict("records")], ["model"])
 
 
+_TOP = {"value": "top", "low": "top_low", "high": "top_high"}
+
+
+def top_table(profiles: pd.DataFrame) -> pd.DataFrame:
+    """Of each type the share of its surest 3 % of neurons that lies in each layer, of
+    ``layers.profile_rows``."""
+    return _table([{"model": named(model), "type": kind, **{
+        f"layer {row['layer']}, %": f"{100 * row['top']:.0f}" for row in own.to_dict("records")}}
+        for (model, kind), own in profiles.groupby(["model", "type"], sort=False)],
+        ["model", "type"])
+
+
 def trend_table(trends: pd.DataFrame, deeper: pd.DataFrame) -> pd.DataFrame:
     """``layers.trend_rows`` and ``layers.twin_rows`` for reading."""
     known = {(row["model"], row["condition"]): row for row in deeper.to_dict("records")}
@@ -143,6 +165,8 @@ def trend_table(trends: pd.DataFrame, deeper: pd.DataFrame) -> pd.DataFrame:
         rows.append({"model": named(row["model"]), "type": row["type"],
                      "the paper": {1: "rises", -1: "falls"}.get(row["expected"], "–"),
                      "correlation with depth": report.interval_text(row, 2),
+                     "of the surest 3 %": report.interval_text(
+                         {name: row[key] for name, key in _TOP.items()}, 2),
                      "95 % of permuted layers": report.typeset(f"±{row['chance']:.2f}"),
                      "labels dealt": f"{row['dealt']:+.2f}",
                      "in the paper's direction, beyond the start":

@@ -15,12 +15,13 @@ OVER_SCENES = f"{rules.BOOTSTRAP} over scenes"
 
 def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
               turned: pd.DataFrame, most: pd.DataFrame, depth: pd.DataFrame, deeper: pd.DataFrame,
-              matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame) -> list[Claim]:
+              matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame,
+              whose: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.modality`, each with
     ``data``, ``model`` and ``scenes``: of ``kinds.surer_rows`` and ``beyond_dealt_rows``, of
     ``kinds.beyond_rows`` before training and of directions at random, of ``kinds.most_rows``, of
     ``layers.expected_rows`` and ``twin_rows``, of ``meaning.match_rows`` of multi-modal neurons and
-    ``match_lead_rows``, and of ``meaning.few_rows``."""
+    ``match_lead_rows``, of ``meaning.few_rows``, and of ``kinds.changed_lead_rows``."""
     theirs = partial(Claim, finding=FINDING, by="companion")
     ours = partial(Claim, finding=FINDING, by="book")
     above = partial(rules.above, interval=OVER_SCENES, then=rules.OR_BELOW)
@@ -94,6 +95,13 @@ def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
                rule=above("The share of a neuron's top samples that its first concept, or word, "
                           "wins, minus that of the control, mean over neurons"), table="few",
                statistic="mean"),
+        ours("whose words",
+             sentence="Neurons change their type when the model's own captions are read, more than "
+                      "when the given ones are said in other words",
+             comparisons=_compared(whose, condition="condition", against="against"),
+             unit="neurons", control="other words for the same scenes",
+             rule="The share of live neurons whose most probable type is another one with the "
+                  f"model's own captions, minus that with reworded ones; {above}", table="whose"),
     ]
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from neuronpath_core.chapters.which_method.measured import path_effect
 from neuronpath_core.chapters.which_method.pass_counts import conditional_passes, forward_passes
+from neuronpath_core.edits import scaled
 from neuronpath_core.gradients import activation_gradients
-from neuronpath_core.hooks import scaled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.ranking import top_neurons
 from neuronpath_core.study.study import Study
