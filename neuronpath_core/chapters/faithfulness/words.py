@@ -22,7 +22,7 @@ MEASURED = {"logit_difference": "logit difference", "probability": "probability"
 MAIN = "logit_difference"
 DRAWN = ("gradient_activation", "activation", MATCHED)
 # the paper's own replacement first
-SHOWN = {"zero": "set to zero", "mean": "set to the mean"}
+SHOWN = {"zero": "set to zero", "mean": "set to the mean", "resample": "from other images"}
 
 
 def of(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def drawn(curves: pd.DataFrame, places: pd.DataFrame) -> tuple[pd.DataFrame, pd.
 
 def dots(places: pd.DataFrame) -> pd.DataFrame:
     """The rows of the figure of paths, as they are to be called: every path but the one of the
-    other question at either side, by the logit difference, with zero and with the mean."""
+    other question at either side, by the logit difference, with every replacement."""
     rows = of(places, measure=MAIN)
     rows = rows[rows["replaced"].isin(SHOWN)]
     asked = {"keep": "best path to keep", "remove": "best path to remove"}
