@@ -44,6 +44,7 @@ from neuronpath_core.stats.grades import (
     leaning,
     short,
 )
+from neuronpath_core.stats.rules import Rule
 from neuronpath_core.stats.units import UNITS, Unit
 from neuronpath_core.support.yaml_file import read_yaml
 
@@ -102,6 +103,17 @@ class Evidence:
         if self.grade.word != "Undecided" or None in leans:
             return self.grade.tally
         return f"{self.grade.tally}; {sum(leans)} of {self.grade.of} lean its way"
+
+    @property
+    def power(self) -> str:
+        """The effect that it would have taken, at the median over the comparisons that show
+        neither side: their own effects moved until their intervals leave what the rule asks
+        about.  Empty where all is decided, and where a rule names no side."""
+        needed = [needs(claim.rule, row) for claim in self.claims for row in claim.comparisons
+                  if row.verdict not in ("agrees", "contradicts") and row.low is not None]
+        if not needed or None in needed:
+            return ""
+        return f"to be shown it takes at least about {self.unit.text(median(needed))}"
 
     @property
     def counted(self) -> str:
@@ -199,6 +211,14 @@ class Evidence:
                           f"claims of one unit and statistic")
         return Evidence(self.claims + other.claims, self.places + other.places,
                         self.names + other.names)
+
+
+def needs(rule: Rule, row: Comparison) -> float | None:
+    """The effect at which an interval as wide as a comparison's would lie on the rule's side;
+    ``None`` where the rule has none."""
+    if rule.above is not None:
+        return rule.above + row.value - row.low
+    return None if rule.below is None else rule.below - (row.high - row.value)
 
 
 # what a sentence can say of a claim

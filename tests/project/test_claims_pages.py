@@ -369,3 +369,20 @@ def test_a_claim_says_on_how_many_data_sets_it_holds(stored):
         "Yes on 2 of 3 data sets: digits Yes, shapes Yes, photographs No")
     one = replace(found, claims=(replace(found.claim, comparisons=tuple(agree[2:])),))
     assert one.over_data == "Yes on 0 of 1 data set: photographs"
+
+
+@pytest.mark.parametrize("rule, said", [
+    (Rule("Above.", above=0.0), "to be shown it takes at least about +4.0\u00a0% of the probability"),
+    (Rule("Below.", below=0.1), "to be shown it takes at least about +6.0\u00a0% of the probability"),
+    (Rule("A test."), "")])
+def test_what_was_not_shown_says_what_it_would_have_taken(rule, said):
+    """Intervals of 0.01 - 0.04 to 0.01 + 0.04: moved until they lie above 0, or below 0.1."""
+    undecided = Comparison("digits", "m", 0.01, -0.03, 0.05, 48, "not shown")
+    decided = Comparison("digits", "n", 0.5, 0.4, 0.6, 48, "agrees")
+
+    def power(*rows: Comparison) -> str:
+        of = replace(claim("removal", []), comparisons=rows, rule=rule)
+        return pages.Evidence((of,), (("a", "b"),), ("11:removal",)).power
+
+    assert power(undecided, decided, undecided) == said
+    assert power(decided) == ""
