@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from neuronpath_core.chapters.as_published import defect_table
-from neuronpath_core.chapters.claims import spans
+from neuronpath_core.chapters.claims import OURS, THEIRS, spans, told, turned
 from neuronpath_core.chapters.class_similarity import words as class_similarity_words
 from neuronpath_core.chapters.controls import words as controls_words
 from neuronpath_core.chapters.controls.paths import CONTROLS
@@ -18,6 +18,8 @@ from neuronpath_core.chapters.score_or_search.cells import SCORES
 from neuronpath_core.chapters.score_or_search.shares import CONTRASTS, RANDOM
 from neuronpath_core.chapters.similarity_in_numbers import words as similarity_in_numbers_words
 from neuronpath_core.chapters.stability import words as stability_words
+from neuronpath_core.stats.claims import Claim, Comparison
+from neuronpath_core.stats.rules import above
 
 ABOVE, ACROSS, BELOW = ({"value": middle, "low": middle - 0.1, "high": middle + 0.1,
                          "verdict": verdict} for middle, verdict in
@@ -412,3 +414,32 @@ def test_finding_of_defects():
     assert defect_table.finding(none) == (
         "None of 2 departures changes more than 5 % of the neurons found")
     assert defect_table.answers(none)["nothing moved"] == "2 of 2"
+
+
+# --- words and comparisons joined ---
+
+
+WORDS = {
+    "one": (THEIRS, "It is so", "neurons", "chance", above("The lead"), "lead"),
+    "two": (OURS, "It is more so", "images", "chance", above("The share", 0.5), "shares",
+            {"statistic": "", "of": "classes"})}
+ROWS = (Comparison("digits", "m", 0.2, 0.1, 0.3, 9, "agrees"),)
+
+
+def test_words_and_comparisons_make_claims_in_the_order_of_the_words():
+    one, two = told(WORDS, {"two": (), "one": ROWS}, finding="beyond", statistic="mean")
+    assert one == Claim("one", "beyond", "It is so", ROWS, "neurons", "chance", above("The lead"),
+                        "lead", by="companion", statistic="mean")
+    assert two == Claim("two", "beyond", "It is more so", (), "images", "chance",
+                        above("The share", 0.5), "shares", by="book", of="classes")
+
+
+@pytest.mark.parametrize("rows", [{"one": ROWS}, {"one": ROWS, "two": (), "three": ()}])
+def test_words_without_comparisons_and_comparisons_without_words_are_refused(rows):
+    with pytest.raises(ValueError, match="three|two.*accepted: comparisons for each of one, two"):
+        told(WORDS, rows, finding="beyond")
+
+
+def test_effects_are_turned_with_their_intervals():
+    table = turned(pd.DataFrame([{"value": 0.2, "low": 0.1, "high": 0.4}]))
+    assert table.iloc[0].to_dict() == {"value": -0.2, "low": -0.4, "high": -0.1}

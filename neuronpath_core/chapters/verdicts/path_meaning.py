@@ -7,6 +7,7 @@ from functools import partial
 
 import pandas as pd
 
+from neuronpath_core.chapters.claims import OURS, told
 from neuronpath_core.chapters.path_meaning import (
     concepts,
     detects,
@@ -26,6 +27,139 @@ OVER_CLASSES = ABOVE("The difference of the shares of classes", interval=rules.O
 # the same rule, said of other readers
 OVER_OTHERS = replace(OVER_CLASSES, sentence="The same of the mean over other architectures.")
 ACTIVE = "the path of Activation"
+# key: who says it, the sentence, unit, control, rule and the notebook's table
+WORDS = {
+    "writes": (
+        OURS, "Path neurons write their image's class more than matched neurons", "neurons",
+        "neurons of the block about as active over all images, with value vectors about as long",
+        ABOVE("The share of the block that is aligned less with the label"), "written"),
+    "writes here": (
+        OURS,
+        "Path neurons write their image's class more than neurons about as active in that image",
+        "neurons",
+        "neurons of the block about as active in the same image, with value vectors about as long",
+        ABOVE("The same share"), "written"),
+    "writes active": (
+        OURS, "Path neurons write their image's class more than the most active neurons do",
+        "neurons", "the path of the most active neurons",
+        ABOVE("The same share"), "written"),
+    "writes late": (
+        OURS, "Path neurons write the class more in late blocks than in early ones", "neurons",
+        "the first third of the blocks of the same paths",
+        ABOVE("What path neurons have beyond matched ones in the last third of the blocks, minus "
+              "in the first"), "depths"),
+    "writes again": (
+        OURS,
+        "Models trained from other seeds have paths that write the class more than matched neurons",
+        "neurons", "matched neurons of each trained model",
+        ABOVE("The mean over trained models", interval="its 95 % jackknife interval over them"),
+        "again", {"of": "trained models"}),
+    "key": (
+        OURS, "Path neurons are among the five key neurons of their class more often than matched "
+        "neurons", "neurons", "matched neurons of the block",
+        ABOVE("The share of the path's neurons among the five of their block that are aligned most "
+              "with the label"), "overlaps"),
+    "key active": (
+        OURS,
+        "Path neurons are key neurons of their class more often than the most active neurons are",
+        "neurons", "the path of the most active neurons",
+        ABOVE("The same share"), "overlaps"),
+    "used": (
+        OURS, "Path neurons are among a token's five largest coefficients more often than matched "
+        "neurons", "neurons", "matched neurons of the block",
+        ABOVE("The share of the scope's tokens, mean over the path's neurons"), "overlaps"),
+    "attributes": (
+        OURS,
+        "Path neurons tell their class's outline and fill from others better than matched neurons",
+        "separation", "matched neurons of the block",
+        ABOVE("The area under the ROC curve of the class's own outline and fill minus that of the "
+              "other outlines and fills, on other scenes"), "detected"),
+    "attributes here": (
+        OURS, "Path neurons tell their class's outline and fill better than neurons about as "
+        "active in the image", "separation",
+        "neurons of the block about as active in the same image",
+        ABOVE("The same difference of areas"), "detected"),
+    "attributes of images": (
+        OURS, "Path neurons tell images with their class's outline and fill from others better "
+        "than matched neurons", "separation", "matched neurons of the block",
+        ABOVE("The same of the activation at the path's own tokens, over images"), "detected"),
+    "attributes of images here": (
+        OURS, "Path neurons tell images with their class's outline and fill better than neurons "
+        "about as active in the image", "separation",
+        "neurons of the block about as active in the same image",
+        ABOVE("The same over images"), "detected"),
+    "beyond colour": (
+        OURS, "Path neurons tell what decides the class better than the colour, which does not",
+        "separation", "the same of the image's colour, and matched neurons",
+        ABOVE("That difference of areas over images minus the same of the colour"), "detected"),
+    "evidence": (
+        OURS, "Without the path, the tokens of the last blocks rank the class lower than without "
+        "matched neurons", "identifiability", "removal of matched neurons",
+        ABOVE("The loss of identifiability (0 to 1) in the last third of the blocks"), "without"),
+    "evidence early": (
+        OURS, "Without the path, the tokens of the first blocks rank the class lower than without "
+        "matched neurons", "identifiability", "removal of matched neurons",
+        ABOVE("The same in the first third of the blocks"), "without"),
+    "wire": (
+        OURS, "A path neuron reads what the one before it writes more than matched neurons do",
+        "cosine", "matched neurons of the next block",
+        ABOVE("The absolute cosine of value vector and key along the token's own stream"), "wired"),
+    "wire attention": (
+        OURS, "A path neuron reads what the one before it writes through attention more than "
+        "matched neurons do", "cosine", "matched neurons of the next block",
+        ABOVE("The same through one attention layer, the largest over heads"), "wired"),
+    "wire active": (
+        OURS,
+        "Neurons of a path fit each other more than those of the path of the most active neurons",
+        "cosine", "the path of the most active neurons",
+        ABOVE("The absolute cosine along the token's own stream"), "wired"),
+    "looks": (
+        OURS, "A path neuron is active where the image's own relevance map says, more than where "
+        "another image's does", "correlation", "the relevance map of another image of the class",
+        ABOVE("The difference of rank correlations over patches"), "looked"),
+    "looks matched": (
+        OURS, "A path neuron is active where the relevance map says more than matched neurons are",
+        "correlation", "matched neurons of the block",
+        ABOVE("The difference of rank correlations over patches"), "looked"),
+    "pictures": (
+        OURS, "An image that drives all path neurons of a class is named as it more often than one "
+        "that drives its best value neuron", "classes", "the image of the best value neuron",
+        OVER_CLASSES, "leads", {"of": "classes"}),
+    "transfer": (
+        OURS,
+        "Other architectures name such an image more often than that of the best value neuron",
+        "classes", "the image of the best value neuron", OVER_OTHERS, "leads", {"of": "classes"}),
+    "random pictures": (
+        OURS, "Other architectures name such an image more often than that of a random path",
+        "classes", "the image of random paths", OVER_OTHERS, "leads", {"of": "classes"}),
+    "fails": (
+        OURS, "The path of the true class writes it less in images that are classified wrongly",
+        "neurons", "images that are classified rightly",
+        ABOVE("What path neurons have beyond matched ones, right images minus wrong ones",
+              interval=f"{rules.BOOTSTRAP} over the images of each kind"), "failed"),
+    "rival": (
+        OURS, "In images that are classified wrongly, the path of the predicted class writes it "
+        "more than that of the true class writes that", "neurons",
+        "the path of the true class of the same images",
+        ABOVE("The difference of what path neurons have beyond matched ones"), "rivals"),
+    "outline": (
+        OURS, "The outline's own path costs it more than the fill's path does", "lost probability",
+        "the fill's path of the same images",
+        ABOVE("The difference of the probability that the outline loses"), "apart"),
+    "fill": (
+        OURS, "The fill's own path costs it more than the outline's path does", "lost probability",
+        "the outline's path of the same images",
+        ABOVE("The difference of the probability that the fill loses"), "apart"),
+    "concepts": (
+        OURS, "Paths of outline and fill dissociate more than those of groups of classes that mean "
+        "nothing", "lost probability", "the same groupings with the classes dealt anew",
+        ABOVE("The sum of both differences minus that of the dealt groupings"), "apart"),
+    "planted": (
+        OURS, "The measures of this chapter find what was planted, and nothing where nothing was",
+        "networks", "matched neurons of the planted networks",
+        ABOVE("The share of networks in which a measure says what is known", 0.5,
+              interval="its 95 % Wilson interval"), "known", {"of": "networks", "statistic": ""}),
+}
 
 
 def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFrame,
@@ -38,8 +172,6 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
     ``detects.detection_rows``, ``evidence.evidence_rows``, ``wiring.wire_rows``,
     ``looks.look_rows``, ``pictures.picture_leads``, ``failures.failure_rows`` and ``rival_rows``,
     ``concepts.dissociation_rows``, ``planted.planted_rows`` and ``seeds.seed_rows``."""
-    ours = partial(Claim, finding="key neurons", by="book", statistic="mean")
-
     def effect(table: pd.DataFrame, n: str = "images", **wanted: str) -> tuple:
         own = picked(table, **wanted)
         if len(own) and "method" in own:
@@ -52,171 +184,38 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
     def shapes_only(measure: str, against: str, score: str = detects.PATCHES) -> tuple:
         return effect(detected, measure=measure, score=score, against=against)
 
-    return [
-        ours("writes", sentence="Path neurons write their image's class more than matched neurons",
-             comparisons=effect(written, measure=writes.WRITES, against=LIKE), unit="neurons",
-             control="neurons of the block about as active over all images, with value vectors "
-                     "about as long",
-             rule=ABOVE("The share of the block that is aligned less with the label"),
-             table="written"),
-        ours("writes here", sentence="Path neurons write their image's class more than neurons "
-                                     "about as active in that image",
-             comparisons=effect(written, measure=writes.WRITES, against=LIKE_HERE), unit="neurons",
-             control="neurons of the block about as active in the same image, with value vectors "
-                     "about as long", rule=ABOVE("The same share"), table="written"),
-        ours("writes active", sentence="Path neurons write their image's class more than the most "
-                                       "active neurons do",
-             comparisons=effect(written, measure=writes.WRITES, against=ACTIVE), unit="neurons",
-             control="the path of the most active neurons", rule=ABOVE("The same share"),
-             table="written"),
-        ours("writes late", sentence="Path neurons write the class more in late blocks than in "
-                                     "early ones",
-             comparisons=effect(depths, blocks=writes.LATER), unit="neurons",
-             control="the first third of the blocks of the same paths",
-             rule=ABOVE("What path neurons have beyond matched ones in the last third of the "
-                        "blocks, minus in the first"), table="depths"),
-        ours("writes again", sentence="Models trained from other seeds have paths that write the "
-                                      "class more than matched neurons",
-             comparisons=effect(again, "models", measure=writes.WRITES), unit="neurons",
-             of="trained models", control="matched neurons of each trained model",
-             rule=ABOVE("The mean over trained models",
-                        interval="its 95 % jackknife interval over them"), table="again"),
-        ours("key", sentence="Path neurons are among the five key neurons of their class more "
-                             "often than matched neurons",
-             comparisons=effect(overlaps, measure=writes.KEY, against=LIKE), unit="neurons",
-             control="matched neurons of the block",
-             rule=ABOVE("The share of the path's neurons among the five of their block that are "
-                        "aligned most with the label"), table="overlaps"),
-        ours("key active", sentence="Path neurons are key neurons of their class more often than "
-                                    "the most active neurons are",
-             comparisons=effect(overlaps, measure=writes.KEY, against=ACTIVE), unit="neurons",
-             control="the path of the most active neurons", rule=ABOVE("The same share"),
-             table="overlaps"),
-        ours("used", sentence="Path neurons are among a token's five largest coefficients more "
-                              "often than matched neurons",
-             comparisons=effect(overlaps, measure=writes.USED, against=LIKE), unit="neurons",
-             control="matched neurons of the block",
-             rule=ABOVE("The share of the scope's tokens, mean over the path's neurons"),
-             table="overlaps"),
-        ours("attributes", sentence="Path neurons tell their class's outline and fill from others "
-                                    "better than matched neurons",
-             comparisons=shapes_only(detects.BOTH, LIKE), unit="separation",
-             control="matched neurons of the block",
-             rule=ABOVE("The area under the ROC curve of the class's own outline and fill minus "
-                        "that of the other outlines and fills, on other scenes"), table="detected"),
-        ours("attributes here", sentence="Path neurons tell their class's outline and fill better "
-                                         "than neurons about as active in the image",
-             comparisons=shapes_only(detects.BOTH, LIKE_HERE), unit="separation",
-             control="neurons of the block about as active in the same image",
-             rule=ABOVE("The same difference of areas"), table="detected"),
-        ours("attributes of images", sentence="Path neurons tell images with their class's outline "
-                                              "and fill from others better than matched neurons",
-             comparisons=shapes_only(detects.BOTH, LIKE, detects.WHOLE), unit="separation",
-             control="matched neurons of the block",
-             rule=ABOVE("The same of the activation at the path's own tokens, over images"),
-             table="detected"),
-        ours("attributes of images here", sentence="Path neurons tell images with their class's "
-                                                   "outline and fill better than neurons about as "
-                                                   "active in the image",
-             comparisons=shapes_only(detects.BOTH, LIKE_HERE, detects.WHOLE), unit="separation",
-             control="neurons of the block about as active in the same image",
-             rule=ABOVE("The same over images"), table="detected"),
-        ours("beyond colour", sentence="Path neurons tell what decides the class better than the "
-                                       "colour, which does not",
-             comparisons=shapes_only(detects.BEYOND, LIKE, detects.WHOLE), unit="separation",
-             control="the same of the image's colour, and matched neurons",
-             rule=ABOVE("That difference of areas over images minus the same of the colour"),
-             table="detected"),
-        ours("evidence", sentence="Without the path, the tokens of the last blocks rank the class "
-                                  "lower than without matched neurons",
-             comparisons=effect(evidence, blocks="last third", against=LIKE),
-             unit="identifiability", control="removal of matched neurons",
-             rule=ABOVE("The loss of identifiability (0 to 1) in the last third of the blocks"),
-             table="without"),
-        ours("evidence early", sentence="Without the path, the tokens of the first blocks rank the "
-                                        "class lower than without matched neurons",
-             comparisons=effect(evidence, blocks="first third", against=LIKE),
-             unit="identifiability", control="removal of matched neurons",
-             rule=ABOVE("The same in the first third of the blocks"), table="without"),
-        ours("wire", sentence="A path neuron reads what the one before it writes more than matched "
-                              "neurons do",
-             comparisons=effect(wired, route="direct", measure=wiring.SIZE, against=LIKE),
-             unit="cosine", control="matched neurons of the next block",
-             rule=ABOVE("The absolute cosine of value vector and key along the token's own stream"),
-             table="wired"),
-        ours("wire attention", sentence="A path neuron reads what the one before it writes through "
-                                        "attention more than matched neurons do",
-             comparisons=effect(wired, route="attention", measure=wiring.SIZE, against=LIKE),
-             unit="cosine", control="matched neurons of the next block",
-             rule=ABOVE("The same through one attention layer, the largest over heads"),
-             table="wired"),
-        ours("wire active", sentence="Neurons of a path fit each other more than those of the path "
-                                     "of the most active neurons",
-             comparisons=effect(wired, route="direct", measure=wiring.SIZE, against=ACTIVE),
-             unit="cosine", control="the path of the most active neurons",
-             rule=ABOVE("The absolute cosine along the token's own stream"), table="wired"),
-        ours("looks", sentence="A path neuron is active where the image's own relevance map says, "
-                               "more than where another image's does",
-             comparisons=effect(looked, against=looks.OTHER_MAP), unit="correlation",
-             control="the relevance map of another image of the class",
-             rule=ABOVE("The difference of rank correlations over patches"), table="looked"),
-        ours("looks matched", sentence="A path neuron is active where the relevance map says more "
-                                       "than matched neurons are",
-             comparisons=effect(looked, against=LIKE), unit="correlation",
-             control="matched neurons of the block",
-             rule=ABOVE("The difference of rank correlations over patches"), table="looked"),
-        ours("pictures", sentence="An image that drives all path neurons of a class is named as it "
-                                  "more often than one that drives its best value neuron",
-             comparisons=effect(leads, "classes", reader=pictures.ITSELF, against=pictures.BEST),
-             unit="classes", of="classes", control="the image of the best value neuron",
-             rule=OVER_CLASSES, table="leads"),
-        ours("transfer", sentence="Other architectures name such an image more often than that of "
-                                  "the best value neuron",
-             comparisons=effect(leads, "classes", reader=pictures.OTHERS, against=pictures.BEST),
-             unit="classes", of="classes", control="the image of the best value neuron",
-             rule=OVER_OTHERS, table="leads"),
-        ours("random pictures", sentence="Other architectures name such an image more often than "
-                                         "that of a random path",
-             comparisons=effect(leads, "classes", reader=pictures.OTHERS,
-                                against=pictures.RANDOMLY),
-             unit="classes", of="classes", control="the image of random paths",
-             rule=OVER_OTHERS, table="leads"),
-        ours("fails", sentence="The path of the true class writes it less in images that are "
-                               "classified wrongly",
-             comparisons=effect(failed, measure=writes.WRITES, label=failures.TRUE),
-             unit="neurons", control="images that are classified rightly",
-             rule=ABOVE("What path neurons have beyond matched ones, right images minus wrong "
-                        "ones", interval=f"{rules.BOOTSTRAP} over the images of each kind"),
-             table="failed"),
-        ours("rival", sentence="In images that are classified wrongly, the path of the predicted "
-                               "class writes it more than that of the true class writes that",
-             comparisons=effect(rivals, measure=writes.WRITES), unit="neurons",
-             control="the path of the true class of the same images",
-             rule=ABOVE("The difference of what path neurons have beyond matched ones"),
-             table="rivals"),
-        ours("outline", sentence="The outline's own path costs it more than the fill's path does",
-             comparisons=effect(apart, measure="outline", paths=concepts.OWN),
-             unit="lost probability", control="the fill's path of the same images",
-             rule=ABOVE("The difference of the probability that the outline loses"),
-             table="apart"),
-        ours("fill", sentence="The fill's own path costs it more than the outline's path does",
-             comparisons=effect(apart, measure="fill", paths=concepts.OWN),
-             unit="lost probability", control="the outline's path of the same images",
-             rule=ABOVE("The difference of the probability that the fill loses"),
-             table="apart"),
-        ours("concepts", sentence="Paths of outline and fill dissociate more than those of groups "
-                                  "of classes that mean nothing",
-             comparisons=effect(apart, measure="both", paths=f"beyond {concepts.DEALT}"),
-             unit="lost probability", control="the same groupings with the classes dealt anew",
-             rule=ABOVE("The sum of both differences minus that of the dealt groupings"),
-             table="apart"),
-        ours("planted", sentence="The measures of this chapter find what was planted, and nothing "
-                                 "where nothing was",
-             comparisons=_planted(known), unit="networks", of="networks", statistic="",
-             control="matched neurons of the planted networks",
-             rule=ABOVE("The share of networks in which a measure says what is known", 0.5,
-                        interval="its 95 % Wilson interval"), table="known"),
-    ]
+    return told(WORDS, {
+        "writes": effect(written, measure=writes.WRITES, against=LIKE),
+        "writes here": effect(written, measure=writes.WRITES, against=LIKE_HERE),
+        "writes active": effect(written, measure=writes.WRITES, against=ACTIVE),
+        "writes late": effect(depths, blocks=writes.LATER),
+        "writes again": effect(again, "models", measure=writes.WRITES),
+        "key": effect(overlaps, measure=writes.KEY, against=LIKE),
+        "key active": effect(overlaps, measure=writes.KEY, against=ACTIVE),
+        "used": effect(overlaps, measure=writes.USED, against=LIKE),
+        "attributes": shapes_only(detects.BOTH, LIKE),
+        "attributes here": shapes_only(detects.BOTH, LIKE_HERE),
+        "attributes of images": shapes_only(detects.BOTH, LIKE, detects.WHOLE),
+        "attributes of images here": shapes_only(detects.BOTH, LIKE_HERE, detects.WHOLE),
+        "beyond colour": shapes_only(detects.BEYOND, LIKE, detects.WHOLE),
+        "evidence": effect(evidence, blocks="last third", against=LIKE),
+        "evidence early": effect(evidence, blocks="first third", against=LIKE),
+        "wire": effect(wired, route="direct", measure=wiring.SIZE, against=LIKE),
+        "wire attention": effect(wired, route="attention", measure=wiring.SIZE, against=LIKE),
+        "wire active": effect(wired, route="direct", measure=wiring.SIZE, against=ACTIVE),
+        "looks": effect(looked, against=looks.OTHER_MAP),
+        "looks matched": effect(looked, against=LIKE),
+        "pictures": effect(leads, "classes", reader=pictures.ITSELF, against=pictures.BEST),
+        "transfer": effect(leads, "classes", reader=pictures.OTHERS, against=pictures.BEST),
+        "random pictures": effect(leads, "classes", reader=pictures.OTHERS,
+                                  against=pictures.RANDOMLY),
+        "fails": effect(failed, measure=writes.WRITES, label=failures.TRUE),
+        "rival": effect(rivals, measure=writes.WRITES),
+        "outline": effect(apart, measure="outline", paths=concepts.OWN),
+        "fill": effect(apart, measure="fill", paths=concepts.OWN),
+        "concepts": effect(apart, measure="both", paths=f"beyond {concepts.DEALT}"),
+        "planted": _planted(known),
+    }, finding="key neurons", statistic="mean")
 
 
 def _planted(known: pd.DataFrame) -> tuple:
