@@ -16,7 +16,6 @@ from neuronpath_core.examined import check_target
 from neuronpath_core.explanations.card_images import CardImages, card_images
 from neuronpath_core.hooks import neurons_read
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
-from neuronpath_core.neurons.dissection import Dissection, dissect
 from neuronpath_core.neurons.matched import drawn, matched
 from neuronpath_core.neurons.spectrum import Statistics
 from neuronpath_core.paths import Paths
@@ -104,17 +103,6 @@ class Evidence:
         """How long the value vectors of every block are."""
         return [as_numbers(self.target.value_vectors(block).norm(dim=-1))
                 for block in range(self.target.n_blocks)]
-
-    @cached_property
-    def dissection(self) -> Dissection:
-        """Every neuron held against the concepts of the images.
-
-        Raises:
-            ValueError: images without masks.
-        """
-        labels = None if self.images.labels is None else torch.from_numpy(self.images.labels)
-        return dissect(self.target, self.images.values, self.images.concepts(), labels=labels,
-                       seed=self.seed)
 
     def matches(self, block: int, neuron: int, count: int = CONTROLS) -> list[int]:
         """Neurons of the same block that are about as active and write about as much, drawn with

@@ -86,12 +86,13 @@ def _commonest(labels: np.ndarray) -> int:
 
 def concepts(units: Units, block: int, neuron: int) -> Measured:
     """The concepts that the neuron lights for, beside masks of other images and places."""
-    found = units.evidence.dissection
-    ceiling = found.ceiling[block, neuron]
+    found = units.dissection
+    place = found.place_of(block)
+    ceiling = found.ceiling[place, neuron]
     best = [{**{name: each.item() if isinstance(each, np.generic) else each
                 for name, each in asdict(match).items()},
              "ceiling": float(ceiling[found.names.index(match.name)])}
-            for match in best_concepts(found, block, neuron, BEST)]
+            for match in best_concepts(found, place, neuron, BEST)]
     return {"images": len(units.evidence.images), "quantile": found.quantile,
             "level": found.level, "known": len(found.names), "best": best}, {}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuronpath_core.explanations.card_evidence import Evidence, as_numbers, over_images
 from neuronpath_core.hooks import neurons_read
+from neuronpath_core.neurons.dissection import Dissection, dissect
 from neuronpath_core.neurons.spectrum import image_statistics
 from neuronpath_core.neurons.stimuli import stimulate
 
@@ -53,6 +54,18 @@ class Units:
 
         found = torch.cat(over_images(evidence, read), 1)
         return dict(zip(self.places, as_numbers(found), strict=True))
+
+    @cached_property
+    def dissection(self) -> Dissection:
+        """The neurons of the blocks at hand held against the concepts of the images.
+
+        Raises:
+            ValueError: images without masks.
+        """
+        evidence, images = self.evidence, self.evidence.images
+        labels = None if images.labels is None else torch.from_numpy(images.labels)
+        return dissect(evidence.target, images.values, images.concepts(), labels=labels,
+                       seed=evidence.seed, blocks=sorted({block for block, _ in self.places}))
 
     @cached_property
     def synthetic(self) -> Synthetic:

@@ -11,6 +11,7 @@ and every count is a product of matrices.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SAMPLED = 64  # of so many values one is looked at first
 MANY = 1 << 14  # positions from which on a first look saves time
-RANKED = 16  # neurons whose positions are ranked at once
+RANKED = 1 << 19  # positions that are ranked at once, of one neuron or several
 
 
 def order_statistic(count: int, quantile: float) -> int:
@@ -50,13 +51,6 @@ def _threshold(row: Tensor, quantile: float) -> Tensor:
         kept = row[row > least]
         row = kept if len(kept) > above else row
     return row.kthvalue(len(row) - above).values
-
-
-def intersections(masks: Float[Tensor, "neuron image position"],
-                  covers: Float[Tensor, "image position concept"]
-                  ) -> Float[Tensor, "image neuron concept"]:
-    """The sum of mask times cover in each image."""
-    return masks.transpose(0, 1).to(covers) @ covers
 
 
 def overlap(both: Float[np.ndarray, "*batch"], first: Float[np.ndarray, "*batch"],
@@ -111,6 +105,13 @@ def ranks(values: Float[np.ndarray, "neuron position"]) -> Float[np.ndarray, "ne
     return found
 
 
+def few_rows(values: Float[np.ndarray, "neuron position"]
+             ) -> Iterator[Float[np.ndarray, "some position"]]:
+    """Rows in order, as many at a time as are ranked at once."""
+    at_once = max(1, RANKED // values.shape[1])
+    return (values[start:start + at_once] for start in range(0, len(values), at_once))
+
+
 def area(rank_sum: Float[np.ndarray, "*batch"], total: Float[np.ndarray, "*batch"],
          inside: Float[np.ndarray, "*batch"], count: float) -> Float[np.ndarray, "*batch"]:
     r"""Area under the ROC curve of ``count`` values from the sum of the ranks inside,
@@ -137,8 +138,7 @@ def aurocs(values: Float[np.ndarray, "neuron position"],
     """Area under the ROC curve with which each row's values tell the positions inside from all
     others; a half by chance, ``nan`` where nothing or everything is inside."""
     bits = inside.astype(float)
-    parts = [ranks(values[start:start + RANKED]) @ bits
-             for start in range(0, len(values), RANKED)]
+    parts = [ranks(own) @ bits for own in few_rows(values)]
     count = values.shape[1]
     return area(np.concatenate(parts), count * (count + 1) / 2, bits.sum(0), count)
 
