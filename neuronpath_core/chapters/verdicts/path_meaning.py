@@ -15,12 +15,15 @@ from neuronpath_core.chapters.path_meaning import (
     wiring,
     writes,
 )
-from neuronpath_core.chapters.path_meaning.claims import picked
+from neuronpath_core.chapters.path_meaning.claims import picked, verdicts_of
 from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 OVER_IMAGES = "95 % bootstrap interval over images"
-ABOVE = f"agrees if its {OVER_IMAGES} lies above zero, contradicts if below."
+HOLM = "its p at most 0.05 after Holm's correction over models and methods"
+ABOVE = (f"agrees if its {OVER_IMAGES} lies above zero and {HOLM} (signs of images flipped), "
+         "contradicts if below with such a p.")
+ALONE = f"agrees if its {OVER_IMAGES} lies above zero, contradicts if below."
 ACTIVE = "the path of Activation"
 
 
@@ -43,7 +46,7 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
         own = own.dropna(subset="value") if len(own) else own
         named = {"condition": "condition"} if "condition" in own else {}
         named |= {"against": "against"} if "against" in own else {}
-        return comparisons(with_verdict(own), n, **named) if len(own) else ()
+        return comparisons(verdicts_of(own), n, **named) if len(own) else ()
 
     def shapes_only(measure: str, against: str, score: str = detects.PATCHES) -> tuple:
         return effect(detected, measure=measure, score=score, against=against)
@@ -76,7 +79,8 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
              comparisons=effect(again, "models", measure=writes.WRITES), unit="neurons",
              of="trained models", control="matched neurons of each trained model",
              rule="The mean over trained models; agrees if its 95 % jackknife interval over them "
-                  "lies above zero, contradicts if below.", table="again"),
+                  f"lies above zero and {HOLM} (Student's t), contradicts if below with such a p.",
+             table="again"),
         ours("key", sentence="Path neurons are among the five key neurons of their class more "
                              "often than matched neurons",
              comparisons=effect(overlaps, measure=writes.KEY, against=LIKE), unit="neurons",
@@ -189,23 +193,23 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
                                "class writes it more than that of the true class writes that",
              comparisons=effect(rivals, measure=writes.WRITES), unit="neurons",
              control="the path of the true class of the same images",
-             rule=f"The difference of what path neurons have beyond matched ones; {ABOVE}",
+             rule=f"The difference of what path neurons have beyond matched ones; {ALONE}",
              table="rivals"),
         ours("outline", sentence="The outline's own path costs it more than the fill's path does",
              comparisons=effect(apart, measure="outline", paths=concepts.OWN),
              unit="lost probability", control="the fill's path of the same images",
-             rule=f"The difference of the probability that the outline loses; {ABOVE}",
+             rule=f"The difference of the probability that the outline loses; {ALONE}",
              table="apart"),
         ours("fill", sentence="The fill's own path costs it more than the outline's path does",
              comparisons=effect(apart, measure="fill", paths=concepts.OWN),
              unit="lost probability", control="the outline's path of the same images",
-             rule=f"The difference of the probability that the fill loses; {ABOVE}",
+             rule=f"The difference of the probability that the fill loses; {ALONE}",
              table="apart"),
         ours("concepts", sentence="Paths of outline and fill dissociate more than those of groups "
                                   "of classes that mean nothing",
              comparisons=effect(apart, measure="both", paths=f"beyond {concepts.DEALT}"),
              unit="lost probability", control="the same groupings with the classes dealt anew",
-             rule=f"The sum of both differences minus that of the dealt groupings; {ABOVE}",
+             rule=f"The sum of both differences minus that of the dealt groupings; {ALONE}",
              table="apart"),
         ours("planted", sentence="The measures of this chapter find what was planted, and nothing "
                                  "where nothing was",
