@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations.card import Card
 from neuronpath_core.explanations.card_files import keep_text
-from neuronpath_core.explanations.card_page import STYLE, page, table, text, whole
+from neuronpath_core.explanations.card_page import page, table, text, whole
+from neuronpath_core.explanations.card_style import STYLE
 from neuronpath_core.explanations.card_store import (
     MOST_USED,
     CardSettings,

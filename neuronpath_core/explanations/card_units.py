@@ -55,17 +55,21 @@ class Units:
         found = torch.cat(over_images(evidence, read), 1)
         return dict(zip(self.places, as_numbers(found), strict=True))
 
-    @cached_property
-    def dissection(self) -> Dissection:
-        """The neurons of the blocks at hand held against the concepts of the images.
+    def dissection(self, block: int) -> Dissection:
+        """The neurons of a block held against the concepts of the images, those of the other
+        blocks at hand in the same pass.
 
         Raises:
             ValueError: images without masks.
         """
         evidence, images = self.evidence, self.evidence.images
-        labels = None if images.labels is None else torch.from_numpy(images.labels)
-        return dissect(evidence.target, images.values, images.concepts(), labels=labels,
-                       seed=evidence.seed, blocks=sorted({block for block, _ in self.places}))
+        new = sorted({each for each, _ in self.places} - set(evidence.dissected))
+        if new:
+            labels = None if images.labels is None else torch.from_numpy(images.labels)
+            found = dissect(evidence.target, images.values, evidence.known, labels=labels,
+                            seed=evidence.seed, blocks=new)
+            evidence.dissected.update(dict.fromkeys(new, found))
+        return evidence.dissected[block]
 
     @cached_property
     def synthetic(self) -> Synthetic:
