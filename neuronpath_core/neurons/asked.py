@@ -35,6 +35,7 @@ class Asked:
         places: how much of each position every position control covers.
         deals: null -> whose masks each image gets, permutation after permutation.
         weights: how often every image is drawn in each resample.
+        areas: whether areas under the ROC curve are wanted.
     """
 
     grid: Grid
@@ -46,6 +47,7 @@ class Asked:
     places: Float[Tensor, "position place"]
     deals: dict[str, Int64[np.ndarray, "permutation image"]]
     weights: Float[np.ndarray, "resample image"]
+    areas: bool
 
     @cached_property
     def floats(self) -> Float[np.ndarray, "image position concept"]:

@@ -134,7 +134,8 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
             concepts: ConceptSet, quantile: float = QUANTILE, level: Level = "patch", *,
             labels: Int64[Tensor, "image"] | None = None, permutations: int = PERMUTATIONS,
             resamples: int = 0, seed: int = 0, site: str = "neuron",
-            threshold: str = "neuron", blocks: Sequence[int] | None = None) -> Dissection:
+            threshold: str = "neuron", blocks: Sequence[int] | None = None,
+            areas: bool = True) -> Dissection:
     r"""Hold every FFN neuron of a model against concepts,
 
     .. math:: IoU_{n,k} = \frac{\sum_i |M_{n,i} \cap G_{k,i}|}{\sum_i |M_{n,i} \cup G_{k,i}|},
@@ -163,6 +164,8 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
             image by itself, which lights as much of every image, whatever it shows.
         blocks: whose neurons are held against concepts, counted from 0, in rising order; all by
             default.  What is found of a block does not depend on the others.
+        areas: whether areas under the ROC curve are computed too, which takes longer than all else
+            of patches; without, ``auroc`` is ``nan`` and the labels by it are -1.
 
     Returns:
         float64 numpy arrays on the CPU.  A neuron whose threshold selects nothing, as that of a
@@ -180,7 +183,8 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
                   covers_of(grid, concepts, "patch").numpy() >= 0.5, places_of(grid, level),
                   deals_of(len(images), labels, permutations, seed),
                   np.random.default_rng([seed, 1]).multinomial(
-                      len(images), np.full(len(images), 1 / len(images)), resamples).astype(float))
+                      len(images), np.full(len(images), 1 / len(images)), resamples).astype(float),
+                  areas)
     chosen, found = check_blocks(target, blocks), []
     for _, values in walk(target, images, site, chosen):
         found.append(dissect_block(asked, values[:, grid.tokens]))

@@ -130,6 +130,11 @@ def _separated(asked: Asked, values: Float[np.ndarray, "neuron position"]
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The area under the ROC curve of each neuron and concept, and the concepts of the largest one
     in every resample of the images and in the first deals of all masks."""
+    if not asked.areas:
+        deals = len(asked.deals.get(ANY, ())[:AREAS])
+        return (np.full((len(values), asked.covers.shape[-1]), np.nan),
+                np.full((len(asked.weights), len(values)), -1),
+                np.full((deals, len(values)), -1))
     parts = [_areas(asked, own) for own in tally.few_rows(values)]
     table, drawn, dealt = zip(*parts, strict=True)
     return np.concatenate(table), np.concatenate(drawn, 1), np.concatenate(dealt, 1)

@@ -189,6 +189,11 @@ def test_one_block_alone_is_that_block(network):
             np.testing.assert_array_equal(null.label["iou"], whole.nulls[name].label["iou"][
                 :, chosen])
         np.testing.assert_array_equal(found.drawn["auroc"], whole.drawn["auroc"][:, chosen])
+    without = dissect(target, images, concepts, **settings, areas=False)
+    np.testing.assert_array_equal(without.iou, whole.iou)
+    assert np.isnan(without.auroc).all() and (without.drawn["auroc"] == -1).all()
+    assert (without.nulls["any"].label["auroc"] == -1).all()
+    np.testing.assert_array_equal(without.drawn["iou"], whole.drawn["iou"])
     with pytest.raises(ValueError, match="no neurons of block 1 .* accepted: one of 0, 2"):
         found.place_of(1)
 
