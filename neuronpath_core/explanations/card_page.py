@@ -11,12 +11,11 @@ from neuronpath_core.explanations.card_style import PAGE_STYLE, STYLE
 from neuronpath_core.explanations.card_words import (
     SENTENCES,
     TITLES,
-    between,
     class_name,
+    fit,
     number,
     share,
     summary,
-    two_places,
 )
 from neuronpath_core.explanations.words import percent
 from neuronpath_core.support.text import plain
@@ -161,9 +160,8 @@ def _concepts(found: dict[str, Any]) -> str:
     return table("Concepts that it lights for",
                  ["concept", "kind", "IoU", "at most", "95 % of other masks", "p", "AUROC",
                   "detects"],
-                 [[row["name"], row["kind"], between(row["over_images"]["iou"], two_places),
-                   number(row["ceiling"]), number(row["high"]), number(row["p"]),
-                   between(row["over_images"]["auroc"], two_places),
+                 [[row["name"], row["kind"], fit(row, "iou"), number(row["ceiling"]),
+                   number(row["high"]), number(row["p"]), fit(row, "auroc"),
                    "yes" if row["detects"] else "no"]
                   for row in found["best"]], names=2)
 

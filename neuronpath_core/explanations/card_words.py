@@ -58,14 +58,20 @@ def two_places(value: float | None) -> str:
 
 def between(row: Numbers, show: Callable[[float], str] = number) -> str:
     """A number with its interval, ``0.12 [0.1, 0.14]``; alone where it has none."""
-    ends = [row["low"], row["high"]]
+    ends = [row.get("low"), row.get("high")]
     return show(row["value"]) + ("" if None in ends else f" [{show(ends[0])}, {show(ends[1])}]")
 
 
 def share(row: Numbers) -> str:
-    """A share with its interval, in per cent."""
-    low, high = (f"{100 * row[end]:.0f}" for end in ("low", "high"))
-    return f"{percent(row['share'])} [{low}, {high}]"
+    """A share with its interval, in per cent; alone where it has none."""
+    ends = [f"{100 * row[end]:.0f}" for end in ("low", "high") if row.get(end) is not None]
+    return f"{percent(row['share'])} [{', '.join(ends)}]" if ends else percent(row["share"])
+
+
+def fit(row: Numbers, measure: str) -> str:
+    """How well a concept fits, by ``"iou"`` or ``"auroc"``, with its interval."""
+    known = {"value": row[measure]} if "over_images" not in row else row["over_images"][measure]
+    return between(known, two_places)
 
 
 def points(value: float) -> str:
@@ -85,9 +91,10 @@ def _short(value: float) -> float:
 
 
 def _identity(found: Numbers) -> list[str]:
+    mean = between(found.get("over_images", {"value": found["mean"]}))
     said = [f"It is {found['site']}; {found['key']}. Read at {SCOPES[found['scope']]} of "
             f"{found['images']} images.",
-            f"Mean activation {between(found['over_images'])}, standard deviation "
+            f"Mean activation {mean}, standard deviation "
             f"{number(found['spread'])}, largest {number(found['largest'])}; not above 0 at "
             f"{percent(found['sparsity'])} of these tokens (median of the block: "
             f"{percent(found['block_median']['sparsity'])}).",
