@@ -4,7 +4,7 @@ for."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from neuronpath_core.examined import check_target
 from neuronpath_core.explanations.card_images import CardImages, card_images
 from neuronpath_core.hooks import neurons_read
 from neuronpath_core.interventions import class_probabilities, scaled_probabilities
-from neuronpath_core.neurons.dissection import Dissection, dissect
+from neuronpath_core.neurons.dissection import Dissection
 from neuronpath_core.neurons.matched import drawn, matched
 from neuronpath_core.neurons.spectrum import Statistics
 from neuronpath_core.paths import Paths
+from neuronpath_core.readings.concepts import ConceptSet
 from neuronpath_core.readings.grids import Grid, grid_of
 from neuronpath_core.study.identity import weights_sha256
 from neuronpath_core.support.memory import images_at_once, in_chunks
@@ -59,6 +60,7 @@ class Evidence:
         classes, others, statistics, steps, seed: of
             :func:`~neuronpath_core.explanations.card.neuron_card`.
         name: what the model is called.
+        dissected: of every block that a card was made of so far, the dissection that holds it.
     """
 
     target: TargetModel
@@ -70,6 +72,7 @@ class Evidence:
     steps: int
     seed: int
     name: str
+    dissected: dict[int, Dissection] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -106,15 +109,13 @@ class Evidence:
                 for block in range(self.target.n_blocks)]
 
     @cached_property
-    def dissection(self) -> Dissection:
-        """Every neuron held against the concepts of the images.
+    def known(self) -> ConceptSet:
+        """The concepts of the images.
 
         Raises:
             ValueError: images without masks.
         """
-        labels = None if self.images.labels is None else torch.from_numpy(self.images.labels)
-        return dissect(self.target, self.images.values, self.images.concepts(), labels=labels,
-                       seed=self.seed)
+        return self.images.concepts()
 
     def matches(self, block: int, neuron: int, count: int = CONTROLS) -> list[int]:
         """Neurons of the same block that are about as active and write about as much, drawn with

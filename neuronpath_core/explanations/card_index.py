@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from neuronpath_core.explanations.card import Card
 from neuronpath_core.explanations.card_files import keep_text
 from neuronpath_core.explanations.card_html import table, text
-from neuronpath_core.explanations.card_page import STYLE, page, whole
+from neuronpath_core.explanations.card_page import page, whole
 from neuronpath_core.explanations.card_store import (
     MOST_USED,
     CardSettings,
@@ -22,6 +22,7 @@ from neuronpath_core.explanations.card_store import (
     most_used,
     study_cards,
 )
+from neuronpath_core.explanations.card_style import STYLE
 from neuronpath_core.explanations.card_words import class_name
 from neuronpath_core.explanations.words import number, percent, points
 from neuronpath_core.support.files import path_component

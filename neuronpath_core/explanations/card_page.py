@@ -8,50 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations import card_vlm_page
 from neuronpath_core.explanations.card_html import table, text
-from neuronpath_core.explanations.card_words import SENTENCES, TITLES, class_name, summary
+from neuronpath_core.explanations.card_style import PAGE_STYLE, STYLE
+from neuronpath_core.explanations.card_words import (
+    SENTENCES,
+    TITLES,
+    class_name,
+    fit,
+    share,
+    summary,
+)
 from neuronpath_core.explanations.words import number, percent
 
 if TYPE_CHECKING:
     from neuronpath_core.explanations.card import Card, Section
 
-# it follows a page's own colours where it has any, and else the reader's theme; maps lie on white
-# in the dark too, or faint and strong would look alike
-STYLE = """
-.np-neuron{line-height:1.4;max-width:48rem;font-family:system-ui,sans-serif;font-size:.95rem}
-.np-neuron .np-name{font-size:1.25rem;margin:0 0 .2rem;overflow-wrap:anywhere}
-.np-neuron :is(h2,h3).np-part{font-size:1.05rem;margin:1.3rem 0 .3rem}
-.np-neuron p{margin:.3rem 0}
-.np-neuron .np-scroll{overflow-x:auto}
-.np-neuron table{border-collapse:collapse;font-size:.875rem;margin:.3rem 0;width:100%}
-.np-neuron caption{text-align:left;font-weight:600;padding-bottom:.2rem}
-.np-neuron :is(th,td){padding:.15rem .7rem .15rem 0;text-align:left;font-weight:400;
-border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent);vertical-align:baseline;
-background:none}
-.np-neuron thead th{font-weight:600}
-.np-neuron .np-number{text-align:right;font-variant-numeric:tabular-nums}
-.np-neuron .np-missing{font-style:italic}
-.np-neuron .np-tiles{display:grid;gap:.6rem;
-grid-template-columns:repeat(auto-fill,minmax(6.2rem,1fr))}
-.np-neuron figure{margin:0}
-.np-neuron figcaption{font-size:.8rem;font-variant-numeric:tabular-nums}
-.np-neuron .np-tile{position:relative;overflow:hidden;background:#fff;aspect-ratio:var(--ratio);
-margin-bottom:2px}
-.np-neuron .np-tile>*{position:absolute;left:0;top:0;width:100%;height:100%;
-image-rendering:var(--pixels);print-color-adjust:exact;background-repeat:no-repeat;
-background-position:var(--at) 0;background-size:900% 100%}
-.np-neuron .np-seen{background-image:var(--images)}
-.np-neuron .np-under{filter:grayscale(1);opacity:.35}
-.np-neuron .np-tile .np-map{background-image:var(--maps);width:var(--wide);height:var(--high);
-image-rendering:pixelated}
-.np-neuron .np-pair{display:flex;flex-wrap:wrap;gap:1rem}
-.np-neuron .np-pair img{width:7rem;image-rendering:pixelated;display:block}
-"""
-PAGE_STYLE = """
-:root{color-scheme:light dark}
-body{margin:0 auto;padding:1.2rem;max-width:48rem;background:#fff;color:#1a1a1a}
-a{color:#0a4f9e}
-@media (prefers-color-scheme:dark){body{background:#14181e;color:#e6e6e6}a{color:#8ab8f8}}
-"""
 PIXELS = 100  # of a picture's side; below, the eye wants to see them
 
 
@@ -118,7 +88,7 @@ def _paths(found: dict[str, Any]) -> str:
     rows = [row for row in found["classes"] if row["through"]][:5]
     return table("Classes whose paths go through it most",
                  ["class", "images", "share", "shuffled labels", "p (Holm)"],
-                 [[class_name(row), f"{row['through']} of {row['images']}", percent(row["share"]),
+                 [[class_name(row), f"{row['through']} of {row['images']}", share(row),
                    percent(row["shuffled"]), number(row["p"])] for row in rows]) if rows else ""
 
 
@@ -164,8 +134,8 @@ def _concepts(found: dict[str, Any]) -> str:
     return table("Concepts that it lights for",
                  ["concept", "kind", "IoU", "at most", "95 % of other masks", "p", "AUROC",
                   "detects"],
-                 [[row["name"], row["kind"], number(row["iou"]), number(row["ceiling"]),
-                   number(row["high"]), number(row["p"]), number(row["auroc"]),
+                 [[row["name"], row["kind"], fit(row, "iou"), number(row["ceiling"]),
+                   number(row["high"]), number(row["p"]), fit(row, "auroc"),
                    "yes" if row["detects"] else "no"]
                   for row in found["best"]], names=2)
 
@@ -195,7 +165,8 @@ def _neighbours(found: dict[str, Any]) -> str:
             wires = [show(row[name]) for route in ("direct", "attention") for name, show in (
                 (route, number), (f"{route}_percentile", percent))] if wired else []
             rows.append([f"block {row['block']}, neuron {row['neuron']}",
-                         f"{row['together']} of {found['through']}", percent(row["everywhere"]),
+                         f"{row['together']} of {found['through']}, {share(row)}",
+                         percent(row["everywhere"]),
                          number(row["p"]), *wires])
     return table("Neurons of the blocks before and after on the same paths", columns, rows)
 

@@ -17,7 +17,9 @@ from neuronpath_core.explanations.card_units import Units
 from neuronpath_core.figures.explanation import ACTIVE
 from neuronpath_core.hooks import neurons_read
 from neuronpath_core.interventions import class_probabilities
+from neuronpath_core.neurons.fit_intervals import fit_intervals
 from neuronpath_core.neurons.matches import best_concepts
+from neuronpath_core.readings.grids import coverage
 from neuronpath_core.readings.projection import project_vectors
 
 if TYPE_CHECKING:
@@ -86,13 +88,21 @@ def _commonest(labels: np.ndarray) -> int:
 
 def concepts(units: Units, block: int, neuron: int) -> Measured:
     """The concepts that the neuron lights for, beside masks of other images and places."""
-    found = units.evidence.dissection
-    ceiling = found.ceiling[block, neuron]
+    evidence, found = units.evidence, units.dissection(block)
+    place = found.place_of(block)
+    ceiling = found.ceiling[place, neuron]
+    maps = units.activations[block, neuron][:, evidence.grid.tokens]
+
+    def over_images(name: str) -> dict[str, dict[str, float]]:
+        covers = coverage(evidence.grid, evidence.known.masks[found.names.index(name)]).numpy()
+        return fit_intervals(maps, found.threshold[place, neuron], covers, evidence.seed)
+
     best = [{**{name: each.item() if isinstance(each, np.generic) else each
                 for name, each in asdict(match).items()},
-             "ceiling": float(ceiling[found.names.index(match.name)])}
-            for match in best_concepts(found, block, neuron, BEST)]
-    return {"images": len(units.evidence.images), "quantile": found.quantile,
+             "ceiling": float(ceiling[found.names.index(match.name)]),
+             "over_images": over_images(match.name)}
+            for match in best_concepts(found, place, neuron, BEST)]
+    return {"images": len(evidence.images), "quantile": found.quantile,
             "level": found.level, "known": len(found.names), "best": best}, {}
 
 

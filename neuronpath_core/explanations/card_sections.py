@@ -24,7 +24,7 @@ from neuronpath_core.neurons.key_neurons import percentiles
 from neuronpath_core.neurons.wires import compositions, neighbours, pair_percentile
 from neuronpath_core.readings.memory_nulls import largest_cosine_below
 from neuronpath_core.readings.projection import effective_rows, norm_of, project_vectors
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, wilson_interval
 from neuronpath_core.stats.tests import holm
 from neuronpath_core.support.text import one_line
 
@@ -47,8 +47,8 @@ def identity(units: Units, block: int, neuron: int) -> Measured:
     return {"site": f"input {neuron} of blocks[{block}].mlp.fc2", "key": key_words(target, block),
             "block": block + 1, "neuron": neuron, "neurons": len(size), "scope": target.scope,
             "images": len(own), "tokens": own.shape[1], "mean": float(own.mean()),
-            "spread": float(own.std()), "largest": float(own.max()),
-            "sparsity": float((own <= 0).mean()),
+            "over_images": _row(own.mean(1), evidence.seed), "spread": float(own.std()),
+            "largest": float(own.max()), "sparsity": float((own <= 0).mean()),
             "dead": bool((everywhere <= 0).all() or np.ptp(everywhere) == 0),
             "size": float(size[neuron]), "rank": 1 + int((size > size[neuron]).sum()),
             "block_median": {"size": float(np.median(size)),
@@ -77,7 +77,8 @@ def paths(units: Units, block: int, neuron: int) -> Measured:
     used = np.bincount(chosen.ravel(), minlength=len(units.evidence.activity[block].mean))
     count = int(through.sum())
     found = {"images": len(chosen), "through": count, "share": float(through.mean()),
-             "rank": 1 + int((used > used[neuron]).sum()), "used": int((used > 0).sum()),
+             **_ends(count, len(chosen)),
+            "rank": 1 + int((used > used[neuron]).sum()), "used": int((used > 0).sum()),
              "neurons": len(used), "uniform": chosen.shape[1] / len(used), "classes": []}
     if images.labels is not None:
         members = [images.of_class(label) for label in images.classes]
@@ -85,10 +86,17 @@ def paths(units: Units, block: int, neuron: int) -> Measured:
         p = holm(stats.hypergeom.sf(np.array(own) - 1, len(chosen), count,
                                     np.array([len(each) for each in members])))
         rows = [{"class": label, "name": images.names[label], "through": here, "images": len(each),
-                 "share": here / len(each), "shuffled": count / len(chosen), "p": float(value)}
+                 "share": here / len(each), **_ends(here, len(each)),
+                 "shuffled": count / len(chosen), "p": float(value)}
                 for label, each, here, value in zip(images.classes, members, own, p, strict=True)]
         found["classes"] = sorted(rows, key=lambda row: -row["share"])
     return found, {}
+
+
+def _ends(count: int, total: int) -> dict[str, float]:
+    """The 95 % interval of a share of images (Wilson)."""
+    low, high = wilson_interval(count / total, total)
+    return {"low": low, "high": high}
 
 
 def _of_block(evidence: Evidence, block: int) -> np.ndarray:
@@ -167,6 +175,7 @@ def _met(chosen: np.ndarray, through: np.ndarray, block: int) -> list[dict[str, 
                                 int(through.sum())))
     return [{"block": block + 1, "neuron": int(each), "together": int(here[each]),
              "share": float(here[each] / through.sum()),
+             **_ends(int(here[each]), int(through.sum())),
              "everywhere": float(everywhere[each] / len(chosen)), "p": float(value)}
             for each, value in zip(order, p, strict=True)]
 

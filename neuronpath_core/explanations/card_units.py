@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuronpath_core.explanations.card_evidence import Evidence, as_numbers, over_images
 from neuronpath_core.hooks import neurons_read
+from neuronpath_core.neurons.dissection import Dissection, dissect
 from neuronpath_core.neurons.spectrum import image_statistics
 from neuronpath_core.neurons.stimuli import stimulate
 
@@ -53,6 +54,22 @@ class Units:
 
         found = torch.cat(over_images(evidence, read), 1)
         return dict(zip(self.places, as_numbers(found), strict=True))
+
+    def dissection(self, block: int) -> Dissection:
+        """The neurons of a block held against the concepts of the images, those of the other
+        blocks at hand in the same pass.
+
+        Raises:
+            ValueError: images without masks.
+        """
+        evidence, images = self.evidence, self.evidence.images
+        new = sorted({each for each, _ in self.places} - set(evidence.dissected))
+        if new:
+            labels = None if images.labels is None else torch.from_numpy(images.labels)
+            found = dissect(evidence.target, images.values, evidence.known, labels=labels,
+                            seed=evidence.seed, blocks=new)
+            evidence.dissected.update(dict.fromkeys(new, found))
+        return evidence.dissected[block]
 
     @cached_property
     def synthetic(self) -> Synthetic:

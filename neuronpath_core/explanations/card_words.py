@@ -53,10 +53,34 @@ def _parts(card: Card) -> list[str]:
     return parts
 
 
+def two_places(value: float | None) -> str:
+    """A number between 0 and 1 with two decimals."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def between(row: Numbers, show: Callable[[float], str] = number) -> str:
+    """A number with its interval, ``0.12 [0.1, 0.14]``; alone where it has none."""
+    ends = [row.get("low"), row.get("high")]
+    return show(row["value"]) + ("" if None in ends else f" [{show(ends[0])}, {show(ends[1])}]")
+
+
+def share(row: Numbers) -> str:
+    """A share with its interval, in per cent; alone where it has none."""
+    ends = [f"{100 * row[end]:.0f}" for end in ("low", "high") if row.get(end) is not None]
+    return f"{percent(row['share'])} [{', '.join(ends)}]" if ends else percent(row["share"])
+
+
+def fit(row: Numbers, measure: str) -> str:
+    """How well a concept fits, by ``"iou"`` or ``"auroc"``, with its interval."""
+    known = {"value": row[measure]} if "over_images" not in row else row["over_images"][measure]
+    return between(known, two_places)
+
+
 def _identity(found: Numbers) -> list[str]:
+    mean = between(found.get("over_images", {"value": found["mean"]}))
     said = [f"It is {found['site']}; {found['key']}. Read at {SCOPES[found['scope']]} of "
             f"{found['images']} images.",
-            f"Mean activation {number(found['mean'])}, standard deviation "
+            f"Mean activation {mean}, standard deviation "
             f"{number(found['spread'])}, largest {number(found['largest'])}; not above 0 at "
             f"{percent(found['sparsity'])} of these tokens (median of the block: "
             f"{percent(found['block_median']['sparsity'])}).",
@@ -71,11 +95,12 @@ def _identity(found: Numbers) -> list[str]:
 
 def _paths(found: Numbers) -> list[str]:
     return [f"{found['through']} of {found['images']} paths go through it "
-            f"({percent(found['share'])}); a neuron drawn at random would have "
+            f"({share(found)}); a neuron drawn at random would have "
             f"{percent(found['uniform'])}. It is number {found['rank']} of the block's "
             f"{found['neurons']} neurons, {found['used']} of which are on a path.",
-            "With shuffled labels the count of a class is hypergeometric, of which p is the upper "
-            "tail, corrected by Holm over classes. Images of a class are searched with one label, "
+            "Brackets hold 95 % intervals over images (Wilson). With shuffled labels the count of "
+            "a class is hypergeometric, of which p is the upper tail, corrected by Holm over "
+            "classes. Images of a class are searched with one label, "
             "which by itself makes their paths alike."]
 
 
@@ -103,7 +128,8 @@ def _concepts(found: Numbers) -> list[str]:
     known = f"{found['known']} concept{'' if found['known'] == 1 else 's'}"
     said = [f"Of {known}, by the overlap of its {percent(1 - found['quantile'])} most active "
             f"positions in {found['images']} images "
-            f"with each concept's masks ({found['level']} level). It “detects” what exceeds 0.04 "
+            f"with each concept's masks ({found['level']} level). Brackets hold 95 % bootstrap "
+            "intervals over images, for this threshold. It “detects” what exceeds 0.04 "
             "and 95 % of the overlaps with masks of other images; “at most” is the largest overlap "
             "that masks of these sizes can have, below 0.04 of a concept that covers much."]
     if found["best"]:
@@ -130,7 +156,8 @@ def _synthetic(found: Numbers) -> list[str]:
 
 
 def _neighbours(found: Numbers) -> list[str]:
-    said = ["p: hypergeometric, if paths met in the two blocks as if drawn apart."]
+    said = ["Brackets: 95 % intervals over the paths through it (Wilson). p: hypergeometric, if "
+            "paths met in the two blocks as if drawn apart."]
     if found["wires"]:
         return [*said, f"No wires: {found['wires']}."]
     strongest = ", ".join(f"block {row['block']}, neuron {row['neuron']} (κ "

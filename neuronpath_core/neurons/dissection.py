@@ -7,19 +7,18 @@ MILAN's exemplars and the report of Allert et al. (2024, §3.3) rest on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from neuronpath_core.images.image_set import ImageSet
-from neuronpath_core.neurons.one_block import ANY, LEAST_IOU, Asked, BlockFound, dissect_block
-from neuronpath_core.neurons.tally import dealt
-from neuronpath_core.neurons.walk import walk
-from neuronpath_core.readings.concepts import ConceptSet, positions
-from neuronpath_core.readings.grids import check_masks, coverage, grid_of
+from neuronpath_core.neurons.asked import Asked, covers_of, deals_of, place_names, places_of
+from neuronpath_core.neurons.one_block import LEAST_IOU, BlockFound, dissect_block
+from neuronpath_core.neurons.walk import check_blocks, walk
+from neuronpath_core.readings.concepts import ConceptSet
+from neuronpath_core.readings.grids import check_masks, grid_of
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ class Dissection:
         drawn: ``"iou"`` and ``"auroc"`` -> the concept of the largest in every bootstrap resample
             of the images, with thresholds and ranks of the whole set; -1 for none.
         images: B, how many there were.
+        blocks: which block each place of the arrays' block axis is of, counted from 0.
     """
 
     names: tuple[str, ...]
@@ -95,6 +95,18 @@ class Dissection:
     nulls: dict[str, Null]
     drawn: dict[str, Int64[np.ndarray, "resample block neuron"]]
     images: int
+    blocks: tuple[int, ...]
+
+    def place_of(self, block: int) -> int:
+        """Where a block stands in the arrays.
+
+        Raises:
+            ValueError: a block that was not asked for.
+        """
+        if isinstance(block, bool) or block not in self.blocks:
+            raise ValueError(f"no neurons of block {shown(block)} were held against concepts; "
+                             f"accepted: one of {', '.join(map(str, self.blocks))}")
+        return self.blocks.index(block)
 
     @property
     def ceiling(self) -> Float[np.ndarray, "block neuron concept"]:
@@ -122,7 +134,8 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
             concepts: ConceptSet, quantile: float = QUANTILE, level: Level = "patch", *,
             labels: Int64[Tensor, "image"] | None = None, permutations: int = PERMUTATIONS,
             resamples: int = 0, seed: int = 0, site: str = "neuron",
-            threshold: str = "neuron") -> Dissection:
+            threshold: str = "neuron", blocks: Sequence[int] | None = None,
+            areas: bool = True) -> Dissection:
     r"""Hold every FFN neuron of a model against concepts,
 
     .. math:: IoU_{n,k} = \frac{\sum_i |M_{n,i} \cap G_{k,i}|}{\sum_i |M_{n,i} \cup G_{k,i}|},
@@ -149,6 +162,10 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
             stream, which published code dissects in place of neurons.
         threshold: ``"neuron"``: one for all images, as above; ``"image"``: the quantile of each
             image by itself, which lights as much of every image, whatever it shows.
+        blocks: whose neurons are held against concepts, counted from 0, in rising order; all by
+            default.  What is found of a block does not depend on the others.
+        areas: whether areas under the ROC curve are computed too, which takes longer than all else
+            of patches; without, ``auroc`` is ``nan`` and the labels by it are -1.
 
     Returns:
         float64 numpy arrays on the CPU.  A neuron whose threshold selects nothing, as that of a
@@ -156,22 +173,27 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
 
     Raises:
         ValueError: no masks or those of other images, a quantile outside (0, 1), images below 8
-            pixels, unknown names, or counts that are none.
+            pixels, unknown names, counts that are none, or blocks that the model does not have or
+            that are out of order.
     """
     _check(quantile, level, threshold, permutations, resamples)
     grid = grid_of(target, images)
     _check_concepts(grid, concepts, len(images))
-    asked = Asked(grid, float(quantile), level, threshold, _covers(grid, concepts, level),
-                  _covers(grid, concepts, "patch").numpy() >= 0.5, _places(grid, level),
-                  _deals(len(images), labels, permutations, seed),
+    asked = Asked(grid, float(quantile), level, threshold, covers_of(grid, concepts, level),
+                  covers_of(grid, concepts, "patch").numpy() >= 0.5, places_of(grid, level),
+                  deals_of(len(images), labels, permutations, seed),
                   np.random.default_rng([seed, 1]).multinomial(
-                      len(images), np.full(len(images), 1 / len(images)), resamples).astype(float))
-    found = [dissect_block(asked, values[:, grid.tokens]) for _, values in walk(
-        target, images, site)]
-    return _joined(asked, concepts, found)
+                      len(images), np.full(len(images), 1 / len(images)), resamples).astype(float),
+                  areas)
+    chosen, found = check_blocks(target, blocks), []
+    for _, values in walk(target, images, site, chosen):
+        found.append(dissect_block(asked, values[:, grid.tokens]))
+        del values  # or two blocks' would be held while the next one is read
+    return _joined(asked, concepts, found, chosen)
 
 
-def _joined(asked: Asked, concepts: ConceptSet, found: list[BlockFound]) -> Dissection:
+def _joined(asked: Asked, concepts: ConceptSet, found: list[BlockFound],
+            blocks: tuple[int, ...]) -> Dissection:
     def of(name: str, axis: int = 0) -> np.ndarray:
         return np.stack([getattr(block, name) for block in found], axis)
 
@@ -185,8 +207,8 @@ def _joined(asked: Asked, concepts: ConceptSet, found: list[BlockFound]) -> Diss
              for measure in MEASURES}
     return Dissection(concepts.names, concepts.kinds, asked.quantile, asked.level, of("iou"),
                       of("auroc"), of("threshold"), of("selected"), asked.density, of("dead"),
-                      positions(_blank(asked.grid)).names, of("place_iou"), nulls, drawn,
-                      len(asked.covers))
+                      place_names(asked.grid), of("place_iou"), nulls, drawn,
+                      len(asked.covers), blocks)
 
 
 def _check(quantile: object, level: object, threshold: object, *counts: object) -> None:
@@ -213,29 +235,3 @@ def _check_concepts(grid: Grid, concepts: object, images: int) -> None:
         raise ValueError(f"masks of {concepts.masks.shape[1]} images for {images} images; accepted:"
                          " masks of the same images")
     check_masks(grid, concepts.masks[0])
-
-
-def _covers(grid: Grid, concepts: ConceptSet,
-            level: str) -> Float[Tensor, "image position concept"]:
-    if level == "patch":
-        return torch.stack([coverage(grid, mask) for mask in concepts.masks], -1)
-    return torch.from_numpy(concepts.masks).flatten(2).permute(1, 2, 0).contiguous()
-
-
-def _blank(grid: Grid) -> ImageSet:
-    one = torch.zeros(1, dtype=torch.int64)
-    return ImageSet(torch.zeros(1, 1, *grid.size), one, one, ("",), np.zeros((1, *grid.size)))
-
-
-def _places(grid: Grid, level: str) -> Float[Tensor, "position place"]:
-    return _covers(grid, positions(_blank(grid)), level)[0].double()
-
-
-def _deals(images: int, labels: Tensor | None, count: int,
-           seed: int) -> dict[str, Int64[np.ndarray, "permutation image"]]:
-    if labels is not None and (not isinstance(labels, Tensor) or labels.shape != (images,)):
-        raise ValueError(f"labels must be a tensor of one class for each of {images} images; "
-                         "accepted: those of the images, or None")
-    groups = {} if labels is None else {"class": labels.cpu().numpy()}
-    return {name: dealt(own, count, seed) for name, own in
-            {**groups, ANY: np.zeros(images)}.items()} if count else {}

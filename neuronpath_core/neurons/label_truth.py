@@ -3,6 +3,7 @@ they name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +26,16 @@ def predicted(scores: Float[np.ndarray, "block neuron image"],
     return np.stack([aurocs(own, np.asarray(present).T) for own in scores])
 
 
-def influences(scores: Float[np.ndarray, "neuron image"],
-               inside: Bool[np.ndarray, "image"]) -> Float[np.ndarray, "neuron image"]:
+def influences(scores: Float[np.ndarray, "neuron image"], inside: Bool[np.ndarray, "image"],
+               among: Float[np.ndarray, "neuron image"] | None = None
+               ) -> Float[np.ndarray, "neuron image"]:
     """How much each image moves the area under the ROC curve (DeLong et al., 1988): the variance of
     an area, or of any weighted sum of areas of the same images, is the sum of the squares.
+
+    Args:
+        scores: of every image.
+        inside: which images have what the scores are to tell.
+        among: the scores' ranks, if they are known.
 
     Raises:
         ValueError: all images inside, or none.
@@ -38,7 +45,7 @@ def influences(scores: Float[np.ndarray, "neuron image"],
         raise ValueError(f"{int(inside.sum())} of {len(inside)} images inside; accepted: at least "
                          "one inside and one outside")
     scores, first, second = np.asarray(scores, float), inside.sum(), (~inside).sum()
-    among = ranks(scores)
+    among = ranks(scores) if among is None else among
     found = np.empty(scores.shape)
     found[:, inside] = (among[:, inside] - ranks(scores[:, inside])) / second
     found[:, ~inside] = 1 - (among[:, ~inside] - ranks(scores[:, ~inside])) / first
@@ -99,13 +106,24 @@ def truth_row(table: Float[np.ndarray, "block neuron concept"],
             "p": float((1 + (means >= value).sum()) / (1 + len(means))), "neurons": len(own)}
 
 
+def prediction_rows(scores: Float[np.ndarray, "block neuron image"],
+                    present: Bool[np.ndarray, "concept image"],
+                    labels: Sequence[Int64[np.ndarray, "block neuron"]],
+                    seed: int = 0) -> list[dict[str, float]]:
+    """For each of several labellings :func:`truth_row` of :func:`predicted`, with ``low`` and
+    ``high``: the 95 % interval of the difference over images, by the sums of their influences on
+    every neuron's areas."""
+    table = predicted(scores, present)
+    moved = _influences_of(table, scores, present, labels)
+    rows = [truth_row(table, own, seed=seed) for own in labels]
+    return [{**row, **_interval(row["value"], own)} for row, own in zip(rows, moved, strict=True)]
+
+
 def prediction_row(scores: Float[np.ndarray, "block neuron image"],
                    present: Bool[np.ndarray, "concept image"],
                    labels: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
-    """:func:`truth_row` of :func:`predicted`, with ``low`` and ``high``: the 95 % interval of the
-    difference over images, by the sums of their influences on every neuron's areas."""
-    row = truth_row(predicted(scores, present), labels, seed=seed)
-    return {**row, **_interval(row["value"], prediction_influences(scores, present, labels))}
+    """:func:`prediction_rows` of one labelling."""
+    return prediction_rows(scores, present, [labels], seed)[0]
 
 
 def prediction_influences(scores: Float[np.ndarray, "block neuron image"],
@@ -113,14 +131,28 @@ def prediction_influences(scores: Float[np.ndarray, "block neuron image"],
                           labels: Int64[np.ndarray, "block neuron"]
                           ) -> Float[np.ndarray, "image"]:
     """How much each image moves ``value`` of :func:`prediction_row`."""
-    moved, count, present = np.zeros(scores.shape[-1]), 0, np.asarray(present)
-    known = list(_known(predicted(scores, present), labels))
-    for own, (_, given, rows) in zip(scores, known, strict=True):
-        kept, count = given[rows], count + int(rows.sum())
-        for concept in np.unique(kept):
-            moves = influences(own[rows], present[concept])
-            moved += moves[kept == concept].sum(0) - (kept == concept).mean() * moves.sum(0)
-    return moved / max(count, 1)
+    return _influences_of(predicted(scores, present), scores, present, [labels])[0]
+
+
+def _influences_of(table: np.ndarray, scores: np.ndarray, present: np.ndarray,
+                   labels: Sequence[np.ndarray]) -> Float[np.ndarray, "labelling image"]:
+    """:func:`prediction_influences` of several labellings, of which the most there is to do, the
+    influences on each neuron's areas, is the same."""
+    present, count = np.asarray(present), np.zeros(len(labels), int)
+    moved = np.zeros((len(labels), scores.shape[-1]))
+    known = [list(_known(table, own)) for own in labels]
+    for block, own in enumerate(scores):
+        given = [(each[block][1], each[block][2]) for each in known]
+        count += [int(rows.sum()) for _, rows in given]
+        among = ranks(own)
+        for concept in np.unique(np.concatenate([named[rows] for named, rows in given])):
+            moves = influences(own, present[concept], among)
+            for place, (named, rows) in enumerate(given):
+                chosen = rows & (named == concept)
+                if chosen.any():
+                    moved[place] += (moves[chosen].sum(0)
+                                     - chosen.sum() / rows.sum() * moves[rows].sum(0))
+    return moved / np.maximum(count, 1)[:, None]
 
 
 def prediction_gap(scores: Float[np.ndarray, "block neuron image"],
@@ -129,9 +161,9 @@ def prediction_gap(scores: Float[np.ndarray, "block neuron image"],
                    second: Int64[np.ndarray, "block neuron"], seed: int = 0) -> dict[str, float]:
     """How much better the first labels predict scores than the second do: ``value, low, high`` of
     the difference on the same images, and ``first`` and ``second``."""
-    values = [truth_row(predicted(scores, present), own, 1, seed)["value"]
-              for own in (first, second)]
-    moves = [prediction_influences(scores, present, own) for own in (first, second)]
+    table, both = predicted(scores, present), (first, second)
+    values = [truth_row(table, own, 1, seed)["value"] for own in both]
+    moves = _influences_of(table, scores, present, both)
     return {"first": values[0], "second": values[1],
             **_interval(values[0] - values[1], moves[0] - moves[1])}
 

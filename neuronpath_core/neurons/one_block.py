@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,66 +11,17 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.neurons import tally
-from neuronpath_core.readings.grids import Grid, as_image
-from neuronpath_core.stats.ranks import RANKED, ranks
+from neuronpath_core.neurons.asked import ANY, Asked
+from neuronpath_core.neurons.lit import Lit, lit
+from neuronpath_core.readings.grids import as_image
+from neuronpath_core.stats.ranks import few_rows, ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
 LEAST_IOU = 0.04  # from which on Bau et al. call a neuron a detector
-AT_ONCE = 48  # neurons that are worked on at once
-BYTES = 48_000_000  # of their maps at the level of the positions
 TAIL = 0.95
 AREAS = 19  # deals of which areas are computed too; they take every position, not a few of them
-ANY = "any"  # the null that deals masks among all images
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a dissection holds neurons against.
-
-    Attributes:
-        grid: of the patches.
-        quantile, level, threshold: as of :func:`~neuronpath_core.neurons.dissection.dissect`.
-        covers: how much of each position every concept covers, in float64, or bits of pixels.
-        inside: whether a concept covers half a patch.
-        places: how much of each position every position control covers.
-        deals: null -> whose masks each image gets, permutation after permutation.
-        weights: how often every image is drawn in each resample.
-    """
-
-    grid: Grid
-    quantile: float
-    level: str
-    threshold: str
-    covers: Float[Tensor, "image position concept"] | Bool[Tensor, "image position concept"]
-    inside: Bool[np.ndarray, "image patch concept"]
-    places: Float[Tensor, "position place"]
-    deals: dict[str, Int64[np.ndarray, "permutation image"]]
-    weights: Float[np.ndarray, "resample image"]
-
-    def as_floats(self, covers: Tensor) -> Float[Tensor, "image position concept"]:
-        """Covers to multiply with.  Counts of bits are whole numbers, which float32 adds exactly
-        up to 2 ** 24."""
-        if covers.dtype != torch.bool:
-            return covers
-        few = self.covers[..., 0].numel() < 2 ** 24
-        return covers.to(torch.float32 if few else torch.float64)
-
-    @cached_property
-    def floats(self) -> Float[np.ndarray, "image position concept"]:
-        """All covers, where masks are dealt."""
-        return self.as_floats(self.covers).numpy()
-
-    @cached_property
-    def covered(self) -> Float[np.ndarray, "image concept"]:
-        """How many positions each concept covers in every image."""
-        return self.covers.sum(1, dtype=torch.float64).numpy()
-
-    @property
-    def density(self) -> Float[np.ndarray, "concept"]:
-        """Share of all positions that each concept covers."""
-        return self.covered.mean(0) / self.covers.shape[1]
 
 
 @dataclass(frozen=True)
@@ -102,7 +52,7 @@ class BlockFound:
 def dissect_block(asked: Asked, values: Float[Tensor, "image patch neuron"]) -> BlockFound:
     """Hold the neurons of a block against concepts, some of them at a time."""
     parts = [_dissect(asked, part.detach().cpu().permute(2, 0, 1).contiguous())
-             for part in values.split(AT_ONCE, -1)]
+             for part in values.split(asked.at_once, -1)]
 
     def joined(name: str, axis: int = 0, of: Callable = lambda part: part) -> np.ndarray:
         return np.concatenate([getattr(of(part), name) for part in parts], axis)
@@ -119,62 +69,44 @@ def dissect_block(asked: Asked, values: Float[Tensor, "image patch neuron"]) -> 
 
 
 def _dissect(asked: Asked, values: Float[Tensor, "neuron image patch"]) -> BlockFound:
-    limits = _limits(asked, values)
-    own, both, places, spots = _counted(asked, values, limits)
+    masks = lit(values, asked.quantile, lambda maps: _enlarged(asked, maps),
+                asked.covers.shape[1], by_image=asked.threshold == "image")
+    own, both, places = _counted(asked, masks, len(values))
     sizes = own.sum(0)[:, None]
-    iou = tally.overlap(both.sum(0, dtype=float), sizes, asked.covered.sum(0))
+    iou = tally.overlap(both.sum(0), sizes, asked.covered.sum(0))
     flat = values.flatten(1)
     auroc, drawn, separating = _separated(asked, flat.numpy())
-    nulls = {name: _null(asked, tally.dealt_intersections(spots, len(values), asked.floats, deals),
-                         sizes, iou, {"auroc": separating} if name == ANY else {})
-             for name, deals in asked.deals.items()}
-    # a mean of equal numbers would be another one
-    threshold = limits.mean(1) if asked.threshold == "image" else limits[:, 0]
+    nulls = {name: _null(asked, tally.dealt_intersections(
+        masks.spots, len(values), asked.floats, deals), sizes, iou,
+        {"auroc": separating} if name == ANY else {}) for name, deals in asked.deals.items()}
     all_places = asked.places.sum(0).numpy() * len(asked.covers)
     return BlockFound(
-        iou, auroc, threshold.double().numpy(), sizes[:, 0] / asked.covers[..., 0].numel(),
+        iou, auroc, masks.threshold, sizes[:, 0] / asked.covers[..., 0].numel(),
         (flat.amax(1) == flat.amin(1)).numpy(), tally.overlap(places, sizes, all_places), nulls,
         {"iou": _drawn(asked, own, both), "auroc": drawn})
 
 
-def _maps(asked: Asked, values: Float[Tensor, "neuron image patch"]) -> Float[Tensor, "..."]:
+def _enlarged(asked: Asked, maps: Float[Tensor, "image patch"]
+              ) -> Float[Tensor, "image position"]:
     """The values at the level of the positions."""
-    return values if asked.level == "patch" else as_image(asked.grid, values).flatten(2)
+    return maps if asked.level == "patch" else as_image(asked.grid, maps).flatten(1)
 
 
-def _limits(asked: Asked, values: Float[Tensor, "neuron image patch"]
-            ) -> Float[Tensor, "neuron image"]:
-    """The thresholds, of each image or one for all."""
-    neurons, images, _ = values.shape
-    at_once = max(1, BYTES // (asked.covers[..., 0].numel() * values.element_size()))
-    if asked.threshold == "image":
-        place = tally.order_statistic(asked.covers.shape[1], asked.quantile) + 1
-        return torch.cat([_maps(asked, part).kthvalue(place, -1).values
-                          for part in values.split(at_once)])
-    return torch.cat([tally.thresholds(_maps(asked, part).flatten(1), asked.quantile)
-                      for part in values.split(at_once)])[:, None].expand(neurons, images)
-
-
-def _counted(asked: Asked, values: Float[Tensor, "neuron image patch"],
-             limits: Float[Tensor, "neuron image"]) -> tuple[np.ndarray, ...]:
-    """How much each mask holds of every image, of every concept in every image, and of every place;
-    and, if masks are to be dealt, where it holds anything."""
-    neurons, images, _ = values.shape
-    positions = asked.covers.shape[1]
-    at_once = max(1, BYTES // (neurons * positions * values.element_size()))
-    own, both, spots, places = [], [], [], torch.zeros(neurons, positions, dtype=torch.float64)
-    for rows in torch.arange(images).split(at_once):
-        bits = _maps(asked, values[:, rows]) > limits[:, rows, None]
-        own.append(bits.sum(-1).T)
-        both.append(tally.intersections(bits, asked.as_floats(asked.covers[rows])))
-        places += bits.sum(1)
-        if asked.deals:
-            found = bits.nonzero().T
-            found[1] += rows[0]
-            spots.append(found)
-    return (torch.cat(own).double().numpy(), torch.cat(both).numpy(),
-            (places @ asked.places).numpy(),
-            torch.cat(spots, 1).numpy() if spots else np.zeros((3, 0), np.int64))
+def _counted(asked: Asked, masks: Lit, neurons: int) -> tuple[np.ndarray, ...]:
+    """How much each mask holds of every image, ``(image, neuron)``, of every concept in every
+    image, ``(image, neuron, concept)``, and of every place, ``(neuron, place)``."""
+    images, positions, concepts = asked.covers.shape
+    whose, image, position = masks.spots
+    own, both = np.zeros((images, neurons)), np.zeros((images, neurons, concepts))
+    # spots of one neuron and image follow one another
+    starts = np.flatnonzero(np.diff(whose * images + image, prepend=-1))
+    at = image[starts], whose[starts]
+    own[at] = np.diff(starts, append=len(whose))
+    if len(starts):
+        under = asked.covers.flatten(0, 1)[torch.from_numpy(image * positions + position)]
+        both[at] = np.add.reduceat(under.numpy(), starts, 0, dtype=float)
+    held = np.bincount(whose * positions + position, minlength=neurons * positions)
+    return own, both, held.reshape(neurons, positions) @ asked.places.numpy()
 
 
 def _null(asked: Asked, both: np.ndarray, sizes: np.ndarray, iou: np.ndarray,
@@ -199,29 +131,35 @@ def _separated(asked: Asked, values: Float[np.ndarray, "neuron position"]
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The area under the ROC curve of each neuron and concept, and the concepts of the largest one
     in every resample of the images and in the first deals of all masks."""
-    parts = [_areas(asked, values[start:start + RANKED])
-             for start in range(0, len(values), RANKED)]
+    if not asked.areas:
+        deals = len(asked.deals.get(ANY, ())[:AREAS])
+        return (np.full((len(values), asked.covers.shape[-1]), np.nan),
+                np.full((len(asked.weights), len(values)), -1),
+                np.full((deals, len(values)), -1))
+    parts = [_areas(asked, own) for own in few_rows(values)]
     table, drawn, dealt = zip(*parts, strict=True)
     return np.concatenate(table), np.concatenate(drawn, 1), np.concatenate(dealt, 1)
 
 
 def _areas(asked: Asked, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images, patches, concepts = asked.inside.shape
-    count, bits = images * patches, asked.inside.astype(float)
-    inside, total = bits.sum(1), count * (count + 1) / 2
+    bits, count = asked.inside_bits, images * patches
+    inside, total = bits.reshape(images, patches, concepts).sum(1), count * (count + 1) / 2
     flat = ranks(values)
-    flat_bits = bits.reshape(count, concepts)
+    by_image = flat.reshape(-1, images, patches)
 
     def strongest(rank_sums: np.ndarray, totals, within) -> np.ndarray:
         return tally.strongest(tally.area(rank_sums, totals, within, count))
 
     drawn = np.zeros((0, len(values)), np.int64)
     if len(asked.weights):
-        by_image = flat.reshape(-1, images, patches).transpose(1, 0, 2)
-        drawn = strongest(np.einsum("rb,bnk->rnk", asked.weights, by_image @ bits, optimize=True),
-                          (asked.weights @ by_image.sum(2))[..., None],
+        first = by_image.transpose(1, 0, 2)
+        each = first @ bits.reshape(images, patches, concepts)
+        drawn = strongest(np.einsum("rb,bnk->rnk", asked.weights, each, optimize=True),
+                          (asked.weights @ first.sum(2))[..., None],
                           (asked.weights @ inside)[:, None])
-    dealt = [strongest(flat @ bits[deal].reshape(count, concepts), total, inside.sum(0))
-             for deal in asked.deals.get(ANY, ())[:AREAS]]
-    return (tally.area(flat @ flat_bits, total, inside.sum(0), count), drawn,
+    # to deal the masks one way is to deal the values the other way
+    dealt = [strongest(by_image[:, np.argsort(deal)].reshape(flat.shape) @ bits, total,
+                       inside.sum(0)) for deal in asked.deals.get(ANY, ())[:AREAS]]
+    return (tally.area(flat @ bits, total, inside.sum(0), count), drawn,
             np.reshape(dealt, (len(dealt), len(values))))

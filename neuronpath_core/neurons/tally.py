@@ -50,13 +50,6 @@ def _threshold(row: Tensor, quantile: float) -> Tensor:
     return row.kthvalue(len(row) - above).values
 
 
-def intersections(masks: Float[Tensor, "neuron image position"],
-                  covers: Float[Tensor, "image position concept"]
-                  ) -> Float[Tensor, "image neuron concept"]:
-    """The sum of mask times cover in each image."""
-    return masks.transpose(0, 1).to(covers) @ covers
-
-
 def overlap(both: Float[np.ndarray, "*batch"], first: Float[np.ndarray, "*batch"],
             second: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
     """Intersection over union of what both, the first and the second cover; 0 where neither covers

@@ -3,7 +3,8 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,12 +26,13 @@ SITES = ("neuron", "output")  # what enters fc2, or, as some published code has 
 
 
 def walk(target: TargetModel, images: Float[Tensor, "image channel height width"],
-         site: str = "neuron") -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
+         site: str = "neuron", blocks: Sequence[int] | None = None
+         ) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
     """Yield ``(block, values)`` of every block in turn, at every token.
 
     The stream is kept from block to block, so that the model runs once, however many blocks it has;
-    with what it gives at the end it is held against the model as it is called.  Edits that are in
-    force act.
+    what it gives at the end for the images that fit into memory at once is held against the model
+    as it is called.  Edits that are in force act.
 
     Args:
         target: the model.  Of a gated FFN a neuron is the product of gate and value, see
@@ -38,28 +40,58 @@ def walk(target: TargetModel, images: Float[Tensor, "image channel height width"
         images: as the model accepts them.
         site: ``"neuron"``: what enters ``mlp.fc2``; ``"output"``: what ``mlp.fc2`` gives, which are
             channels of the residual stream, not neurons.
+        blocks: which are read, counted from 0, in rising order; all by default.  Blocks behind the
+            last of them run for the images that are held against the model, and for no others.
 
     Raises:
-        ValueError: images that the model does not accept, an unknown site, or a model that is not
-            its blocks one after the other.
+        ValueError: images that the model does not accept, an unknown site, blocks that the model
+            does not have or out of order, or a model that is not its blocks one after the other.
     """
     check_target(target)
     target.check_images(images)
     if not is_one_of(site, SITES):
         raise ValueError(f"unknown site {shown(site)} of a neuron; accepted: {', '.join(SITES)}")
-    return _walk(target, images, site)
+    return _walk(target, images, site, check_blocks(target, blocks))
 
 
-def _walk(target: TargetModel, images: Tensor,
-          site: str) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
+def check_blocks(target: TargetModel, blocks: object) -> tuple[int, ...]:
+    """Blocks of a model, all for ``None``; ``ValueError`` unless they are there, in rising order,
+    none twice."""
+    if blocks is None:
+        return tuple(range(target.n_blocks))
+    chosen = tuple(blocks) if isinstance(blocks, Sequence) and not isinstance(blocks, str) else ()
+    if not chosen or not all(isinstance(each, int) and not isinstance(each, bool)
+                             and 0 <= each < target.n_blocks for each in chosen) or any(
+            second <= first for first, second in pairwise(chosen)):
+        raise ValueError(f"blocks cannot be {shown(blocks)}; accepted: None, or whole numbers in "
+                         f"0..{target.n_blocks - 1} in rising order")
+    return chosen
+
+
+def _walk(target: TargetModel, images: Tensor, site: str,
+          blocks: tuple[int, ...]) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
     stream = torch.cat(_chunked(target, len(images), lambda rows: target.embed(images[rows])))
-    for block in range(target.n_blocks):
-        yield block, _one(target, stream, block, site)
-    agrees = _chunked(target, len(images), lambda rows: _ends_alike(
-        target, images[rows], stream[rows]))
+    for block in range(blocks[-1] + 1):
+        if block in blocks:
+            yield block, _one(target, stream, block, site)
+        else:
+            _pass(target, stream, block)
+    few = min(len(images), images_at_once(target, 1))
+    last = stream[:few]
+    for block in range(blocks[-1] + 1, target.n_blocks):
+        _pass(target, last, block)
+    agrees = _chunked(target, few, lambda rows: _ends_alike(target, images[rows], last[rows]))
     if not all(agrees):
         raise ValueError("the logits of these images are not those of the model's blocks run one "
                          "after the other; accepted: a model that is its blocks")
+
+
+def _pass(target: TargetModel, stream: Tensor, block: int) -> None:
+    """The stream goes on to a block's end."""
+    def step(rows: Tensor) -> None:
+        stream[rows] = target.layer(block, stream[rows])
+
+    _chunked(target, len(stream), step)
 
 
 def _one(target: TargetModel, stream: Tensor, block: int, site: str) -> Tensor:
@@ -69,13 +101,13 @@ def _one(target: TargetModel, stream: Tensor, block: int, site: str) -> Tensor:
     values = stream.new_empty(*stream.shape[:2], width)
 
     def step(rows: Tensor) -> None:
-        with torch.no_grad(), reading(target, everywhere=True) as store:
-            left = target.layer(block, stream[rows])
-        read = store[block]
+        left = target.layer(block, stream[rows])
+        read = store.pop(block)
         values[rows] = read if site == "neuron" else F.linear(read, own.weight, own.bias)
         stream[rows] = left
 
-    _chunked(target, len(stream), step)
+    with reading(target, everywhere=True) as store:
+        _chunked(target, len(stream), step)
     return values
 
 

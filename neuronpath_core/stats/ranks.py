@@ -10,6 +10,7 @@ Ranks are multiples of one half, so that numerator and denominator are exact.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-RANKED = 16  # rows that are ranked at once
+RANKED = 1 << 19  # values that are ranked at once, of one row or several
 
 
 def ranks(values: Float[np.ndarray, "*batch place"]) -> Float[np.ndarray, "*batch place"]:
@@ -38,6 +39,12 @@ def ranks(values: Float[np.ndarray, "*batch place"]) -> Float[np.ndarray, "*batc
     return found
 
 
+def few_rows(values: Float[np.ndarray, "row place"]) -> Iterator[Float[np.ndarray, "some place"]]:
+    """Rows in order, as many at a time as are ranked at once."""
+    at_once = max(1, RANKED // max(1, values.shape[1]))
+    return (values[start:start + at_once] for start in range(0, len(values), at_once))
+
+
 def mid_ranks(values: Float[Tensor, "*batch place"]) -> Float[Tensor, "*batch place"]:
     """How many values of the same row are smaller, ties counted one half (and a value itself not):
     from 0 to P - 1, in the values' dtype and on their device."""
@@ -49,8 +56,7 @@ def aurocs(values: Float[np.ndarray, "row place"],
     """Area under the ROC curve with which each row's values tell the places inside each set from
     all others; a half by chance, ``nan`` where nothing or everything is inside."""
     bits, n = inside.astype(float), inside.sum(0)
-    sums = np.concatenate([ranks(values[start:start + RANKED]) @ bits
-                           for start in range(0, len(values), RANKED)])
+    sums = np.concatenate([ranks(own) @ bits for own in few_rows(values)])
     pairs = n * (len(inside) - n)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(pairs > 0, (sums - n * (n + 1) / 2) / pairs, np.nan)

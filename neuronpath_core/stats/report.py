@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+
+from neuronpath_core.stats.intervals import jackknife_row
 
 # not of a name or a range, such as tiny-B-16 and 5-95
 _MINUS = re.compile(r"(?<![\w.,)\]])-(?=\.?\d)")
@@ -37,6 +40,18 @@ def points_text(row: Mapping[str, float], digits: int = 1, unit: str = "points",
     ``"%"``."""
     return interval_text({name: 100 * row[name] for name in ("value", "low", "high")}, digits, unit,
                          signed)
+
+
+def over_models(values: Sequence[float], digits: int = 2, unit: str = "",
+                signed: bool = True) -> str:
+    """``+0.12 [+0.05, +0.19]``: the mean of an effect that several models have each, with its 95 %
+    jackknife interval over the models; the mean alone of a single one, a dash of none."""
+    known = np.array([each for each in values if each == each], float)
+    if len(known) < 2:
+        sign = "+" if signed else ""
+        return f"{known[0]:{sign}.{digits}f}{' ' + unit if unit else ''}" if len(known) else "–"
+    row = jackknife_row(lambda chosen: float(known[chosen].mean()), [len(known)])
+    return interval_text(row, digits, unit, signed)
 
 
 def span_text(values: Sequence[float], digits: int = 3) -> str:

@@ -48,7 +48,7 @@ def made(labels, drawn, null, iou=0.1, detecting=0):
     flat = np.zeros((BLOCKS, NEURONS))
     return Dissection(NAMES, KINDS, 0.995, "patch", table, 0.5 + table, flat, flat + 0.005,
                       np.full(len(NAMES), 0.1), flat > 0, ("cell 1, 1",), flat[..., None] + 0.03,
-                      nulls, {"iou": drawn, "auroc": drawn}, IMAGES)
+                      nulls, {"iou": drawn, "auroc": drawn}, IMAGES, tuple(range(BLOCKS)))
 
 
 def read_of(share, null_share=None, twin_share=None, seed=0, **settings):

@@ -34,7 +34,6 @@ from neuronpath_core.neurons.concept_paths import dissociation
 from neuronpath_core.neurons.matched import of_path
 from neuronpath_core.neurons.spectrum import image_statistics
 from neuronpath_core.readings.relevance import relevance
-from neuronpath_core.stats.claims import with_verdict
 from tests.chapters.tables import NAMES
 
 
@@ -102,8 +101,43 @@ def test_gaps_leave_out_what_is_not_defined():
     own = np.array([[1.0, np.nan], [2.0, 4.0], [np.nan, np.nan]])
     row = measured.gap_row(own, np.ones((3, 2)))
     assert row["images"] == 2 and row["path"] == 2 and row["value"] == 1
+    # two images of which one differs: flipped signs can do no better
+    assert row["p"] == 1
     lost = measured.gap_row(own[2:], np.ones((1, 2)))
     assert np.isnan(lost["value"]) and lost["images"] == 0
+
+
+def test_effects_are_judged_as_families():
+    """Holm over the models and methods of one question, not over the questions; what does not pass
+    shows nothing, whatever its interval, and neither does what is not defined."""
+    p = [0.004, 0.02, 0.03, 0.9, np.nan, 0.03]
+    table = pd.DataFrame({"measure": ["a"] * 5 + ["b"], "against": "like", "p": p, "low": 0.1,
+                          "high": 0.3, "value": [0.2] * 4 + [np.nan, 0.2]})
+    found = measured.in_families(table)
+    np.testing.assert_allclose(found["adjusted"], [0.016, 0.06, 0.06, 0.9, np.nan, 0.03])
+    assert list(found["verdict"]) == ["agrees", *["not shown"] * 4, "agrees"]
+    below = measured.in_families(table.assign(low=-0.3, high=-0.1))
+    assert below["verdict"][0] == "contradicts"
+    assert claims.starred(found.iloc[0], 2) == "+0.20 [+0.10, +0.30] *"
+    assert claims.starred(found.iloc[1], 2) == "+0.20 [+0.10, +0.30]"
+    assert "verdict" not in measured.in_families(table.drop(columns="p"))
+    assert claims.tally(found, measure="a").startswith("1 of 4 models")
+
+
+def test_many_effects_of_nothing_are_rarely_shown_together():
+    """Of 200 families of 16 null effects no more than a twentieth shows one; a planted one shows in
+    all."""
+    rng, zero = np.random.default_rng(0), np.zeros((24, 1))
+    shown = planted_shown = 0
+    for family in range(200):
+        own = rng.standard_normal((16, 24, 1))
+        own[0] += 2 * (family % 2)
+        table = measured.in_families(pd.DataFrame(
+            [{"measure": "a", **measured.gap_row(each, zero)} for each in own]))
+        wrong = (table["verdict"][family % 2:] != "not shown").any()
+        shown, planted_shown = shown + wrong, planted_shown + (table["verdict"][0] == "agrees")
+    # 3 standard errors of 200 draws of 0.05
+    assert shown / 200 < 0.05 + 0.046 and planted_shown >= 100
 
 
 # --- J1 and J2 ---
@@ -443,7 +477,9 @@ def test_trained_models_are_the_unit_of_seeds(study, images, monkeypatch):
     monkeypatch.setattr(seeds, "case_of", lambda *_: None)
     monkeypatch.setattr(seeds, "means", lambda _: {"gap": next(values)})
     row, = seeds.seed_rows(study, "small", images).to_dict("records")
-    interval = stats.ttest_1samp([0.1, 0.3, 0.2], 0).confidence_interval()
+    student = stats.ttest_1samp([0.1, 0.3, 0.2], 0)
+    interval = student.confidence_interval()
+    assert row["p"] == student.pvalue
     assert row["value"] == pytest.approx(0.2) and row["models"] == 3
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
@@ -495,7 +531,10 @@ def test_claims_have_their_signs_units_and_controls(tables):
     found = {claim.key: claim for claim in verdicts.made_from(*tables[0].values())}
     assert len(found) == 29
     own = tables[0]["written"]
-    own = with_verdict(own[(own["measure"] == writes.WRITES) & (own["against"] == measured.LIKE)])
+    own = own[(own["measure"] == writes.WRITES) & (own["against"] == measured.LIKE)]
+    # four comparisons, of two models and two methods, are a family
+    adjusted = np.minimum(1, np.maximum.accumulate(np.sort(own["p"]) * [4, 3, 2, 1]))
+    np.testing.assert_allclose(np.sort(own["adjusted"]), adjusted)
     claim = found["writes"]
     assert [row.verdict for row in claim.comparisons] == own["verdict"].tolist()
     assert {row.condition for row in claim.comparisons} == {"by Conditional Gradient",

@@ -25,6 +25,7 @@ from neuronpath_core.neurons.matches import best_concepts
 from neuronpath_core.neurons.wires import compositions
 from neuronpath_core.readings.concepts import ConceptSet
 from neuronpath_core.readings.memory_nulls import largest_cosine_below
+from neuronpath_core.stats.intervals import wilson_interval
 from tests.explanations.card_models import image_set, made
 from tests.helpers import blank_vit, fill, network, refused
 
@@ -74,6 +75,10 @@ def test_who_it_is(case):
     sizes = np.abs(seen[:, target.tokens].numpy()).mean((0, 1))
     assert np.isclose(found["size"], sizes[NEURON], **EXACT) and found["rank"] == 1 + (sizes > sizes[NEURON]).sum()
     assert np.isclose(found["block_median"]["size"], np.median(sizes), **EXACT)
+    row, means = found["over_images"], own.mean(1)
+    assert np.isclose(row["value"], found["mean"], **EXACT) and row["low"] < row["value"] < row["high"]
+    # the normal interval, from which a bootstrap of many images differs by little
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * means.std() / len(means) ** 0.5, rel=0.25)
     assert "one row of fc1" in found["key"] and (card.block, found["block"]) == (1, 2)
 
 
@@ -84,8 +89,10 @@ def test_paths_are_counted_and_shuffled_labels_are_hypergeometric(case):
     assert found["through"] == int(through.sum()) == sum(row["through"] for row in found["classes"])
     counts = np.bincount(neurons[:, BLOCK], minlength=16)
     assert found["rank"] == 1 + (counts > counts[NEURON]).sum() and found["uniform"] == 1 / 16
+    assert (found["low"], found["high"]) == pytest.approx(wilson_interval(found["share"], len(images)))
     smallest = 1.0
     for row in found["classes"]:
+        assert (row["low"], row["high"]) == pytest.approx(wilson_interval(row["share"], row["images"]))
         members = images.labels == row["class"]
         assert row["through"] == int((through & members).sum()) and row["images"] == int(members.sum())
         # the upper tail term by term
@@ -143,7 +150,10 @@ def test_concepts_are_those_of_the_dissection(case):
     whole = dissect(target, images.images, known, labels=images.labels)
     own = best_concepts(whole, BLOCK, NEURON)
     for row in found["best"]:
-        concept = whole.names.index(row["name"])
+        concept, fit = whole.names.index(row["name"]), row["over_images"]
+        for measure in ("iou", "auroc"):
+            assert fit[measure]["value"] == pytest.approx(row[measure], abs=1e-12)
+            assert fit[measure]["low"] <= row[measure] <= fit[measure]["high"]
         sizes = whole.selected[BLOCK, NEURON], whole.density[concept]
         assert row["iou"] <= row["ceiling"] + 1e-12 and row["ceiling"] == pytest.approx(min(sizes) / max(sizes))
     assert [(row["name"], row["iou"], row["p"], row["place"], row["detects"]) for row in found["best"]] == [
@@ -197,6 +207,7 @@ def test_neighbours_on_paths_and_their_wires(case):
         assert [row["together"] for row in found[side]] == sorted(counts[counts > 0].tolist(), reverse=True)[:3]
         kappa = compositions(target, min(block, BLOCK)).numpy()
         for row in found[side]:
+            assert (row["low"], row["high"]) == pytest.approx(wilson_interval(row["share"], len(through)))
             assert row["together"] == counts[row["neuron"]] and row["block"] == block + 1
             pair = (row["neuron"], NEURON) if side == "before" else (NEURON, row["neuron"])
             assert np.isclose(row["direct"], kappa[pair], **EXACT)

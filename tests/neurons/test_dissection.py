@@ -11,10 +11,11 @@ import neuronpath_core as npc
 from neuronpath_core.hooks import neurons_read
 from neuronpath_core.neurons import tally
 from neuronpath_core.neurons.dissection import dissect
+from neuronpath_core.neurons.lit import lit
 from neuronpath_core.neurons.matches import best_concepts
 from neuronpath_core.neurons.walk import key_of, walk
 from neuronpath_core.readings.concepts import ConceptSet
-from neuronpath_core.readings.grids import as_image, coverage, grid_of
+from neuronpath_core.readings.grids import Grid, as_image, coverage, grid_of
 from neuronpath_core.stats.ranks import aurocs, ranks
 from tests.neurons.planted import made_up, red_network, small
 
@@ -106,18 +107,15 @@ def test_closed_forms_of_the_overlap():
     rng = np.random.default_rng(0)
     shape, p, g = (1, 200, 1024), 0.2, 0.3
     masks, theirs = (torch.from_numpy(rng.random(shape) < share) for share in (p, g))
-    covers = theirs[0][..., None].double()
+    def iou(first, second):
+        return tally.overlap(*(np.array([float(each.sum())])
+                               for each in (first & second, first, second))).item()
 
-    def iou(bits, cover):
-        return tally.overlap(tally.intersections(bits, cover).sum(0).numpy(),
-                             bits.sum((1, 2)).numpy()[:, None].astype(float),
-                             cover.sum((0, 1)).numpy()).item()
-
-    assert iou(masks, masks[0][..., None].double()) == 1
-    assert iou(masks, (~masks[0])[..., None].double()) == 0
+    assert iou(masks, masks) == 1
+    assert iou(masks, ~masks) == 0
     # 204,800 positions: the standard error of either share is below 0.001
-    assert iou(masks, covers) == pytest.approx(p * g / (p + g - p * g), abs=0.004)
-    assert iou(masks, torch.zeros_like(covers)) == 0
+    assert iou(masks, theirs) == pytest.approx(p * g / (p + g - p * g), abs=0.004)
+    assert iou(masks, torch.zeros_like(theirs)) == 0
     assert tally.overlap(np.zeros(1), np.zeros(1), np.zeros(1)) == 0
 
 
@@ -139,6 +137,83 @@ def test_a_first_look_that_misleads_does_no_harm():
         for quantile in (0.2, 0.5, 0.99):
             assert tally.thresholds(row[None], quantile).item() == np.quantile(
                 row, quantile, method="lower")
+
+
+def enlargements():
+    """By patches, and by pixels of patches whose weights are not powers of two."""
+    grid = Grid(4, 4, 3, 3, 0, (12, 12))
+    return {"patch": (16, lambda maps: maps),
+            "pixel": (144, lambda maps: as_image(grid, maps).flatten(1))}
+
+
+@pytest.mark.parametrize("level", ["patch", "pixel"])
+@pytest.mark.parametrize("quantile", [0.05, 0.8, 0.995])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("few", [0, 1 << 15])
+def test_what_is_lit_is_what_exceeds_the_quantile_of_all(level, quantile, dtype, few, monkeypatch):
+    """Against maps that are all enlarged: smooth values, ties, a dead neuron, and one that lights
+    in a single image; with thresholds of all images and of each."""
+    monkeypatch.setattr("neuronpath_core.neurons.lit.FEW", few)
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.standard_normal((5, 60, 16))).to(dtype)
+    values[1] = values[1].round()
+    values[2] = -0.1
+    values[3] = -values[3].abs() - 1
+    values[4] = 0
+    values[4, 17] = 1
+    positions, enlarge = enlargements()[level]
+    for by_image in (False, True):
+        found = lit(values, quantile, enlarge, positions, by_image)
+        whose, image, _ = found.spots
+        assert (np.diff(whose * 60 + image) >= 0).all()
+        for neuron, row in enumerate(values):
+            maps = enlarge(row).numpy()
+            limit = np.quantile(maps, quantile, axis=1 if by_image else None, method="lower",
+                                keepdims=True)
+            own = {(int(i), int(p)) for _, i, p in found.spots.T[whose == neuron]}
+            assert own == {(int(i), int(p)) for i, p in np.argwhere(maps > limit)}
+            assert found.threshold[neuron] == pytest.approx(limit.mean(), rel=1e-6)
+
+
+def test_one_block_alone_is_that_block(network):
+    target, images, labels, concepts = network
+    settings = {"quantile": 0.8, "labels": labels, "permutations": 9, "resamples": 5, "seed": 3}
+    whole = dissect(target, images, concepts, **settings)
+    assert whole.blocks == (0, 1, 2) and whole.place_of(2) == 2
+    for chosen in ([1], [0, 2]):
+        found = dissect(target, images, concepts, **settings, blocks=chosen)
+        assert found.blocks == tuple(chosen) and found.place_of(chosen[-1]) == len(chosen) - 1
+        for name in ("iou", "auroc", "threshold", "selected", "dead", "place_iou"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[chosen])
+        for name, null in found.nulls.items():
+            np.testing.assert_array_equal(null.p, whole.nulls[name].p[chosen])
+            np.testing.assert_array_equal(null.label["iou"], whole.nulls[name].label["iou"][
+                :, chosen])
+        np.testing.assert_array_equal(found.drawn["auroc"], whole.drawn["auroc"][:, chosen])
+    without = dissect(target, images, concepts, **settings, areas=False)
+    np.testing.assert_array_equal(without.iou, whole.iou)
+    assert np.isnan(without.auroc).all() and (without.drawn["auroc"] == -1).all()
+    assert (without.nulls["any"].label["auroc"] == -1).all()
+    np.testing.assert_array_equal(without.drawn["iou"], whole.drawn["iou"])
+    with pytest.raises(ValueError, match="no neurons of block 1 .* accepted: one of 0, 2"):
+        found.place_of(1)
+
+
+def test_walking_runs_no_block_in_vain(network, monkeypatch):
+    """Behind the last block that is asked for, the model runs for the images at hand alone."""
+    target, images, *_ = network
+    monkeypatch.setattr("neuronpath_core.neurons.walk.images_at_once", lambda *_: 5)
+    run, seen = target.layer, []
+
+    def counted(block, stream):
+        seen.append((block, len(stream)))
+        return run(block, stream)
+
+    monkeypatch.setattr(target, "layer", counted)
+    (block, values), = walk(target, images, blocks=[1])
+    assert block == 1 and seen == [(0, 5), (0, 5), (0, 2), (1, 5), (1, 5), (1, 2), (2, 5)]
+    torch.testing.assert_close(values, neurons_read(target, images, everywhere=True)[1], rtol=0,
+                               atol=1e-12)
 
 
 def test_the_area_of_rank_sums_is_that_of_ranks_and_of_images_that_count_twice():
@@ -319,6 +394,8 @@ def test_bad_input_is_refused(network):
     refused("unknown threshold", target, images, concepts, threshold="all")
     refused("unknown site", target, images, concepts, site="block")
     refused("permutations and resamples", target, images, concepts, permutations=-1)
+    for blocks in ([], [3], [1, 1], [2, 0], [-1], [True], "0", 1, [0.0]):
+        refused("blocks cannot be", target, images, concepts, blocks=blocks)
     refused("labels must be", target, images, concepts, labels=labels[:3])
     refused("images' size", target, images, made_up(np.zeros((1, 12, 8, 8), bool)))
     tiny = npc.TargetModel(small(img_size=4, patch_size=2)[0].model)

@@ -54,8 +54,10 @@ def test_ranks_are_scipys_and_mid_ranks_count_what_is_smaller(ties, dtype):
     assert found.dtype == dtype and torch.equal(found, (smaller + equal / 2).to(dtype))
 
 
-def test_rows_are_ranked_alike_however_many_there_are():
-    values, inside = drawn(False, 2 * ranked.RANKED + 3)
+def test_rows_are_ranked_alike_however_many_are_ranked_at_once(monkeypatch):
+    values, inside = drawn(False, 35)
+    monkeypatch.setattr(ranked, "RANKED", 16 * values.shape[1])
+    assert [len(part) for part in ranked.few_rows(values)] == [16, 16, 3]
     np.testing.assert_array_equal(ranked.aurocs(values, inside)[-1],
                                   ranked.aurocs(values[-1:], inside)[0])
 

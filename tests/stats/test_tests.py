@@ -12,6 +12,7 @@ from neuronpath_core.stats.tests import (
     kind_test,
     permutation_verdict,
     shuffled_labels,
+    sign_flip_p,
     sign_flip_test,
     sign_test,
 )
@@ -91,6 +92,22 @@ def test_flipped_signs_of_few_images_are_all_tried():
     expected = 2 * min(np.mean([each >= differences.mean() - 1e-12 for each in means]),
                        np.mean([each <= differences.mean() + 1e-12 for each in means]))
     assert sign_flip_test(differences) == pytest.approx(expected, abs=1e-12)
+
+
+def test_signs_flipped_alike_give_the_same_p():
+    """Against all flips of ten images, within four standard errors of 9,999 draws, and against the
+    slow test; nothing has p 1, and sizes do not matter."""
+    rng = np.random.default_rng(0)
+    flips = np.array(list(product((-1, 1), repeat=10)))
+    for shift in (0, 0.4, 1.5):
+        differences = rng.standard_normal(10) + shift
+        exact = (np.abs(flips @ differences) >= abs(differences.sum()) - 1e-12).mean()
+        p = sign_flip_p(differences)
+        assert p == pytest.approx(exact, abs=1e-4 + 4 * (exact * (1 - exact) / 9999) ** 0.5)
+        assert sign_flip_p(1e-9 * differences) == p
+        assert p == pytest.approx(sign_flip_test(differences), abs=0.02)
+    assert sign_flip_p(np.zeros(7)) == 1
+    assert sign_flip_p(np.ones(3)) == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize(("by", "verdicts"), [

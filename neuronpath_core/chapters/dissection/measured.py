@@ -143,7 +143,7 @@ def labels_from(study: Study, model: str,
     """The labels by overlap that other images give."""
     pixels, _ = study.batch(images, model)
     return strongest(dissect(study.target(model), pixels, known_concepts(images),
-                             permutations=0).iou, 0)
+                             permutations=0, areas=False).iou, 0)
 
 
 def stacked(reads: Mapping[tuple[str, str], Read],

@@ -44,7 +44,8 @@ def variant_rows(study: Study, model: str, images: ImageSet, seed: int = 0) -> p
     pixels, _ = study.batch(images, model)
     known = known_concepts(images)
     found = {name: dissect(study.target(model), pixels, known, seed=seed,
-                           permutations=0 if "level" in settings else PERMUTATIONS, **settings)
+                           permutations=0 if "level" in settings else PERMUTATIONS,
+                           areas=False, **settings)
              for name, settings in VARIANTS.items()}
     reference = strongest(found[RECOMMENDED].iou, 0)
     return pd.DataFrame([{"variant": name, **_row(

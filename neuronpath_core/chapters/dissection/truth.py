@@ -25,13 +25,14 @@ def truth_rows(read: Read, seed: int = 0) -> pd.DataFrame:
     ``patch_chance``); ``named``, the share of neurons with a label; ``specific``, of these the
     share of specific ones; ``same``, the share with the label that overlap gives."""
     rows = []
-    for labeler, labels in read.labels.items():
+    predictions = label_truth.prediction_rows(read.held_scores, read.present,
+                                              list(read.labels.values()), seed)
+    for (labeler, labels), predicted in zip(read.labels.items(), predictions, strict=True):
         patch = label_truth.truth_row(read.held.auroc, labels, seed=seed)
         named = labels >= 0
-        rows.append({"condition": f"labels by {labeler}", **label_truth.prediction_row(
-            read.held_scores, read.present, labels, seed),
-            "patch": patch["own"], "patch_value": patch["value"],
-            "patch_chance": patch["chance"], "named": named.mean(),
+        rows.append({
+            "condition": f"labels by {labeler}", **predicted, "patch": patch["own"],
+            "patch_value": patch["value"], "patch_chance": patch["chance"], "named": named.mean(),
             "specific": is_specific(read.found.kinds)[labels[named]].mean(),
             "same": (labels == read.labels[OVERLAP])[named].mean()})
     return pd.DataFrame(rows)

@@ -24,6 +24,7 @@ from neuronpath_core.readings.projection import effective_rows, norm_of
 from neuronpath_core.scores import METHODS
 from neuronpath_core.settings import RECOMMENDED
 from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.tests import judged, sign_flip_p
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
@@ -34,6 +35,8 @@ PUBLISHED, ACTIVE, RANDOM = "neuron_path", "activation", "random"
 FOUND = (RECOMMENDED, PUBLISHED)  # whose paths the questions are about
 METHODS_USED = (*FOUND, ACTIVE, RANDOM)
 LABELS = {name: METHODS[name].label for name in METHODS_USED}
+# tell the questions of a table apart; what models and methods answer to one is a family
+QUESTIONS = ("measure", "against", "route", "score", "blocks")
 LIKE, LIKE_HERE = "matched neurons", "neurons as active in the image"
 
 
@@ -155,17 +158,18 @@ def effect_rows(case: Case, values: Float[np.ndarray, "image layer neuron"], mea
 def gap_row(own: Float[np.ndarray, "image layer"], other: Float[np.ndarray, "image layer"],
             seed: int = 0) -> dict[str, float]:
     """Two numbers of each image and block, compared image by image: ``value, low, high`` of the
-    difference of their means over blocks, ``path, other`` and ``images``; blocks and images of
-    which either is not defined (NaN) are left out, and NaN comes of fewer than two images."""
+    difference of their means over blocks, its ``p`` by flipped signs of the images, ``path, other``
+    and ``images``; blocks and images of which either is not defined (NaN) are left out, and NaN
+    comes of fewer than two images."""
     known = ~(np.isnan(own) | np.isnan(other))
     count = known.sum(1)
     first, second = (np.where(known, each, 0).sum(1)[count > 0] / count[count > 0]
                      for each in (own, other))
     if len(first) < 2:
-        return {**dict.fromkeys(("value", "low", "high", "path", "other"), np.nan),
+        return {**dict.fromkeys(("value", "low", "high", "p", "path", "other"), np.nan),
                 "images": len(first)}
-    return {**interval_row(first - second, seed=seed), "path": first.mean(),
-            "other": second.mean(), "images": len(first)}
+    return {**interval_row(first - second, seed=seed), "p": sign_flip_p(first - second, seed),
+            "path": first.mean(), "other": second.mean(), "images": len(first)}
 
 
 def thirds(blocks: int) -> dict[str, slice]:
@@ -177,6 +181,21 @@ def thirds(blocks: int) -> dict[str, slice]:
 
 def stacked(cases: Mapping[tuple[str, str], Case],
             rows: Callable[[tuple[str, str], Case], pd.DataFrame]) -> pd.DataFrame:
-    """``rows(key, case)`` of every model below one another, with ``data`` and ``model``."""
+    """``rows(key, case)`` of every model below one another, with ``data`` and ``model``, and
+    judged where they have a ``p`` (:func:`in_families`)."""
     tables = [rows(key, case).assign(data=key[0], model=key[1]) for key, case in cases.items()]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return in_families(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
+
+
+def in_families(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ``adjusted``, the ``p`` of each effect after Holm's correction over all models
+    and methods of which the same question is asked, and ``verdict``: of an effect whose adjusted p
+    exceeds 0.05 it is "not shown", whatever its interval.  Without a ``p`` nothing changes."""
+    if "p" not in table or table.empty:
+        return table
+    known = table[table["value"].notna()]
+    asked = known[[name for name in QUESTIONS if name in known]].astype(str).agg(" / ".join, axis=1)
+    found = judged(known.assign(family=asked), by="family")
+    # an effect that is not defined shows nothing
+    return table.assign(adjusted=found["adjusted"], verdict=found["verdict"].reindex(
+        table.index, fill_value="not shown"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from neuronpath_core.chapters.path_meaning import wiring, writes
 from neuronpath_core.chapters.path_meaning.measured import Case, case_of, compared
@@ -32,14 +33,16 @@ def means(case: Case) -> dict[str, float]:
 
 
 def seed_rows(study: Study, model: str, images: ImageSet) -> pd.DataFrame:
-    """``measure, value, low, high, models``: the mean over trained models of :func:`means` by the
-    recommended method, with its jackknife interval over them; no rows without replicas."""
+    """``measure, value, low, high, p, models``: the mean over trained models of :func:`means` by
+    the recommended method, with its jackknife interval over them and the p of Student's t, whose
+    interval is the same; no rows without replicas."""
     names = replicas(study, model)
     found = pd.DataFrame([means(case_of(study, name, images, (RECOMMENDED,))) for name in names])
     return pd.DataFrame([
         {"measure": measure, "models": len(names), **_over_models(found[measure].to_numpy())}
-        for measure in found], columns=["measure", "models", "value", "low", "high"])
+        for measure in found], columns=["measure", "models", "value", "low", "high", "p"])
 
 
 def _over_models(values: np.ndarray) -> dict[str, float]:
-    return jackknife_row(lambda chosen: float(values[chosen].mean()), [len(values)])
+    return {**jackknife_row(lambda chosen: float(values[chosen].mean()), [len(values)]),
+            "p": float(stats.ttest_1samp(values, 0).pvalue)}

@@ -24,6 +24,14 @@ SHOWN = {"writes its class": "share of the block below it",
          "looks where the class comes from": "rank correlation"}
 
 
+ADJUSTED = "* p at most 0.05 after Holm's correction over models and methods"
+
+
+def verdicts_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a ``verdict``: its own, where it was judged as a family, else by intervals."""
+    return table if "verdict" in table else with_verdict(table)
+
+
 def picked(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     """The rows of a table in which columns have these values; no rows of an empty one."""
     for column, value in wanted.items():
@@ -42,8 +50,8 @@ def drawn(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,
               picked(detected, measure=detects.BOTH, score=detects.PATCHES, **own),
               picked(evidence, blocks="last third", **own),
               picked(wired, route="direct", measure=wiring.SIZE, **own), picked(looked, **own)]
-    columns = ["panel", "unit", "data", "model", "value", "low", "high"]
-    return pd.concat([table.assign(panel=panel, unit=unit).reindex(columns=columns)
+    columns = ["panel", "unit", "data", "model", "value", "low", "high", "verdict"]
+    return pd.concat([verdicts_of(table).assign(panel=panel, unit=unit).reindex(columns=columns)
                       for (panel, unit), table in zip(SHOWN.items(), tables, strict=True)
                       if len(table)], ignore_index=True)
 
@@ -52,7 +60,7 @@ def finding(shown: pd.DataFrame) -> str:
     """The main figure in a sentence."""
     def told(place: int) -> str:
         own = shown[shown["panel"] == list(SHOWN)[place]]
-        return f"{int((own['low'] > 0).sum())} of {len(own)}"
+        return f"{int((own['verdict'] == 'agrees').sum())} of {len(own)}"
 
     return (f"Path neurons write their class more than matched neurons in {told(0)} models, and "
             f"look more at where the class comes from in {told(5)}")
@@ -61,17 +69,17 @@ def finding(shown: pd.DataFrame) -> str:
 def depth_finding(depths: pd.DataFrame) -> str:
     """The figure by depth in a sentence, of ``writes.third_rows``."""
     own = picked(depths, method=RECOMMENDED)
-    late, early = (picked(own, blocks=name) for name in ("last third", "first third"))
+    late, early = (picked(own, blocks=name)["verdict"] == "agrees"
+                   for name in ("last third", "first third"))
     return (f"Path neurons are ahead of matched ones in the last third of the blocks in "
-            f"{int((late['low'] > 0).sum())} of {len(late)} models, in the first in "
-            f"{int((early['low'] > 0).sum())}")
+            f"{int(late.sum())} of {len(late)} models, in the first in {int(early.sum())}")
 
 
 def effect_table(rows: pd.DataFrame, keys: Sequence[str], digits: int = 3) -> pd.DataFrame:
     """Effects for reading: a line for each model, method and value of ``keys``, the mean of path
-    neurons and a column for each control with the difference."""
+    neurons and a column for each control with the difference, starred if it is shown."""
     named = rows.assign(method=[LABELS[name] for name in rows["method"]],
-                        text=[report.interval_text(row, digits) for row in rows.to_dict("records")])
+                        text=[starred(row, digits) for row in rows.to_dict("records")])
     index = ["data", "model", *keys, "method"]
     lines = []
     for key, own in named.groupby(index, sort=False):
@@ -81,10 +89,16 @@ def effect_table(rows: pd.DataFrame, keys: Sequence[str], digits: int = 3) -> pd
     return pd.DataFrame(lines).set_index(index)
 
 
+def starred(row: Mapping[str, float | str], digits: int) -> str:
+    """An effect with its interval, and a star if it is shown in its family (``ADJUSTED``)."""
+    shown = row.get("verdict", "not shown") != "not shown"
+    return report.interval_text(row, digits) + (" *" if shown else "")
+
+
 def third_table(rows: pd.DataFrame) -> pd.DataFrame:
     """``writes.third_rows`` for reading: a column for each third."""
     named = rows.assign(method=[LABELS[name] for name in rows["method"]],
-                        text=[report.interval_text(row, 2) for row in rows.to_dict("records")])
+                        text=[starred(row, 2) for row in rows.to_dict("records")])
     order = pd.MultiIndex.from_frame(named[["data", "model", "method"]].drop_duplicates())
     wide = named.pivot(index=["data", "model", "method"], columns="blocks", values="text")
     return wide.reindex(order)[list(dict.fromkeys(rows["blocks"]))].rename_axis(columns=None)
@@ -151,7 +165,7 @@ def planted_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     """``seeds.seed_rows`` for reading."""
-    return rows.assign(text=[report.interval_text(row, 3) for row in rows.to_dict("records")]
+    return rows.assign(text=[starred(row, 3) for row in rows.to_dict("records")]
                        ).set_index(["data", "model", "measure"])[["text", "models"]].rename(
         columns={"text": "path neurons minus matched neurons", "models": "trained models"})
 
@@ -161,7 +175,7 @@ def tally(rows: pd.DataFrame, noun: str = "models", **wanted: str) -> str:
     any."""
     own = picked(rows, **wanted)
     own = own.dropna(subset="value") if len(own) else own
-    return report.in_words(list(with_verdict(own)["verdict"]), noun) if len(own) else "–"
+    return report.in_words(list(verdicts_of(own)["verdict"]), noun) if len(own) else "–"
 
 
 def glued(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,

@@ -18,12 +18,16 @@ from neuronpath_core.chapters.path_meaning import (
     writes,
 )
 from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
-from neuronpath_core.chapters.path_meaning.words import picked
+from neuronpath_core.chapters.path_meaning.words import picked, verdicts_of
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
-ABOVE = partial(rules.above, interval=rules.OVER_IMAGES, then=rules.OR_BELOW)
-OVER_CLASSES = ABOVE("The difference of the shares of classes", interval=rules.OVER_CLASSES)
+HOLM = "its p at most 0.05 after Holm's correction over models and methods"
+# judged in a family of models and methods, or each by its interval alone
+ABOVE = partial(rules.above, interval=rules.OVER_IMAGES,
+                then=f" and {HOLM} (signs of images flipped), contradicts if below with such a p")
+ALONE = partial(rules.above, interval=rules.OVER_IMAGES, then=rules.OR_BELOW)
+OVER_CLASSES = ALONE("The difference of the shares of classes", interval=rules.OVER_CLASSES)
 # the same rule, said of other readers
 OVER_OTHERS = replace(OVER_CLASSES, sentence="The same of the mean over other architectures.")
 ACTIVE = "the path of Activation"
@@ -52,7 +56,8 @@ WORDS = {
         OURS,
         "Models trained from other seeds have paths that write the class more than matched neurons",
         "neurons", "matched neurons of each trained model",
-        ABOVE("The mean over trained models", interval="its 95 % jackknife interval over them"),
+        ABOVE("The mean over trained models", interval="its 95 % jackknife interval over them",
+              then=f" and {HOLM} (Student's t), contradicts if below with such a p"),
         "again", {"of": "trained models"}),
     "key": (
         OURS, "Path neurons are among the five key neurons of their class more often than matched "
@@ -135,29 +140,29 @@ WORDS = {
     "fails": (
         OURS, "The path of the true class writes it less in images that are classified wrongly",
         "neurons", "images that are classified rightly",
-        ABOVE("What path neurons have beyond matched ones, right images minus wrong ones",
+        ALONE("What path neurons have beyond matched ones, right images minus wrong ones",
               interval=f"{rules.BOOTSTRAP} over the images of each kind"), "failed"),
     "rival": (
         OURS, "In images that are classified wrongly, the path of the predicted class writes it "
         "more than that of the true class writes that", "neurons",
         "the path of the true class of the same images",
-        ABOVE("The difference of what path neurons have beyond matched ones"), "rivals"),
+        ALONE("The difference of what path neurons have beyond matched ones"), "rivals"),
     "outline": (
         OURS, "The outline's own path costs it more than the fill's path does", "lost probability",
         "the fill's path of the same images",
-        ABOVE("The difference of the probability that the outline loses"), "apart"),
+        ALONE("The difference of the probability that the outline loses"), "apart"),
     "fill": (
         OURS, "The fill's own path costs it more than the outline's path does", "lost probability",
         "the outline's path of the same images",
-        ABOVE("The difference of the probability that the fill loses"), "apart"),
+        ALONE("The difference of the probability that the fill loses"), "apart"),
     "concepts": (
         OURS, "Paths of outline and fill dissociate more than those of groups of classes that mean "
         "nothing", "lost probability", "the same groupings with the classes dealt anew",
-        ABOVE("The sum of both differences minus that of the dealt groupings"), "apart"),
+        ALONE("The sum of both differences minus that of the dealt groupings"), "apart"),
     "planted": (
         OURS, "The measures of this chapter find what was planted, and nothing where nothing was",
         "networks", "matched neurons of the planted networks",
-        ABOVE("The share of networks in which a measure says what is known", 0.5,
+        ALONE("The share of networks in which a measure says what is known", 0.5,
               interval="its 95 % Wilson interval"), "known", {"of": "networks", "statistic": ""}),
 }
 
@@ -179,7 +184,7 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
         own = own.dropna(subset="value") if len(own) else own
         named = {"condition": "condition"} if "condition" in own else {}
         named |= {"against": "against"} if "against" in own else {}
-        return comparisons(with_verdict(own), n, **named) if len(own) else ()
+        return comparisons(verdicts_of(own), n, **named) if len(own) else ()
 
     def shapes_only(measure: str, against: str, score: str = detects.PATCHES) -> tuple:
         return effect(detected, measure=measure, score=score, against=against)
