@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 
 from neuronpath_core.neurons.matched import drawn, matched
-from neuronpath_core.settings import check_count
 from neuronpath_core.study.identity import weights_sha256
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import shown
 from neuronpath_core.vlm import abilities
 from neuronpath_core.vlm.adapter import VisionLanguageModel
@@ -103,8 +103,8 @@ class VlmEvidence:
     def checked(self, block: object, neuron: object) -> tuple[int, int]:
         """The place of a neuron; ``ValueError`` unless the decoder has it."""
         halves = self.model.halves["decoder"]
-        check_count("a block", block, 0, len(halves) - 1)
-        check_count(f"a neuron of block {block} of the decoder", neuron, 0, halves[block].width - 1)
+        check_whole("a block", block, 0, len(halves) - 1)
+        check_whole(f"a neuron of block {block} of the decoder", neuron, 0, halves[block].width - 1)
         return int(block), int(neuron)
 
     def alone(self, number: int) -> Records:
@@ -201,8 +201,8 @@ def vlm_evidence(model: VisionLanguageModel, *, scenes: object, records: Records
         raise ValueError(f"images cannot be {shown(type(scenes).__name__)} here; accepted: a list "
                          f"of at least {LEAST} composed scenes, as a vision-language model is "
                          "shown them with their captions")
-    check_count("words", words, 1, 100)
-    check_count("seed", seed, 0, 2 ** 32 - 1)
+    check_whole("words", words, 1, 100)
+    check_whole("seed", seed, 0, 2 ** 32 - 1)
     if records is None:
         records = collect(model, caption_batches(model, scenes), top=min(TOP, len(scenes)))
     if len(records.visual) != len(scenes):

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuronpath_core.neurons.tally import area, overlap, ranks
+from neuronpath_core.neurons.tally import area, overlap
 from neuronpath_core.stats.intervals import percentile_row
+from neuronpath_core.stats.ranks import ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Float
