@@ -83,7 +83,7 @@ def execute_searches(root: Path, notebook: str, parameters: dict) -> None:
     for cell in cells[1:]:
         source = "".join(cell["source"])
         if any(word in source for word in ("Study(", "study.paths", "study.batch", "study.prob",
-                                           "measured.know", "effects.", "path_agreement(",
+                                           "measured.know", "scaling.know", "effects.", "path_agreement(",
                                            "pruning_grid(", "whole_model(")):
             exec(source, space)  # noqa: S102
 
