@@ -17,6 +17,7 @@ from neuronpath_core.neurons.key_neurons import alignment
 from neuronpath_core.study.identity import weights_sha256
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
+from tests import browser as look
 from tests.explanations.test_card_page import MOST_OF_A_BOOK, faults
 
 STORED = neuron_cards.stored()
@@ -101,6 +102,33 @@ def test_chapter_4_leads_to_every_model(html):
     back, = re.findall(r'<nav[^>]*><a href="([^"]+)"', (html / "_cards/index.html").read_text(encoding="utf-8"))
     assert (html / "_cards" / back).resolve() == (html / "notebooks/04_class_paths.html").resolve()
     assert len(set(re.findall(r">([^<]+)</a>", cell.source))) == len(links)
+
+
+@pytest.mark.skipif(look.executable() is None, reason="NO KEYBOARD WAS TRIED: no Chromium")
+def test_a_card_opens_from_chapter_4_by_keyboard_and_without_scripts(html):
+    """The chapter's links as they stand in it, then the list of the model's cards."""
+    pytest.importorskip("playwright")
+    nb = nbformat.read(neuron_cards.ROOT / "notebooks" / "04_class_paths.ipynb", 4)
+    cell = next(cell for cell in nb.cells if cell.id == "04-cards")
+    links, = re.findall(r"<ul.*?</ul>", cell.source, re.DOTALL)
+    chapter = html / "notebooks" / "04_class_paths.html"
+    chapter.parent.mkdir(exist_ok=True)
+    chapter.write_text(f"<!DOCTYPE html><title>Chapter 4</title>{links}", encoding="utf-8")
+
+    def follow(shown, wanted: str) -> None:
+        for _ in range(9):  # past what else can be reached on the way
+            shown.keyboard.press("Tab")
+            if shown.evaluate(f"/{wanted}/.test(document.activeElement.href || '')"):
+                break
+        shown.keyboard.press("Enter")
+        shown.wait_for_url(re.compile(wanted))
+
+    with look.opened() as browser:
+        shown = browser.new_context(java_script_enabled=False).new_page()
+        shown.goto(chapter.as_uri())
+        follow(shown, r"tiny-B-16.index\.html")
+        follow(shown, r"block-\d+-neuron-\d+\.html")
+        assert "neuron" in shown.title()
 
 
 def test_cards_are_measured_by_one_command(monkeypatch, tmp_path, capsys):
