@@ -64,31 +64,6 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
 
 
 MOST_LINES = 250
-# modules that may be longer, with the reason
-LONGER: dict[str, str] = {
-    "stats/grades.py": "one table of rules and the sentences that they give",
-    # chapters that are being split: each of these goes when its chapter has rooms
-    **dict.fromkeys([
-        "chapters/attention_paths.py",
-        "chapters/benchmarks/speed.py",
-        "chapters/certified_paths/claims.py",
-        "chapters/class_similarity.py",
-        "chapters/edges_of_paths/claims.py",
-        "chapters/edges_of_paths/measured.py",
-        "chapters/edges_of_paths/shares.py",
-        "chapters/faithfulness/claims.py",
-        "chapters/knowledge_neurons.py",
-        "chapters/mae_against_supervised.py",
-        "chapters/pruning_honest/claims.py",
-        "chapters/replacement/claims.py",
-        "chapters/replacement/measured.py",
-        "chapters/similarity_in_numbers.py",
-        "chapters/vlm_study.py",
-        "chapters/which_method/claims.py",
-        "chapters/which_method/measured.py",
-        "chapters/which_method/questions.py",
-        "chapters/which_method/tried.py",
-    ], "a chapter that is being split")}
 # lines of code of all modules at the top of the package, without docstrings, comments and blank
 # lines: who adds to the core takes something out of it, or finds a room for it
 CORE_LINES = 2_800  # 2,769 when this was written, 3,047 before graphs of paths left it
@@ -116,8 +91,7 @@ def test_no_module_is_longer_than_a_page_that_is_read_at_once():
     lengths = {path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
                for path in PACKAGE.rglob("*.py")}
     assert len(lengths) > 300  # else nothing was looked at
-    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in LONGER} == {}
-    assert set(LONGER) <= set(lengths)
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
 def test_the_core_does_not_grow():
