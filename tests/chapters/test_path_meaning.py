@@ -118,10 +118,10 @@ def test_effects_are_judged_as_families():
     assert list(found["verdict"]) == ["agrees", *["not shown"] * 4, "agrees"]
     below = measured.in_families(table.assign(low=-0.3, high=-0.1))
     assert below["verdict"][0] == "contradicts"
-    assert claims.starred(found.iloc[0], 2) == "+0.20 [+0.10, +0.30] *"
-    assert claims.starred(found.iloc[1], 2) == "+0.20 [+0.10, +0.30]"
+    assert words.starred(found.iloc[0], 2) == "+0.20 [+0.10, +0.30] *"
+    assert words.starred(found.iloc[1], 2) == "+0.20 [+0.10, +0.30]"
     assert "verdict" not in measured.in_families(table.drop(columns="p"))
-    assert claims.tally(found, measure="a").startswith("1 of 4 models")
+    assert words.tally(found, measure="a").startswith("1 of 4 models")
 
 
 def test_many_effects_of_nothing_are_rarely_shown_together():
