@@ -62,6 +62,11 @@ class Checked:
                     raise ValueError(f"the model's weights are not finite: {name}; accepted: "
                                      f"finite weights")
         self._check_layers()
+        first = self.family.prefix_tokens(self.model)
+        if self.scope == "patch" and first != self.tokens.start:
+            raise ValueError(f"the model has {first} tokens before its patches, it had "
+                             f"{self.tokens.start} when the TargetModel was made; accepted for "
+                             "scope 'patch': the same number, or another TargetModel(model)")
         if self.family.head_of(self.model) != self._head:
             raise ValueError("the model's head is no longer the one with which the TargetModel "
                              "was made; accepted: a head of the same kind and number of "
@@ -89,7 +94,7 @@ class Checked:
     def _check_layers(self) -> None:
         """Raise ``ValueError`` unless every layer has a module and neurons of its own."""
         sites = [self.site(index) for index in range(self.n_blocks)
-                 ] if len(self.model.blocks) > self.layers[-1].block else []
+                 ] if len(self.model.blocks) == self.layers[-1].block + 1 else []
         if [site.in_features for site in sites] != [layer.units * layer.width
                                                     for layer in self.layers]:
             raise ValueError("the model's blocks are no longer those with which the TargetModel "

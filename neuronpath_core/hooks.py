@@ -3,15 +3,20 @@ touches hooks."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.model_state import HOOKS, is_compiled
+from neuronpath_core.model_state import HOOKS
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -20,6 +25,11 @@ if TYPE_CHECKING:
 
 # how often this thread has set edits aside
 _DEPTH = threading.local()
+# the edits and readings that were made in this task, or before it in the one that started it
+_MADE: ContextVar[tuple[int, ...]] = ContextVar("_MADE", default=())
+_NUMBERS = itertools.count(1)
+_EAGER = threading.Lock()
+_FORCED: list[Any] = []  # one for each context that is entered; the first holds the stance
 
 
 @contextmanager
@@ -28,18 +38,52 @@ def hooked(target: TargetModel,
     """Pass what enters ``fc2`` of the given blocks through functions; a returned tensor replaces
     it.
 
-    They act on forward passes of the thread that entered the context, on no other thread's. Inside
-    a compiled model runs uncompiled, because compiled code does not see hooks that came later. The
+    They act on forward passes of the thread that entered the context, and of its task of asyncio
+    and those that this starts, on no other's. Inside all compiled code runs uncompiled, because it
+    does not see hooks that came later, and may hold the model without the model's knowing. The
     hooks are gone when the context is left, whatever happened inside.
     """
     with ExitStack() as stack:
-        if is_compiled(target.model):
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_uncompiled())
+        stack.enter_context(_numbered())
         for block, function in functions.items():
             handle = target.site(block).register_forward_pre_hook(_Entering(function),
                                                                   with_kwargs=True)
             stack.callback(handle.remove)
         yield
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """The stance is the process's: contexts of several threads end in any order."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with _EAGER:
+        _FORCED.append(None if _FORCED else torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with _EAGER:
+            if (stance := _FORCED.pop()) is not None:
+                stance.__exit__(None, None, None)
+
+
+@contextmanager
+def _numbered() -> Iterator[None]:
+    number = next(_NUMBERS)
+    _MADE.set((*_MADE.get(), number))
+    try:
+        yield
+    finally:  # not reset, which may be in another task's context
+        _MADE.set(tuple(each for each in _MADE.get() if each != number))
+
+
+def _task() -> asyncio.Task | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        return None
 
 
 @contextmanager
@@ -57,19 +101,28 @@ def _depth() -> int:
 
 
 class _Hook:
-    """A function of a module's call, as a hook that acts in the thread that made it."""
+    """A function of a module's call, as a hook that acts in the thread and task that made it."""
 
     def __init__(self, function: Callable):
         self.function, self.thread, self.depth = function, threading.get_ident(), _depth()
+        self.number, task = _MADE.get()[-1], _task()
+        self.task = None if task is None else weakref.ref(task)
 
     def acts_here(self) -> bool:
         here = threading.get_ident()
         if here == self.thread:
-            return self.depth >= _depth()
+            return self.depth >= _depth() and not self._is_of_another_task()
         # autograd runs checkpointed blocks again in threads of its own
         return torch._C._current_graph_task_id() != -1 and not any(
             each.ident == here and not isinstance(each, threading._DummyThread)
             for each in threading.enumerate())
+
+    def _is_of_another_task(self) -> bool:
+        """A notebook may run each cell in a task of its own; what a finished one made acts on."""
+        if self.task is None or self.number in _MADE.get():
+            return False
+        made_in = self.task()
+        return made_in is not None and not made_in.done() and made_in is not _task()
 
     def __call__(self, *given: Any) -> Any:
         return self.function(*given) if self.acts_here() else None

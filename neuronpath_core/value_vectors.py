@@ -101,7 +101,7 @@ def passes_back(target: TargetModel, images: Float[Tensor, "image channel height
 
     Along a random direction of all neurons the backward pass must give what forward mode gives, and
     what the logits do when the neurons move a little; ``torch.no_grad()``, ``detach()`` and hooks
-    may change that. Where forward mode has no derivative nothing is said.
+    may change that. Where forward mode raises an error nothing is said.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -133,14 +133,15 @@ def passes_back(target: TargetModel, images: Float[Tensor, "image channel height
         return slopes, directions, weights, tangent, (ahead - behind) / (2 * step)
 
     found = attempt(taken)
-    if found is None or found[3] is None:
+    if found is None:
         return True
     slopes, directions, weights, tangent, quotient = found
     products = [slope.double() * direction.double()
                 for slope, direction in zip(slopes, directions, strict=True)]
     backward, unit = float(sum(product.sum() for product in products)), rounding_unit(weights)
     size = sum(float(product.norm()) for product in products)
-    seen = [(tangent, 4 * unit ** 0.5)]
+    # what leaves the model detached carries no tangent
+    seen = [] if tangent is None else [(tangent, 4 * unit ** 0.5)]
     if unit < torch.finfo(torch.float16).eps / 2:  # coarser numbers tell no small difference
         seen.append((quotient, 32 * unit ** (1 / 3)))
     for derivative, share in seen:

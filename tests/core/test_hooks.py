@@ -1,13 +1,16 @@
 """Where neurons live: what is read, held and multiplied, and that nothing else is touched."""
 
+import asyncio
 import threading
 
 import pytest
 import torch
+from torch import nn
 
 import neuronpath_core as npc
 from neuronpath_core import edits, gradients
 from neuronpath_core import hooks as core
+from neuronpath_core.interventions import class_probabilities
 from tests import helpers, twins
 
 
@@ -636,3 +639,96 @@ def test_value_vectors_are_what_a_unit_of_a_neuron_writes(name):
             expected = torch.zeros_like(moved)
             expected[:, target.tokens] = target.value_vectors(0)[neuron]
             torch.testing.assert_close(moved, expected, rtol=0, atol=1e-12)
+
+
+# --- where an edit acts: compiled code, tasks ---
+
+
+@pytest.mark.parametrize("around", ["wrapper", "function", "larger model"])
+def test_an_edit_is_in_force_in_what_was_compiled_around_the_model(around):
+    model, (images, _) = helpers.small_vit(3), helpers.small_batch(2)
+    target, path = npc.TargetModel(model), torch.tensor([[1, 2, 3]])
+    outer = {"wrapper": model, "function": lambda value: model(value),
+             "larger model": nn.Sequential(model)}[around]
+    compiled = torch.compile(outer, backend="eager")
+    with torch.no_grad():
+        clean = compiled(images)
+        with npc.edit(target, path, 5.0):
+            found, expected = compiled(images), target(images)
+        after = compiled(images)
+    assert torch.equal(found, expected) and not torch.allclose(found, clean)
+    assert torch.equal(after, clean)
+
+
+def test_compiled_code_runs_compiled_again_after_edits_that_end_in_any_order():
+    model, (images, _) = helpers.small_vit(3), helpers.small_batch(2)
+    target, path, ran = npc.TargetModel(model), torch.tensor([[1, 2, 3]]), []
+
+    def backend(graph, _example):
+        return lambda *given: (ran.append(1), graph.forward(*given))[1]
+
+    compiled = torch.compile(model, backend=backend)
+    inside, left = threading.Event(), threading.Event()
+
+    def other():
+        with npc.edit(target, path):
+            inside.set()
+            left.wait(60)
+
+    thread = threading.Thread(target=other)
+    with torch.no_grad():
+        compiled(images)
+        before = len(ran)
+        with npc.edit(target, path):
+            thread.start()
+            inside.wait(60)
+        compiled(images)  # the other thread's edit is still in force
+        assert len(ran) == before > 0
+        left.set()
+        thread.join()
+        compiled(images)
+    assert len(ran) > before
+
+
+def test_an_edit_of_one_task_does_not_act_in_another():
+    target, (images, _) = npc.TargetModel(helpers.small_vit(3)), helpers.small_batch(2)
+    path, clean = torch.tensor([[1, 2, 3]]), class_probabilities(target, images)
+    with npc.edit(target, path, 5.0):
+        edited = class_probabilities(target, images)
+
+    async def looks():
+        return class_probabilities(target, images)
+
+    async def edits(inside, done):
+        with npc.edit(target, path, 5.0):
+            inside.set()
+            await done.wait()
+            return await asyncio.create_task(looks()), await looks()  # in one that it starts, too
+
+    async def main():
+        inside, done = asyncio.Event(), asyncio.Event()
+        editing = asyncio.create_task(edits(inside, done))
+        await inside.wait()
+        other = await asyncio.create_task(looks()), await looks()
+        done.set()
+        return other, await editing
+
+    other, own = asyncio.run(main())
+    assert all(torch.equal(each, clean) for each in other)
+    assert all(torch.equal(each, edited) for each in own)
+    assert not torch.allclose(edited, clean)
+
+
+def test_an_edit_that_a_finished_task_entered_is_in_force():
+    """As where a notebook runs every cell in a task of its own."""
+    target, (images, _) = npc.TargetModel(helpers.small_vit(3)), helpers.small_batch(2)
+    clean, edit = class_probabilities(target, images), npc.edit(target, torch.tensor([[1, 2, 3]]), 5)
+
+    async def cell(work):
+        return work()
+
+    asyncio.run(cell(edit.__enter__))
+    found = asyncio.run(cell(lambda: class_probabilities(target, images)))
+    asyncio.run(cell(lambda: edit.__exit__(None, None, None)))
+    assert not torch.allclose(found, clean)
+    assert torch.equal(class_probabilities(target, images), clean)

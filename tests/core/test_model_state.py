@@ -1,0 +1,95 @@
+"""Classes of PyTorch's and timm's that somebody patches, and modes of torch's, which may do with any
+image, and at any time, what no look at the model tells."""
+
+import functools
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from timm.models.vision_transformer import Attention, Block, LayerScale, VisionTransformer
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+import neuronpath_core as npc
+from neuronpath_core.model_state import ModelState
+from tests import helpers
+from tests.core.test_as_called import PUBLISHED, quietly, searched
+
+
+def assert_paths_are_the_models(target, images, labels):
+    found = quietly(lambda: npc.find_paths(target, images, labels, **PUBLISHED))
+    for row, (path, score) in enumerate(searched(target.model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        assert float(found.score[row]) == pytest.approx(score, rel=1e-9, abs=1e-13)
+
+
+def test_a_class_that_acts_on_one_image_of_seven(monkeypatch):
+    model, (images, labels) = helpers.small_vit(31), helpers.small_batch(7, 32)
+    images[1] += 100
+    native = VisionTransformer.forward
+    monkeypatch.setattr(VisionTransformer, "forward", lambda self, x: native(self, torch.where(
+        x.amax((1, 2, 3), keepdim=True) > 50, (x - 100) * 3, x)))
+    assert_paths_are_the_models(npc.TargetModel(model), images, labels)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("kind", "name"), [
+    (VisionTransformer, "forward_features"), (Block, "forward"), (Mlp, "forward"),
+    (Attention, "forward"), (nn.Linear, "forward"), (LayerScale, "forward"),
+    (Tensor, "softmax")], ids=lambda value: getattr(value, "__name__", value))
+def test_a_patch_with_a_switch_is_followed(monkeypatch, kind, name, wrapped):
+    model, (images, labels) = helpers.small_vit(31, init_values=0.5), helpers.small_batch(2, 32)
+    for block in model.blocks:
+        block.attn.fused_attn = False  # so that the softmax is a tensor's
+    factor, native = [1.0], getattr(kind, name)
+
+    def patched(self, *given, **named):
+        return native(self * factor[0] if kind is Tensor else self, *given, **named) * (
+            1 if kind is Tensor else factor[0])
+
+    # a wrapper passes itself off as the function that it wraps
+    monkeypatch.setattr(kind, name, functools.wraps(native)(patched) if wrapped else patched)
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images, labels, **PUBLISHED)
+    factor[0] = 0.5
+    assert_paths_are_the_models(target, images, labels)
+
+
+class Quieter(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        return 0.6 * out if function is F.gelu else out
+
+
+def test_a_mode_is_seen_as_it_comes_and_goes():
+    model, (images, labels) = helpers.small_vit(31), helpers.small_batch(2, 32)
+    target = npc.TargetModel(model)
+    assert_paths_are_the_models(target, images, labels)
+    with Quieter():
+        assert target.plain(0) is None  # threads that run blocks side by side are in no mode
+        assert_paths_are_the_models(target, images, labels)
+    assert target.plain(0) is not None
+    assert_paths_are_the_models(target, images, labels)
+
+
+@pytest.mark.parametrize("kind", [VisionTransformer, Block, Mlp])
+@pytest.mark.parametrize("cut", ["no_grad", "detach"])
+def test_a_class_that_cuts_gradients_is_refused(monkeypatch, kind, cut):
+    model, (images, labels) = helpers.small_vit(31), helpers.small_batch(2, 32)
+    native = kind.forward
+    monkeypatch.setattr(kind, "forward", torch.no_grad()(native) if cut == "no_grad" else
+                        lambda self, x, **named: native(self, x.detach(), **named).detach())
+    target = npc.TargetModel(model)
+    with pytest.raises(ValueError, match="are not its derivatives"):
+        npc.find_paths(target, images, labels, "gradient_activation")
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2",
+                                  "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224",
+                                  "vit_small_patch16_dinov3"])
+def test_networks_as_published_are_not_foreign(name):
+    with torch.device("meta"):  # a mode of torch's own
+        model = timm.create_model(name).eval()
+        assert not ModelState.of(model).foreign
