@@ -1064,6 +1064,48 @@ def test_precisions_that_differ_are_named():
         npc.find_paths(npc.TargetModel(helpers.small_vit(1)), made, labels)
 
 
+# --- what is the matter is said ---
+
+
+def views_side_by_side(model):
+    """Every image and its mirror image run in one batch, as in test-time augmentation."""
+    native = model.forward
+    model.forward = lambda pictures: native(
+        torch.stack([pictures, pictures.flip(-1)], 1).flatten(0, 1)).unflatten(0, (-1, 2)).mean(1)
+
+
+def normalising_in_place(model):
+    model.register_forward_pre_hook(lambda _module, inputs: (inputs[0].sub_(0.5).div_(0.25),))
+
+
+def without_the_last_class(model):
+    def masked(_module, _inputs, logits):
+        return logits.index_fill(1, torch.tensor([logits.shape[1] - 1]), -torch.inf)
+
+    model.register_forward_hook(masked)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (views_side_by_side, "block 1 sees 4 rows of tokens of a batch of 2"),
+    (normalising_in_place, "changes the images that it is given, in place"),
+    (without_the_last_class, "logits are not finite.*-1e4, in place of -inf")])
+def test_what_no_pass_can_be_held_against_is_refused_by_name(change, words):
+    model, images, labels = changed(change)
+    given, target = images.clone(), npc.TargetModel(model)
+    neurons = torch.tensor([[1, 2, 3]] * 2)
+    plain = npc.find_paths(npc.TargetModel(helpers.small_vit(31)), images, labels)
+    for call in (lambda: npc.read_activations(target, given),
+                 lambda: npc.find_paths(target, given, labels),
+                 lambda: npc.find_paths(target, given, labels, **PUBLISHED, engine="plain"),
+                 lambda: npc.joint_attribution_score(target, given, labels, neurons),
+                 lambda: class_probabilities(target, given),
+                 lambda: edited_probabilities(target, given, neurons, "remove"),
+                 lambda: plain.to_frame(target, given, labels)):
+        with pytest.raises(ValueError, match=words):
+            call()
+        assert torch.equal(given, images)
+
+
 # --- nothing to explain ---
 
 
