@@ -184,6 +184,6 @@ def neurons_read(target: TargetModel, images: Float[Tensor, "batch channel heigh
 def check_rows(name: str, rows: int, images: int) -> None:
     """Raise ``ValueError`` unless a layer sees one row of tokens for each image."""
     if rows != images:
-        raise ValueError(f"{name} sees {rows} rows of tokens of a batch of {images}, so that no row "
-                         "is known to be an image's; accepted: a model that runs each image once, "
-                         "without several views or crops beside one another")
+        raise ValueError(f"{name} sees {rows} rows of tokens of a batch of {images}, so that no "
+                         "row is known to be an image's; accepted: a model that runs each image "
+                         "once, without several views or crops beside one another")

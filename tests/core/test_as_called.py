@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block
 from torch import nn
+from torch.ao import quantization
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import neuronpath_core as npc
@@ -507,6 +508,24 @@ def test_gradients_that_are_not_derivatives_are_refused(change):
         torch.testing.assert_close(class_probabilities(target, images), model(images).softmax(-1))
         found = edited_probabilities(target, images, torch.tensor([[3, 5, 7]] * 2), "enhance")
         torch.testing.assert_close(found, by_hooks(model, images, [3, 5, 7], 2.0).softmax(-1))
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize("part", ["mlp.fc1", "attn.qkv", "attn.proj", "head"])
+def test_quantised_layers_are_refused_by_name(part):
+    """They have no derivative, and scale an image by the others of its batch."""
+    model, images, labels = changed(lambda model: model.float())
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images.float(), labels)
+    names = {name: quantization.default_dynamic_qconfig
+             for name, _ in model.named_modules() if name.endswith(part)}
+    quantization.quantize_dynamic(model, names, inplace=True)
+    for call in (lambda: npc.TargetModel(model), lambda: SiteModel(model, sites="heads"),
+                 lambda: npc.find_paths(target, images.float(), labels),
+                 lambda: npc.read_activations(target, images.float())):
+        with pytest.raises(ValueError, match=f"^{next(iter(names))} is quantised.*accepted"):
+            call()
 
 
 def test_hooks_that_only_look_at_gradients_are_fine():
