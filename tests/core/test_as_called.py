@@ -18,6 +18,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import neuronpath_core as npc
 from neuronpath_core import edits
+from neuronpath_core.hooks import neurons_read
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.importance import mean_activations
 from neuronpath_core.models.pruning import prune_ffn
@@ -55,6 +56,21 @@ class Adapter(nn.Module):
 
     def forward(self, value):
         return value + torch.relu(value @ self.down.T) @ self.up.T
+
+
+class Routed(nn.Linear):
+    """Sends hidden vectors of some lengths to another expert; without a bias neither end of the way
+    from nothing to a longer one shows it."""
+
+    def __init__(self, linear, low, high):
+        super().__init__(linear.in_features, linear.out_features, bias=False)
+        self.weight, self.other = linear.weight, nn.Parameter(-linear.weight.detach())
+        self.low, self.high = low, high
+
+    def forward(self, value):
+        length = value.norm(dim=-1, keepdim=True)
+        routed = (self.low < length) & (length < self.high)
+        return torch.where(routed, value @ self.other.T, value @ self.weight.T)
 
 
 class Twice(torch.Tensor):
@@ -539,6 +555,26 @@ def test_hooks_that_only_look_at_gradients_are_fine():
 
 
 # --- the check itself ---
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.3, 0.95)])
+def test_an_ffn_that_is_affine_at_both_ends_only(low, high):
+    """What it writes between is seen, so that the model itself is called."""
+    model, images, labels = changed(lambda _model: None)
+    for block in model.blocks:
+        nn.init.zeros_(block.mlp.fc2.bias)
+    read = neurons_read(npc.TargetModel(model), images, everywhere=True)
+    for block, value in zip(model.blocks, read, strict=True):
+        least = float(value.norm(dim=-1).min())
+        block.mlp.fc2 = Routed(block.mlp.fc2, low * least, high * least)
+    target = npc.TargetModel(model)
+    with pytest.warns(RuntimeWarning, match="not affine in its neurons"):
+        found = npc.find_paths(target, images, labels, **PUBLISHED)
+    for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        torch.testing.assert_close(float(found.score[row]), score, rtol=1e-9, atol=1e-13)
+    with pytest.raises(ValueError, match="not affine in its neurons"):
+        npc.knowledge_attribution(target, images, labels)
 
 
 def test_a_model_that_nobody_changed_is_looked_at_once(monkeypatch):
