@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.agreement import agree
-from neuronpath_core.hooks import listening
+from neuronpath_core.hooks import check_rows, listening
 from neuronpath_core.model_state import is_hooked, replaced_methods
 from neuronpath_core.support.memory import is_out_of_memory
 from neuronpath_core.support.text import one_line
@@ -42,14 +42,15 @@ class Call:
     Attributes:
         images: the images.
         entered, left: by block, every stream that entered it and that left it.
-        tokens: by layer, how many tokens its neurons had, every time that they were computed.
+        sizes: by layer, how many rows and tokens its neurons had, every time that they were
+            computed.
         logits: ``(image, class)``.
     """
 
     images: Float[Tensor, "image channel height width"]
     entered: list[list[Tensor]]
     left: list[list[Tensor]]
-    tokens: list[list[int]]
+    sizes: list[list[tuple[int, int]]]
     logits: Float[Tensor, "image class"] | None = None
 
 
@@ -102,12 +103,14 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
     """Call the model on images, and keep what enters and leaves its blocks.
 
     Raises:
-        ValueError: the model cannot be called on them, or gives something else than logits.
+        ValueError: the model cannot be called on them, writes on them, or gives something else
+            than finite logits.
     """
     blocks, layers = range(len(target.model.blocks)), range(target.n_blocks)
-    call = Call(images, [[] for _ in blocks], [[] for _ in blocks],
+    # the caller's own pixels are not given away: the model may write on them
+    call = Call(images.clone(), [[] for _ in blocks], [[] for _ in blocks],
                 [[] for _ in layers])
-    with torch.no_grad(), listening(target, call.entered, call.left, call.tokens):
+    with torch.no_grad(), listening(target, call.entered, call.left, call.sizes):
         try:
             call.logits = target(call.images)
         except FOREIGN as error:
@@ -117,21 +120,30 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
                             f"{type(error).__name__}: {one_line(error, 200)}; accepted: a model "
                             "for which model(images) gives logits, whatever the number of images"
                             ) from error
+    if not torch.isfinite(call.logits).all():
+        raise ValueError("the model's logits are not finite; accepted: finite logits, of a class "
+                         "that is masked out a large negative one, such as -1e4, in place of -inf")
+    if not torch.equal(call.images, images):
+        raise ValueError("the model changes the images that it is given, in place, so that no "
+                         "second pass sees the same ones; accepted: a model that works on a copy, "
+                         "as by (images - mean) / std in place of images.sub_(mean).div_(std)")
     _check_sites(target, call)
     return call
 
 
 def _check_sites(target: TargetModel, call: Call) -> None:
-    """Raise ``ValueError`` unless a hook on every layer's neurons is called once in a pass, by all
-    the tokens that the model should have."""
+    """Raise ``ValueError`` unless a hook on every layer's neurons is called once in a pass, with
+    one row an image and all the tokens that the model should have."""
     expected = target.family.token_count(target.model, tuple(call.images.shape[2:]))
-    for layer, tokens in zip(target.layers, call.tokens, strict=True):
-        if len(tokens) != 1:
-            raise ValueError(f"the neurons of {layer.name} are computed {len(tokens)} times by "
+    for layer, sizes in zip(target.layers, call.sizes, strict=True):
+        if len(sizes) != 1:
+            raise ValueError(f"the neurons of {layer.name} are computed {len(sizes)} times by "
                              "their own module in a forward pass; accepted: blocks whose mlp.fc2 "
                              "(attn.proj) is called once")
-        if target.scope == "patch" and tokens[0] != expected:
-            raise ValueError(f"{layer.name} sees {tokens[0]} tokens, patches and prefix are "
+        rows, tokens = sizes[0]
+        check_rows(layer.name, rows, len(call.images))
+        if target.scope == "patch" and tokens != expected:
+            raise ValueError(f"{layer.name} sees {tokens} tokens, patches and prefix are "
                              f"{expected}; accepted for scope 'patch': a model that adds and drops "
                              "no tokens")
 
@@ -191,8 +203,6 @@ def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[
     if target.family.classifies_alone(target.model):
         alone = attempt(lambda: target.family.logits(target.model, last[:, :1]))
         verdict.not_alone = not agree(alone, call.logits, call.logits)
-    if not torch.isfinite(call.logits).all():
-        yield "its logits are not finite"
 
 
 def _another(value: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.as_called import NotCalled, Verdict, hooked_parts
-from neuronpath_core.model_state import ModelState
+from neuronpath_core.model_state import ModelState, quantised_part
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class Checked:
 
     def _check_made_of(self, state: ModelState) -> None:
         self.check_precision()
+        if part := quantised_part(self.model):
+            raise ValueError(f"{part} is quantised, so that it has no derivative; "
+                             "accepted: the model before it was quantised")
         if not state.finite:
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():

@@ -171,9 +171,9 @@ def reading(target: TargetModel, everywhere: bool = False) -> Iterator[dict[int,
 
 @contextmanager
 def listening(target: TargetModel, entered: list[list[Tensor]], left: list[list[Tensor]],
-              tokens: list[list[int]]) -> Iterator[None]:
+              sizes: list[list[tuple[int, int]]]) -> Iterator[None]:
     """Append, as a forward runs, every stream that enters and leaves each block, and of every layer
-    how many tokens its neurons have."""
+    how many rows and tokens its neurons have."""
     def enter(streams):
         # positional or by name, the stream is the first that a block is given
         return lambda _module, inputs, named: streams.append((inputs or tuple(named.values()))[0])
@@ -182,7 +182,7 @@ def listening(target: TargetModel, entered: list[list[Tensor]], left: list[list[
         return lambda _module, _inputs, out: streams.append(out)
 
     def count(layer):
-        return lambda value: tokens[layer].append(value.shape[1])
+        return lambda value: sizes[layer].append(tuple(value.shape[:2]))
 
     # of the layers first, so that a compiled model runs uncompiled
     with hooked(target, {layer: count(layer) for layer in range(target.n_blocks)}), \
@@ -221,11 +221,22 @@ def neurons_read(target: TargetModel, images: Float[Tensor, "batch channel heigh
     or at every token (``everywhere``); the images are not checked.
 
     Raises:
-        ValueError: a model that runs without some of its layers.
+        ValueError: a model that runs without some of its layers, or on more rows than images.
     """
     with torch.no_grad(), reading(target, everywhere) as store:
         target(images)
     if silent := [str(block) for block in range(target.n_blocks) if block not in store]:
         raise ValueError(f"the model ran without its layers {', '.join(silent)}, so that they have "
                          "no activations; accepted: a model that calls every block's mlp.fc2")
-    return [store[block] for block in range(target.n_blocks)]
+    read = [store[block] for block in range(target.n_blocks)]
+    for layer, value in zip(target.layers, read, strict=True):
+        check_rows(layer.name, len(value), len(images))
+    return read
+
+
+def check_rows(name: str, rows: int, images: int) -> None:
+    """Raise ``ValueError`` unless a layer sees one row of tokens for each image."""
+    if rows != images:
+        raise ValueError(f"{name} sees {rows} rows of tokens of a batch of {images}, so that no "
+                         "row is known to be an image's; accepted: a model that runs each image "
+                         "once, without several views or crops beside one another")

@@ -230,6 +230,13 @@ def replaced_methods(part: nn.Module) -> list[str]:
             if callable(value) and callable(getattr(type(part), name, None))]
 
 
+def quantised_part(model: nn.Module) -> str | None:
+    """The first part that PyTorch has quantised, or prepared for it, which has no derivative."""
+    made = ("torch.ao.nn.", "torch.ao.quantization.")
+    return next((name or type(part).__name__ for name, part in model.named_modules()
+                 if type(part).__module__.startswith(made)), None)
+
+
 def is_compiled(model: nn.Module) -> bool:
     """Whether a module of the model was compiled, in place or as a wrapper."""
     if "torch._dynamo" not in sys.modules:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from neuronpath_core.target import TargetModel
 
+# shares of the clean activations at which a block is asked what it writes: ends, near one, between
+PLACES = (0.0, 1 / 32, 0.5)
 
 class ValueVectors:
     """The value vectors of a :class:`~neuronpath_core.target.TargetModel`, which inherits them."""
@@ -155,9 +157,9 @@ def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token 
             verdict: Verdict) -> str | None:
     """Make sure of a layer's value vectors: what its block does must be affine in its neurons.
 
-    A derivative along a random direction, and the whole way from no activation to the clean one,
-    are held against the value vectors of the weights; where these are not what the block does,
-    against those of its own derivative.
+    A derivative along a random direction, and the ways from no activation, from a little and from
+    half of it to the clean one, are held against the value vectors of the weights; where these are
+    not what the block does, against those of its own derivative.
 
     Returns:
         in words, what is not affine, or ``None``.
@@ -167,15 +169,18 @@ def _slopes(target: TargetModel, layer: int, stream: Float[Tensor, "image token 
     clean = seen[layer]
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(clean.shape, generator=generator, dtype=torch.float64).to(clean)
-    with torch.no_grad(), clamped(target, {layer: torch.zeros_like(clean)}):
-        moved = clean_out - target.layer(layer, stream)
+    ways = []
+    for share in PLACES:
+        with torch.no_grad(), clamped(target, {layer: share * clean}):
+            ways.append(((1 - share) * clean, clean_out - target.layer(layer, stream)))
     tangent = _tangent(target, layer, stream, clean, direction)
     if tangent is None:
         return f"{target.layers[layer].name} has no forward-mode derivative"
     for vectors in (target.declared_vectors, target.measured_vectors):
         candidate = attempt(lambda vectors=vectors: vectors(layer))
-        if candidate is not None and _write(target, candidate, clean, moved, clean_out) and _write(
-                target, candidate, direction, tangent, tangent):
+        if candidate is not None and _write(
+                target, candidate, direction, tangent, tangent) and all(
+                _write(target, candidate, way, moved, clean_out) for way, moved in ways):
             measured = vectors == target.measured_vectors
             verdict.vectors[layer] = Vectors(target._made_of(layer),
                                              candidate if measured else None)

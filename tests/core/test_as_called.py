@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block
 from torch import nn
+from torch.ao import quantization
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import neuronpath_core as npc
 from neuronpath_core import edits
+from neuronpath_core.hooks import neurons_read
 from neuronpath_core.interventions import class_probabilities, edited_probabilities
 from neuronpath_core.models.importance import mean_activations
 from neuronpath_core.models.pruning import prune_ffn
@@ -54,6 +56,21 @@ class Adapter(nn.Module):
 
     def forward(self, value):
         return value + torch.relu(value @ self.down.T) @ self.up.T
+
+
+class Routed(nn.Linear):
+    """Sends hidden vectors of some lengths to another expert; without a bias neither end of the way
+    from nothing to a longer one shows it."""
+
+    def __init__(self, linear, low, high):
+        super().__init__(linear.in_features, linear.out_features, bias=False)
+        self.weight, self.other = linear.weight, nn.Parameter(-linear.weight.detach())
+        self.low, self.high = low, high
+
+    def forward(self, value):
+        length = value.norm(dim=-1, keepdim=True)
+        routed = (self.low < length) & (length < self.high)
+        return torch.where(routed, value @ self.other.T, value @ self.weight.T)
 
 
 class Twice(torch.Tensor):
@@ -509,6 +526,24 @@ def test_gradients_that_are_not_derivatives_are_refused(change):
         torch.testing.assert_close(found, by_hooks(model, images, [3, 5, 7], 2.0).softmax(-1))
 
 
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize("part", ["mlp.fc1", "attn.qkv", "attn.proj", "head"])
+def test_quantised_layers_are_refused_by_name(part):
+    """They have no derivative, and scale an image by the others of its batch."""
+    model, images, labels = changed(lambda model: model.float())
+    target = npc.TargetModel(model)
+    npc.find_paths(target, images.float(), labels)
+    names = {name: quantization.default_dynamic_qconfig
+             for name, _ in model.named_modules() if name.endswith(part)}
+    quantization.quantize_dynamic(model, names, inplace=True)
+    for call in (lambda: npc.TargetModel(model), lambda: SiteModel(model, sites="heads"),
+                 lambda: npc.find_paths(target, images.float(), labels),
+                 lambda: npc.read_activations(target, images.float())):
+        with pytest.raises(ValueError, match=f"^{next(iter(names))} is quantised.*accepted"):
+            call()
+
+
 def test_hooks_that_only_look_at_gradients_are_fine():
     model, images, labels = changed(lambda _model: None)
     expected = npc.find_paths(npc.TargetModel(model), images, labels)
@@ -520,6 +555,26 @@ def test_hooks_that_only_look_at_gradients_are_fine():
 
 
 # --- the check itself ---
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.3, 0.95)])
+def test_an_ffn_that_is_affine_at_both_ends_only(low, high):
+    """What it writes between is seen, so that the model itself is called."""
+    model, images, labels = changed(lambda _model: None)
+    for block in model.blocks:
+        nn.init.zeros_(block.mlp.fc2.bias)
+    read = neurons_read(npc.TargetModel(model), images, everywhere=True)
+    for block, value in zip(model.blocks, read, strict=True):
+        least = float(value.norm(dim=-1).min())
+        block.mlp.fc2 = Routed(block.mlp.fc2, low * least, high * least)
+    target = npc.TargetModel(model)
+    with pytest.warns(RuntimeWarning, match="not affine in its neurons"):
+        found = npc.find_paths(target, images, labels, **PUBLISHED)
+    for row, (path, score) in enumerate(searched(model, "cls", images, labels)):
+        assert found.neurons[row].tolist() == [each[0] for each in path]
+        torch.testing.assert_close(float(found.score[row]), score, rtol=1e-9, atol=1e-13)
+    with pytest.raises(ValueError, match="not affine in its neurons"):
+        npc.knowledge_attribution(target, images, labels)
 
 
 def test_a_model_that_nobody_changed_is_looked_at_once(monkeypatch):
@@ -1062,6 +1117,48 @@ def test_precisions_that_differ_are_named():
         made = images.clone()
     with pytest.raises(ValueError, match="images are made in torch.inference_mode"):
         npc.find_paths(npc.TargetModel(helpers.small_vit(1)), made, labels)
+
+
+# --- what is the matter is said ---
+
+
+def views_side_by_side(model):
+    """Every image and its mirror image run in one batch, as in test-time augmentation."""
+    native = model.forward
+    model.forward = lambda pictures: native(
+        torch.stack([pictures, pictures.flip(-1)], 1).flatten(0, 1)).unflatten(0, (-1, 2)).mean(1)
+
+
+def normalising_in_place(model):
+    model.register_forward_pre_hook(lambda _module, inputs: (inputs[0].sub_(0.5).div_(0.25),))
+
+
+def without_the_last_class(model):
+    def masked(_module, _inputs, logits):
+        return logits.index_fill(1, torch.tensor([logits.shape[1] - 1]), -torch.inf)
+
+    model.register_forward_hook(masked)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (views_side_by_side, "block 1 sees 4 rows of tokens of a batch of 2"),
+    (normalising_in_place, "changes the images that it is given, in place"),
+    (without_the_last_class, "logits are not finite.*-1e4, in place of -inf")])
+def test_what_no_pass_can_be_held_against_is_refused_by_name(change, words):
+    model, images, labels = changed(change)
+    given, target = images.clone(), npc.TargetModel(model)
+    neurons = torch.tensor([[1, 2, 3]] * 2)
+    plain = npc.find_paths(npc.TargetModel(helpers.small_vit(31)), images, labels)
+    for call in (lambda: npc.read_activations(target, given),
+                 lambda: npc.find_paths(target, given, labels),
+                 lambda: npc.find_paths(target, given, labels, **PUBLISHED, engine="plain"),
+                 lambda: npc.joint_attribution_score(target, given, labels, neurons),
+                 lambda: class_probabilities(target, given),
+                 lambda: edited_probabilities(target, given, neurons, "remove"),
+                 lambda: plain.to_frame(target, given, labels)):
+        with pytest.raises(ValueError, match=words):
+            call()
+        assert torch.equal(given, images)
 
 
 # --- nothing to explain ---
