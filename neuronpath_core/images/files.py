@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neuronpath_core.images.class_map import read_class_map
+from neuronpath_core.images.class_map import merged, read_class_map
 from neuronpath_core.images.classes import class_numbers
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.index import PictureIndex, PictureWarning
@@ -77,6 +77,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
                          class_folder=class_folder, class_order=class_order,
                          follow_links=follow_links)
     _check_parts(source, part, place, split, train_split)
+    source.notes += merged(wanted or {})
     labels, names = class_numbers(source.classes, source.targets, class_names, wanted is not None)
     keep_dollars(names)
     by_order = wanted is None and labels is source.targets and class_order is None
