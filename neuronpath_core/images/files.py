@@ -20,7 +20,7 @@ from neuronpath_core.images.opening import data_folder, open_source, part_folder
 from neuronpath_core.images.readers import FileSource, FolderSource, Source, TarSource
 from neuronpath_core.models.preprocessing import check_overrides
 from neuronpath_core.support.environment import DATA_VARIABLE
-from neuronpath_core.support.files import own_path
+from neuronpath_core.support.files import own_path, working_folder
 from neuronpath_core.support.text import keep_dollars, listed
 
 
@@ -64,7 +64,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
     if part == "train" and (train_split is None or is_same_part(train_split, split)):
         raise ValueError(f"this data set has no training images (train_split: {train_split}); "
                          f"accepted: held_out, or train_split, a part other than {split}")
-    base, asked = Path(base or "."), data_folder()
+    base, asked = Path(base or working_folder()), data_folder()
     place = asked if asked else None if root is None else (base / own_path(root)).resolve()
     reader = "" if reader in (None, "folder", "tar") else reader
     missing = f"{obtain}; " if obtain else ""
