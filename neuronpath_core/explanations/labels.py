@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from neuronpath_core.images.class_map import same_name
-from neuronpath_core.images.classes import TIMM_NAMES, wordnet_classes
+from neuronpath_core.images.model_names import configured_names
+from neuronpath_core.images.wordnet import TIMM_NAMES, wordnet_classes
 from neuronpath_core.support.text import keep_dollars, shown
 from neuronpath_core.support.typed import nearest
 
@@ -54,16 +55,6 @@ def class_names(model: nn.Module, count: int, names: str | Sequence[str] | None 
                          f"{count} names, in the order of the model's outputs")
     keep_dollars(found)
     return tuple(found), whose
-
-
-def configured_names(config: Mapping) -> tuple[str, ...] | None:
-    """What timm's configuration of a model calls its classes, ``label_names`` by their
-    ``label_descriptions`` where there are any; ``None`` where it calls them nothing."""
-    labels, words = config.get("label_names"), config.get("label_descriptions")
-    words = words if isinstance(words, Mapping) else {}
-    if not isinstance(labels, (list, tuple)):
-        return None
-    return tuple(str(words.get(each, each)) for each in map(str, labels))
 
 
 def _own(model: nn.Module, count: int) -> tuple[tuple[str, ...], str]:

@@ -21,6 +21,7 @@ from neuronpath_core.models.depths import (
     check_scale,
     eight_bits,
     is_deep,
+    n_frames,
 )
 from neuronpath_core.support.files import kind_of_file, own_path
 from neuronpath_core.support.text import as_utf8, one_line, plain, shown
@@ -35,8 +36,6 @@ TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
          4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
          8: Image.Transpose.ROTATE_90}
-# a phone's JPEG that carries a preview or a second lens' picture behind the photograph
-WITH_PREVIEWS = ("MPO",)
 
 
 @dataclass(frozen=True)
@@ -128,12 +127,10 @@ def _read(picture: Image.Image, name: str) -> Picture:
 
 
 def _frames(picture: Image.Image, name: str) -> list[str]:
-    try:
-        count, current = getattr(picture, "n_frames", 1), picture.tell()
-    except Exception:  # of a damaged animation, whose first frame may be whole
+    count = n_frames(picture)
+    if count == 1:
         return []
-    if count == 1 or picture.format in WITH_PREVIEWS:
-        return []
+    current = picture.tell()
     which = "the first" if current == 0 else f"number {current + 1}"
     warnings.warn(f"picture {name} has {count} frames or pages; {which} is explained",
                   PictureWarning, stacklevel=5)

@@ -106,6 +106,19 @@ def _of_lines(file: Path) -> dict[str, int]:
     return {name: index for index, name in enumerate(lines)}
 
 
+def merged(class_map: Mapping[str, int]) -> list[str]:
+    """What is to be told of a class map that makes one class of several folders."""
+    folders: dict[int, list[str]] = {}
+    for name, index in class_map.items():
+        folders.setdefault(index, []).append(plain(name))
+    several = [f"{index} for {' and '.join([listed(names[:-1]), names[-1]])}"
+               for index, names in sorted(folders.items()) if len(names) > 1]
+    if not several:
+        return []
+    return [f"the class map gives one number to several folders, which become one class: "
+            f"{listed(several)}"]
+
+
 def matched(class_map: Mapping[str, int], counts: Mapping[str, int]) -> list[str]:
     """What is to be told of a class map and the folders that it is for: names without a folder and
     folders that are not in it.

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 import torch
-from timm.data import ImageNetInfo as WordNetInfo
+from torch import nn
 
 from neuronpath_core.images.class_map import check_names, same_name
 from neuronpath_core.images.image_set import ImageSet
+from neuronpath_core.images.model_names import check_order, core
+from neuronpath_core.images.wordnet import TIMM_NAMES, wordnet_classes
 from neuronpath_core.support.text import listed, plain
-
-TIMM_NAMES = "timm"
-
-
-@cache
-def wordnet_classes(subset: str | None = None) -> tuple[dict[str, int], tuple[str, ...]]:
-    """WordNet id -> index, and a name each, of the classes that timm knows: the first of its
-    description; two of the same name are told apart by their ids.
-
-    Args:
-        subset: which of timm's lists of classes; by default the first.
-
-    Raises:
-        ValueError: timm has no such list.
-    """
-    try:
-        info = WordNetInfo(*([subset] if subset else []))
-    except AssertionError as error:
-        raise ValueError(f"timm has no classes {subset!r}; accepted: {TIMM_NAMES}, or "
-                         f"{TIMM_NAMES}/ and one of timm's lists of classes") from error
-    ids, names = info.label_names(), [names.split(",")[0] for names in info.label_descriptions()]
-    often = Counter(names)
-    return ({each: index for index, each in enumerate(ids)},
-            tuple(f"{name} ({each})" if often[name] > 1 else name for each,
-                  name in zip(ids, names, strict=True)))
 
 
 def class_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names: str | list
@@ -119,8 +94,6 @@ def _listed_numbers(classes: Mapping[str, int], targets: np.ndarray, class_names
 
 def _alike(folders: list[str], names: tuple[str, ...]) -> list[str]:
     """Folders and names that differ only in capitals, spaces and marks between words."""
-    def core(name):
-        return "".join(letter for letter in name.casefold() if letter.isalnum())
     meant = {core(name): name for name in names if core(name)}
     return [f"{folder} and {meant[core(folder)]}" for folder in folders if core(folder) in meant]
 
@@ -133,15 +106,23 @@ def _renumbered(classes: Mapping[str, int], targets: np.ndarray,
     return table[targets]
 
 
-def check_classes(images: ImageSet, n_classes: int, model_name: str) -> None:
+def check_classes(images: ImageSet, n_classes: int, model_name: str,
+                  model: nn.Module | None = None) -> None:
     """Refuse images whose classes cannot be a model's outputs.
+
+    Args:
+        model: whose configuration may name its outputs; see
+            :func:`~neuronpath_core.images.model_names.check_order`.
 
     Raises:
         ValueError: another number of classes than the model has outputs, unless a class map or the
-            data set itself gives their numbers; or a label that is not one of the outputs.
+            data set itself gives their numbers; a label that is not one of the outputs; or classes
+            in another order than the model's own names.
     """
     count, most = len(images.class_names), int(images.labels.max()) + 1 if len(images) else 0
     if most <= n_classes and (count == n_classes or getattr(images, "numbered", False)):
+        if model is not None:
+            check_order(images, model, model_name, n_classes)
         return
     present = len(torch.unique(images.labels))
     hint = "class_names: folder, which numbers the folders in their order"

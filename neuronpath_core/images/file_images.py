@@ -25,6 +25,7 @@ from neuronpath_core.images.index import (
     examine,
     is_current,
     pixels,
+    tell_frames,
     thumbnail,
 )
 from neuronpath_core.images.limits import MOST_OF_MEMORY, default_threads, machine_memory
@@ -59,9 +60,8 @@ class FileImages(ImageSet):
     """
 
     def __init__(self, source: Source, labels: Int64[Tensor, "image"], ids: Int64[Tensor, "image"],
-                 class_names: tuple[str, ...], *,
-                 index: PictureIndex | None = None, unreadable: str = "fatal",
-                 numbered: bool = False, threads: int | None = None,
+                 class_names: tuple[str, ...], *, index: PictureIndex | None = None,
+                 unreadable: str = "fatal", numbered: bool = False, threads: int | None = None,
                  entries: tuple[Entry, ...] | None = None) -> None:
         if unreadable not in POLICIES:
             raise ValueError(f"unreadable cannot be {unreadable!r}; accepted: "
@@ -70,10 +70,9 @@ class FileImages(ImageSet):
             raise ValueError(f"the number of threads cannot be {threads!r}; accepted: a whole "
                              f"number of at least 1")
         fields = {"source": source, "labels": labels, "ids": ids, "class_names": tuple(class_names),
-                  "index": PictureIndex() if index is None else index,
-                  "unreadable": unreadable, "numbered": numbered, "threads": threads
-                  or default_threads(), "entries": entries,
-                  "taxonomy": {}, "masks": {}, "captions": ()}
+                  "index": index or PictureIndex(), "unreadable": unreadable,
+                  "numbered": numbered, "threads": threads or default_threads(),
+                  "entries": entries, "taxonomy": {}, "masks": {}, "captions": ()}
         for name, value in fields.items():
             object.__setattr__(self, name, value)  # frozen, as every set of images is
 
@@ -154,6 +153,7 @@ class FileImages(ImageSet):
                 raise ValueError(f"{said}; accepted: images that Pillow reads, or unreadable: "
                                  f"skip in the data set's entry, which leaves some out")
             warnings.warn(f"{said}; they are left out", PictureWarning, stacklevel=2)
+        tell_frames(entries)
         kept = torch.tensor([not entry.error for entry in entries], dtype=torch.bool)
         return self._chosen(self.labels[kept], self.ids[kept],
                             tuple(entry for entry in entries if not entry.error))

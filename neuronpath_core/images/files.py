@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neuronpath_core.images.class_map import read_class_map
+from neuronpath_core.images.class_map import merged, read_class_map
 from neuronpath_core.images.classes import class_numbers
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.index import PictureIndex, PictureWarning
@@ -20,7 +20,7 @@ from neuronpath_core.images.opening import data_folder, open_source, part_folder
 from neuronpath_core.images.readers import FileSource, FolderSource, Source, TarSource
 from neuronpath_core.models.preprocessing import check_overrides
 from neuronpath_core.support.environment import DATA_VARIABLE
-from neuronpath_core.support.files import own_path
+from neuronpath_core.support.files import own_path, working_folder
 from neuronpath_core.support.text import keep_dollars, listed
 
 
@@ -64,7 +64,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
     if part == "train" and (train_split is None or is_same_part(train_split, split)):
         raise ValueError(f"this data set has no training images (train_split: {train_split}); "
                          f"accepted: held_out, or train_split, a part other than {split}")
-    base, asked = Path(base or "."), data_folder()
+    base, asked = Path(base or working_folder()), data_folder()
     place = asked if asked else None if root is None else (base / own_path(root)).resolve()
     reader = "" if reader in (None, "folder", "tar") else reader
     missing = f"{obtain}; " if obtain else ""
@@ -77,6 +77,7 @@ def load_files(part: str, *, reader: str = "", root: str | None = None, split: s
                          class_folder=class_folder, class_order=class_order,
                          follow_links=follow_links)
     _check_parts(source, part, place, split, train_split)
+    source.notes += merged(wanted or {})
     labels, names = class_numbers(source.classes, source.targets, class_names, wanted is not None)
     keep_dollars(names)
     by_order = wanted is None and labels is source.targets and class_order is None

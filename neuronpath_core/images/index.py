@@ -17,16 +17,16 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 
 from neuronpath_core.images.readers import NO_STAMP
-from neuronpath_core.models.depths import eight_bits
+from neuronpath_core.models.depths import eight_bits, n_frames
 from neuronpath_core.support.files import write_atomically
-from neuronpath_core.support.text import one_line, plain
+from neuronpath_core.support.text import listed, one_line, plain
 
 THUMBNAIL = 32
-VERSION = {b"picture_index": b"2"}  # the first took 16 bits for 8
+VERSION = {b"picture_index": b"3"}  # 1 took 16 bits for 8, 2 white for black and one page for all
 SCHEMA = pa.schema([("name", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()),
                     ("sha256", pa.string()), ("width", pa.int32()),
                     ("height", pa.int32()), ("mode", pa.string()), ("error", pa.string()),
-                    ("thumbnail", pa.binary())], VERSION)
+                    ("frames", pa.int32()), ("thumbnail", pa.binary())], VERSION)
 
 
 class PictureWarning(UserWarning):
@@ -37,8 +37,9 @@ class Entry(NamedTuple):
     """One image file: what it is called, what tells whether it has changed, and what is in it.
 
     ``sha256`` is of the file's bytes; ``mode`` is Pillow's word for the kind of pixels; ``error``
-    is empty where the image can be read; ``thumbnail`` are the bytes of 32 × 32 RGB pixels, of the
-    largest square in the middle; those of an entry from a file stay there until they are asked for.
+    is empty where the image can be read; ``frames`` are those of an animation, or pages;
+    ``thumbnail`` are the bytes of 32 × 32 RGB pixels, of the largest square in the middle; those of
+    an entry from a file stay there until they are asked for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Entry(NamedTuple):
     height: int = 0
     mode: str = ""
     error: str = ""
+    frames: int = 1
     thumbnail: bytes = b""
 
 
@@ -77,6 +79,8 @@ def examine(name: str, stamp: tuple[int, int], data: bytes) -> Entry:
         with Image.open(io.BytesIO(data)) as picture:
             mode, (width, height) = picture.mode, picture.size
             small = thumbnail(picture)
+        with Image.open(io.BytesIO(data)) as picture:  # again: to count may leave the first frame
+            frames = n_frames(picture)
     except MemoryError as error:
         raise ValueError(f"not enough memory to open image {plain(name)}; accepted: fewer threads, "
                          f"or a smaller image") from error
@@ -84,7 +88,17 @@ def examine(name: str, stamp: tuple[int, int], data: bytes) -> Entry:
         said = one_line(error, 200)
         return known._replace(error="not an image that Pillow knows"
                               if isinstance(error, Image.UnidentifiedImageError) else said)
-    return known._replace(width=width, height=height, mode=mode, thumbnail=small)
+    return known._replace(width=width, height=height, mode=mode, frames=frames,
+                          thumbnail=small)
+
+
+def tell_frames(entries: Sequence[Entry]) -> None:
+    """Warn, in one line, of animations and of files with several pages, of which the first is read.
+    """
+    several = [f"{entry.name} ({entry.frames})" for entry in entries if entry.frames > 1]
+    if several:
+        warnings.warn(f"{len(several)} of {len(entries)} pictures have several frames or pages, of "
+                      f"which the first is read: {listed(several)}", PictureWarning, stacklevel=3)
 
 
 def is_current(entry: Entry | None, stamp: tuple[int, int]) -> bool:

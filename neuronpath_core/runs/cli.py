@@ -26,6 +26,7 @@ from neuronpath_core.study.profiles import (
     results_folder,
 )
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE, environment
+from neuronpath_core.support.files import working_folder
 from neuronpath_core.support.text import show_whatever_comes
 
 PLAIN_WARNING = warnings.formatwarning
@@ -203,6 +204,7 @@ def main() -> None:
     warnings.formatwarning = _formatted
     try:
         with stopped_by_signals() as caught:
+            working_folder()  # without one not even libraries load
             cli.main(sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.exit()
     except click.ClickException as error:

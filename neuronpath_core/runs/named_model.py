@@ -10,8 +10,8 @@ from pathlib import Path
 
 from timm import list_models
 
-from neuronpath_core.explanations.labels import configured_names
 from neuronpath_core.images.data_sets import load_part
+from neuronpath_core.images.model_names import configured_names
 from neuronpath_core.models.checkpoints import HUB, HUB_CONFIG, RESERVED
 from neuronpath_core.models.entries import Preprocessing
 from neuronpath_core.models.weight_files import ENDINGS, read_state, stem
@@ -132,7 +132,7 @@ def _of_a_config(path: Path) -> NamedModel | None:
     spec = {"timm": config["architecture"], "pretrained": False, "arguments": arguments,
             "weights": utf8_path(path, "weights"),
             "data_config": {key: inner[key] for key in OF_A_PICTURE if key in inner}}
-    return NamedModel(stem(path), spec, configured_names(config))
+    return NamedModel(stem(path), spec, configured_names(config) or configured_names(inner))
 
 
 def _like(path: Path) -> str:

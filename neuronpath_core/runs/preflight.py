@@ -115,7 +115,7 @@ def _model_problems(name: str, spec: Mapping, images: ImageSet | None, root: Pat
         target = as_target(build.load_model(spec, root, dtype="float32"),
                            spec) if study is None else study.target(name)
     if isinstance(images, FileImages):
-        check_classes(images, target.n_classes, name)
+        check_classes(images, target.n_classes, name, target.model)
 
 
 def demand(found: Iterable[str]) -> None:

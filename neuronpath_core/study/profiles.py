@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neuronpath_core.study.schema import Profile, check_profile
-from neuronpath_core.support.files import kind_of_file, path_component, utf8_path
+from neuronpath_core.support.files import kind_of_file, path_component, utf8_path, working_folder
 from neuronpath_core.support.typed import MOST_SEED, listed, nearest, shown
 from neuronpath_core.support.yaml_file import read_yaml
 
@@ -21,10 +21,11 @@ WORKERS_VARIABLE = "NEURONPATH_WORKERS"
 def project_root() -> Path:
     """The folder that holds ``profiles/``: the nearest one above the working directory, else the
     one of this package."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
+    here = working_folder()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "profiles").is_dir() and (folder / "neuronpath_core").is_dir():
             return folder
-    raise ValueError(f"no study found at or above {Path.cwd()}; accepted: a folder with profiles/ "
+    raise ValueError(f"no study found at or above {here}; accepted: a folder with profiles/ "
                      f"and neuronpath_core/, or one below it")
 
 

@@ -230,7 +230,7 @@ class Study:
         (:func:`~neuronpath_core.paths.find_paths_by_top`)."""
         target = self.target(model)
         if isinstance(images, FileImages):
-            check_classes(images, target.n_classes, model)
+            check_classes(images, target.n_classes, model, target.model)
         own: dict = {"draft": self.draft} if settings == "default" else {}
         named = {} if method is OF_THE_SETTINGS else {"method": method}
         every = SearchSettings.of(settings, **own | overrides | named)

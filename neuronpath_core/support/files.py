@@ -61,6 +61,19 @@ def own_path(name: str | Path) -> Path:
     return Path(os.path.expanduser(os.fsdecode(name)))
 
 
+def working_folder() -> Path:
+    """The working directory.
+
+    Raises:
+        ValueError: it is there no more.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise ValueError("the working directory has been removed; accepted: one that is there, "
+                         "such as that of the study") from error
+
+
 def utf8_path(path: str | Path, what: str) -> str:
     """A path as text that any file can hold.
 

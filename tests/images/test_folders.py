@@ -301,7 +301,7 @@ def test_orders_of_timm_and_torchvision(tmp_path, classes):
             name.split("/")[0] for name in names(images)]
     # not where the order does not decide
     assert not opened(root, class_names=classes)[1]
-    assert not opened(root, class_map={name: 0 for name in classes})[1]
+    assert not opened(root, class_map={name: at for at, name in enumerate(classes)})[1]
     refused(root, "class_order cannot be 'timm'; accepted: natural, alphabetical",
             class_order="timm")
 
@@ -341,6 +341,15 @@ def test_class_maps_in_every_common_form(tmp_path, code, end):
 def test_class_maps_that_cannot_be_meant(tmp_path, content, message):
     root, file = mapped(tmp_path, content, "no", "yes")
     refused(root, message, class_map=file)
+
+
+def test_a_class_map_that_makes_one_class_of_several_folders(tmp_path):
+    root = made(tmp_path, *(f"val/{name}/1.png" for name in ("cat", "dog", "bird", "fox")))
+    images, said = opened(root, class_map={"cat": 0, "dog": 1, "fox": 1, "bird": 1})
+    assert images.labels.tolist() == [1, 0, 1, 1]
+    assert "one number to several folders, which become one class: 1 for dog, fox and bird" in said
+    assert "cat" not in said.partition("one number")[2]
+    assert not opened(root, class_map={"cat": 0, "dog": 1, "fox": 3, "bird": 2})[1]
 
 
 def test_what_a_class_map_leaves_out_is_named(tmp_path):

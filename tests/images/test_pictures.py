@@ -467,6 +467,34 @@ def test_unreadable_images_are_counted_named_and_left_out(folder, tmp_path):
         images.sha256()  # not of other images than these
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_of_several_pages_the_first_is_read_and_told_of(tmp_path, name):
+    frames = [Image.new("RGB", (24, 24), colour) for colour in ("red", "blue", "white")]
+    root = one_class(tmp_path / "set", b=frames[1].copy())
+    frames[0].save(root / "val" / "thing" / name, save_all=True, append_images=frames[1:])
+    settings = {"input_key": f"{Path(name).suffix};.png"}
+    for _ in range(2):  # opened, and as the index has it
+        images = held_out(root, tmp_path / "index", **settings)
+        with pytest.warns(PictureWarning) as told:
+            images = images.checked()
+        assert [str(each.message) for each in told] == [
+            f"1 of 2 pictures have several frames or pages, of which the first is read: "
+            f"thing/{name} (3)"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            red, blue = (small.mean((0, 1)) for small in images.checked().pixels)
+        assert red[0] > 200 > 100 > red[2] and blue[2] > 200 > 100 > blue[0]
+
+
+def test_a_preview_behind_a_photograph_is_no_page(tmp_path):
+    first, second = (Image.new("RGB", (24, 24), colour) for colour in ("red", "blue"))
+    root = one_class(tmp_path, b=first)
+    first.save(root / "val" / "thing" / "a.jpg", "MPO", save_all=True, append_images=[second])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(held_out(root).checked()) == 2
+
+
 def test_skipping_leaves_something(folder):
     for path in files_of(folder)[:4]:
         path.write_bytes(b"")

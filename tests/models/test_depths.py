@@ -62,7 +62,7 @@ def test_the_order_of_bytes_makes_no_difference():
 @pytest.mark.parametrize(("name", "values", "words"), [
     ("a.png", RAMP, "the 16-bit values go from 0 to 255"),
     ("a.png", RAMP * 16 + 15, "the 16-bit values go from 15 to 4095"),
-    ("a.tif", RAMP.astype(np.int32) * 1000, "32-bit numbers .mode I."),
+    ("a.tif", RAMP.astype(np.int32) * 1000, "signed numbers"),
     ("a.tif", RAMP.astype(np.float32) / 255, "32-bit numbers .mode F."),
 ], ids=["8 bits in 16", "12 bits in 16", "integers", "fractions"])
 def test_values_whose_range_no_file_tells_are_refused_by_name(tmp_path, name, values, words):
@@ -106,6 +106,42 @@ def test_colours_of_sixteen_bits_of_which_the_lowest_are_used_are_refused(tmp_pa
     with pytest.raises(ValueError, match="x/a.png .no 16-bit value reaches 4096.*accepted"):
         images.loaded(COLOURED)
     with pytest.raises(ValueError, match="a.png cannot be read: no 16-bit value reaches 4096"):
+        read_picture(file)
+
+
+def grey_tiff(file: Path, values: np.ndarray, photometric: int, sample_format: int = 1) -> None:
+    """A grey TIFF that says what zero is, and what kind of numbers its values are."""
+    data, (height, width) = values.tobytes(), values.shape
+    tags = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: photometric, 273: 8,
+            277: 1, 278: height, 279: len(data), 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data
+                     + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0))
+
+
+@pytest.mark.parametrize("kind", ["<u1", "<u2"])
+@pytest.mark.parametrize("white", [True, False], ids=["white is zero", "black is zero"])
+def test_what_zero_stands_for(tmp_path, kind, white):
+    file = tmp_path / "val" / "x" / "a.tif"
+    values = (255 - RAMP if white else RAMP) * (257 if kind == "<u2" else 1)
+    grey_tiff(file, values.astype(kind), 0 if white else 1)
+    images = load_part({"name": "files", "root": str(tmp_path), "input_key": ".tif"}, "held_out")
+    for config in (COLOURED, GREY):
+        seen = np.rint(images.loaded(config).images[0].numpy() * 255)
+        np.testing.assert_array_equal(seen[0], RAMP)
+    assert abs(images.pixels[0].astype(int).mean() - RAMP.mean()) < 1
+    np.testing.assert_array_equal(np.asarray(read_picture(file).image)[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("kind", ["<i1", "<i2", "<i4"])
+def test_signed_numbers_are_refused_by_name(tmp_path, kind):
+    file = tmp_path / "val" / "x" / "a.tif"
+    grey_tiff(file, (RAMP.astype(np.int32) - 128).astype(kind), 1, sample_format=2)
+    images = load_part({"name": "files", "root": str(tmp_path), "input_key": ".tif"}, "held_out")
+    with pytest.raises(ValueError, match="x/a.tif .the pixels are signed numbers .*accepted"):
+        images.checked()
+    with pytest.raises(ValueError, match="a.tif cannot be read: the pixels are signed numbers"):
         read_picture(file)
 
 

@@ -55,6 +55,21 @@ def test_a_long_temporary_folder(root, tmp_path, jobs):
     assert list(place.iterdir()) == [] and left_behind() <= before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs folders removed while in use")
+@pytest.mark.parametrize("arguments", ["run --check", "paths --check", "explain a.png --model x",
+                                       "new-profile mine --model vit_tiny_patch16_224 --data ."])
+def test_a_working_directory_that_has_been_removed(tmp_path, arguments):
+    done = subprocess.run(
+        ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh", sys.executable,
+         "-m", "neuronpath_core.runs.cli", *arguments.split()], cwd=tmp_path,
+        capture_output=True, check=False, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    said = [line for line in done.stderr.splitlines() if not line.startswith("sh: ")]
+    assert done.returncode == 2 and said == [
+        "neuronpath: the working directory has been removed; accepted: one that is there, such as "
+        "that of the study"]
+
+
 NO_TEMPORARY = {"TMPDIR": "/proc/nowhere", "TEMP": None, "TMP": None}
 ALONE = [NO_TEMPORARY, {"HOME": None}, {"HOME": "/proc/nowhere"}, ASCII]
 
