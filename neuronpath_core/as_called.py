@@ -145,8 +145,14 @@ def compare(target: TargetModel, images: Float[Tensor, "batch channel height wid
     Args:
         target: the model, of which nothing is remembered.
         images: of the batch at hand.
+
+    Raises:
+        ValueError: the model cannot be called on them, or its logits are not finite.
     """
     call = called(target, images)
+    if not torch.isfinite(call.logits).all():
+        raise ValueError("the model's logits of some of these images are not finite; accepted: "
+                         "finite logits, without masked classes")
     verdict = Verdict(call=call)
     with torch.no_grad():
         verdict.differs = next(_differences(target, call, verdict), None)
@@ -191,8 +197,6 @@ def _differences(target: TargetModel, call: Call, verdict: Verdict) -> Iterator[
     if target.family.classifies_alone(target.model):
         alone = attempt(lambda: target.family.logits(target.model, last[:, :1]))
         verdict.not_alone = not agree(alone, call.logits, call.logits)
-    if not torch.isfinite(call.logits).all():
-        yield "its logits are not finite"
 
 
 def _another(value: Tensor) -> Tensor:
