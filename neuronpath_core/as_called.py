@@ -157,8 +157,14 @@ def compare(target: TargetModel, images: Float[Tensor, "batch channel height wid
     Args:
         target: the model, of which nothing is remembered.
         images: of the batch at hand.
+
+    Raises:
+        ValueError: the model cannot be called on them, or its logits are not finite.
     """
     call = called(target, images)
+    if not torch.isfinite(call.logits).all():
+        raise ValueError("the model's logits of some of these images are not finite; accepted: "
+                         "finite logits, without masked classes")
     verdict = Verdict(call=call)
     with torch.no_grad():
         verdict.differs = next(_differences(target, call, verdict), None)

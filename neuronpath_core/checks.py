@@ -4,14 +4,13 @@ that says what is accepted."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuronpath_core.as_called import NotCalled, Verdict, hooked_parts
+from neuronpath_core.as_called import NotCalled, Verdict, attempt, hooked_parts
 from neuronpath_core.model_state import ModelState, quantised_part
 from neuronpath_core.support.text import shown
 
@@ -26,10 +25,10 @@ class Checked:
 
     def check_mode(self) -> None:
         """Raise ``ValueError`` if any part of the model is in training mode."""
-        if any(module.training for module in self.model.modules()):
-            name = next(name for name, module in self.model.named_modules() if module.training)
-            raise ValueError(f"{name or 'the model'} is in training mode, in which a pass may be "
-                             "random; accepted: model.eval()")
+        for name, module in self.model.named_modules():
+            if module.training:
+                raise ValueError(f"{name or 'the model'} is in training mode, in which a pass may "
+                                 "be random; accepted: model.eval()")
 
     def check_weights(self) -> None:
         """Raise ``ValueError`` unless the model is such that an attribution is defined, and still
@@ -40,19 +39,29 @@ class Checked:
         if self.is_draft:  # nobody else can change it
             return
         self.check_mode()
-        if self.device.type != "meta" and torch.is_autocast_enabled(self.device.type):
-            raise ValueError("inside torch.autocast attributions would be in another precision "
-                             "than the model's; accepted: outside, or torch.autocast("
-                             f"{shown(self.device.type)}, enabled=False)")
         if scripted := [name for name, part in self.model.named_modules()
                         if isinstance(part, torch.jit.ScriptModule)]:
             raise ValueError(f"{scripted[0]} is a module of torch.jit, of which no part can be "
                              "looked at; accepted: the module that it was made from")
         state = ModelState.of(self.model)
-        if state.same(self._state) and not state.foreign:
+        if not (same := state.same(self._state)) and self._state is not None:
+            self._check_kind()
+        if self.device.type != "meta" and torch.is_autocast_enabled(self.device.type):
+            raise ValueError("inside torch.autocast attributions would be in another precision "
+                             "than the model's; accepted: outside, or torch.autocast("
+                             f"{shown(self.device.type)}, enabled=False)")
+        if same and not state.foreign:
             return
         self._check_made_of(state)
         self._state, self._verdict = state, None
+
+    def _check_kind(self) -> None:
+        """Raise ``ValueError`` unless a changed model is of its family, with the same head."""
+        if self.family.head_of(self.model) != self._head:
+            raise ValueError("the model's head is no longer the one with which the TargetModel "
+                             "was made; accepted: a head of the same kind and number of "
+                             "classes, of a zero-shot tower inside its zero_shot(...)")
+        self.family.check(self.model)
 
     def _check_made_of(self, state: ModelState) -> None:
         self.check_precision()
@@ -62,18 +71,13 @@ class Checked:
         if not state.finite:
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                    raise ValueError(f"the model's weights are not finite: {name}; accepted: "
-                                     f"finite weights")
+                    raise ValueError(f"the weights are not finite: {name}; accepted: finite ones")
         self._check_layers()
         first = self.family.prefix_tokens(self.model)
         if self.scope == "patch" and first != self.tokens.start:
             raise ValueError(f"the model has {first} tokens before its patches, it had "
                              f"{self.tokens.start} when the TargetModel was made; accepted for "
                              "scope 'patch': the same number, or another TargetModel(model)")
-        if self.family.head_of(self.model) != self._head:
-            raise ValueError("the model's head is no longer the one with which the TargetModel "
-                             "was made; accepted: a head of the same kind and number of "
-                             "classes, of a zero-shot tower inside its zero_shot(...)")
 
     def check_precision(self) -> None:
         """Raise ``ValueError`` unless layers that multiply share one floating-point type and one
@@ -137,8 +141,11 @@ class Checked:
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
         self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
-        with suppress(NotCalled):  # a hook may be for exactly this batch
+        try:
             self._check_steady(self.examine(images))
+        except NotCalled:  # a hook may be for exactly this batch
+            if attempt(torch.no_grad()(lambda: self(images))) is None:
+                raise
 
     def _check_steady(self, verdict: Verdict) -> None:
         """Raise ``ValueError`` if the model was seen to answer one image in two ways."""
@@ -162,10 +169,8 @@ class Checked:
                              "torch.no_grad() and detach(), and no hook that changes gradients")
         if not isinstance(labels,
                           Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):
-            found = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(
-                labels).__name__
             raise ValueError(f"labels must be an int64 tensor of shape ({len(images)},), got "
-                             f"{found}")
+                             f"{kind_of(labels)}")
         if labels.device != self.device:
             raise ValueError(f"labels are on {labels.device}; accepted: the model's {self.device}")
         if labels.min() < 0 or labels.max() >= self.n_classes:
@@ -183,11 +188,8 @@ class Checked:
         """
         if not isinstance(neurons, Tensor) or neurons.dtype != torch.int64 or neurons.ndim not in (
                 2, 3) or neurons.shape[1] != self.n_blocks:
-            found = f"{neurons.dtype} {tuple(neurons.shape)}" if isinstance(neurons,
-                                                                            Tensor) else type(
-                neurons).__name__
             raise ValueError(f"neurons must be an int64 tensor (batch, {self.n_blocks}) or "
-                             f"(batch, {self.n_blocks}, rank), got {found}")
+                             f"(batch, {self.n_blocks}, rank), got {kind_of(neurons)}")
         if batch is not None and len(neurons) != batch:
             raise ValueError(f"neurons hold paths of {len(neurons)} images, the batch has "
                              f"{batch}; accepted: one path an image")

@@ -71,12 +71,18 @@ class SiteModel(TargetModel):
             raise ValueError(f"unknown sites {shown(sites)}; accepted: {', '.join(SITES)}")
         super().__init__(model, scope)
         self.sites = sites
-        if sites != "ffn":
-            for index, block in enumerate(model.blocks):
-                self._check_halves(index, block)
+        self._check_every_half()
         places = [(block, half) for block in range(len(model.blocks)) for half in SITES[sites]]
         self.layers = [self._layer(block, half) for block, half in places]
         self._check_layers()
+
+    def _check_every_half(self) -> None:
+        for index, block in enumerate(self.model.blocks if self.sites != "ffn" else ()):
+            self._check_halves(index, block)
+
+    def _check_kind(self) -> None:
+        super()._check_kind()
+        self._check_every_half()
 
     def _layer(self, block: int, half: str) -> Layer:
         name = f"block {block + 1} {'FFN' if half == 'ffn' else half}"

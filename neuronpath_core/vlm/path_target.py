@@ -162,6 +162,9 @@ class VlmTarget(TargetModel):
 
     value_vectors = declared_vectors
 
+    def _check_kind(self) -> None:
+        """The layers' own modules are part of the model that was wrapped: it is of no family."""
+
     def _check_made_of(self, state: ModelState) -> None:
         kinds = {(value.dtype, value.device) for value in self.model.parameters()}
         if len(kinds) > 1:

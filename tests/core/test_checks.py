@@ -42,3 +42,50 @@ def test_registers_that_are_added(scope):
         found, again = (npc.find_paths(each, images, labels)
                         for each in (target, npc.TargetModel(model)))
         assert torch.equal(found.neurons, again.neurons)
+
+
+def compiled(model):
+    model.blocks = torch.compile(model.blocks, backend="eager")
+
+
+# what is put in later, and how its refusal begins
+PARTS = {
+    "a block": (lambda model: model.blocks.__setitem__(1, nn.Identity()), "^block 1 is Identity"),
+    "an FFN": (lambda model: setattr(model.blocks[1], "mlp", nn.Identity()),
+               "^block 1 is Block with FFN Identity"),
+    "fc2": (lambda model: setattr(model.blocks[1].mlp, "fc2",
+                                  nn.Sequential(model.blocks[1].mlp.fc2)),
+            "^block 1 .* ends in a linear fc2"),
+    "blocks": (compiled, "^model.blocks is OptimizedModule"),
+    "patches": (lambda model: setattr(model.patch_embed, "proj",
+                                      nn.Sequential(model.patch_embed.proj)),
+                "^patch embedding PatchEmbed of Sequential"),
+    "attention": (lambda model: setattr(model.blocks[1], "attn", nn.Identity()),
+                  "^the model cannot be called on some of these images: TypeError"),
+    "a mask of classes": (lambda model: model.register_forward_hook(
+        lambda _model, _given, out: out.index_fill(1, torch.tensor([1]), -torch.inf)),
+        "^the model's logits of some of these images are not finite"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_another_kind_is_refused_in_the_librarys_words(part):
+    model = helpers.small_vit(31)
+    target = npc.TargetModel(model)
+    PARTS[part][0](model)
+    model.eval()
+    assert_refused(target, PARTS[part][1])
+
+
+def test_an_attention_of_another_kind_is_refused_for_its_sites():
+    model = helpers.small_vit(31)
+    target = npc.SiteModel(model)
+    model.blocks[1].attn = nn.Identity().eval()
+    assert_refused(target, "^block 1.*accepted")
+
+
+def test_a_target_of_compiled_blocks_is_refused():
+    model = helpers.small_vit(31)
+    compiled(model)
+    with pytest.raises(ValueError, match="^model.blocks is OptimizedModule.*accepted"):
+        npc.TargetModel(model)

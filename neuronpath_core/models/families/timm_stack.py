@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,6 +46,10 @@ class TimmStack(Family):
                 raise ValueError(f"{type(model).__name__} has a {name} of its own; accepted: "
                                  f"{accepted()}")
         _check_ends(model)
+        if not isinstance(model.blocks, Iterable):
+            raise ValueError(f"model.blocks is {type(model.blocks).__name__}, of which no block "
+                             "can be looked at; accepted: a container of blocks, such as "
+                             "nn.Sequential")
         for index, block in enumerate(model.blocks):
             self._check_block(index, block)
         if len(widths := sorted({block.mlp.fc2.in_features for block in model.blocks})) != 1:
@@ -88,10 +93,10 @@ class TimmStack(Family):
     @torch.no_grad()
     def _counted(self, model: nn.Module) -> int | None:
         """Count the logits that a head of another kind gives, by running it."""
-        weight = self.first_weight(model)
-        stream = torch.zeros(2, self.prefix_tokens(model) + 1, model.embed_dim, dtype=weight.dtype,
-                             device=weight.device)
         try:
+            weight = self.first_weight(model)
+            stream = torch.zeros(2, self.prefix_tokens(model) + 1, model.embed_dim,
+                                 dtype=weight.dtype, device=weight.device)
             logits = self.logits(model, stream)
         except (RuntimeError, TypeError, ValueError, AttributeError):
             return None
@@ -170,8 +175,10 @@ def _check_ends(model: nn.Module) -> None:
     """Raise ``ValueError`` unless pixels become tokens at once and the head pools the tokens."""
     embed = model.patch_embed
     if not isinstance(embed, PatchEmbed) or not isinstance(embed.proj, nn.Conv2d):
-        raise ValueError(f"patch embedding {type(embed).__name__} is not supported; accepted: "
-                         f"timm's PatchEmbed, pixels to tokens at once")
+        proj = getattr(embed, "proj", None)
+        of = f" of {type(proj).__name__}" if isinstance(embed, PatchEmbed) else ""
+        raise ValueError(f"patch embedding {type(embed).__name__}{of} is not supported; accepted: "
+                         f"timm's PatchEmbed of one Conv2d, pixels to tokens at once")
     if embed.proj.kernel_size != embed.proj.stride:
         raise ValueError(f"patches of {embed.proj.kernel_size} at steps of {embed.proj.stride} "
                          f"overlap; accepted: patches side by side")
