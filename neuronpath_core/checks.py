@@ -157,10 +157,8 @@ class Checked:
                              "torch.no_grad() and detach(), and no hook that changes gradients")
         if not isinstance(labels,
                           Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):
-            found = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(
-                labels).__name__
             raise ValueError(f"labels must be an int64 tensor of shape ({len(images)},), got "
-                             f"{found}")
+                             f"{kind_of(labels)}")
         if labels.device != self.device:
             raise ValueError(f"labels are on {labels.device}; accepted: the model's {self.device}")
         if labels.min() < 0 or labels.max() >= self.n_classes:
@@ -178,11 +176,8 @@ class Checked:
         """
         if not isinstance(neurons, Tensor) or neurons.dtype != torch.int64 or neurons.ndim not in (
                 2, 3) or neurons.shape[1] != self.n_blocks:
-            found = f"{neurons.dtype} {tuple(neurons.shape)}" if isinstance(neurons,
-                                                                            Tensor) else type(
-                neurons).__name__
             raise ValueError(f"neurons must be an int64 tensor (batch, {self.n_blocks}) or "
-                             f"(batch, {self.n_blocks}, rank), got {found}")
+                             f"(batch, {self.n_blocks}, rank), got {kind_of(neurons)}")
         if batch is not None and len(neurons) != batch:
             raise ValueError(f"neurons hold paths of {len(neurons)} images, the batch has "
                              f"{batch}; accepted: one path an image")
