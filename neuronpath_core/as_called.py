@@ -108,8 +108,7 @@ def called(target: TargetModel, images: Float[Tensor, "batch channel height widt
     """
     blocks, layers = range(len(target.model.blocks)), range(target.n_blocks)
     # the caller's own pixels are not given away: the model may write on them
-    call = Call(images.clone(), [[] for _ in blocks], [[] for _ in blocks],
-                [[] for _ in layers])
+    call = Call(images.clone(), *([[] for _ in each] for each in (blocks, blocks, layers)))
     with torch.no_grad(), listening(target, call.entered, call.left, call.sizes):
         try:
             call.logits = target(call.images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from neuronpath_core.agreement import rounding_unit
 from neuronpath_core.as_called import Verdict, attempt, compare
 from neuronpath_core.checks import Checked
 from neuronpath_core.hooks import unedited
@@ -58,6 +60,7 @@ class Examined(Checked, ValueVectors):
             found.after(before)
         # of blocks that turned out not to be plain
         compare_slopes(self, found)
+        _warn_of_probabilities(found.call.logits)
         return found
 
     @torch.no_grad()
@@ -107,6 +110,15 @@ class Examined(Checked, ValueVectors):
     def entering(self, layer: int, streams: list[Tensor]) -> Tensor:
         """What enters a layer of the path, given what enters every block."""
         return streams[layer]
+
+
+def _warn_of_probabilities(logits: Float[Tensor, "image class"]) -> None:
+    """Warn if every row is one of probabilities: no number negative, their sum 1."""
+    off = (logits.double().sum(1) - 1).abs().max()
+    if logits.shape[1] > 1 and logits.min() >= 0 and off <= rounding_unit(logits) ** 0.5:
+        warnings.warn("what the model gives looks like probabilities: every row lies in 0..1 and "
+                      "sums to 1; the library takes a softmax of it again and explains something "
+                      "else; a model that gives its logits is right", RuntimeWarning, stacklevel=2)
 
 
 def looked_at(images: Float[Tensor, "batch channel height width"],

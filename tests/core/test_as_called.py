@@ -1161,6 +1161,41 @@ def test_what_no_pass_can_be_held_against_is_refused_by_name(change, words):
         assert torch.equal(given, images)
 
 
+@pytest.mark.parametrize("last", [nn.Softmax(-1), nn.Sigmoid(), nn.Sequential(nn.Softmax(1))])
+def test_a_head_that_gives_probabilities_is_refused(last):
+    model, images, labels = changed(lambda _model: None)
+    target, native = npc.TargetModel(model), model.head
+    model.head = nn.Sequential(native, last)
+    for call in (lambda: npc.TargetModel(model), lambda: SiteModel(model, sites="heads"),
+                 lambda: npc.explain(model, images[0])):
+        with pytest.raises(ValueError, match="head ends in S.*accepted.*without its last module"):
+            call()
+    with pytest.raises(ValueError, match="head is no longer"):
+        npc.find_paths(target, images, labels)
+    model.head = nn.Sequential(native, nn.LogSoftmax(-1))  # whose softmax is the probabilities
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = class_probabilities(npc.TargetModel(model), images)
+    torch.testing.assert_close(found, model(images).exp(), rtol=0, atol=1e-13)
+
+
+def test_probabilities_in_place_of_logits_are_warned_of():
+    model, images, labels = changed(lambda model: model.register_forward_hook(
+        lambda _module, _inputs, logits: logits.softmax(-1)))
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        model.to(dtype)
+        with pytest.warns(RuntimeWarning, match="looks like probabilities"):
+            class_probabilities(npc.TargetModel(model), images.to(dtype))
+    with pytest.warns(RuntimeWarning, match="looks like probabilities"):
+        npc.explain(model.double(), images[0])
+    for change in (lambda _model: None, normalising, lambda model: model.register_forward_hook(
+            lambda _module, _inputs, logits: logits.softmax(-1) * 1.01)):
+        model, images, labels = changed(change)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            class_probabilities(npc.TargetModel(model), images)
+
+
 # --- nothing to explain ---
 
 

@@ -28,6 +28,8 @@ FFNS = (Mlp, GluMlp, SwiGLU, GatedMlp, GlobalResponseNormMlp)
 GATED = (GluMlp, SwiGLU, GatedMlp)
 # what timm calls image towers, whose head is a projection
 TOWERS = ("clip", "pe_core")
+# what ends a head that gives probabilities; a softmax of nn.LogSoftmax is the softmax itself
+SQUASHING = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid)
 POOLED_SCOPES = {"token": "cls", "avg": "patch", "map": "patch", "max": "patch", "avgmax": "patch"}
 
 
@@ -58,6 +60,10 @@ class TimmStack(Family):
         if all(isinstance(head, nn.Identity) for head in self.heads(model)):
             raise ValueError("the model has no classification head; accepted: a model with "
                              "num_classes >= 1, or one inside neuronpath_core.zero_shot(...)")
+        if squashed := next(filter(None, map(_squashed_by, self.heads(model))), None):
+            raise ValueError(f"the head ends in {squashed}, of whose output the library would take "
+                             "a softmax again; accepted: a head that gives logits, as this one "
+                             "without its last module")
         if self.class_count(model) is None:
             kinds = ", ".join(type(head).__name__ for head in self.heads(model))
             raise ValueError(f"the head ({kinds}) gives no row of logits an image; accepted: a "
@@ -108,7 +114,8 @@ class TimmStack(Family):
 
     def head_of(self, model: nn.Module) -> tuple:
         pooling = getattr(model, "global_pool", None)
-        return isinstance(model.head, ZeroShotHead), self.class_count(model), pooling
+        ends = tuple(map(_squashed_by, self.heads(model)))
+        return isinstance(model.head, ZeroShotHead), self.class_count(model), pooling, ends
 
     def first_weight(self, model: nn.Module) -> Float[Tensor, "embed channel height width"]:
         return model.patch_embed.proj.weight
@@ -169,6 +176,13 @@ def _warn_of_projection(model: nn.Module) -> None:
                       f"softmax over its {model.head.out_features} outputs means nothing, nor do "
                       "paths found by it; npc.zero_shot(model, class_embeddings) makes it a "
                       "classifier", UserWarning, stacklevel=4)
+
+
+def _squashed_by(head: nn.Module) -> str | None:
+    """The name of the function by which a head ends that makes probabilities of its logits."""
+    while isinstance(head, nn.Sequential) and len(head):
+        head = head[-1]
+    return type(head).__name__ if isinstance(head, SQUASHING) else None
 
 
 def _check_ends(model: nn.Module) -> None:
