@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.images.class_map import same_name
-from neuronpath_core.images.model_names import configured_names
+from neuronpath_core.images.model_names import configured_names, tell_order
 from neuronpath_core.images.wordnet import TIMM_NAMES, wordnet_classes
 from neuronpath_core.support.text import keep_dollars, shown
 from neuronpath_core.support.typed import nearest
@@ -33,6 +33,8 @@ def class_names(model: nn.Module, count: int, names: str | Sequence[str] | None 
             for those of the configuration, else timm's where a timm model has as many classes as
             its published weights and timm's first list, else "class 0", "class 1", ….
 
+    A warning tells of names that are given in another order than the configuration's.
+
     Raises:
         ValueError: names of another number, no texts, or an unknown list.
     """
@@ -54,6 +56,8 @@ def class_names(model: nn.Module, count: int, names: str | Sequence[str] | None 
         raise ValueError(f"class_names are {len(found)}, the model has {count} classes; accepted: "
                          f"{count} names, in the order of the model's outputs")
     keep_dollars(found)
+    if names is not None and not isinstance(names, str):
+        tell_order(found, model, count)
     return tuple(found), whose
 
 

@@ -18,9 +18,10 @@ from neuronpath_core.images.index import PictureWarning
 from neuronpath_core.models.depths import (
     DEEP,
     TRANSPARENT,
+    check_layout,
     check_scale,
     eight_bits,
-    is_deep,
+    least_bright,
     n_frames,
 )
 from neuronpath_core.support.files import kind_of_file, own_path
@@ -107,10 +108,11 @@ def _read(picture: Image.Image, name: str) -> Picture:
                          "other")
     notes = [*_frames(picture, name)]
     try:
-        deep = is_deep(picture)  # which is no more to be seen once it is read
+        check_layout(picture)
+        least = least_bright(picture)
         picture.load()
-        if deep:
-            check_scale(picture.convert("RGB"))
+        if least:
+            check_scale(picture, least)
         image = _flat(picture, notes)
         turn = TURNS.get(_orientation(picture, notes))
     except MemoryError as error:

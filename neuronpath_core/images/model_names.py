@@ -46,15 +46,34 @@ def check_order(images: ImageSet, model: nn.Module, model_name: str, count: int)
     Raises:
         ValueError: classes of other numbers, unless a class map gives them.
     """
-    own = configured_names(config := getattr(model, "pretrained_cfg", None) or {})
-    if own is None or len(own) != count:
-        return
-    found = _outputs(images.class_names, [*map(str, config["label_names"])], own)
+    own, found = _compared(images.class_names, model, count)
     moved = [number for number, output in found.items() if number != output]
     if moved:
         _tell_moved(images, own, found, moved, model_name)
-    elif not getattr(images, "numbered", False):
+    elif own and not getattr(images, "numbered", False):
         _tell_others(images.class_names, own, found, model_name)
+
+
+def tell_order(names: Sequence[str], model: nn.Module, count: int) -> None:
+    """Warn, in one line, of names that somebody gives to a model's outputs and that its own
+    configuration gives to others."""
+    own, found = _compared(names, model, count)
+    some = [f"{plain(names[number])} is given to output {number} and the model's own name of "
+            f"output {output}" for number, output in found.items() if number != output]
+    if some:
+        warnings.warn(f"{len(some)} of the class names are in another place than the model's own: "
+                      f"{listed(some)}; those that are given are taken", PictureWarning,
+                      stacklevel=4)
+
+
+def _compared(names: Sequence[str], model: nn.Module, count: int
+              ) -> tuple[tuple[str, ...], dict[int, int]]:
+    """The model's own names of its outputs, and class -> output of the same name; both empty where
+    the configuration has no names, or not one for each output."""
+    own = configured_names(config := getattr(model, "pretrained_cfg", None) or {})
+    if own is None or len(own) != count:
+        return (), {}
+    return own, _outputs(names, [*map(str, config["label_names"])], own)
 
 
 def _outputs(names: Sequence[str], labels: Sequence[str], own: Sequence[str]) -> dict[int, int]:

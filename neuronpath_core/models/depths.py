@@ -10,9 +10,10 @@ DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 STEP = 257  # 65535 is 255 times this
 LEAST = 4096  # where no value reaches it, 12 bits or fewer lie in 16 and their scale is not told
 TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
-# TIFF's tags: what zero stands for, and what kind of numbers the values are
+# TIFF's tags: what zero stands for, what kind of numbers the values are, and how they lie
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 SAMPLE_FORMAT, SIGNED = 339, 2
+BITS, SAMPLES, PLANES, APART = 258, 277, 284, 2
 # a phone's JPEG that carries a preview or a second lens' picture behind the photograph
 WITH_PREVIEWS = ("MPO",)
 
@@ -25,18 +26,19 @@ def eight_bits(picture: Image.Image, mode: str = "RGB") -> Image.Image:
 
     Raises:
         ValueError: 16 bits of which only the lowest are used, signed numbers, 32 bits or floating
-            point, whose range no file tells; and a picture that only its transparency shows.
+            point, whose range no file tells; 16 bits in planes; and a picture that only its
+            transparency shows.
     """
-    check_unsigned(picture)
+    check_layout(picture)
     if picture.mode in DEEP or picture.mode == "I" and picture.format in ("PNG", "PPM"):
         return _scaled(picture).convert(mode)
     if picture.mode in ("I", "F"):
         raise ValueError(f"the pixels are 32-bit numbers (mode {picture.mode}), whose black and "
                          f"white no file tells; accepted: 8 or 16 bits a channel")
-    deep = is_deep(picture)  # which is no more to be seen once it is read
+    least = least_bright(picture)
     result = picture.convert(mode)
-    if deep:
-        check_scale(result)
+    if least:
+        check_scale(picture, least)
     if picture.mode in TRANSPARENT or "transparency" in picture.info:
         _check_visible(picture, result)
     return result
@@ -60,16 +62,21 @@ def _tag(picture: Image.Image, number: int) -> int | None:
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def check_unsigned(picture: Image.Image) -> None:
-    """Refuse signed numbers, which Pillow reads as unsigned ones or as 32 bits.
+def check_layout(picture: Image.Image) -> None:
+    """Refuse TIFFs that Pillow reads as other pictures than they are, without a word.
 
     Raises:
-        ValueError: a TIFF says that its values are signed.
+        ValueError: signed numbers, or more than 8 bits with each channel in a plane of its own.
     """
     if _tag(picture, SAMPLE_FORMAT) == SIGNED:
         raise ValueError("the pixels are signed numbers (the TIFF's SampleFormat is 2), whose "
                          "black and white no file tells; accepted: unsigned values, 8 or 16 bits a "
                          "channel")
+    bits, samples = (_tag(picture, number) or 1 for number in (BITS, SAMPLES))
+    if _tag(picture, PLANES) == APART and bits > 8 and samples > 1:
+        raise ValueError("the channels lie apart (the TIFF's PlanarConfiguration is 2) and have "
+                         f"{bits} bits; accepted: the channels of a pixel beside "
+                         "each other, or 8 bits a channel")
 
 
 def n_frames(picture: Image.Image) -> int:
@@ -82,20 +89,29 @@ def n_frames(picture: Image.Image) -> int:
         return 1
 
 
-def is_deep(picture: Image.Image) -> bool:
-    """Whether the file has colours of 16 bits, of which Pillow keeps the high byte."""
-    return any(";16" in str(part[3]) for part in getattr(picture, "tile", None) or ())
+def least_bright(picture: Image.Image) -> int:
+    """How bright a picture has to be once it is read, if its file has colours of 16 bits, of which
+    Pillow keeps the high byte or rounds; 0 if it has not.  To be asked before the picture is read,
+    after which nothing tells."""
+    for codec, _, _, arguments in getattr(picture, "tile", None) or ():
+        if ";16" in str(arguments) or codec == "SGI16":
+            return LEAST // 256
+        if codec in ("ppm", "ppm_plain") and arguments[-1] == 255 * STEP:
+            return LEAST // 256 + 1
+    return 0
 
 
-def check_scale(result: Image.Image) -> None:
-    """Refuse the high bytes of colours that use only the lowest of their 16 bits.
+def check_scale(picture: Image.Image, least: int) -> None:
+    """Refuse a picture, as it is read, that uses only the lowest of its 16 bits a channel.
+
+    Args:
+        least: of :func:`least_bright`.
 
     Raises:
-        ValueError: no value reaches ``LEAST``.
+        ValueError: no value reaches it, but for transparency.
     """
-    extremes = result.getextrema()
-    pairs = extremes if isinstance(extremes[0], tuple) else (extremes,)
-    if max(most for _, most in pairs) < LEAST // 256:
+    extremes = (picture if picture.mode == "CMYK" else picture.convert("RGB")).getextrema()
+    if max(most for _, most in extremes) < least:
         raise ValueError(f"no 16-bit value reaches {LEAST}, so that black and white are not those "
                          "of 16 bits; accepted: values scaled to 0..65535, or 8 bits a channel")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import timm
 import torch
@@ -63,3 +65,15 @@ def test_timm_names_are_for_the_classes_of_the_published_weights():
     ("timm", ["1000", "2 classes"]), (3, ["3"])])
 def test_names_that_do_not_fit(names, words):
     refused(lambda: class_names(nn.Identity(), 2, names), *words, "accepted")
+
+
+def test_names_in_another_order_than_the_model_s_own_are_told_of():
+    model = module(label_names=["zebra", "dog", "cat"])
+    with pytest.warns(UserWarning, match="2 of the class names are in another place than the model's "
+                                         "own: cat is given to output 0 and the model's own name "
+                                         "of output 2"):
+        assert class_names(model, 3, ["cat", "dog", "zebra"])[0] == ("cat", "dog", "zebra")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        class_names(model, 3, ["Zebra", "perro", "cat"])
+        class_names(module(), 3, ["cat", "dog", "zebra"])

@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read_is_named(folder, tmp_path):
 def test_another_locale_sees_the_same_images(folder, tmp_path):
     images, _ = known(folder)
     code = f"""
-from neuronpath_core.images.classes import load_files
+from neuronpath_core.images.files import load_files
 for _ in range(2):
     images = load_files("held_out", root={str(folder)!r}, index_folder={str(tmp_path / "ünï")!r}.encode().decode("ascii", "surrogateescape")).checked()
     print(ascii(images.class_names), images.sha256())

@@ -27,7 +27,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torchvision import transforms
 
 from neuronpath_core.images import file_images
-from neuronpath_core.images.classes import check_classes, class_numbers, wordnet_classes
+from neuronpath_core.images.classes import check_classes, class_numbers
 from neuronpath_core.images.data_sets import load_dataset, load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.index import PictureWarning, read_index

@@ -145,6 +145,73 @@ def test_signed_numbers_are_refused_by_name(tmp_path, kind):
         read_picture(file)
 
 
+def netpbm(values: np.ndarray) -> bytes:
+    return b"P6\n16 16\n65535\n" + np.stack([values] * 3, -1).astype(">u2").tobytes()
+
+
+def silicon_graphics(values: np.ndarray) -> bytes:
+    header = struct.pack(">hBBHHHHll4s80sl", 474, 0, 2, 3, 16, 16, 3, 0, 65535, b"", b"", 0)
+    return header.ljust(512, b"\0") + 3 * values[::-1].astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize(("ending", "written"), [(".ppm", netpbm), (".sgi", silicon_graphics)])
+def test_sixteen_bits_of_which_the_lowest_are_used_in_other_formats(tmp_path, ending, written):
+    file = tmp_path / "val" / "x" / f"a{ending}"
+    file.parent.mkdir(parents=True)
+    settings = {"name": "files", "root": str(tmp_path), "input_key": ending}
+    file.write_bytes(written(RAMP * 257))
+    seen = load_part(settings, "held_out").loaded(COLOURED).images[0]
+    np.testing.assert_array_equal(np.rint(seen.numpy() * 255)[0], RAMP)
+    file.write_bytes(written(RAMP * 16 + 15))
+    with pytest.raises(ValueError, match="no 16-bit value reaches 4096"):
+        load_part(settings, "held_out").checked()
+    with pytest.raises(ValueError, match="no 16-bit value reaches 4096"):
+        read_picture(file)
+
+
+def colour_tiff(file: Path, values: np.ndarray, photometric: int, apart: bool, count=3) -> None:
+    """A TIFF of ``count`` equal channels, those of a pixel beside each other or each in its plane.
+    """
+    planes, bits, end = np.stack([values] * count), 8 * values.itemsize, 8 + count * values.nbytes
+    tables = [[bits] * count, [8 + number * values.nbytes for number in range(count)],
+              [values.nbytes] * count]
+    data = (planes if apart else np.moveaxis(planes, 0, -1)).tobytes() + b"".join(
+        struct.pack(f"<{count}I", *table) for table in tables)
+    places = [end + 4 * count * number for number in range(3)]
+    strips = (count, places[1], places[2]) if apart else (1, 8, count * values.nbytes)
+    tags = [(256, 1, 16), (257, 1, 16), (258, count, places[0]), (259, 1, 1),
+            (262, 1, photometric), (273, strips[0], strips[1]), (277, 1, count), (278, 1, 16),
+            (279, strips[0], strips[2]), (284, 1, 2 if apart else 1)]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data
+                     + struct.pack("<H", len(tags)) + b"".join(
+                         struct.pack("<HHII", tag, 4, many, value) for tag, many, value in tags)
+                     + struct.pack("<I", 0))
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("<u1", False), ("<u1", True), ("<u2", False)])
+def test_channels_beside_each_other_and_apart(tmp_path, kind, apart):
+    file = tmp_path / "val" / "x" / "a.tif"
+    colour_tiff(file, (RAMP * (257 if kind == "<u2" else 1)).astype(kind), 2, apart)
+    images = load_part({"name": "files", "root": str(tmp_path), "input_key": ".tif"}, "held_out")
+    np.testing.assert_array_equal(np.rint(images.loaded(COLOURED).images[0].numpy() * 255)[1], RAMP)
+    np.testing.assert_array_equal(np.asarray(read_picture(file).image)[..., 1], RAMP)
+
+
+@pytest.mark.parametrize(("photometric", "apart", "count", "words"), [
+    (2, True, 3, "the channels lie apart"), (5, False, 4, "no 16-bit value reaches 4096")],
+    ids=["planes", "12 bits of CMYK"])
+def test_tiffs_of_sixteen_bits_that_would_be_other_pictures_are_refused(
+        tmp_path, photometric, apart, count, words):
+    file = tmp_path / "val" / "x" / "a.tif"
+    colour_tiff(file, (RAMP * (257 if apart else 16)).astype("<u2"), photometric, apart, count)
+    images = load_part({"name": "files", "root": str(tmp_path), "input_key": ".tif"}, "held_out")
+    with pytest.raises(ValueError, match=f"x/a.tif .{words}"):
+        images.checked()
+    with pytest.raises(ValueError, match=f"a.tif cannot be read: {words}"):
+        read_picture(file)
+
+
 def test_black_of_sixteen_bits_is_black(tmp_path):
     assert not loaded(tmp_path, "a.png", Image.fromarray(RAMP * 0)).any()
 
