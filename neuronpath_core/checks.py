@@ -32,10 +32,7 @@ class Checked:
 
     def check_weights(self) -> None:
         """Raise ``ValueError`` unless the model is such that an attribution is defined, and still
-        has the blocks and the head with which this was made.
-
-        What was found of it is forgotten if anything about it has changed.
-        """
+        has the blocks and the head with which this was made; forget what was found of another."""
         if self.is_draft:  # nobody else can change it
             return
         self.check_mode()
@@ -47,9 +44,9 @@ class Checked:
         if not (same := state.same(self._state)) and self._state is not None:
             self._check_kind()
         if self.device.type != "meta" and torch.is_autocast_enabled(self.device.type):
-            raise ValueError("inside torch.autocast attributions would be in another precision "
-                             "than the model's; accepted: outside, or torch.autocast("
-                             f"{shown(self.device.type)}, enabled=False)")
+            raise ValueError("inside torch.autocast attributions would be in another precision; "
+                             f"accepted: outside, or autocast({shown(self.device.type)}, "
+                             "enabled=False)")
         if same and not state.foreign:
             return
         self._check_made_of(state)
@@ -66,8 +63,8 @@ class Checked:
     def _check_made_of(self, state: ModelState) -> None:
         self.check_precision()
         if part := quantised_part(self.model):
-            raise ValueError(f"{part} is quantised, so that it has no derivative; "
-                             "accepted: the model before it was quantised")
+            raise ValueError(f"{part} is quantised and has no derivative; accepted: the model "
+                             "before it was quantised")
         if not state.finite:
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -182,8 +179,7 @@ class Checked:
         """Neuron indices as ``(batch, layer, rank)``; ``ValueError`` unless they fit this model.
 
         Args:
-            neurons: int64 ``(batch, layer)``, one neuron a block, or ``(batch, layer, rank)``,
-                several.
+            neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` of several a block.
             batch: number of images they must belong to; ``None`` accepts any.
         """
         if not isinstance(neurons, Tensor) or neurons.dtype != torch.int64 or neurons.ndim not in (
@@ -239,7 +235,7 @@ def whole_array(value: object) -> Int64[np.ndarray, "..."] | None:
 
 
 def is_dense(value: Tensor) -> bool:
-    """Whether a tensor's values lie in memory, one after the other."""
+    """Whether a tensor's values lie in memory."""
     return value.layout == torch.strided and not value.is_nested and not value.is_meta
 
 

@@ -25,10 +25,12 @@ def _replace_scope(target: TargetModel, value: Tensor, scoped: Tensor) -> Tensor
 
 @contextmanager
 def clamped(target: TargetModel,
-            values: Mapping[int, Float[Tensor, "batch token neuron"]]) -> Iterator[None]:
-    """Hold the scope activations of the given blocks at ``values``; the other tokens run natively.
-    """
-    with hooked(target, {block: lambda value, held=held: _replace_scope(target, value, held)
+            values: Mapping[int, Float[Tensor, "batch token neuron"]],
+            added: bool = False) -> Iterator[None]:
+    """Hold the scope activations of the given blocks at ``values``, or move their current ones by
+    so much (``added``); the other tokens run natively."""
+    with hooked(target, {block: lambda value, held=held: _replace_scope(
+            target, value, value[:, target.tokens] + held if added else held)
                          for block, held in values.items()}):
         yield
 

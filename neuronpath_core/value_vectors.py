@@ -101,9 +101,10 @@ def compare_slopes(target: TargetModel, verdict: Verdict) -> None:
 def passes_back(target: TargetModel, images: Float[Tensor, "image channel height width"]) -> bool:
     """Whether the gradients that the model passes back to its neurons are its derivatives.
 
-    Along a random direction of all neurons the backward pass must give what forward mode gives, and
-    what the logits do when the neurons move a little; ``torch.no_grad()``, ``detach()`` and hooks
-    may change that. Where forward mode raises an error nothing is said.
+    Along a random direction of all neurons, each of which feels the earlier ones, the backward pass
+    must give what forward mode gives, and what the logits do when the neurons move a little;
+    ``torch.no_grad()``, ``detach()`` and hooks may change that. Where forward mode has no
+    derivative nothing is said.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -111,15 +112,15 @@ def passes_back(target: TargetModel, images: Float[Tensor, "image channel height
         return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
 
     def moved_by(neurons):
-        with torch.no_grad(), clamped(target, dict(enumerate(neurons))):
+        with torch.no_grad(), clamped(target, dict(enumerate(neurons)), added=True):
             return target(images)
 
     def taken():
         with torch.no_grad(), reading(target) as seen:
             target(images)
         clean = [seen[layer] for layer in range(target.n_blocks)]
-        leaves = [value.clone().requires_grad_() for value in clean]
-        with activation_gradients(target), clamped(target, dict(enumerate(leaves))):
+        leaves = [torch.zeros_like(value, requires_grad=True) for value in clean]
+        with activation_gradients(target), clamped(target, dict(enumerate(leaves)), added=True):
             logits = target(images)
             weights = like(logits)
             slopes = torch.autograd.grad(logits, leaves, weights, allow_unused=True,
@@ -128,10 +129,10 @@ def passes_back(target: TargetModel, images: Float[Tensor, "image channel height
         directions = [like(value) * value.square().mean().sqrt() for value in clean]
         with forward_mode():
             tangent = forward_ad.unpack_dual(moved_by(
-                map(forward_ad.make_dual, clean, directions))).tangent
+                map(forward_ad.make_dual, map(torch.zeros_like, clean), directions))).tangent
         step = rounding_unit(weights) ** (1 / 3)
-        ahead, behind = (moved_by([value + sign * step * direction for value, direction
-                                   in zip(clean, directions, strict=True)]) for sign in (1, -1))
+        ahead, behind = (moved_by([sign * step * direction for direction in directions])
+                         for sign in (1, -1))
         return slopes, directions, weights, tangent, (ahead - behind) / (2 * step)
 
     found = attempt(taken)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronpath_core.circuits.graph_files import named_graph, write_text
+from neuronpath_core.circuits.graph_files import keep_written, named_graph
 from neuronpath_core.circuits.graphs import FORMAT, VERSION
 from neuronpath_core.support.files import path_component, read_utf8
 from neuronpath_core.support.text import one_line, plain, shown
@@ -120,5 +120,5 @@ def write_circuit_tracer(graph: nx.DiGraph, folder: str | Path, slug: str) -> Pa
         raise ValueError(f"a graph cannot be called {shown(slug)}, which is the name of the list "
                          "of graphs; accepted: another name")
     for place, value in ((path, data), (index, {"graphs": [*others, data["metadata"]]})):
-        write_text(place, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        keep_written(place, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return path

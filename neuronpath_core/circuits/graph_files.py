@@ -56,7 +56,7 @@ def write_graph(graph: nx.DiGraph, path: str | Path) -> Path:
     path = _place(path)
     ending = _ending(path)
     text = {".json": _as_json, ".graphml": _as_graphml}[ending](named_graph(graph))
-    write_text(path, text)
+    keep_written(path, text)
     return path
 
 
@@ -93,7 +93,7 @@ def _ending(path: Path) -> str:
     return path.suffix
 
 
-def write_text(path: Path, text: str) -> None:
+def keep_written(path: Path, text: str) -> None:
     """Write a text to a file, whole or not at all; what the disk refuses is a ``ValueError``."""
     def write(temporary: Path) -> None:
         temporary.write_bytes(text.encode())

@@ -526,6 +526,22 @@ def test_gradients_that_are_not_derivatives_are_refused(change):
         torch.testing.assert_close(found, by_hooks(model, images, [3, 5, 7], 2.0).softmax(-1))
 
 
+class Cut(LoRALinear):
+    def forward(self, value):
+        return super().forward(value.detach())
+
+
+@pytest.mark.parametrize("arguments", [{}, {"global_pool": "avg", "class_token": False}])
+@pytest.mark.parametrize("cut", ["mlp.fc1", "attn.qkv"])
+def test_a_cut_before_the_neurons_of_later_blocks_is_seen(arguments, cut):
+    """Also where every token's neurons are in scope."""
+    model, (images, labels) = helpers.small_vit(31, **arguments), helpers.small_batch(2, 32)
+    leaf = model.blocks[1].get_submodule(cut)
+    setattr(model.blocks[1].get_submodule(cut.split(".")[0]), cut.split(".")[1], Cut(leaf))
+    with pytest.raises(ValueError, match="not its derivatives"):
+        npc.find_paths(npc.TargetModel(model), images, labels)
+
+
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 @pytest.mark.parametrize("part", ["mlp.fc1", "attn.qkv", "attn.proj", "head"])
