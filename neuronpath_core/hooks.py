@@ -3,9 +3,7 @@ touches hooks."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from neuronpath_core.model_state import HOOKS
+from neuronpath_core.support.tasks import current_task
+from neuronpath_core.support.uncompiled import uncompiled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,8 +28,6 @@ _DEPTH = threading.local()
 # the edits and readings that were made in this task, or before it in the one that started it
 _MADE: ContextVar[tuple[int, ...]] = ContextVar("_MADE", default=())
 _NUMBERS = itertools.count(1)
-_EAGER = threading.Lock()
-_FORCED: list[Any] = []  # one for each context that is entered; the first holds the stance
 
 
 @contextmanager
@@ -44,29 +42,13 @@ def hooked(target: TargetModel,
     hooks are gone when the context is left, whatever happened inside.
     """
     with ExitStack() as stack:
-        stack.enter_context(_uncompiled())
+        stack.enter_context(uncompiled())
         stack.enter_context(_numbered())
         for block, function in functions.items():
             handle = target.site(block).register_forward_pre_hook(_Entering(function),
                                                                   with_kwargs=True)
             stack.callback(handle.remove)
         yield
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """The stance is the process's: contexts of several threads end in any order."""
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with _EAGER:
-        _FORCED.append(None if _FORCED else torch.compiler.set_stance("force_eager"))
-    try:
-        yield
-    finally:
-        with _EAGER:
-            if (stance := _FORCED.pop()) is not None:
-                stance.__exit__(None, None, None)
 
 
 @contextmanager
@@ -77,13 +59,6 @@ def _numbered() -> Iterator[None]:
         yield
     finally:  # not reset, which may be in another task's context
         _MADE.set(tuple(each for each in _MADE.get() if each != number))
-
-
-def _task() -> asyncio.Task | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no loop runs
-        return None
 
 
 @contextmanager
@@ -105,7 +80,7 @@ class _Hook:
 
     def __init__(self, function: Callable):
         self.function, self.thread, self.depth = function, threading.get_ident(), _depth()
-        self.number, task = _MADE.get()[-1], _task()
+        self.number, task = _MADE.get()[-1], current_task()
         self.task = None if task is None else weakref.ref(task)
 
     def acts_here(self) -> bool:
@@ -122,7 +97,7 @@ class _Hook:
         if self.task is None or self.number in _MADE.get():
             return False
         made_in = self.task()
-        return made_in is not None and not made_in.done() and made_in is not _task()
+        return made_in is not None and not made_in.done() and made_in is not current_task()
 
     def __call__(self, *given: Any) -> Any:
         return self.function(*given) if self.acts_here() else None
