@@ -66,7 +66,7 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
 MOST_LINES = 250
 # lines of code of all modules at the top of the package, without docstrings, comments and blank
 # lines: who adds to the core takes something out of it, or finds a room for it
-CORE_LINES = 2_900  # 3,047 before graphs of paths left it; what refuses changed models is a quarter
+CORE_LINES = 2_850  # 3,047 before graphs of paths left it; a fifth refuses changed models
 
 
 def code_lines(path: Path) -> int:

@@ -179,8 +179,8 @@ def test_the_core_names_no_data_set_of_the_paper():
               for path in MODULES}
     naming = {path.name: lines for path, lines in naming.items() if lines}
     # words.py of the relevance chapter sets a paper's own number beside ours
-    assert set(naming) == {"published.py", "defects.py", "catalogue.py", "classes.py", "words.py"}
-    assert naming["classes.py"] == ["from timm.data import ImageNetInfo as WordNetInfo"]
+    assert set(naming) == {"published.py", "defects.py", "catalogue.py", "wordnet.py", "words.py"}
+    assert naming["wordnet.py"] == ["from timm.data import ImageNetInfo as WordNetInfo"]
 
 
 def test_readme_example_runs():
