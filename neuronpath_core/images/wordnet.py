@@ -1,4 +1,4 @@
-"""What timm calls the classes of ImageNet's lists."""
+"""What timm calls the classes of its lists of names."""
 
 from __future__ import annotations
 
