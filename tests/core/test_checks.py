@@ -64,7 +64,7 @@ PARTS = {
                   "^the model cannot be called on some of these images: TypeError"),
     "a mask of classes": (lambda model: model.register_forward_hook(
         lambda _model, _given, out: out.index_fill(1, torch.tensor([1]), -torch.inf)),
-        "^the model's logits of some of these images are not finite"),
+        "^the model's logits are not finite"),
 }
 
 

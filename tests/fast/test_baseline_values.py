@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import neuronpath_core as npc
+from neuronpath_core import finding
 from neuronpath_core.fast import drafts, engine
 from neuronpath_core.fast.drafts import magnified
 from neuronpath_core.fast.found import Found
@@ -269,7 +270,7 @@ def test_a_draft_is_not_believed_where_the_baseline_is_close(monkeypatch, method
     double, drafted = (npc.find_paths(target, images, labels, method, context="full", steps=3,
                                       draft=draft, baseline=base) for draft in (None, "float32"))
     assert torch.equal(double.neurons, drafted.neurons)
-    for module in (engine, npc.paths):
+    for module in (engine, finding):
         monkeypatch.setattr(module, "magnified", lambda *given: given[-1])
     fooled = npc.find_paths(target, images, labels, method, context="full", steps=3,
                             draft="float32", baseline=base)

@@ -31,6 +31,7 @@ from neuronpath_core.images.classes import check_classes, class_numbers
 from neuronpath_core.images.data_sets import load_dataset, load_part
 from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.images.index import PictureWarning, read_index
+from neuronpath_core.images.wordnet import wordnet_classes
 from neuronpath_core.models.preprocessing import check_preprocessing, model_preprocessing
 from tests.rehearsal import make_images
 
