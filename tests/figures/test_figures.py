@@ -24,6 +24,7 @@ from neuronpath_core.figures import (
     methods,
     paper,
     path_graph,
+    pruning,
     replacement,
     single_images,
 )
@@ -98,7 +99,8 @@ CALLS = {
 
 def test_every_figure_is_tried_and_offered_by_the_one_name_that_chapters_use():
     drawn = {name for module in (paper, certified, class_paths, cost, checks, agreement,
-                                  attention, faithfulness, methods, path_graph, replacement, single_images)
+                                  attention, faithfulness, methods, path_graph, pruning, replacement,
+                                  single_images)
              for name, function in vars(module).items() if hasattr(function, "__wrapped__")}
     assert set(CALLS) == drawn == set(figures.__all__)
 
