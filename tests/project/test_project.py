@@ -261,7 +261,8 @@ def test_tests_readme_names_every_test():
 def test_nothing_tracked_is_a_pickle_or_large():
     for path in tracked():
         assert path.suffix not in (".pt", ".pth", ".pkl", ".pickle", ".ckpt"), path
-        assert path.stat().st_size < 5_000_000, path
+        # the photographs' model of 24 blocks has 5.4 MB in half precision
+        assert path.stat().st_size < 6_000_000, path
 
 
 def test_no_file_names_a_machine():

@@ -94,11 +94,11 @@ def test_a_nested_module_that_all_search_with_makes_all_that_search_stale(study,
 
 
 LOADED = {
-    "neuronpath_core/chapters/attention_paths.py": {"17"},
-    "neuronpath_core/chapters/mae_against_supervised.py": {"16", "25"},
+    "neuronpath_core/chapters/attention_paths/over_sites.py": {"17"},
+    "neuronpath_core/chapters/mae_against_supervised/kinds_compared.py": {"16"},
     "neuronpath_core/chapters/search_cost/integrands.py": {"07"},
     "neuronpath_core/chapters/benchmarks/long_runs.py": {"08"},
-    "neuronpath_core/chapters/pruning_honest/claims.py": {"15", "18"},
+    "neuronpath_core/chapters/pruning_honest/effect_rows.py": {"15", "18"},
     "neuronpath_core/figures/picker.py": {"04"},
     "neuronpath_core/figures/attention.py": {"17"},
     "neuronpath_core/figures/explore/weights.py": {"18"},
@@ -107,8 +107,8 @@ LOADED = {
     "neuronpath_core/runs/dry_run.py": set(),
     "neuronpath_core/chapters/costs.py": set(),
 }
-TOGETHER = [("attention_paths", "mae_against_supervised", "integrands", "long_runs", "picker", "vit"),
-            ("attention", "weights"), ("claims",), ("explore",), ("dry_run", "costs")]
+TOGETHER = [("over_sites", "kinds_compared", "integrands", "long_runs", "picker", "vit"),
+            ("attention", "weights"), ("effect_rows",), ("explore",), ("dry_run", "costs")]
 
 
 @pytest.mark.parametrize("file", [pytest.param(file, marks=pytest.mark.thorough) for file in LOADED])
