@@ -53,7 +53,7 @@ def show_vlm_card(profile: str, n_scenes: int | None, device: str, results: Path
     Args:
         profile: of vision-language models on composed scenes.
         n_scenes: scenes that neurons are read on; ``None``: as many as the chapters take.
-        device, results, root: of :func:`~neuronpath_core.chapters.vlm_study.open_vlm`.
+        device, results, root: of ``chapters.vlm_study.open_vlm``.
         place: the model, a block of its decoder, counted from 1, and a neuron, counted from 0.
         seed: of all draws.
         out, numbers: as of :func:`show_card`.

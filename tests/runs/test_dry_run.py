@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import neuronpath_core as npc
-from neuronpath_core import interventions, paths
+from neuronpath_core import finding, interventions
 from neuronpath_core.chapters.knowledge_neurons import measured
 from neuronpath_core.cost import estimate, passes, rates
 from neuronpath_core.fast import engine
@@ -104,7 +104,7 @@ CHAPTERS = {
 def nothing_again(monkeypatch):
     """No image is searched a second time; how many are is a measured share, which a few images need
     not have."""
-    for module, name in ((engine, "ROUNDING_UNITS"), (paths, "ATTRIBUTION_ROUNDING_UNITS"),
+    for module, name in ((engine, "ROUNDING_UNITS"), (finding, "ATTRIBUTION_ROUNDING_UNITS"),
                          (measured, "ATTRIBUTION_ROUNDING_UNITS"),
                          (interventions, "LOGIT_MARGIN")):
         monkeypatch.setattr(module, name, 0)
