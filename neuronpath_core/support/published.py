@@ -15,6 +15,9 @@ KNOWN = ("torch", "timm", "neuronpath_core")  # whose classes are as they were p
 # where functions of theirs come from
 PLACES = {*KNOWN, *sys.stdlib_module_names, "typing_extensions"}
 CALLED = ("__call__", "__getattr__", "__getattribute__", "__torch_function__")  # by every pass
+# what a library gives PyTorch's classes for itself and no forward pass calls: transformers sets
+# initial weights by a method that it hangs on every module as soon as it has built one model
+HUNG_ON = {("transformers", "smart_apply")}
 
 
 def is_patched(kinds: Iterable[type]) -> bool:
@@ -29,7 +32,8 @@ def is_patched(kinds: Iterable[type]) -> bool:
                 continue
             inner = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
             if isinstance(inner, FunctionType):
-                if inner.__globals__ is not home and _place(inner) != "contextlib":
+                if (inner.__globals__ is not home and _place(inner) != "contextlib"
+                        and (root(_place(inner)), name) not in HUNG_ON):
                     return True
             elif callable(inner) and root(type(inner).__module__) not in (*KNOWN, "builtins"):
                 return True

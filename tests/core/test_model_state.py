@@ -93,3 +93,17 @@ def test_networks_as_published_are_not_foreign(name):
     with torch.device("meta"):  # a mode of torch's own
         model = timm.create_model(name).eval()
         assert not ModelState.of(model).foreign
+
+
+def test_what_transformers_hangs_on_every_module_is_no_patch(monkeypatch):
+    """It does so as soon as it has built one model; elsewhere the same name is somebody's own."""
+    transformers = pytest.importorskip("transformers")
+    transformers.ViTModel(transformers.ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8))
+    model, (images, labels) = helpers.small_vit(31), helpers.small_batch(2, 32)
+    assert not ModelState.of(model).foreign
+    target = npc.TargetModel(model)
+    assert_paths_are_the_models(target, images, labels)
+    assert target.plain(0) is not None
+    monkeypatch.setattr(nn.Module, "smart_apply", lambda self: None, raising=False)
+    assert ModelState.of(model).foreign
