@@ -113,7 +113,10 @@ class Evidence:
                   if row.verdict not in ("agrees", "contradicts") and row.low is not None]
         if not needed or None in needed:
             return ""
-        return f"to be shown it takes at least about {self.unit.text(median(needed))}"
+        size = self.unit.number(median(needed))
+        named = self.unit.words.endswith(" ")  # a quantity without a unit
+        words = f"{size} ({self.unit.words.strip()})" if named else self.unit.text(median(needed))
+        return f"it would be shown beyond about {words}"
 
     @property
     def counted(self) -> str:
@@ -124,15 +127,24 @@ class Evidence:
         return tuple(dict.fromkeys(row.data for row in self.rows))
 
     @property
+    def _words(self) -> dict[str, str]:
+        return {name: grade([row for row in self.rows if row.data == name], self.unit).word
+                for name in self.data}
+
+    @property
+    def held(self) -> str:
+        """On how many data sets it holds: ``Yes on 1 of 2 data sets``."""
+        words = list(self._words.values())
+        return (f"Yes on {words.count('Yes')} of {len(words)} data "
+                f"set{'' if len(words) == 1 else 's'}")
+
+    @property
     def over_data(self) -> str:
-        """On how many data sets it holds: ``Yes on 1 of 2 data sets: digits No, shapes Yes``."""
-        words = {name: grade([row for row in self.rows if row.data == name], self.unit).word
-                 for name in self.data}
-        held = list(words.values()).count("Yes")
+        """:attr:`held` and which: ``Yes on 1 of 2 data sets: digits No, shapes Yes``."""
+        words = self._words
         names = [name if len(set(words.values())) == 1 else f"{name} {word}"
                  for name, word in words.items()]
-        of = f"{len(words)} data set{'' if len(words) == 1 else 's'}"
-        return f"Yes on {held} of {of}: {', '.join(names)}"
+        return f"{self.held}: {', '.join(names)}"
 
     def said(self, *of: Callable[[list[float]], float]) -> str:
         """One or two of the effects in a sentence, where a plus sign would be in the way."""

@@ -30,7 +30,7 @@ def write(folder: Path) -> None:
         study = npc.Study(results=results)
         target = study.target(MODEL)
         images = study.images(10).select(CLASSES)  # one of each class, in their order
-        paths = study.paths(MODEL, images)
+        paths = npc.find_paths(target, images.images, images.labels, "recommended")
     file = folder / FILE.name
     for narrow, place in ((False, file), (True, narrow_file(file))):
         drawn = figures.image_paths(target, images, paths.neurons, narrow)

@@ -161,8 +161,10 @@ def _effect(rows: Sequence[Comparison], unit: Unit) -> str:
     values = [row.value for row in rows]
     if len(rows) == 1:
         return unit.interval(rows[0])
-    return (f"median {unit.text(median(values))}, range {unit.number(min(values))} to "
-            f"{unit.number(max(values))}")
+    least, most = unit.number(min(values)), unit.number(max(values))
+    if least == most:
+        return f"{unit.text(median(values))} in each"
+    return f"median {unit.text(median(values))}, range {least} to {most}"
 
 
 def counted(rows: Sequence[Comparison], of: str, statistic: str = "") -> str:

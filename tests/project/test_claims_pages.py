@@ -110,12 +110,16 @@ def test_a_page_is_filled_in(tmp_path):
                                          ["Yes , of 1 comparison", "Does it score? asked by this book"]]
     assert rows[0][2] == ("now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; "
                           "later: \u221220.0\u00a0% of the probability [\u221221.0, \u221219.0] 2 of 3 agree, 1 contradict; "
-                          "n = 48 images; Yes on 0 of 1 data set: digits "
+                          "n = 48 images "
                           "Paper: drawn in its Figure 3, without numbers")
     assert rows[1][2].endswith("Paper: median score +0.534, range +0.009 to +1.009")
     assert [row.get_text(strip=True) for row in html.select(".np-rows .np-replaced p")] == [
-        "\u221220.0 to 3.1 points."]  # what was not measured is not said
+        "Yes on 0 of 1 data set: digits.",
+        "Set to other values than zero: \u221220.0 to 3.1 points.",
+        "Yes on 1 of 1 data set: digits."]  # what was not measured is not said
     assert "np-replaced" in html.select(".np-rows tbody tr")[1]["class"]  # below its own row
+    assert [row.get_text(strip=True) for row in html.select(".np-rows summary")] == [
+        "Yes on 0 of 1 data set; other values than zero", "Yes on 1 of 1 data set"]
     card = html.find(id="card-one")
     assert card.find(class_="np-effect").get_text() == (
         "now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; later: "
@@ -372,8 +376,8 @@ def test_a_claim_says_on_how_many_data_sets_it_holds(stored):
 
 
 @pytest.mark.parametrize("rule, said", [
-    (Rule("Above.", above=0.0), "to be shown it takes at least about +4.0\u00a0% of the probability"),
-    (Rule("Below.", below=0.1), "to be shown it takes at least about +6.0\u00a0% of the probability"),
+    (Rule("Above.", above=0.0), "it would be shown beyond about +4.0\u00a0% of the probability"),
+    (Rule("Below.", below=0.1), "it would be shown beyond about +6.0\u00a0% of the probability"),
     (Rule("A test."), "")])
 def test_what_was_not_shown_says_what_it_would_have_taken(rule, said):
     """Intervals of 0.01 - 0.04 to 0.01 + 0.04: moved until they lie above 0, or below 0.1."""

@@ -138,16 +138,16 @@ def test_where_it_is_so_alone_each_place_has_its_own_effect():
     found = rows("aa", 0.3, condition="at the class token") + rows("c", -0.8,
                                                                    condition="at all tokens")
     assert effect(found, CORRELATION) == (
-        "at the class token: median correlation +0.30, range +0.30 to +0.30; at all tokens: "
+        "at the class token: correlation +0.30 in each; at all tokens: "
         "correlation \u22120.80 [\u22120.81, \u22120.79]")
 
 
 def test_one_size_is_that_of_the_place_where_it_is_so_and_of_the_least():
     found = (rows("a", 0.9, condition="first") + rows("n", 0.4, condition="second")
              + rows("nc", -0.3, condition="third"))
-    assert short(found, SCORE) == ("first: score +0.900 [+0.890, +0.910]; third: median score "
-                                   "\u22120.300, range \u22120.300 to \u22120.300")
-    assert short(rows("aan", 0.2), SCORE) == "median score +0.200, range +0.200 to +0.200"
+    assert short(found, SCORE) == ("first: score +0.900 [+0.890, +0.910]; third: score "
+                                   "\u22120.300 in each")
+    assert short(rows("aan", 0.2), SCORE) == "score +0.200 in each"
     assert short(rows("a", 0.2), SCORE) == "score +0.200 [+0.190, +0.210]"
     assert short(rows("nnnn", 0.2) + rows("c", -0.9, condition="x"),
                  SCORE) == "median score +0.200, range \u22120.900 to +0.200"
