@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -20,6 +21,7 @@ from neuronpath_core.runs.stopping import stopped_by_signals
 from neuronpath_core.study.engines.choice import EngineError
 from neuronpath_core.study.profiles import (
     DEFAULT_PROFILE,
+    RESULTS_VARIABLE,
     load_profile,
     model_entries,
     project_root,
@@ -69,7 +71,8 @@ def run(notebooks: tuple[str, ...], profile: str, parameters: dict, results: Pat
     from neuronpath_core.runs import commands
 
     commands.run(root, folder, profile, list(notebooks), parameters, check=check, force=force,
-                 stale=stale, store=store, jobs=jobs, progress=not quiet, quick=quick)
+                 stale=stale, store=store, jobs=jobs, progress=not quiet, quick=quick,
+                 is_asked=bool(results or os.environ.get(RESULTS_VARIABLE)))
 
 
 @cli.command()

@@ -16,7 +16,9 @@ from neuronpath_core.runs.absent import absent_images, told
 from neuronpath_core.runs.choice import not_run
 from neuronpath_core.runs.dry_run import as_text, estimate_run, estimate_searches
 from neuronpath_core.runs.executions import executed
+from neuronpath_core.runs.leftovers import tidy
 from neuronpath_core.runs.notebooks import outputs_folder, plan
+from neuronpath_core.runs.options import tell
 from neuronpath_core.runs.outputs import store_outputs
 from neuronpath_core.runs.preflight import demand, problems, run_problems
 from neuronpath_core.study.engines.choice import chosen_engine
@@ -47,9 +49,12 @@ def _check(found: Iterable[str], estimate: Callable[[], pd.DataFrame]) -> None:
 
 def run(root: Path, folder: Path, profile: str, notebooks: list[str], parameters: dict[str, Any],
         check: bool, force: bool, stale: bool, store: bool, jobs: int, progress: bool,
-        quick: bool = False) -> None:
-    """``neuronpath run``: execute notebooks of the study in ``root`` with results in ``folder``."""
-    runs = plan(root, profile, notebooks, parameters, folder, store, quick)
+        quick: bool = False, is_asked: bool = True) -> None:
+    """``neuronpath run``: execute notebooks of the study in ``root`` with results in ``folder``,
+    which was asked for or is the profile's own."""
+    runs = plan(root, profile, notebooks, parameters, folder, store, quick, is_asked)
+    for other in dict.fromkeys(each.tables for each in runs if each.tables):
+        tell(tidy(root, other))
     for each in [each for each in runs if stale and each.can_be_shown]:
         runs.remove(each)
         click.echo(f"{each.notebook}: its stored outputs are those of this checkout, not executed")

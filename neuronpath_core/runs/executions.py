@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -48,7 +49,7 @@ def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1,
             :func:`~neuronpath_core.runs.notebooks.execute`.
     """
     # whatever the locale, a notebook prints what it likes
-    variables = {**os.environ, RESULTS_VARIABLE: str(results), "PYTHONUTF8": "1"}
+    variables = {**os.environ, "PYTHONUTF8": "1"}
     if jobs > 1:
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
         variables |= {**dict.fromkeys(THREAD_VARIABLES, threads), WAIT_VARIABLE: "1"}
@@ -56,7 +57,7 @@ def executed(root: Path, runs: Sequence[Run], results: Path, jobs: int = 1,
         return
     processes = _Processes(variables)
     for run in runs:
-        execute(root, run, results, processes.through, progress)
+        execute(root, run, results, processes.with_tables(run.tables or results), progress)
         yield run
 
 
@@ -76,8 +77,8 @@ def _side_by_side(root: Path, runs: Sequence[Run], results: Path, jobs: int, pro
                          if run.after not in unfinished] or pending[:not working]
                 for run in ready[:jobs - len(working)] if failure is None else []:
                     pending.remove(run)
-                    working[pool.submit(execute, root, run, results, processes.through,
-                                        False)] = run
+                    through = processes.with_tables(run.tables or results)
+                    working[pool.submit(execute, root, run, results, through, False)] = run
                 bar.set_postfix_str(", ".join(run.notebook for run in working.values()))
                 for future in wait(working, return_when=FIRST_COMPLETED).done:
                     run = working.pop(future)
@@ -120,10 +121,14 @@ class _Processes:
                 process.wait(max(0.0, until - time.monotonic()))
             process.kill()
 
-    def through(self, notebook: str, output: str, parameters: dict, folder: str, kernel: str,
-                sockets: str, progress: str | None) -> None:
+    def with_tables(self, results: Path) -> Callable[..., None]:
+        """:meth:`through` for a notebook whose tables go to this folder of results."""
+        return partial(self.through, results)
+
+    def through(self, results: Path, notebook: str, output: str, parameters: dict, folder: str,
+                kernel: str, sockets: str, progress: str | None) -> None:
         """:func:`~neuronpath_core.runs.papermill_process.through_papermill` in a process."""
-        process = self._started(quiet=progress is None)
+        process = self._started(results, quiet=progress is None)
         try:
             said, errors = process.communicate(json.dumps(
                 {"notebook": as_utf8(notebook), "output": as_utf8(output),
@@ -138,7 +143,7 @@ class _Processes:
         if process.returncode != 0:
             raise _failure(said, errors or "", process.returncode)
 
-    def _started(self, quiet: bool) -> subprocess.Popen:
+    def _started(self, results: Path, quiet: bool) -> subprocess.Popen:
         with self.lock:
             # -P: its folder's modules must not stand for others of their names. In a session of its
             # own a terminal's interrupt does not reach it: it is told to stop from here
@@ -146,7 +151,8 @@ class _Processes:
                                         str(os.getpid())],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE if quiet else None,
-                                       env=self.variables, encoding="utf-8",
+                                       env={**self.variables, RESULTS_VARIABLE: str(results)},
+                                       encoding="utf-8",
                                        errors="backslashreplace", start_new_session=True)
             self.running.add(process)
             if self.stopped:

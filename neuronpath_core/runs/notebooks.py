@@ -23,7 +23,7 @@ from neuronpath_core.runs.parameters import (
     profile_parameters,
     quick_counts,
 )
-from neuronpath_core.study.profiles import DEFAULT_PROFILE
+from neuronpath_core.study.profiles import DEFAULT_PROFILE, results_folder
 from neuronpath_core.study.vlm_profiles import any_profile, is_vlm_profile
 from neuronpath_core.support.files import (
     check_writable,
@@ -62,6 +62,9 @@ class Run:
         seconds: about what it takes on one core with its own parameters, as its metadata say; side
             by side the longest are begun first.
         device: that it computes on.
+        tables: the folder of results that its tables go to: that of the profile which the notebook
+            names itself, if it names another one than the run's and no folder was asked for;
+            ``None``: the run's own.
         is_stored: whether the outputs in ``notebooks/`` are what it would find.
         is_of_the_paper: whether it is a section of the paper.
     """
@@ -73,6 +76,7 @@ class Run:
     after: str | None = None
     seconds: float = 0.0
     device: str = "cpu"
+    tables: Path | None = None
     is_stored: bool = False
     is_of_the_paper: bool = False
 
@@ -121,12 +125,15 @@ def outputs_folder(results: Path, quick: bool = False) -> Path:
 
 
 def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str, Any],
-         results: Path, store: bool = False, quick: bool = False) -> list[Run]:
+         results: Path, store: bool = False, quick: bool = False,
+         is_asked: bool = True) -> list[Run]:
     """Everything that a run would do, validated before any work starts.
 
     A notebook gets the profile's parameters for it, those of a ``quick`` run, and then those
     overrides that it has; each override must have a taker. Outputs of a quick run have a folder of
-    their own.
+    their own. Unless the folder of results was asked for (``is_asked``), a notebook that names a
+    profile of its own keeps its tables with the results of that one, where every other command
+    with this profile looks for them.
 
     Raises:
         ValueError: unknown profile, notebook or parameter, a value not accepted, outputs to be
@@ -165,9 +172,11 @@ def plan(root: Path, profile: str, notebooks: list[str], overrides: Mapping[str,
                         made_from, chapter.notes.get("after"),
                         float(chapter.notes.get("seconds", 0)),
                         (names | parameters).get("device", "cpu"),
+                        None if is_asked or own in (None, profile) else results_folder(root, own),
                         profile == DEFAULT_PROFILE and is_stored(chapter, made_from),
                         chapter.is_of_the_paper))
-    check_writable(folder)
+    for each in dict.fromkeys([folder, *(run.tables for run in runs if run.tables)]):
+        check_writable(each)
     for run in runs:
         run.check_places()
         if fault := run.fault:

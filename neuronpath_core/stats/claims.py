@@ -35,7 +35,8 @@ BY = {"paper": "claimed by the paper", "companion": "claimed by a companion pape
 # how an effect is taken over the units that it is of
 STATISTICS = ("", "mean", "median")
 # of the unit that an interval resamples or leaves out
-OF = ("images", "classes", "trained models", "networks", "paths", "neurons")
+OF = ("images", "classes", "trained models", "networks", "paths", "neurons", "scenes", "questions",
+      "words")
 # decimals that are kept: below the precision of any table, above that of the machine
 KEPT_DECIMALS = 6
 
@@ -123,7 +124,8 @@ def comparisons(table: pd.DataFrame, n: int | str, constant: Mapping[str, str] |
     Args:
         table: with columns ``value`` and ``verdict`` and, where there is an interval, ``low`` and
             ``high``.  A row without an effect (NaN) is left out: it compares nothing.
-        n: how many images the intervals are over, or the column that says so.
+        n: how many units, of the claim's ``of``, the intervals are over, or the column that says
+            so.
         constant: fields of :class:`Comparison` that are the same in all rows.
         columns: field of :class:`Comparison` -> the column that holds it.  Defaults: the column of
             the field's own name for ``data, model, value, low, high, verdict``.

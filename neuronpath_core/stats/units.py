@@ -73,6 +73,7 @@ UNITS = {
     "neurons": Unit("% of the neurons", 100, 0, 0.05, "small", TWENTIETH),
     "found": Unit("% of the neurons", 100, 0, None, signed=False),
     "images": Unit("% of the images", 100, 0, 0.05, "small", TWENTIETH),
+    "samples": Unit("% of the top samples", 100, 0, 0.05, "small", TWENTIETH),
     "variance": Unit("% of the variance", 100, 0, None, signed=False),
     "depth": Unit("% of the depth", 100, 0, 0.05, "small", TWENTIETH),
     "score share": Unit("% of the score", 100, 0, None, signed=False),

@@ -13,6 +13,7 @@ import torch
 from neuronpath_core.chapters.explanations import (
     causes,
     measured,
+    parts,
     planted,
     published,
     shown,
@@ -72,7 +73,8 @@ def noise():
 
 
 def claims_of(**tables):
-    names = ("means", "places", "from_random", "raw", "twins", "caused", "planted")
+    names = ("means", "places", "from_random", "raw", "twins", "caused", "planted", "by_part",
+             "as_shown", "first")
     return {claim.key: claim for claim in verdicts.made_from(
         **{name: tables.get(name, EMPTY) for name in names})}
 
@@ -175,7 +177,118 @@ def test_units_and_rules_of_the_claims_are_known(meant):
         assert claim.unit in UNITS and claim.comparisons == ()
         assert claim.rule.sentence.count("agrees if") == 1
     companion = [key for key, claim in claims_of().items() if claim.by == "companion"]
-    assert companion == ["top beyond random", "modulated beyond raw"]
+    assert companion == ["top beyond random", "modulated beyond raw", "as good as shown",
+                         "first words"]
+
+
+def test_claims_say_what_n_counts(meant, noise):
+    """Scenes that are scored on, or neurons where these alone are resampled."""
+    read = meant[1]
+    means = measured.mean_rows(read)
+    tables = {"means": means, "places": measured.place_rows(read),
+              "from_random": measured.gap_rows(read, TOP, RANDOM),
+              "raw": measured.gap_rows(read, TOP, RAW),
+              "twins": measured.twin_rows(read, noise),
+              "by_part": parts.part_rows(parts.part_scores(read)),
+              "as_shown": parts.shown_rows(parts.part_scores(read)),
+              "first": parts.first_word_rows(read, noise)}
+    claims = claims_of(**{name: measured.stacked({"m": rows}) for name, rows in tables.items()})
+    of_neurons = {"own beyond swapped, silent samples too", "planted meanings are found",
+                  "as good as shown"}
+    assert {key: claim.of for key, claim in claims.items()} == {
+        key: "neurons" if key in of_neurons else "scenes" for key in claims}
+    pooled = claims["own beyond swapped, silent samples too"]
+    assert {row.n for row in pooled.comparisons} == {EACH}
+    assert {row.n for row in claims["as good as shown"].comparisons} == {EACH}
+    assert [row.n for row in claims["own beyond swapped"].comparisons] == means[
+        (means["explained"] == TOP) & (means["scored"] == ON_TOP)]["images"].tolist()
+    # a text neuron's top samples without those that it was chosen by
+    assert {row.n for row in claims["first words"].comparisons} == {read.chosen.records.top - 5}
+
+
+def test_scores_by_modality_are_parts_of_the_scores(meant):
+    read = meant[1]
+    found = parts.part_scores(read)
+    on_top = read.scores[(read.scores["explained"] == TOP) & (read.scores["scored"] == ON_TOP)]
+    keys = ["kind", "neuron", "sample"]
+    for is_own, column in ((True, "own"), (False, "swapped")):
+        mean = found[(found["who"] < 0) == is_own].groupby(keys)["value"].mean()
+        expected = on_top.groupby(keys)[column].mean()
+        np.testing.assert_allclose(mean, expected.loc[mean.index], atol=1e-12)
+
+
+def test_a_mean_of_two_modalities_that_is_of_one_alone_is_told(meant, noise):
+    for read, verdict in ((meant[1], "agrees"), (noise, "not shown")):
+        rows = measured.stacked({"m": parts.part_rows(parts.part_scores(read))})
+        claim = claims_of(by_part=rows)["each modality"]
+        assert [row.condition for row in claim.comparisons] == list(parts.PARTS.values())
+        assert verdicts_of(claim) == [verdict] * 2
+    _, silent = read_of(turned=lambda records: np.where(
+        records.text[records.samples][:, :, :records.values.shape[2]], 0, records.values
+    ).astype(np.float32))
+    found = parts.part_scores(silent)
+    claim = claims_of(by_part=measured.stacked({"m": parts.part_rows(found)}))["each modality"]
+    assert verdicts_of(claim) == ["agrees", "not shown"]
+    whole = found[found["kind"] == "multi-modal"]
+    assert whole[whole["who"] < 0]["value"].mean() > 0.1  # the mean does not show it
+    assert parts.part_rows(found[found["kind"] == "visual"]).empty
+
+
+def test_neurons_as_good_as_shown_are_counted_beside_swapped_ones(meant, noise):
+    scores = parts.part_scores(meant[1])
+    rows = parts.shown_rows(scores).set_index("kind")
+    each = meant[1].scores.query("explained == @TOP and scored == @ON_TOP").groupby(
+        ["kind", "neuron"])["own"].mean()
+    for kind in KINDS:
+        assert rows.loc[kind, "own"] == (each[kind] >= parts.AS_SHOWN).mean()
+        assert rows.loc[kind, "best"] == pytest.approx(each[kind].max())
+    claim = claims_of(as_shown=measured.stacked({"m": rows.reset_index()}))["as good as shown"]
+    assert verdicts_of(claim).count("agrees") >= 2
+    none = measured.stacked({"m": parts.shown_rows(parts.part_scores(noise))})
+    assert verdicts_of(claims_of(as_shown=none)["as good as shown"]) == ["not shown"] * 3
+    everyone = parts.shown_rows(scores, -1.0)
+    assert (everyone["value"] == 0).all() and (everyone["swapped"] == 1).all()
+    alone = scores[scores["neuron"] == scores["neuron"].iloc[0]]
+    assert parts.shown_rows(alone[alone["who"] < 0])["value"].isna().all()
+
+
+def of_words(which):
+    """The first text neuron is at its maximum wherever a word is; all others are as they were."""
+    def turn(records):
+        values = records.values.copy()
+        for slot, sample in enumerate(records.samples[EACH]):
+            own = SAMPLES[sample]
+            values[EACH, slot] = 0
+            counted = np.flatnonzero(own.counted("text"))
+            values[EACH, slot, counted[which(own)]] = records.maxima[EACH]
+        return values
+    return turn
+
+
+def first_place(sample):
+    return SEEN.patterns.of(sample, "text")[parts.TEXT.index(parts.FIRST)] > 0
+
+
+def the_word_the(sample):
+    return np.array([word == "the" for word in sample.answer])
+
+
+def test_a_neuron_of_first_words_is_told_from_one_of_a_word(noise):
+    _, firsts = read_of(turned=of_words(first_place))
+    rows = parts.first_word_rows(firsts, noise)
+    assert rows["against"].tolist() == [parts.BEST_WORD, parts.UNTRAINED]
+    assert rows["own"].to_numpy() == pytest.approx(1) and set(rows["neuron"]) == {EACH}
+    claim = claims_of(first=measured.stacked({"m": rows}))["first words"]
+    assert verdicts_of(claim) == ["agrees"] * 2
+    # in this grammar many sentences begin with that word
+    _, word = read_of(1.0, 1.0, turned=of_words(the_word_the))
+    rows = parts.first_word_rows(word, firsts)
+    claim = claims_of(first=measured.stacked({"m": rows}))["first words"]
+    assert verdicts_of(claim) == ["contradicts"] * 2
+    same = parts.first_word_rows(firsts, firsts)
+    assert same["value"].iloc[1] == 0 and same["low"].iloc[1] <= 0 <= same["high"].iloc[1]
+    few = replace(firsts, chosen=replace(firsts.chosen, neurons=firsts.chosen.neurons.iloc[:EACH]))
+    assert parts.first_word_rows(few, noise).empty and parts.first_word_rows(firsts, few).empty
 
 
 def test_tables_are_readable_and_stand_beside_the_papers_numbers(meant, noise):
@@ -192,6 +305,13 @@ def test_tables_are_readable_and_stand_beside_the_papers_numbers(meant, noise):
         measured.gap_rows(read, TOP, RAW), measured.twin_rows(read, noise))]
     assert len(words.gap_table(*gaps)) == 3
     assert (words.gap_table(*gaps[:3], EMPTY)["own − swapped, beyond random weights"] == "–").all()
+    scores = parts.part_scores(read)
+    for made, rows, count in (
+            (parts.part_table, parts.part_rows(scores), 2),
+            (parts.shown_table, parts.shown_rows(scores), 3),
+            (parts.first_word_table, parts.first_word_rows(read, noise), 2)):
+        assert len(made(measured.stacked({"planted": rows}))) == count
+        assert made(EMPTY).empty
     finding = words.finding(means, "planted")
     assert all(f"({kind})" in finding for kind in KINDS)
     assert words.finding(means, "another").startswith("Scores of")

@@ -3,16 +3,18 @@ what they say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from neuronpath_core.chapters.modality import kinds, layers, meaning, measured, words
+from neuronpath_core.chapters.modality import halves, kinds, layers, meaning, measured, words
 from neuronpath_core.chapters.modality.pictures import pictures
 from neuronpath_core.chapters.verdicts import modality as verdicts
 from neuronpath_core.stats.claims import with_verdict
+from neuronpath_core.stats.grades import counted
+from neuronpath_core.stats.units import UNITS
 from neuronpath_core.study.vlm_reading import token_masks
 from neuronpath_core.vlm.meanings import SHARED, shared_coverage, word_concepts
 from neuronpath_core.vlm.modality import TYPES
@@ -256,7 +258,8 @@ def tables(read, start, found, begun):
             named(meaning.match_lead_rows(found, begun)),
             named(meaning.few_rows(found, begun, kinds.UNTRAINED)),
             named(kinds.changed_lead_rows(read, {kinds.TOLD[kinds.GENERATED]: start.own,
-                                                 kinds.TOLD[kinds.REWORDED]: read.own})))
+                                                 kinds.TOLD[kinds.REWORDED]: read.own})),
+            named(halves.half_rows(read)))
 
 
 def test_claims_follow_what_is_planted_and_what_is_not(planted, chance, same, other):
@@ -265,15 +268,61 @@ def test_claims_follow_what_is_planted_and_what_is_not(planted, chance, same, ot
     claims = {each.key: each for each in verdicts.made_from(*tables(planted, chance, mixed, apart))}
     assert set(claims) == {"types exist", "more than dealt", "types are learned", "of neurons", "text most often",
                            "layers of types", "layers are learned", "one thing",
-                           "more than others", "few things", "whose words"}
+                           "more than others", "few things", "whose words", "data suffice"}
+    assert all(each.unit in UNITS and each.table for each in claims.values())
     assert all(each.finding == "vision-language" for each in claims.values())
     assert {each.verdict for each in claims["types exist"].comparisons} == {"agrees"}
+    # n is how many scenes there are, and says so
     assert {each.n for claim in claims.values() for each in claim.comparisons} == {60}
+    assert {claim.of for claim in claims.values()} == {"scenes"}
+    assert counted(claims["few things"].comparisons, claims["few things"].of,
+                   claims["few things"].statistic) == "n = 60 scenes"
     null = {each.key: each for each in verdicts.made_from(*tables(chance, chance, apart, apart))}
-    for key in ("types exist", "types are learned", "layers are learned"):
+    for key in ("types exist", "types are learned", "layers are learned", "data suffice"):
         assert "agrees" not in {each.verdict for each in null[key].comparisons}, key
-    empty = [pd.DataFrame()] * 11
+    empty = [pd.DataFrame()] * 12
     assert all(not claim.comparisons for claim in verdicts.made_from(*empty))
+
+
+def test_types_that_come_back_on_other_scenes_and_types_of_chance(planted, chance):
+    # every layer is of one type, so that dealing within layers changes nothing
+    (row,) = halves.half_rows(planted).to_dict("records")
+    assert row["same"] == row["dealt"] == 1 and row["neurons"] == COUNT
+    assert with_verdict(halves.half_rows(planted))["verdict"].tolist() == ["not shown"]
+    # layers of all types
+    mixed = replace(planted, records=replace(planted.records, layers=np.arange(COUNT) % LAYERS))
+    rows = with_verdict(halves.half_rows(mixed))
+    assert rows["verdict"].tolist() == ["agrees"] and rows["dealt"].iloc[0] < 0.5
+    rows = with_verdict(halves.half_rows(chance))
+    assert rows["verdict"].tolist() == ["not shown"]
+
+
+def test_dealing_types_within_layers_is_the_mean_over_all_ways_to_deal():
+    rng = np.random.default_rng(3)
+    one, other = rng.integers(-1, 4, (2, 40))
+    where = np.arange(40) % 3
+    same, dealt = halves._shares(one, other, where)
+    known = np.flatnonzero((one >= 0) & (other >= 0))
+    assert same == np.mean([one[each] == other[each] for each in known])
+    drawn = []
+    for _ in range(4000):
+        mixed = other.copy()
+        for layer in range(3):
+            own = known[where[known] == layer]
+            mixed[own] = rng.permutation(other[own])
+        drawn.append((one == mixed)[known].mean())
+    assert dealt == pytest.approx(np.mean(drawn), abs=0.01)
+    assert np.isnan(halves._shares(one, np.full(40, -1), where)).all()
+
+
+def test_a_half_knows_nothing_of_the_other_halfs_values(planted):
+    """However large they are in odd scenes, types on even ones stay the same."""
+    even = np.arange(len(SCENES)) % 2 == 0
+    other = records(of_types)
+    other.values[~even[other.samples]] *= 50
+    inside = even[other.samples[:, :TOP]]
+    kinds_, again = (halves._kinds(each, even)[inside] for each in (planted.records, other))
+    assert np.array_equal(kinds_, again) and set(kinds_) == {0, 1, 2}
 
 
 def test_tables_for_reading_have_words_for_headers_and_a_row_each(planted, chance, same, other):
@@ -290,6 +339,9 @@ def test_tables_for_reading_have_words_for_headers_and_a_row_each(planted, chanc
                               lambda each: layers.twin_rows(each, chance.own))
     assert len(words.trend_table(trends, deeper)) == 4
     assert len(words.most_table(sure)) == 2
+    halved = halves.half_table(measured.stacked({"staged": planted}, halves.half_rows))
+    assert halved.loc["staged", "scenes of a half"] == 30
+    assert halves.half_table(pd.DataFrame()).empty
     assert len(words.seed_table(kinds.seed_rows({"staged": planted}))) == 8
     grid = kinds.grid(planted.records)
     assert len(words.grid_table(grid)) == 8 and len(grid) == 36

@@ -53,6 +53,12 @@ def claims_of(gains=None, lost=None, image=None, crossing=None, multi=None, colo
     return {claim.key: claim for claim in verdicts.made_from(*given)}
 
 
+def test_claims_say_what_n_counts():
+    claims = claims_of()
+    assert {key: claim.of for key, claim in claims.items()} == {
+        key: "questions" if key.startswith("unknown against") else "words" for key in claims}
+
+
 def word_of(claim):
     return grade(claim.comparisons, UNITS[claim.unit]).word
 
@@ -266,6 +272,11 @@ def test_a_whole_chapter_of_a_tiny_study(study, monkeypatch):
     claims = verdicts.made_from(gains, lost, image, crossing, multi, colours, shared)
     assert len({claim.key for claim in claims}) == len(claims) == 11
     assert all(claim.unit in UNITS and claim.comparisons for claim in claims)
+    for claim in claims:  # n counts the very column that the tables have
+        expected = "questions" if claim.key.startswith("unknown against") else "words"
+        assert claim.of == expected, claim.key
+        assert {row.n for row in claim.comparisons} <= (
+            {SIZES.questions} if expected == "questions" else set(range(1, 7))), claim.key
     gap = walked.theorem_gap(walks["tiny"])
     assert gap["gap"] < 1e-10 < gap["size"]
     # all of it is kept: nothing is computed again

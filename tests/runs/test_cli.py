@@ -381,6 +381,48 @@ def test_the_variable_says_where_results_of_run_go(root, neuronpath, executions,
     assert executions[0].output == root / "variable" / "notebooks" / "01_sum.ipynb"
 
 
+def test_tables_of_a_notebook_with_a_profile_of_its_own_lie_with_that_profiles(
+        root, neuronpath, executions, monkeypatch):
+    """Where every other command with that profile looks for them; unless a folder was asked for,
+    which then has everything."""
+    small_study.write_profile(root, small_study.PROFILE, "other")
+    small_study.write_notebook(root, "01_sum", 'profile = "other"\nsteps = 20', "profile")
+    small_study.write_notebook(root, "02_list", 'profile = "digits"\nsteps = 20', "profile")
+    small_study.write_notebook(root, "03_device", 'profiles = ["digits", "other"]', "profiles")
+    assert neuronpath("run")[0] == 0
+    results = root / "results"
+    assert {run.notebook: run.tables for run in executions} == {
+        "01_sum": results / "other", "02_list": None, "03_device": None}
+    assert {run.output.parent for run in executions} == {results / "digits" / "notebooks"}
+    executions.clear()
+    assert neuronpath("run", "01", "--profile", "other", "--force")[0] == 0  # its own anyway
+    assert neuronpath("run", "01", "--force", "--results", root / "mine")[0] == 0
+    monkeypatch.setenv(RESULTS_VARIABLE, str(root / "variable"))
+    assert neuronpath("run", "01", "--force")[0] == 0
+    assert [run.tables for run in executions] == [None] * 3
+
+
+def test_tables_that_cannot_be_written_are_refused_before_the_work(root, neuronpath, executions):
+    small_study.write_profile(root, small_study.PROFILE, "other")
+    small_study.write_notebook(root, "01_sum", 'profile = "other"\nsteps = 20', "profile")
+    (root / "results").mkdir()
+    (root / "results" / "other").write_text("a file")
+    assert_refused(neuronpath("run", "01"), "results folder", str(root / "results" / "other"))
+    assert not executions
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_notebook_is_told_where_its_tables_go(root, neuronpath, jobs):
+    small_study.write_profile(root, small_study.PROFILE, "other")
+    told = 'import os\nos.path.relpath(os.environ["NEURONPATH_RESULTS"], "..")'
+    for name, own in (("01_sum", "other"), ("02_list", "digits")):
+        small_study.write_notebook(root, name, f'profile = "{own}"', told)
+    assert neuronpath("run", "01", "02", "--jobs", jobs, "--quiet")[0] == 0
+    outputs = root / "results" / "digits" / "notebooks"
+    assert result(outputs / "01_sum.ipynb") == "'results/other'"
+    assert result(outputs / "02_list.ipynb") == "'results/digits'"
+
+
 def test_store_with_other_parameters_is_refused_before_the_work(root, neuronpath, executions):
     neuronpath("run", "01", "--store", "-p", "steps", "3")
     assert not executions

@@ -7,6 +7,7 @@ from functools import partial
 import pandas as pd
 
 from neuronpath_core.chapters.claims import OURS, THEIRS, told
+from neuronpath_core.chapters.explanations.parts import AS_SHOWN
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, Comparison, comparisons, with_verdict
 from neuronpath_core.stats.intervals import wilson_interval
@@ -25,7 +26,7 @@ WORDS = {
         OURS, "So it does where samples in which the neuron may be silent count as well",
         "correlation", OF_OTHERS,
         ABOVE("The correlation over all tokens of five top and five random samples, own minus "
-              "swapped", interval="its 95 % interval over neurons"), "means"),
+              "swapped", interval="its 95 % interval over neurons"), "means", {"of": "neurons"}),
     "own beyond places": (
         OURS, "An explanation predicts its neuron better than where it fired before",
         "correlation", "the mean map of the samples that the explanation is from",
@@ -52,26 +53,48 @@ WORDS = {
         "neurons whose meaning was planted, with noise and silence",
         ABOVE("The share of neurons whose planted meaning is recovered whole", 0.5,
               interval="Wilson's 95 % interval"), "synthetic", {"of": "neurons", "statistic": ""}),
+    "each modality": (
+        OURS, "What multi-modal neurons are scored by, the mean of both modalities, holds in each "
+        "of them", "correlation", OF_OTHERS,
+        ABOVE("The mean correlation at the tokens of one modality, own minus swapped"), "by_part"),
+    "as good as shown": (
+        THEIRS, "Some neurons of each type are predicted as well as those that the paper shows",
+        "neurons", OF_OTHERS,
+        ABOVE(f"The share of neurons with a score of at least {AS_SHOWN} by the own explanation "
+              "minus that by one of another neuron", interval="its 95 % interval over neurons"),
+        "as_shown", {"of": "neurons"}),
+    "first words": (
+        THEIRS, "There is a text neuron that fires on first words of sentences", "correlation",
+        "the word that it follows best; the neuron chosen in the same way before training",
+        ABOVE("The correlation with first words of the neuron that follows them best in other "
+              "samples, minus that of the control", interval=f"{rules.BOOTSTRAP} over scenes"),
+        "first"),
 }
 
 
 def made_from(means: pd.DataFrame, places: pd.DataFrame, from_random: pd.DataFrame,
-              raw: pd.DataFrame, twins: pd.DataFrame, caused: pd.DataFrame, planted: pd.DataFrame
-              ) -> list[Claim]:
+              raw: pd.DataFrame, twins: pd.DataFrame, caused: pd.DataFrame, planted: pd.DataFrame,
+              by_part: pd.DataFrame, as_shown: pd.DataFrame, first: pd.DataFrame) -> list[Claim]:
     """The tables are those of :mod:`neuronpath_core.chapters.explanations`, each with ``data`` and
     ``model``: of ``measured.mean_rows``, ``place_rows``, ``gap_rows`` against random samples and
-    against raw images, ``twin_rows``, ``causes.cause_rows``; and of ``planted.planted_rows``."""
+    against raw images, ``twin_rows``, ``causes.cause_rows``; of ``planted.planted_rows``; and of
+    ``parts.part_rows``, ``shown_rows`` and ``first_word_rows``."""
     return told(WORDS, {
         "own beyond swapped": _of(_where(means, explained=TOP, scored=ON_TOP)),
-        "own beyond swapped, silent samples too": _of(_where(means, explained=TOP,
-                                                             scored=ON_BOTH)),
+        # pooled over a neuron's samples, so that neurons alone are resampled
+        "own beyond swapped, silent samples too": _of(_where(
+            means, explained=TOP, scored=ON_BOTH), "neurons"),
         "own beyond places": _of(places),
         "top beyond random": _of(from_random),
         "modulated beyond raw": _of(raw),
         "more than random weights": _of(twins),
         "caused by what is named": _of(_where(caused, explained=TOP)),
         "planted meanings are found": _planted(planted),
-    }, finding="vision-language", statistic="mean")
+        "each modality": _of(by_part, condition="part"),
+        "as good as shown": _of(as_shown, "neurons"),
+        "first words": comparisons(with_verdict(first) if len(first) else first, "images",
+                                   against="against"),
+    }, finding="vision-language", of="scenes", statistic="mean")
 
 
 def _where(table: pd.DataFrame, **values: str) -> pd.DataFrame:
@@ -80,13 +103,14 @@ def _where(table: pd.DataFrame, **values: str) -> pd.DataFrame:
     return table
 
 
-def _of(table: pd.DataFrame) -> tuple[Comparison, ...]:
-    """Comparisons by type, of types that a model has neurons of."""
+def _of(table: pd.DataFrame, n: str = "images", condition: str = "") -> tuple[Comparison, ...]:
+    """Comparisons by type, or by another column, of types that a model has neurons of; ``n`` counts
+    the scenes that these were scored on (``images``), or the neurons."""
     if table.empty or (table := table.dropna(subset=["value"])).empty:
         return ()
-    told_of = with_verdict(table).assign(condition=[f"for {kind} neurons"
-                                                    for kind in table["kind"]])
-    return comparisons(told_of, "images", condition="condition")
+    told_of = with_verdict(table).assign(condition=table[condition] if condition else [
+        f"for {kind} neurons" for kind in table["kind"]])
+    return comparisons(told_of, n, condition="condition")
 
 
 def _planted(table: pd.DataFrame) -> tuple[Comparison, ...]:

@@ -58,27 +58,33 @@ WORDS = {
         "visual and text neurons; multi-modal ones before training",
         ABOVE("The difference of the two shares, each beyond dealt concepts"), "leads"),
     "few things": (
-        THEIRS, "A neuron answers to few things", "images",
+        THEIRS, "A neuron answers to few things", "samples",
         "random directions; the network before training",
         ABOVE("The share of a neuron's top samples that its first concept, or word, wins, minus "
-              "that of the control, mean over neurons"), "few", {"statistic": "mean"}),
+              "that of the control, mean over neurons"), "few"),
     "whose words": (
         OURS, "Neurons change their type when the model's own captions are read, more than when "
         "the given ones are said in other words", "neurons", "other words for the same scenes",
         ABOVE("The share of live neurons whose most probable type is another one with the model's "
               "own captions, minus that with reworded ones"), "whose"),
+    "data suffice": (
+        OURS, "Other scenes with their captions give a neuron the same type", "neurons",
+        "types dealt among the neurons of a layer",
+        ABOVE("The share of neurons whose most probable type is the same on the even and on the "
+              "odd scenes, minus the share once the types of one half are dealt"), "halved"),
 }
 
 
 def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
               turned: pd.DataFrame, most: pd.DataFrame, depth: pd.DataFrame, deeper: pd.DataFrame,
               matches: pd.DataFrame, leads: pd.DataFrame, few: pd.DataFrame,
-              whose: pd.DataFrame) -> list[Claim]:
+              whose: pd.DataFrame, halved: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.modality`, each with
     ``data``, ``model`` and ``scenes``: of ``kinds.surer_rows`` and ``beyond_dealt_rows``, of
     ``kinds.beyond_rows`` before training and of directions at random, of ``kinds.most_rows``, of
     ``layers.expected_rows`` and ``twin_rows``, of ``meaning.match_rows`` of multi-modal neurons and
-    ``match_lead_rows``, of ``meaning.few_rows``, and of ``kinds.changed_lead_rows``."""
+    ``match_lead_rows``, of ``meaning.few_rows``, of ``kinds.changed_lead_rows``, and of
+    ``halves.half_rows``."""
     return told(WORDS, {
         "types exist": _compared(surer, condition="condition", against="against"),
         "more than dealt": _compared(beyond, condition="condition", against="against"),
@@ -92,7 +98,8 @@ def made_from(surer: pd.DataFrame, beyond: pd.DataFrame, learned: pd.DataFrame,
         "more than others": _compared(leads, condition="condition", against="against"),
         "few things": _compared(few, condition="condition", against="against"),
         "whose words": _compared(whose, condition="condition", against="against"),
-    }, finding="vision-language")
+        "data suffice": _compared(halved, against="against"),
+    }, finding="vision-language", of="scenes")
 
 
 def _compared(table: pd.DataFrame, **columns) -> tuple:

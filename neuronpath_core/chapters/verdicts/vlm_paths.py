@@ -22,17 +22,20 @@ WORDS = {
         THEIRS, "Taking away neurons of unknown type costs fewer answers than taking away as many "
         "random ones", "accuracy", "as many random neurons",
         OF_QUESTIONS("The share of questions answered without the neurons of unknown type minus "
-                     "that without random ones, mean over draws"), "gains"),
+                     "that without random ones, mean over draws"), "gains",
+        {"of": "questions"}),
     "unknown against alike": (
         OURS, "Taking away neurons of unknown type costs fewer answers than taking away neurons of "
         "the same layers that are as active and write as much", "accuracy",
         "neurons matched within their layers",
         OF_QUESTIONS("The same difference with neurons that are alike in mean activation and in "
-                     "the norm of the value vector, mean over draws"), "gains"),
+                     "the norm of the value vector, mean over draws"), "gains",
+        {"of": "questions"}),
     "unknown against least influential": (
         OURS, "Taking away neurons of unknown type costs fewer answers than taking away those with "
         "the least influence", "accuracy", "neurons with the smallest complete attributions",
-        OF_QUESTIONS("The same difference with the least influential neurons"), "gains"),
+        OF_QUESTIONS("The same difference with the least influential neurons"), "gains",
+        {"of": "questions"}),
     "path of a word": (
         OURS, "Removing the path of a word lowers its probability more than removing units that "
         "are as active", "lost probability",
@@ -102,7 +105,7 @@ def made_from(gains: pd.DataFrame, lost: pd.DataFrame, image: pd.DataFrame, cros
                                                  against="against"),
         "one path for two ways of saying it": _judged(_where(shared, "among {part}"), "words",
                                                       against="against"),
-    }, finding="vision-language", statistic="mean")
+    }, finding="vision-language", of="words", statistic="mean")
 
 
 def _where(table: pd.DataFrame, phrase: str) -> pd.DataFrame:
