@@ -179,8 +179,12 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
     _check(quantile, level, threshold, permutations, resamples)
     grid = grid_of(target, images)
     _check_concepts(grid, concepts, len(images))
-    asked = Asked(grid, float(quantile), level, threshold, covers_of(grid, concepts, level),
-                  covers_of(grid, concepts, "patch").numpy() >= 0.5, places_of(grid, level),
+    patches = covers_of(grid, concepts, "patch")
+    covers, inside = patches, patches.numpy() >= 0.5
+    del patches  # of pixels it is not asked for again
+    if level == "pixel":
+        covers = covers_of(grid, concepts, level)
+    asked = Asked(grid, float(quantile), level, threshold, covers, inside, places_of(grid, level),
                   deals_of(len(images), labels, permutations, seed),
                   np.random.default_rng([seed, 1]).multinomial(
                       len(images), np.full(len(images), 1 / len(images)), resamples).astype(float),
