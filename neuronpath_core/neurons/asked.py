@@ -18,7 +18,7 @@ from neuronpath_core.readings.grids import Grid, coverage
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
-AT_ONCE = 48  # neurons that are worked on at once
+AT_ONCE = 16  # neurons that are worked on at once
 BYTES = 48_000_000  # of their masks' positions and what concepts cover there
 ANY = "any"  # the null that deals masks among all images
 
@@ -86,7 +86,11 @@ def covers_of(grid: Grid, concepts: ConceptSet,
               level: str) -> Float[Tensor, "image position concept"]:
     """How much of each position every concept covers; of pixels as bits."""
     if level == "patch":
-        return torch.stack([coverage(grid, mask) for mask in concepts.masks], -1)
+        found = torch.empty(concepts.masks.shape[1], grid.patches, len(concepts.masks),
+                            dtype=torch.float64)
+        for number, mask in enumerate(concepts.masks):
+            found[..., number] = coverage(grid, mask)
+        return found
     return torch.from_numpy(concepts.masks).flatten(2).permute(1, 2, 0).contiguous()
 
 

@@ -7,6 +7,7 @@ MILAN's exemplars and the report of Allert et al. (2024, §3.3) rest on.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from neuronpath_core.neurons.asked import Asked, covers_of, deals_of, place_names, places_of
-from neuronpath_core.neurons.one_block import LEAST_IOU, BlockFound, dissect_block
+from neuronpath_core.neurons.one_block import LEAST_IOU, BlockFound, dissect_some, one_block
 from neuronpath_core.neurons.walk import check_blocks, walk
 from neuronpath_core.readings.concepts import ConceptSet
 from neuronpath_core.readings.grids import check_masks, grid_of
@@ -35,6 +36,7 @@ QUANTILE = 0.995  # of Bau et al.
 PUBLISHED_QUANTILE = 0.8  # of Allert et al.'s code, in each image by itself
 PERMUTATIONS = 99
 LEAST_SIZE = 8  # pixels a side
+HELD = 48  # neurons of a block that are held at once, at every token of all images
 
 
 @dataclass(frozen=True)
@@ -179,17 +181,22 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
     _check(quantile, level, threshold, permutations, resamples)
     grid = grid_of(target, images)
     _check_concepts(grid, concepts, len(images))
-    asked = Asked(grid, float(quantile), level, threshold, covers_of(grid, concepts, level),
-                  covers_of(grid, concepts, "patch").numpy() >= 0.5, places_of(grid, level),
+    patches = covers_of(grid, concepts, "patch")
+    covers, inside = patches, patches.numpy() >= 0.5
+    del patches  # of pixels it is not asked for again
+    if level == "pixel":
+        covers = covers_of(grid, concepts, level)
+    asked = Asked(grid, float(quantile), level, threshold, covers, inside, places_of(grid, level),
                   deals_of(len(images), labels, permutations, seed),
                   np.random.default_rng([seed, 1]).multinomial(
                       len(images), np.full(len(images), 1 / len(images)), resamples).astype(float),
                   areas)
-    chosen, found = check_blocks(target, blocks), []
-    for _, values in walk(target, images, site, chosen):
-        found.append(dissect_block(asked, values[:, grid.tokens]))
-        del values  # or two blocks' would be held while the next one is read
-    return _joined(asked, concepts, found, chosen)
+    chosen = check_blocks(target, blocks)
+    parts = defaultdict(list)
+    for block, values in walk(target, images, site, chosen, HELD):
+        parts[block] += dissect_some(asked, values[:, grid.tokens])
+        del values  # or two portions would be held while the next one is read
+    return _joined(asked, concepts, [one_block(asked, parts[block]) for block in chosen], chosen)
 
 
 def _joined(asked: Asked, concepts: ConceptSet, found: list[BlockFound],

@@ -49,11 +49,14 @@ class BlockFound:
     drawn: dict[str, Int64[np.ndarray, "resample neuron"]]
 
 
-def dissect_block(asked: Asked, values: Float[Tensor, "image patch neuron"]) -> BlockFound:
-    """Hold the neurons of a block against concepts, some of them at a time."""
-    parts = [_dissect(asked, part.detach().cpu().permute(2, 0, 1).contiguous())
-             for part in values.split(asked.at_once, -1)]
+def dissect_some(asked: Asked, values: Float[Tensor, "image patch neuron"]) -> list[BlockFound]:
+    """Hold some neurons of a block against concepts, a few of them at a time."""
+    return [_dissect(asked, part.detach().cpu().permute(2, 0, 1).contiguous())
+            for part in values.split(asked.at_once, -1)]
 
+
+def one_block(asked: Asked, parts: list[BlockFound]) -> BlockFound:
+    """What was found of some neurons of a block after the other, as of all."""
     def joined(name: str, axis: int = 0, of: Callable = lambda part: part) -> np.ndarray:
         return np.concatenate([getattr(of(part), name) for part in parts], axis)
 

@@ -15,6 +15,7 @@ from neuronpath_core.agreement import agree
 from neuronpath_core.examined import check_target
 from neuronpath_core.hooks import reading
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.numbers import check_whole
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SITES = ("neuron", "output")  # what enters fc2, or, as some published code has 
 
 
 def walk(target: TargetModel, images: Float[Tensor, "image channel height width"],
-         site: str = "neuron", blocks: Sequence[int] | None = None
+         site: str = "neuron", blocks: Sequence[int] | None = None, at_once: int | None = None
          ) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
     """Yield ``(block, values)`` of every block in turn, at every token.
 
@@ -42,6 +43,8 @@ def walk(target: TargetModel, images: Float[Tensor, "image channel height width"
             channels of the residual stream, not neurons.
         blocks: which are read, counted from 0, in rising order; all by default.  Blocks behind the
             last of them run for the images that are held against the model, and for no others.
+        at_once: how many neurons of a block are held at once; the block runs again for the next
+            ones, which come under the same number.  All by default.
 
     Raises:
         ValueError: images that the model does not accept, an unknown site, blocks that the model
@@ -51,7 +54,10 @@ def walk(target: TargetModel, images: Float[Tensor, "image channel height width"
     target.check_images(images)
     if not is_one_of(site, SITES):
         raise ValueError(f"unknown site {shown(site)} of a neuron; accepted: {', '.join(SITES)}")
-    return _walk(target, images, site, check_blocks(target, blocks))
+    chosen = check_blocks(target, blocks)
+    if at_once is not None:
+        check_whole("at_once", at_once, 1)
+    return _walk(target, images, site, chosen, at_once)
 
 
 def check_blocks(target: TargetModel, blocks: object) -> tuple[int, ...]:
@@ -68,12 +74,16 @@ def check_blocks(target: TargetModel, blocks: object) -> tuple[int, ...]:
     return chosen
 
 
-def _walk(target: TargetModel, images: Tensor, site: str,
-          blocks: tuple[int, ...]) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
+def _walk(target: TargetModel, images: Tensor, site: str, blocks: tuple[int, ...],
+          at_once: int | None) -> Iterator[tuple[int, Float[Tensor, "image token neuron"]]]:
     stream = torch.cat(_chunked(target, len(images), lambda rows: target.embed(images[rows])))
     for block in range(blocks[-1] + 1):
         if block in blocks:
-            yield block, _one(target, stream, block, site)
+            own = target.site(block)
+            width = own.in_features if site == "neuron" else own.out_features
+            for start in range(0, width, at_once or width):
+                part = slice(start, min(width, start + (at_once or width)))
+                yield block, _one(target, stream, block, site, part, part.stop == width)
         else:
             _pass(target, stream, block)
     few = min(len(images), images_at_once(target, 1))
@@ -94,17 +104,19 @@ def _pass(target: TargetModel, stream: Tensor, block: int) -> None:
     _chunked(target, len(stream), step)
 
 
-def _one(target: TargetModel, stream: Tensor, block: int, site: str) -> Tensor:
-    """Values of one block; the stream goes on to its end."""
+def _one(target: TargetModel, stream: Tensor, block: int, site: str, part: slice,
+         last: bool) -> Tensor:
+    """Values of some neurons of one block; with the last of them the stream goes on to its end."""
     own = target.site(block)
-    width = own.in_features if site == "neuron" else own.out_features
-    values = stream.new_empty(*stream.shape[:2], width)
+    values = stream.new_empty(*stream.shape[:2], part.stop - part.start)
 
     def step(rows: Tensor) -> None:
         left = target.layer(block, stream[rows])
         read = store.pop(block)
-        values[rows] = read if site == "neuron" else F.linear(read, own.weight, own.bias)
-        stream[rows] = left
+        found = read if site == "neuron" else F.linear(read, own.weight, own.bias)
+        values[rows] = found[..., part]
+        if last:
+            stream[rows] = left
 
     with reading(target, everywhere=True) as store:
         _chunked(target, len(stream), step)

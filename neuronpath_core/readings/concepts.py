@@ -110,7 +110,9 @@ def concepts(images: ImageSet) -> ConceptSet:
             ("background", "kind", BACKGROUNDS, outside), ("tone", "tone", TONES, outside)):
         rows += [(kind, value, mask, np.array([each[group] == value for each in told]))
                  for value in values]
-    masks = np.stack([mask & has[:, None, None] for _, _, mask, has in rows])
+    masks = np.empty((len(rows), *outside.shape), bool)  # filled in place, or all are held twice
+    for own, (_, _, mask, has) in zip(masks, rows, strict=True):
+        np.logical_and(mask, has[:, None, None], out=own)
     return ConceptSet(tuple(name for _, name, _, _ in rows), tuple(kind for kind, *_ in rows),
                       masks, masks.any((2, 3)))
 

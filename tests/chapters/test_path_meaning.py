@@ -31,7 +31,7 @@ from neuronpath_core.chapters.verdicts import path_meaning as verdicts
 from neuronpath_core.images.shapes import TAXONOMY
 from neuronpath_core.models.planted import planted_model
 from neuronpath_core.neurons.concept_paths import dissociation
-from neuronpath_core.neurons.matched import of_path
+from neuronpath_core.neurons.matched import matched, of_path
 from neuronpath_core.neurons.spectrum import image_statistics
 from neuronpath_core.readings.relevance import relevance
 from tests.chapters.tables import NAMES
@@ -95,6 +95,21 @@ def test_a_property_of_path_neurons_is_an_effect_and_one_of_all_is_none(cases):
     follows = measured.effect_rows(case, ranks, "activity").set_index(["method", "against"])
     gap = follows["value"]["neuron_path"]
     assert abs(gap[measured.LIKE_HERE]) < abs(gap["the path of Random"])
+
+
+def test_matches_are_found_once_and_are_those_of_the_slow_way(cases):
+    case = cases["digits", "small"]
+    for method in measured.FOUND:
+        for like, first in ((measured.LIKE, case.likeness[0]), (measured.LIKE_HERE, case.here)):
+            found = case.matches(method, like)
+            np.testing.assert_array_equal(
+                found, matched(case.paths[method], first, case.likeness[1]))
+            assert case.matches(method, like) is found
+            with pytest.raises(ValueError, match="read-only"):
+                found[:] = True
+    other = replace(case, paths={name: (own + 1) % case.here.shape[-1]
+                                 for name, own in case.paths.items()})
+    assert not np.array_equal(other.matches("neuron_path"), case.matches("neuron_path"))
 
 
 def test_gaps_leave_out_what_is_not_defined():
@@ -204,6 +219,11 @@ def test_evidence_is_the_rank_with_the_path_removed(cases):
     own = logits.gather(1, torch.from_numpy(case.labels)[:, None])
     slow = 1 - (logits > own).sum(1).double() / 9
     np.testing.assert_allclose(evidence.known(case, case.paths["neuron_path"])[:, -1], slow)
+    for each in cases.values():  # every block, by the streams that are held against the model
+        neurons = torch.from_numpy(each.paths["neuron_path"])
+        with npc.edit(each.target, neurons, "remove"):
+            slow = evidence.known(each)
+        np.testing.assert_array_equal(evidence.known(each, each.paths["neuron_path"]), slow)
     lost = evidence.losses(case, draws=1)
     rows = evidence.evidence_rows(lost)
     assert set(rows["blocks"]) == {"all", "first third", "middle third", "last third"}
@@ -253,7 +273,8 @@ def test_a_map_that_is_the_relevance_correlates_and_another_images_does_not(case
 def test_correlations_are_spearmans(cases):
     case = cases["digits", "pooled"]
     maps = relevance(case.target, case.pixels, torch.from_numpy(case.labels), reduce="block")
-    found = looks.rank_correlations(case.keys.maps, maps)
+    found, turned = looks.rank_correlations(case.keys.maps, maps, -maps)
+    np.testing.assert_allclose(turned, -found, rtol=0, atol=1e-12)
     for image, block, neuron in ((0, 0, 1), (7, 2, 9)):
         active = case.keys.maps[block, image, neuron].clamp_min(0).numpy()
         own = found[image, block, neuron]

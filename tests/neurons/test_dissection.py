@@ -199,6 +199,31 @@ def test_one_block_alone_is_that_block(network):
         found.place_of(1)
 
 
+def test_some_neurons_at_a_time_are_those_of_all_at_once(network, monkeypatch):
+    target, images, labels, concepts = network
+    for site in ("neuron", "output"):
+        whole = dict(walk(target, images, site))
+        for at_once in (1, 5, 99):
+            parts = [(block, values.clone()) for block, values in walk(
+                target, images, site, at_once=at_once)]
+            assert max(values.shape[-1] for _, values in parts) <= at_once
+            for block, values in whole.items():
+                again = torch.cat([each for number, each in parts if number == block], -1)
+                torch.testing.assert_close(again, values, rtol=0, atol=0)
+    settings = {"quantile": 0.8, "labels": labels, "permutations": 9, "resamples": 5}
+    found = dissect(target, images, concepts, **settings)
+    monkeypatch.setattr("neuronpath_core.neurons.dissection.HELD", 5)
+    again = dissect(target, images, concepts, **settings)
+    for name in ("iou", "auroc", "threshold", "selected", "dead", "place_iou"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    for name, null in found.nulls.items():
+        np.testing.assert_array_equal(again.nulls[name].p, null.p)
+        np.testing.assert_array_equal(again.nulls[name].detecting, null.detecting)
+    np.testing.assert_array_equal(again.drawn["auroc"], found.drawn["auroc"])
+    with pytest.raises(ValueError, match="at_once"):
+        walk(target, images, at_once=0)
+
+
 def test_walking_runs_no_block_in_vain(network, monkeypatch):
     """Behind the last block that is asked for, the model runs for the images at hand alone."""
     target, images, *_ = network

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from neuronpath_core.stats import intervals
 from neuronpath_core.stats.intervals import (
     basic_row,
     bootstrap_interval,
@@ -145,6 +146,22 @@ def test_percentiles_of_resampled_means_are_those_of_scipy():
     everyone = np.arange(25)
     row = percentile_row(values.mean(), resampled(mean_of(values), [everyone], 2000, 7))
     assert row == pytest.approx(interval_row(values, seed=7), abs=1e-12)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_intervals_are_scipys_to_the_last_bit_whether_draws_are_kept_or_not(statistic, kept,
+                                                                            monkeypatch):
+    monkeypatch.setattr(intervals, "KEPT", kept)
+    rng = np.random.default_rng(11)
+    for count, seed in ((2, 0), (48, 0), (48, 0), (48, 9), (49, 9)):
+        values = rng.normal(size=count)
+        for confidence in (0.5, 0.95):
+            slow = stats.bootstrap(
+                (values,), getattr(np, statistic), confidence_level=confidence, n_resamples=2000,
+                method="percentile", rng=np.random.default_rng(seed)).confidence_interval
+            assert bootstrap_interval(values, statistic, confidence, seed=seed) == (
+                slow.low, slow.high)
 
 
 def test_a_stratum_is_resampled_among_itself():

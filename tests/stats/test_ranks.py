@@ -62,5 +62,14 @@ def test_rows_are_ranked_alike_however_many_are_ranked_at_once(monkeypatch):
                                   ranked.aurocs(values[-1:], inside)[0])
 
 
+def test_rows_are_sorted_alike_however_many_are_sorted_at_once(monkeypatch):
+    values = np.concatenate([drawn(False)[0], drawn(True)[0]])
+    for at_once in (1, 16 * values.shape[1], 1 << 16):
+        monkeypatch.setattr(ranked, "SORTED", at_once)
+        np.testing.assert_array_equal(ranked.ranks(values), rankdata(values, axis=-1))
+    assert ranked.ranks(np.empty((0, 4))).shape == (0, 4)
+    assert ranked.ranks(np.empty((3, 0))).shape == (3, 0)
+
+
 def test_of_nothing_there_is_no_area():
     assert np.isnan(ranked.auroc(np.zeros(0), np.zeros(0, bool)))

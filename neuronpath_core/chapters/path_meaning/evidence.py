@@ -25,6 +25,7 @@ from neuronpath_core.readings.streams import read_streams
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
+    from torch import Tensor
 
 DRAWS = 2
 
@@ -35,16 +36,26 @@ def known(case: Case, neurons: Int64[np.ndarray, "image layer"] | None = None
     """How high the scope's tokens rank the label after every block, from 0 (last) to 1 (first),
     mean over them; as the model is, or with one neuron a block removed at the scope."""
     if neurons is None:
-        streams = read_streams(case.target, case.pixels)
+        streams = read_streams(case.target, case.pixels).blocks
     else:
         own = torch.from_numpy(neurons).to(case.target.device)
         with edit(case.target, own, "remove"):
-            streams = read_streams(case.target, case.pixels)
+            streams = _after_blocks(case)
     labels = torch.from_numpy(case.labels).to(case.target.device)[:, None]
     tokens = case.target.tokens
     found = [of_ranks(ranks(project_vectors(case.target, stream[:, tokens]), labels),
-                      case.target.n_classes, "full").mean(1) for stream in streams.blocks]
+                      case.target.n_classes, "full").mean(1) for stream in streams]
     return numbers(torch.stack(found, 1))
+
+
+def _after_blocks(case: Case) -> list[Tensor]:
+    """The stream after every block, without a second pass that asks whether the model is its
+    blocks: the reading of the model as it is has asked."""
+    stream, found = case.target.embed(case.pixels), []
+    for block in range(case.target.n_blocks):
+        stream = case.target.layer(block, stream)
+        found.append(stream)
+    return found
 
 
 def losses(case: Case, seed: int = 0,

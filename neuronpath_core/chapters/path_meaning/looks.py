@@ -22,13 +22,14 @@ OTHER_MAP, NO_MAP = "relevance map of another image of the class", "no correlati
 
 
 def rank_correlations(maps: Float[Tensor, "block image neuron patch"],
-                      relevances: Float[Tensor, "image block patch"]
-                      ) -> Float[np.ndarray, "image block neuron"]:
+                      *relevances: Float[Tensor, "image block patch"]
+                      ) -> list[Float[np.ndarray, "image block neuron"]]:
     """Spearman's correlation, over the patches of an image, of every neuron's positive activation
-    with the relevance of its block; NaN where one of the two is the same everywhere."""
-    first = _standard(mid_ranks(maps.clamp_min(0)))
-    second = _standard(mid_ranks(relevances)).transpose(0, 1)
-    return numbers(torch.einsum("binp,bip->ibn", first, second))
+    with each of some relevances of its block; NaN where one of the two is the same everywhere."""
+    first = _standard(mid_ranks(maps.clamp_min(0)))  # the most work by far, so only once
+    return [numbers(torch.einsum("binp,bip->ibn", first,
+                                 _standard(mid_ranks(each)).transpose(0, 1)))
+            for each in relevances]
 
 
 def _standard(ranks: Tensor) -> Tensor:
@@ -55,9 +56,10 @@ def correlations(case: Case, seed: int = 0) -> dict[str, Float[np.ndarray, "imag
     labels = torch.from_numpy(case.labels).to(case.target.device)
     maps = relevance(case.target, case.pixels, labels, reduce="block")
     whose = other_of_class(case.labels, seed)
-    dealt = rank_correlations(case.keys.maps, maps[torch.from_numpy(whose).to(maps.device)])
+    own, dealt = rank_correlations(case.keys.maps, maps,
+                                   maps[torch.from_numpy(whose).to(maps.device)])
     dealt[whose < 0] = np.nan
-    return {"own": rank_correlations(case.keys.maps, maps), "other": dealt}
+    return {"own": own, "other": dealt}
 
 
 def look_rows(case: Case, found: dict[str, Float[np.ndarray, "image block neuron"]],

@@ -4,7 +4,7 @@ the neurons that are like those of the paths."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,11 +65,18 @@ class Case:
     likeness: tuple[Float[np.ndarray, "layer neuron"], Float[np.ndarray, "layer neuron"]]
     here: Float[np.ndarray, "image layer neuron"]
     paths: Mapping[str, Int64[np.ndarray, "image layer"]]
+    _matches: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, init=False,
+                                                        repr=False, compare=False)
 
     def matches(self, method: str, like: str = LIKE) -> Bool[np.ndarray, "image layer neuron"]:
-        """The neurons that are like those of a method's paths."""
-        first = self.likeness[0] if like == LIKE else self.here
-        return matched(self.paths[method], first, self.likeness[1])
+        """The neurons that are like those of a method's paths; to read, not to write, because
+        every question asks for the same ones and they are found once."""
+        if (method, like) not in self._matches:
+            first = self.likeness[0] if like == LIKE else self.here
+            found = matched(self.paths[method], first, self.likeness[1])
+            found.setflags(write=False)
+            self._matches[method, like] = found
+        return self._matches[method, like]
 
     def of_label(self, table: Float[np.ndarray, "layer neuron class"],
                  labels: Int64[np.ndarray, "image"] | None = None

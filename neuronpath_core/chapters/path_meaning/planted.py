@@ -61,7 +61,7 @@ def measures(planted: Planted, seed: int = 0) -> dict[str, tuple[float, float]]:
         pair = of_path(values, own), over_matches(values, matches)
         found[f"{name}, {LAST}"] = tuple(each[:, -1].mean() for each in pair)
         found[f"{name}, {EARLIER}"] = tuple(each[:, :-1].mean() for each in pair)
-    tables = wiring.wires(case, "direct")[wiring.SIZE]
+    tables = wiring.sizes(case, "direct")
     found[WIRE] = (wiring.along(tables, own).mean(),
                    wiring.to_matched(tables, case, PUBLISHED).mean())
     clean = evidence.known(case)

@@ -23,7 +23,7 @@ def replicas(study: Study, model: str) -> list[str]:
 
 def means(case: Case) -> dict[str, float]:
     """Of one trained model the mean over images of what path neurons have beyond matched ones."""
-    direct = wiring.wires(case, "direct")[wiring.SIZE]
+    direct = wiring.sizes(case, "direct")
     wire = (wiring.along(direct, case.paths[RECOMMENDED])
             - wiring.to_matched(direct, case, RECOMMENDED))
     tables = {writes.WRITES: case.of_label(case.aligned),

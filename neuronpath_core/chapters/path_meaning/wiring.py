@@ -8,28 +8,39 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neuronpath_core.chapters.path_meaning.measured import FOUND, LABELS, LIKE, Case, gap_row
+from neuronpath_core.chapters.path_meaning.measured import (
+    FOUND,
+    LABELS,
+    LIKE,
+    Case,
+    gap_row,
+    numbers,
+)
 from neuronpath_core.neurons.matched import over_matches
 from neuronpath_core.neurons.wires import ROUTES, compositions, pair_percentile
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
+    from torch import Tensor
 
 SIZE, PLACE = "composition", "percentile among all pairs"
 
 
+def sizes(case: Case, route: str) -> list[Float[np.ndarray, "neuron next"]]:
+    """Of every two blocks that follow one another the composition of all pairs."""
+    return [numbers(compositions(case.target, block, route))
+            for block in range(case.target.n_blocks - 1)]
+
+
 def wires(case: Case, route: str) -> dict[str, list[Float[np.ndarray, "neuron next"]]]:
-    """Of every two blocks that follow one another the composition of all pairs (``SIZE``), and
-    their percentile among them (``PLACE``)."""
-    found: dict[str, list] = {SIZE: [], PLACE: []}
-    for block in range(case.target.n_blocks - 1):
-        kappa = compositions(case.target, block, route)
-        rows = torch.arange(len(kappa), device=kappa.device)[:, None]
-        columns = torch.arange(kappa.shape[1], device=kappa.device)[None]
-        place = pair_percentile(kappa, rows, columns)
-        found[SIZE].append(kappa.cpu().double().numpy())
-        found[PLACE].append(place.cpu().double().numpy())
-    return found
+    """:func:`sizes` (``SIZE``), and the percentile of each pair among them (``PLACE``)."""
+    found = sizes(case, route)
+    return {SIZE: found, PLACE: [_places(torch.from_numpy(kappa)) for kappa in found]}
+
+
+def _places(kappa: Tensor) -> Float[np.ndarray, "neuron next"]:
+    rows, columns = torch.arange(len(kappa)), torch.arange(kappa.shape[1])
+    return numbers(pair_percentile(kappa, rows[:, None], columns[None]))
 
 
 def along(tables: list[Float[np.ndarray, "neuron next"]],
