@@ -3,21 +3,18 @@ that says what is accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neuronpath_core.as_called import NotCalled, Verdict, attempt, hooked_parts
 from neuronpath_core.model_state import ModelState, quantised_part
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
-
-WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Checked:
@@ -118,6 +115,10 @@ class Checked:
         """
         self.check_weights()
         channels = self.family.first_weight(self.model).shape[1]
+        if isinstance(images, Tensor) and (images.is_inference() or not is_ordinary(images)):
+            found = "made in torch.inference_mode()" if images.is_inference() else kind_of(images)
+            raise ValueError(f"images are {found}; accepted: ordinary dense pixels, as of "
+                             "images.clone() or images.as_subclass(torch.Tensor)")
         pictures = isinstance(images, Tensor) and images.ndim == 4
         size = tuple(images.shape[2:]) if pictures else (0, 0)
         fits, accepted = self.family.image_sizes(self.model, size)
@@ -130,11 +131,6 @@ class Checked:
         if images.dtype != self.dtype or images.device != self.device:
             raise ValueError(f"images are {images.dtype} on {images.device}; accepted: the "
                              f"model's {self.dtype} on {self.device}")
-        if images.layout != torch.strided or images.is_inference() or images.is_meta:
-            found = ("made in torch.inference_mode()" if images.is_inference() else
-                     "on the meta device" if images.is_meta else f"of layout {images.layout}")
-            raise ValueError(f"images are {found}; accepted: ordinary dense pixels, as of "
-                             "images.clone()")
         if not torch.isfinite(images).all():
             raise ValueError("images hold NaN or infinite values; accepted: finite pixels only")
         self.n_tokens = self.family.token_count(self.model, tuple(images.shape[2:]))
@@ -164,8 +160,8 @@ class Checked:
             raise ValueError("the gradients that the model passes back to its neurons are not its "
                              f"derivatives{hooked_parts(self.model)}; accepted: a forward without "
                              "torch.no_grad() and detach(), and no hook that changes gradients")
-        if not isinstance(labels,
-                          Tensor) or labels.dtype != torch.int64 or labels.shape != (len(images),):
+        if not is_ordinary(labels) or labels.dtype != torch.int64 or (
+                labels.shape != (len(images),)):
             raise ValueError(f"labels must be an int64 tensor of shape ({len(images)},), got "
                              f"{kind_of(labels)}")
         if labels.device != self.device:
@@ -182,7 +178,7 @@ class Checked:
             neurons: int64 ``(batch, layer)``, or ``(batch, layer, rank)`` of several a block.
             batch: number of images they must belong to; ``None`` accepts any.
         """
-        if not isinstance(neurons, Tensor) or neurons.dtype != torch.int64 or neurons.ndim not in (
+        if not is_ordinary(neurons) or neurons.dtype != torch.int64 or neurons.ndim not in (
                 2, 3) or neurons.shape[1] != self.n_blocks:
             raise ValueError(f"neurons must be an int64 tensor (batch, {self.n_blocks}) or "
                              f"(batch, {self.n_blocks}, rank), got {kind_of(neurons)}")
@@ -203,47 +199,3 @@ class Checked:
             raise ValueError("a block's neurons must differ from one another; accepted: each "
                              "index once a block")
         return ranked
-
-
-def whole_numbers(name: str, value: object, dimensions: Collection[int],
-                  accepted: str) -> Int64[np.ndarray, "..."]:
-    """An array, or a dense tensor with values, of whole numbers from 0, as an array on the host.
-
-    Args:
-        name: what it is called in the message.
-        value: at least one number.
-        dimensions: how many it may have.
-        accepted: its shape, in words.
-
-    Raises:
-        ValueError: anything else, such as a nested tensor or one on the meta device.
-    """
-    held = whole_array(value)
-    if held is not None and held.ndim in dimensions and held.size > 0 and held.min() >= 0:
-        return held
-    raise ValueError(f"{name} must be whole numbers from 0, {accepted}, got {kind_of(value)}; "
-                     "accepted: an array, or a dense tensor")
-
-
-def whole_array(value: object) -> Int64[np.ndarray, "..."] | None:
-    """An array, or a dense tensor with values, of whole numbers, on the host; ``None`` of anything
-    else."""
-    if isinstance(value, Tensor) and is_dense(value) and value.dtype in WHOLE:
-        value = value.detach().cpu().numpy()
-    whole = isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer)
-    return value.astype(np.int64) if whole else None
-
-
-def is_dense(value: Tensor) -> bool:
-    """Whether a tensor's values lie in memory."""
-    return value.layout == torch.strided and not value.is_nested and not value.is_meta
-
-
-def kind_of(value: object) -> str:
-    """Type and shape of a tensor or an array, or what else it is, for a message."""
-    if isinstance(value, Tensor) and not is_dense(value):
-        return ("a nested tensor" if value.is_nested else "a tensor on the meta device"
-                if value.is_meta else f"a tensor of layout {value.layout}")
-    if isinstance(value, (Tensor, np.ndarray)):
-        return f"{value.dtype} {tuple(value.shape)}"
-    return type(value).__name__

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neuronpath_core.support.tensors import is_real, kind_of
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ LARGEST_FACTOR = 1e6
 def check_factors(factors: Tensor) -> None:
     """Raise ``ValueError`` unless factors are dense finite numbers that no activation overflows by.
     """
-    if not isinstance(factors, Tensor) or not factors.dtype.is_floating_point:
-        found = factors.dtype if isinstance(factors, Tensor) else type(factors).__name__
-        raise ValueError(f"factors must be a tensor of floating-point numbers, got {found}")
-    if factors.layout != torch.strided or factors.is_meta or not (
-            factors.abs() <= LARGEST_FACTOR).all():
+    if not is_real(factors):
+        raise ValueError("factors must be a dense tensor of floating-point numbers, got "
+                         f"{kind_of(factors)}")
+    if not (factors.abs() <= LARGEST_FACTOR).all():
         raise ValueError(f"factors must be dense finite numbers within ±{LARGEST_FACTOR:g}; a "
                          "larger one would overflow")
 
@@ -73,14 +73,10 @@ def check_values(target: TargetModel, values: Tensor, batch: int | None = None) 
             shape, or values of another number of images.
     """
     wanted = f"(image or 1, {target.n_blocks}, token or 1, {widest(target)})"
-    if not isinstance(values, Tensor) or not values.dtype.is_floating_point:
-        found = values.dtype if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(f"values must be a tensor {wanted} of floating-point numbers, got "
-                         f"{shown(found)}; accepted: None for zero, or one draw of "
+    if not is_real(values):
+        raise ValueError(f"values must be a dense tensor {wanted} of floating-point numbers, got "
+                         f"{kind_of(values)}; accepted: None for zero, or one draw of "
                          "npc.replacement_values")
-    if values.layout != torch.strided or values.is_meta:
-        found = "on the meta device" if values.is_meta else f"of layout {values.layout}"
-        raise ValueError(f"values are {found}; accepted: a dense tensor {wanted}")
     fits = values.ndim == 4 and values.numel() > 0
     if not fits or (values.shape[1], values.shape[3]) != (target.n_blocks, widest(target)):
         raise ValueError(f"values must have shape {wanted}, got {tuple(values.shape)}; accepted: "

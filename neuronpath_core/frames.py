@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from neuronpath_core.baselines import gradient_activation
-from neuronpath_core.checks import is_dense, kind_of, whole_numbers
 from neuronpath_core.examined import check_target
 from neuronpath_core.hooks import read_activations
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of, whole_numbers
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def path_frame(
     import pandas as pd
 
     ranked = ranked_neurons(neurons)
-    if isinstance(score, Tensor) and not is_dense(score):
+    if isinstance(score, Tensor) and not is_ordinary(score):
         raise ValueError(f"score is {kind_of(score)}; accepted: a dense tensor ({len(ranked)},)")
     scores = torch.as_tensor(score).detach().cpu().double().numpy()
     if scores.shape != (len(ranked),):

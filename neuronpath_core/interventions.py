@@ -15,6 +15,7 @@ from neuronpath_core.edits import scaled
 from neuronpath_core.examined import check_target
 from neuronpath_core.factors import check_values, edit_factor
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
@@ -62,10 +63,9 @@ def scaled_probabilities(
     """
     check_target(target)
     target.check_images(images)
-    if not isinstance(factors, Tensor) or factors.ndim != 3:
-        found = tuple(factors.shape) if isinstance(factors, Tensor) else type(factors).__name__
-        raise ValueError(f"factors must be a tensor (batch, {target.n_blocks}, "
-                         f"{target.n_neurons}), got {found}")
+    if not is_ordinary(factors) or factors.ndim != 3:
+        raise ValueError(f"factors must be a dense tensor (batch, {target.n_blocks}, "
+                         f"{target.n_neurons}), got {kind_of(factors)}")
     if len(factors) != len(images):
         raise ValueError(f"factors are for {len(factors)} images, the batch has {len(images)}; "
                          f"accepted: one set of factors an image")

@@ -15,6 +15,7 @@ from neuronpath_core.forward import check_baseline
 from neuronpath_core.found_paths import FoundPaths
 from neuronpath_core.frames import path_frame
 from neuronpath_core.settings import OF_THE_SETTINGS, SearchSettings
+from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -85,10 +86,10 @@ class Paths:
         if not isinstance(image, int) or isinstance(image, bool) or not 0 <= image < len(self):
             raise ValueError(f"image must be a position in 0..{len(self) - 1}, got {shown(image)}")
         for name, value in (("images", images), ("labels", labels)):
-            if isinstance(value, Tensor) and value.ndim and len(value) != len(self):
+            if is_ordinary(value) and value.ndim and len(value) != len(self):
                 raise ValueError(f"{name} are {len(value)} for {len(self)} paths; accepted: one "
                                  "for each")
-        images, labels = (value[image:image + 1] if isinstance(value, Tensor) and value.ndim
+        images, labels = (value[image:image + 1] if is_ordinary(value) and value.ndim
                           else value for value in (images, labels))
         frame = path_frame(self.neurons[image:image + 1], self.score[image:image + 1], target,
                            images, labels, [image])

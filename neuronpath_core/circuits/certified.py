@@ -56,7 +56,6 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from neuronpath_core.checks import whole_numbers
 from neuronpath_core.circuits.radii import (
     ENDLESS,
     ROUNDING,
@@ -68,6 +67,7 @@ from neuronpath_core.circuits.radii import (
 )
 from neuronpath_core.circuits.votes import exact_votes, sampled_votes
 from neuronpath_core.support.numbers import check_open, check_whole
+from neuronpath_core.support.tensors import whole_numbers
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from neuronpath_core.checks import kind_of, whole_array
 from neuronpath_core.circuits.certified import CertifiedPath, as_paths, certify
 from neuronpath_core.circuits.radii import ROUNDING, Edits, certified_radius
 from neuronpath_core.circuits.votes import exact_votes, votes_of_counts
 from neuronpath_core.stats.tests import shuffled_labels
+from neuronpath_core.support.tensors import kind_of, whole_array
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from neuronpath_core.edits import scaled
 from neuronpath_core.examined import check_target
 from neuronpath_core.factors import check_values
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
@@ -140,7 +141,7 @@ class MaskedModel:
 def _checked_draws(target, values, count) -> tuple[Tensor | None, ...]:
     if values is None:
         return (None,)
-    if isinstance(values, Tensor) and values.ndim == 5 and len(values):
+    if is_ordinary(values) and values.ndim == 5 and len(values):
         return tuple(check_values(target, draw, count) for draw in values)
     return (check_values(target, values, count),)
 

@@ -20,6 +20,7 @@ from neuronpath_core.ranking import layer_tops
 from neuronpath_core.replacement import replacement_values
 from neuronpath_core.stats.intervals import interval_row
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -108,9 +109,8 @@ def pair_paths(
                          f"least one change to counterfactual images")
     clean = _label_probability(target, images, labels)
     for name, others in pairs.items():
-        if not isinstance(others, Tensor) or others.shape != images.shape:
-            found = tuple(others.shape) if isinstance(others, Tensor) else type(others).__name__
-            raise ValueError(f"pairs of {shown(name)} are {found}, the batch is "
+        if not is_ordinary(others) or others.shape != images.shape:
+            raise ValueError(f"pairs of {shown(name)} are {kind_of(others)}, the batch is "
                              f"{tuple(images.shape)}; accepted: a tensor of the batch's shape, one "
                              f"counterfactual an image")
     least = ROUNDING_UNITS * torch.finfo(target.dtype).eps * gradient_activation(

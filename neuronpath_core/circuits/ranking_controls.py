@@ -15,6 +15,7 @@ from neuronpath_core.hooks import read_activations
 from neuronpath_core.random_paths import _generator
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.numbers import check_whole
+from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def other_class_scores(scores: Float[Tensor, "image layer neuron"], labels: Int6
     Raises:
         ValueError: numbers of scores and labels that differ, or a batch of one class.
     """
-    if not isinstance(scores, Tensor) or not isinstance(labels, Tensor) or labels.ndim != 1 or len(
-            scores) != len(labels):
+    if not is_ordinary(scores) or not is_ordinary(labels) or labels.ndim != 1 or (
+            scores.shape[:1] != labels.shape):
         raise ValueError("scores and labels must be tensors of one image an entry; accepted: "
                          "(image, layer, neuron) and (image,)")
     draws, known = np.random.default_rng(_checked_seed(seed)), labels.cpu().numpy()

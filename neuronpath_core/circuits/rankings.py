@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neuronpath_core.support.tensors import is_ordinary, is_real, kind_of
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -31,12 +32,10 @@ def ranking(target: TargetModel, scores: Float[Tensor, "image layer neuron"],
         ValueError: scores of another shape, or that are no numbers.
     """
     shape = (target.n_blocks, target.n_neurons)
-    if not isinstance(scores, Tensor) or not scores.dtype.is_floating_point or (
-            scores.ndim != 3 or len(scores) not in (1, count) or tuple(scores.shape[1:]) != shape):
-        found = f"{scores.dtype} {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(
-            scores).__name__
+    if not is_real(scores) or scores.ndim != 3 or len(scores) not in (1, count) or (
+            tuple(scores.shape[1:]) != shape):
         raise ValueError(f"scores must be a tensor of floating-point numbers ({count} or 1, "
-                         f"{shape[0]}, {shape[1]}), got {found}")
+                         f"{shape[0]}, {shape[1]}), got {kind_of(scores)}")
     there = existing(target).flatten()
     scores = scores.detach().to(target.device).flatten(1)
     if scores[:, there].isnan().any():
@@ -61,7 +60,7 @@ def circuit_neurons(target: TargetModel, neurons: Int64[Tensor, "image layer"],
     Raises:
         ValueError: neurons that do not fit the model or the number of images.
     """
-    one_for_all = isinstance(neurons, Tensor) and neurons.ndim in (2, 3) and len(neurons) == 1
+    one_for_all = is_ordinary(neurons) and neurons.ndim in (2, 3) and len(neurons) == 1
     ranked = target.check_neurons(neurons, None if one_for_all else count)
     return ranked.expand(count, -1, -1)
 

@@ -25,6 +25,7 @@ from neuronpath_core.readings.grids import Grid, grid_of
 from neuronpath_core.study.identity import weights_sha256
 from neuronpath_core.support.memory import images_at_once, in_chunks
 from neuronpath_core.support.numbers import check_whole
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -231,10 +232,9 @@ def _path_neurons(target: TargetModel, paths: object, count: int) -> np.ndarray 
     if paths is None:
         return None
     neurons = paths.neurons if isinstance(paths, Paths) else paths
-    if not isinstance(neurons, Tensor) or neurons.ndim not in (2, 3) or len(neurons) != count:
-        found = tuple(neurons.shape) if isinstance(neurons, Tensor) else type(neurons).__name__
-        raise ValueError(f"paths are {found} for {count} images; accepted: Paths of these images, "
-                         "or their neurons (image, layer) or (image, layer, rank)")
+    if not is_ordinary(neurons) or neurons.ndim not in (2, 3) or len(neurons) != count:
+        raise ValueError(f"paths are {kind_of(neurons)} for {count} images; accepted: Paths of "
+                         "these images, or their neurons (image, layer) or (image, layer, rank)")
     return target.check_neurons(neurons.to(target.device), count).cpu().numpy()
 
 

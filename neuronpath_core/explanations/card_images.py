@@ -17,6 +17,7 @@ from neuronpath_core.explanations.model_input import as_seen
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shapes import CLASS_NAMES
 from neuronpath_core.readings.concepts import ConceptSet, concepts
+from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -126,7 +127,7 @@ def card_images(target: TargetModel, images: object, labels: Tensor | None) -> C
     target.check_images(values)
     told = labels if own is None else own.labels
     if told is not None:
-        target.check_batch(values, told.to(target.device) if isinstance(told, Tensor) else told)
+        target.check_batch(values, told.to(target.device) if is_ordinary(told) else told)
         told = told.cpu().numpy()
     names = tuple(map(str, own.class_names)) if own is not None else ()
     if len(names) != target.n_classes:

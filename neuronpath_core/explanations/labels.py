@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuronpath_core.images.class_map import same_name
 from neuronpath_core.images.model_names import configured_names, tell_order
 from neuronpath_core.images.wordnet import TIMM_NAMES, wordnet_classes
+from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.support.text import keep_dollars, shown
 from neuronpath_core.support.typed import nearest
 
@@ -87,7 +88,7 @@ def chosen_class(label: int | str, names: Sequence[str],
     """
     count = len(names)
     accepted = f"accepted: {AUTO}, a number in 0..{count - 1}, or the name of a class"
-    if isinstance(label, Tensor) and label.numel() == 1 and label.dtype == torch.int64:
+    if is_ordinary(label) and label.numel() == 1 and label.dtype == torch.int64:
         label = int(label)
     if isinstance(label, numbers.Integral) and not isinstance(label, bool):
         if not 0 <= label < count:

@@ -24,6 +24,7 @@ from neuronpath_core.random_paths import matched_random_paths
 from neuronpath_core.settings import SearchSettings
 from neuronpath_core.support.memory import memory_limit
 from neuronpath_core.support.numbers import check_whole
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
 
@@ -115,6 +116,8 @@ def _given(target: TargetModel, image: object, preprocessing: Mapping | None
         if preprocessing is not None:
             raise ValueError("preprocessing is for files and PIL images, got a tensor; accepted: "
                              "None with what the model is given")
+        if not is_ordinary(image):
+            raise ValueError(f"the image is {kind_of(image)}; accepted: an ordinary dense tensor")
         values = image[None] if image.ndim == 3 else image
         if values.ndim != 4 or len(values) != 1:
             raise ValueError(f"the image has shape {tuple(image.shape)}; accepted: one image, "

@@ -14,6 +14,7 @@ from torch import Tensor
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.settings import check_settings
 from neuronpath_core.images.shapes import ATTRIBUTES, PARTS, Scene, render, scene_set
+from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _check_request(dataset: Mapping[str, Any], change: str, seed: int) -> None:
 def _checked(indices: Sequence[int] | Tensor, dataset: Mapping[str, Any], part: str) -> list[int]:
     count = dataset[f"{part}_images"]
     accepted = f"accepted: at least one whole number from 0 to {count - 1}"
-    array = indices.cpu().numpy() if isinstance(indices, Tensor) else indices
+    array = indices.detach().cpu().numpy() if is_ordinary(indices) else indices
     try:
         numbers = np.asarray(array)
     except ValueError:  # rows of different lengths

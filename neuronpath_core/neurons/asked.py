@@ -14,6 +14,7 @@ from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.tally import dealt
 from neuronpath_core.readings.concepts import ConceptSet, positions
 from neuronpath_core.readings.grids import Grid, coverage
+from neuronpath_core.support.tensors import is_ordinary
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -117,7 +118,7 @@ def deals_of(images: int, labels: Tensor | None, count: int,
     Raises:
         ValueError: labels that are not one class for each image.
     """
-    if labels is not None and (not isinstance(labels, Tensor) or labels.shape != (images,)):
+    if labels is not None and (not is_ordinary(labels) or labels.shape != (images,)):
         raise ValueError(f"labels must be a tensor of one class for each of {images} images; "
                          "accepted: those of the images, or None")
     groups = {} if labels is None else {"class": labels.cpu().numpy()}

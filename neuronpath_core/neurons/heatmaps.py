@@ -18,6 +18,7 @@ from neuronpath_core.examined import check_target
 from neuronpath_core.readings.grids import Grid, as_image, grid_of
 from neuronpath_core.readings.memories import coefficients
 from neuronpath_core.readings.streams import check_block, over_images
+from neuronpath_core.support.tensors import is_real, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -103,10 +104,8 @@ def scaled(maps: Float[Tensor, "image neuron row column"],
 
 def check_maps(maps: object) -> None:
     """Raise ``ValueError`` unless these are maps of images and neurons."""
-    if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point() or (
-            0 in maps.shape):
-        found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        raise ValueError(f"maps must be numbers (image, neuron, row, column), got {found}")
+    if not is_real(maps) or maps.ndim != 4 or 0 in maps.shape:
+        raise ValueError(f"maps must be numbers (image, neuron, row, column), got {kind_of(maps)}")
 
 
 def drawn(grid: Grid, maps: Float[Tensor, "image neuron row column"]) -> Float[

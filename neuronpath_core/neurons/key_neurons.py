@@ -23,6 +23,7 @@ from neuronpath_core.examined import check_target
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.projection import Projection, project_vectors
 from neuronpath_core.stats.ranks import mid_ranks
+from neuronpath_core.support.tensors import is_ordinary, is_real, kind_of
 from neuronpath_core.support.text import shown
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def best_neurons(aligned: Float[Tensor, "block neuron class"], by_block: bool = 
 
 def check_aligned(aligned: object) -> None:
     """Raise ``ValueError`` unless this is a table of blocks, neurons and classes, all finite."""
-    if not isinstance(aligned, Tensor) or aligned.ndim != 3 or 0 in aligned.shape:
-        found = tuple(aligned.shape) if isinstance(aligned, Tensor) else type(aligned).__name__
-        raise ValueError(f"an alignment must be a tensor (block, neuron, class), got {found}")
+    if not is_real(aligned) or aligned.ndim != 3 or 0 in aligned.shape:
+        raise ValueError("an alignment must be a tensor (block, neuron, class), got "
+                         f"{kind_of(aligned)}")
     if not torch.isfinite(aligned).all():
         raise ValueError("an alignment has values that are not finite; accepted: finite numbers")
 
@@ -103,8 +104,7 @@ def percentiles(aligned: Float[Tensor, "block neuron class"]) -> Float[Tensor,
 def sharing(best: Int64[Tensor, "class rank 2"]) -> Int64[Tensor, "class"]:
     """How many other classes have the same first key neuron (A16: failures are said to share their
     value vector with other classes)."""
-    if not isinstance(best, Tensor) or best.ndim != 3 or best.shape[-1] != 2:
-        found = tuple(best.shape) if isinstance(best, Tensor) else type(best).__name__
-        raise ValueError(f"key neurons must be a tensor (class, rank, 2), got {found}")
+    if not is_ordinary(best) or best.ndim != 3 or best.shape[-1] != 2:
+        raise ValueError(f"key neurons must be a tensor (class, rank, 2), got {kind_of(best)}")
     first = best[:, 0]
     return (first[:, None] == first[None]).all(-1).sum(1) - 1

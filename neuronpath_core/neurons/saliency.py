@@ -18,6 +18,7 @@ from neuronpath_core.hooks import reading
 from neuronpath_core.readings.grids import grid_of
 from neuronpath_core.readings.projection import project
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -86,9 +87,8 @@ def _check_numbers(name: str, numbers: object, images: int, below: Tensor) -> No
     """Raise ``ValueError`` unless there is a row for each image, each number from 0 to less than
     ``below``."""
     most = ", ".join(str(each - 1) for each in below.reshape(-1).tolist())
-    if not isinstance(numbers, Tensor) or numbers.dtype != torch.int64 or numbers.ndim != 2 or len(
+    if not is_ordinary(numbers) or numbers.dtype != torch.int64 or numbers.ndim != 2 or len(
             numbers) != images or below.ndim and numbers.shape[1] != len(below) or not (
                 (numbers >= 0) & (numbers.cpu() < below).to(numbers.device)).all():
-        found = tuple(numbers.shape) if isinstance(numbers, Tensor) else type(numbers).__name__
-        raise ValueError(f"{name} {found} of {images} images; accepted: whole numbers from 0 to "
-                         f"{most}, a row for each image")
+        raise ValueError(f"{name} {kind_of(numbers)} of {images} images; accepted: whole numbers "
+                         f"from 0 to {most}, a row for each image")

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronpath_core.support.tensors import is_real, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -74,11 +75,9 @@ def image_statistics(images: Float[Tensor, "image channel height width"],
     Raises:
         ValueError: no such images, or channels that are the same in all of them.
     """
-    if not isinstance(images, Tensor) or images.ndim != 4 or len(images) < 2 or not (
-            images.is_floating_point()):
-        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"statistics cannot be had of {found}; accepted: at least two images "
-                         "(image, channel, height, width)")
+    if not is_real(images) or images.ndim != 4 or len(images) < 2:
+        raise ValueError(f"statistics cannot be had of {kind_of(images)}; accepted: at least "
+                         "two images (image, channel, height, width)")
     check_size(*images.shape[-2:])
     channels = images.shape[1]
     low, high = (torch.as_tensor(end).to(images).expand(channels) for end in (low, high))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from neuronpath_core.agreement import agree
 from neuronpath_core.examined import check_target, looked_at
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
@@ -41,10 +42,9 @@ class _Tap(nn.Module):
     def forward(self, weights: Tensor) -> Tensor:
         if self.replace is not None:
             given, weights = weights, self.replace(self.block, weights)
-            if not isinstance(weights, Tensor) or weights.shape != given.shape:
-                found = (tuple(weights.shape) if isinstance(weights, Tensor)
-                         else type(weights).__name__)
-                raise ValueError(f"weights of block {self.block} were replaced by {found}; "
+            if not is_ordinary(weights) or weights.shape != given.shape:
+                raise ValueError(f"weights of block {self.block} were replaced by "
+                                 f"{kind_of(weights)}; "
                                  f"accepted: a tensor {tuple(given.shape)}")
         self.kept[self.block].append(weights)
         return weights

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuronpath_core.examined import check_target
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -88,13 +89,13 @@ def grid_of(target: TargetModel, images: Float[Tensor, "image channel height wid
 
 def check_masks(grid: Grid, masks: object) -> Bool[Tensor, "image height width"]:
     """Masks as a tensor; ``ValueError`` unless they are truth values of the image's size."""
-    found = torch.as_tensor(masks) if isinstance(masks, (np.ndarray, Tensor)) else None
-    if found is None or found.dtype != torch.bool or found.ndim != 3 or tuple(
-            found.shape[1:]) != grid.size:
-        given = type(masks).__name__ if found is None else f"{found.dtype} {tuple(found.shape)}"
+    if isinstance(masks, np.ndarray) and masks.dtype == bool:
+        masks = torch.as_tensor(masks)
+    if not is_ordinary(masks) or masks.dtype != torch.bool or masks.ndim != 3 or tuple(
+            masks.shape[1:]) != grid.size:
         raise ValueError(f"masks must be truth values (image, {grid.size[0]}, {grid.size[1]}), of "
-                         f"the images' size, got {given}")
-    return found
+                         f"the images' size, got {kind_of(masks)}")
+    return masks
 
 
 def coverage(grid: Grid, masks: Bool[np.ndarray, "image height width"]

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from neuronpath_core.examined import check_target
 from neuronpath_core.fast.plain import is_plain
+from neuronpath_core.support.tensors import is_real, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 from neuronpath_core.variants.halves import PlainHalves
@@ -111,10 +112,9 @@ def coefficients(target: TargetModel, block: int, half: Half,
     check_half(half)
     form = _plain_block(target, block)
     width = form.block.attn.qkv.in_features
-    if not isinstance(entering, Tensor) or entering.ndim != 3 or entering.shape[-1] != width:
-        found = tuple(entering.shape) if isinstance(entering, Tensor) else type(entering).__name__
-        raise ValueError(f"the stream that enters a half is {found}; accepted: (image, token, "
-                         f"{width})")
+    if not is_real(entering) or entering.ndim != 3 or entering.shape[-1] != width:
+        raise ValueError(f"the stream that enters a half is {kind_of(entering)}; accepted: (image, "
+                         f"token, {width})")
     if before_activation:
         if half != "ffn" or type(form.block.mlp) is not Mlp:
             raise ValueError("coefficients before an activation are asked of a half without one; "

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from neuronpath_core.examined import check_target
 from neuronpath_core.model_state import is_touched
 from neuronpath_core.readings.streams import check_block, check_place, over_images
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def project_vectors(target: TargetModel, vectors: Float[Tensor, "*batch width"],
     if not is_one_of(projection, PROJECTIONS):
         raise ValueError(f"unknown projection {shown(projection)}; accepted: "
                          f"{', '.join(PROJECTIONS)}")
-    if not isinstance(vectors, Tensor) or vectors.ndim < 1 or vectors.shape[-1] != rows.shape[1]:
-        found = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
-        raise ValueError(f"vectors must be a tensor (..., {rows.shape[1]}), got {found}")
+    if not is_ordinary(vectors) or vectors.ndim < 1 or vectors.shape[-1] != rows.shape[1]:
+        raise ValueError(f"vectors must be a dense tensor (..., {rows.shape[1]}), got "
+                         f"{kind_of(vectors)}")
     if vectors.dtype != rows.dtype or vectors.device != rows.device:
         raise ValueError(f"vectors are {vectors.dtype} on {vectors.device}; accepted: the model's "
                          f"{rows.dtype} on {rows.device}")

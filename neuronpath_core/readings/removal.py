@@ -27,6 +27,7 @@ from torch import Tensor
 
 from neuronpath_core.examined import check_target
 from neuronpath_core.support.memory import copies_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -128,13 +129,11 @@ def _check(target: TargetModel, images: Tensor, orders: Tensor, kept: Sequence[i
     patches = target.n_tokens - target.family.prefix_tokens(target.model)
     if not is_one_of(test, TESTS):
         raise ValueError(f"unknown test {shown(test)}; accepted: {', '.join(TESTS)}")
-    if (not isinstance(orders, Tensor) or orders.dtype != torch.int64 or orders.ndim != 3
+    if (not is_ordinary(orders) or orders.dtype != torch.int64 or orders.ndim != 3
             or orders.shape[1:] != (len(images), patches)
             or not (orders.sort(-1).values == torch.arange(patches, device=orders.device)).all()):
-        found = (f"{orders.dtype} {tuple(orders.shape)}" if isinstance(orders, Tensor)
-                 else type(orders).__name__)
         raise ValueError(f"orders must be int64 permutations of {patches} patches, (order, "
-                         f"{len(images)}, {patches}), got {found}")
+                         f"{len(images)}, {patches}), got {kind_of(orders)}")
     if not kept or any(isinstance(count, bool) or not isinstance(count, int)
                        or not 1 <= count <= patches for count in kept):
         raise ValueError(f"kept patches must be whole numbers in 1..{patches}, got {shown(kept)}")

@@ -41,6 +41,7 @@ from neuronpath_core.readings.grids import grid_of
 from neuronpath_core.readings.ledger import read_tokens
 from neuronpath_core.readings.projection import head_rows, project_vectors, ranks
 from neuronpath_core.support.memory import images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 
 if TYPE_CHECKING:
@@ -137,11 +138,11 @@ def forbid(target: TargetModel, images: Float[Tensor, "image channel height widt
             :func:`~neuronpath_core.readings.projection.head_rows` refuses.
     """
     _check(target, images, labels)
-    shape, tokens = tuple(getattr(allowed, "shape", ())), (target.n_tokens,) * 2
-    if not isinstance(allowed, Tensor) or allowed.dtype != torch.bool or shape not in (
-            tokens, (len(images), *tokens)):
+    tokens = (target.n_tokens,) * 2
+    if not is_ordinary(allowed) or allowed.dtype != torch.bool or (
+            allowed.shape not in (tokens, (len(images), *tokens))):
         raise ValueError(f"allowed must be truth values ({tokens[0]}, {tokens[0]}), or such for "
-                         f"each of {len(images)} images, got {shape or type(allowed).__name__}")
+                         f"each of {len(images)} images, got {kind_of(allowed)}")
     if not allowed.any(-1).all():
         raise ValueError("a query may look at no key; accepted: at least one for each query")
     every = range(len(target.model.blocks))
@@ -175,11 +176,10 @@ def drop_tokens(target: TargetModel, images: Float[Tensor, "image channel height
     """
     _check(target, images, labels)
     grid = grid_of(target, images)
-    shape = tuple(getattr(keep, "shape", ()))
-    if not isinstance(keep, Tensor) or keep.dtype != torch.bool or shape != (len(images),
-                                                                             grid.patches):
+    if not is_ordinary(keep) or keep.dtype != torch.bool or (
+            keep.shape != (len(images), grid.patches)):
         raise ValueError(f"keep must be truth values ({len(images)}, {grid.patches}), one a patch, "
-                         f"got {shape or type(keep).__name__}")
+                         f"got {kind_of(keep)}")
     if empty := int((~keep.any(1)).sum()):
         raise ValueError(f"of {empty} images no patch stays; accepted: at least one of each")
     stays = torch.ones(len(images), target.n_tokens, dtype=torch.bool, device=target.device)

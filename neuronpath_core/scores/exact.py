@@ -15,6 +15,7 @@ from neuronpath_core.forward import CleanPass, check_baseline, of_images
 from neuronpath_core.found_paths import wide
 from neuronpath_core.methods import Method, register
 from neuronpath_core.support.memory import copies_at_once, images_at_once, in_chunks
+from neuronpath_core.support.tensors import is_ordinary, kind_of
 from neuronpath_core.support.text import is_one_of, shown
 from neuronpath_core.target import TargetModel
 
@@ -108,9 +109,8 @@ def _checked_neurons(target: TargetModel, neurons: Tensor, blocks: list[int],
                      batch: int) -> Int64[Tensor, "image layer candidate"]:
     accepted = f"None, or an int64 tensor ({' or '.join(map(str, sorted({1, batch})))}, " \
                f"{len(blocks)}, candidate)"
-    if not isinstance(neurons, Tensor) or neurons.dtype != torch.int64:
-        found = f"{neurons.dtype}" if isinstance(neurons, Tensor) else shown(neurons)
-        raise ValueError(f"neurons are {found}; accepted: {accepted}")
+    if not is_ordinary(neurons) or neurons.dtype != torch.int64:
+        raise ValueError(f"neurons are {kind_of(neurons)}; accepted: {accepted}")
     shape = tuple(neurons.shape)
     if neurons.ndim != 3 or shape[0] not in (1, batch) or shape[1] != len(blocks) or not shape[2]:
         raise ValueError(f"neurons have shape {shape}; accepted: {accepted}")
