@@ -14,6 +14,8 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 
+from book.nodes import classes, has_class, tags
+
 MATHJAX_PARTS = ("startup.js", "core.js", "input/tex.js", "output/chtml.js",
                  "output/chtml/fonts/tex.js", "a11y/assistive-mml.js")
 MATHJAX_FOLDERS = ("output/chtml/fonts/woff-v2", "input/tex/extensions")
@@ -52,10 +54,10 @@ class Icons:
         """Replace a page's icons by places for drawings, and return what belongs into each place.
         """
         drawings = {}
-        for icon in page.select('[class*="fa-"]'):
-            named = [name for name in icon.get("class", []) if name.startswith("fa-")]
+        for icon in tags(page, "i", "span"):
+            named = [name for name in classes(icon) if name.startswith("fa-")]
             names = [name for name in named if name not in ICON_STYLES]
-            if not names or icon.name not in ("i", "span"):
+            if not names:
                 continue
             drawing = self.drawing(names[0].removeprefix("fa-"))
             if drawing is None:
@@ -70,8 +72,10 @@ class Icons:
 
 def trim_page(page: BeautifulSoup) -> None:
     """Drop from a page's head what it does not use, and let MathJax load TeX's parts alone."""
-    has_math = page.select_one(".math") is not None
-    for script in page.find_all("script"):
+    every = tags(page)
+    has_math = any(has_class(node, "math") for node in every)
+    has_tabs = any(has_class(node, "sd-tab-set") for node in every)
+    for script in [node for node in every if node.name == "script"]:
         source, text = script.get("src", ""), script.get_text()
         if any(name in source for name in ("fontawesome", "sphinx-thebe")) or (
                 "thebe" in text.lower() or script.get("type") == "text/x-thebe-config"):
@@ -86,12 +90,13 @@ def trim_page(page: BeautifulSoup) -> None:
                 script.string = MATHJAX_LOADS
             else:
                 script.decompose()
-        elif "design-tabs" in source and not page.select_one(".sd-tab-set"):
+        elif "design-tabs" in source and not has_tabs:
             script.decompose()
-    for link in page.find_all("link", href=re.compile("sphinx-thebe")):
-        link.decompose()
+    for link in [node for node in every if node.name == "link"]:
+        if "sphinx-thebe" in link.get("href", ""):
+            link.decompose()
     seen: set[str] = set()
-    for node in page.find_all(["script", "meta"]):
+    for node in tags(page, "script", "meta"):
         text = str(node)
         repeated = text in seen or (node.get("name") == "viewport" and "viewport" in seen)
         if repeated and (node.name == "meta" or node.find_parent("head")):

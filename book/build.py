@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from book import (  # noqa: E402
+    by_sphinx,
     chapters,
     claims_pages,
     data_files,
@@ -243,17 +243,15 @@ def build(source: Path, html: Path, where: dict[str, str]) -> None:
     """Sphinx, with every warning an error; earlier pages stay until the new ones are whole."""
     from neuronpath_core.figures.explore.page import take_out_networks
 
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", str(source), "--all", "-n",
-               "-W", "--keep-going", "--quiet"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          encoding="utf-8", errors="replace")
-    if done.returncode:
-        sys.exit(f"{done.stdout}\nbook: the build failed; its sources are in {source}")
-    pages = source / "_build" / "html"
-    if (source / FILES).is_dir():
-        shutil.copytree(source / FILES, pages, dirs_exist_ok=True)
-    take_out_networks(pages)
-    finish(pages, where)
+    with by_sphinx.seldom_collected():
+        whole, said = by_sphinx.pages(source)
+        if not whole:
+            sys.exit(f"{said}\nbook: the build failed; its sources are in {source}")
+        pages = source / "_build" / "html"
+        if (source / FILES).is_dir():
+            shutil.copytree(source / FILES, pages, dirs_exist_ok=True)
+        take_out_networks(pages)
+        finish(pages, where)
     neuron_cards.write_pages(pages)
     manifest.write_built(pages)
     shutil.rmtree(html, ignore_errors=True)

@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup, Tag
 from nbformat import NotebookNode
 
 from book import chapters
+from book.nodes import is_inside, tags
 from neuronpath_core.figures.style import TITLE
 
 PIXELS_PER_POINT = 96 / 72
@@ -86,7 +87,9 @@ def put_drawings(page: BeautifulSoup, path: Path) -> dict[str, str]:
     If ``_static`` has a drawing for narrow screens, of a page's file or of a chapter's figure,
     these show that one."""
     drawings = {}
-    for number, image in enumerate(page.select('article img[src$=".svg"]')):
+    shown = [image for image in tags(page, "img") if image.get("src", "").endswith(".svg")
+             and is_inside(image, "article")]
+    for number, image in enumerate(shown):
         file = path.parent / image["src"]
         if not file.is_file() or "--np-ink" not in (text := file.read_text(encoding="utf-8")):
             offer_narrow(page, image, path)
@@ -156,7 +159,9 @@ def frame(page: BeautifulSoup) -> Tag:
 def take_out_data(page: BeautifulSoup, path: Path, html: Path) -> None:
     """Write pictures that a page holds as text into files of their own, to be loaded when they
     come into sight."""
-    for image in page.select('img[src^="data:image"]'):
+    for image in tags(page, "img"):
+        if not image.get("src", "").startswith("data:image"):
+            continue
         found = DATA.fullmatch(image["src"].strip())
         if found is None or len(found.group(2)) < SMALL:
             continue
@@ -170,7 +175,7 @@ def take_out_data(page: BeautifulSoup, path: Path, html: Path) -> None:
 
 def shown_lazily(page: BeautifulSoup) -> None:
     """Pictures far down a page are loaded when they come near."""
-    for image in page.select("article img")[1:]:
+    for image in [each for each in tags(page, "img") if is_inside(each, "article")][1:]:
         image["loading"] = image.get("loading", "lazy")
 
 

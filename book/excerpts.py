@@ -7,15 +7,18 @@ files. The texts are in a script beside the search page instead, and stand in fo
 from __future__ import annotations
 
 import json
-from copy import copy
+from collections.abc import Iterator
 from pathlib import Path
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, CData, NavigableString, PageElement, Tag
+
+from book.nodes import classes
 
 SCRIPT = "_static/excerpts.js"
 MOST = 12_000  # characters of a page; the interface and lists of numbers are longer
 # cells of tables are numbers, which nobody searches for
-UNREAD = "script, style, svg, td, details.above-input, .headerlink, nav, .np-download"
+UNREAD = {"script", "style", "svg", "td", "nav"}
+UNREAD_CLASSES = {"headerlink", "np-download"}
 STAND_IN = """
 (() => {
   const asked = window.fetch.bind(window);
@@ -38,22 +41,38 @@ def excerpts(page: BeautifulSoup) -> list[tuple[str, str]]:
     article = page.select_one("article")
     if article is None:
         return []
-    article = copy(article)
-    for node in article.select(UNREAD):
-        node.decompose()
     parts, left = [], MOST
-    for section in article.find_all("section"):
-        inner = section.find_all("section", recursive=False)
-        text = " ".join(text for child in section.children if child not in inner
-                        for text in words(child))[:max(0, left)]
+    for section in sections(article):
+        text = " ".join(text for child in section.children if child.name != "section"
+                        if (text := " ".join(words(child))))[:max(0, left)]
         left -= len(text)
         parts.append((section.get("id", ""), text))
     return parts
 
 
-def words(node) -> list[str]:
-    text = node.get_text(" ", strip=True) if hasattr(node, "get_text") else str(node)
-    return [" ".join(text.split())] if text.strip() else []
+def is_read(node: Tag) -> bool:
+    """Whether a search looks into a tag."""
+    own = classes(node)
+    return not (node.name in UNREAD or UNREAD_CLASSES & set(own)
+                or node.name == "details" and "above-input" in own)
+
+
+def sections(node: Tag) -> Iterator[Tag]:
+    """The sections in a tag that a search looks into, at any depth."""
+    for child in node.children:
+        if isinstance(child, Tag) and is_read(child):
+            if child.name == "section":
+                yield child
+            yield from sections(child)
+
+
+def words(node: PageElement) -> Iterator[str]:
+    """The words of a node that a search looks into."""
+    if isinstance(node, Tag):
+        for child in node.children if is_read(node) else ():
+            yield from words(child)
+    elif type(node) in (NavigableString, CData):  # neither comments nor code
+        yield from node.split()
 
 
 def write(html: Path, pages: dict[str, list[tuple[str, str]]]) -> None:

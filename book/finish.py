@@ -10,6 +10,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup, Tag
 
 from book import assets, drawings, excerpts
+from book.nodes import classes, has_class, is_inside, tags
 
 SITE = "Neuron Paths"
 DESCRIPTION = 200  # characters of a page's description
@@ -62,7 +63,10 @@ def number_chapters(page: BeautifulSoup, own: str) -> None:
     Args:
         own: the page's file, to which its own link, ``#``, leads.
     """
-    for link in page.select("nav .toctree-l1 > a.reference.internal"):
+    for link in tags(page, "a"):
+        if not (has_class(link, "reference", "internal") and has_class(link.parent, "toctree-l1")
+                and is_inside(link.parent, "nav")):
+            continue
         leads_to = own if link["href"] == "#" else link["href"]
         if found := re.search(r"(?:^|/)(\d\d)_\w+\.html$", leads_to):
             number = page.new_tag("span", attrs={"class": "np-chapter"})
@@ -72,35 +76,44 @@ def number_chapters(page: BeautifulSoup, own: str) -> None:
 
 def mend_roles(page: BeautifulSoup) -> None:
     """Give back what the themes' markup takes from those who listen to a page."""
-    for node in page.select("summary[aria-label], .search-button-field[aria-label]"):
-        del node["aria-label"]  # it has a text, which is its name
-    for summary in page.select("nav summary"):
-        link = summary.find_parent("li").find("a")
-        summary["aria-label"] = f"Pages below {link.get_text(strip=True)}"
-    for listed in page.select('.citation-list[role="list"]'):
+    every = tags(page)
+    for node in every:
+        if node.has_attr("aria-label") and (node.name == "summary"
+                                            or has_class(node, "search-button-field")):
+            del node["aria-label"]  # it has a text, which is its name
+    for summary in every:
+        if summary.name == "summary" and is_inside(summary, "nav"):
+            link = summary.find_parent("li").find("a")
+            summary["aria-label"] = f"Pages below {link.get_text(strip=True)}"
+    for listed in every:
+        if listed.get("role") != "list" or not has_class(listed, "citation-list"):
+            continue
         for anchor in listed.find_all("a", recursive=False):
             entry = anchor.find_next_sibling("div", class_="citation")
             if entry is not None:
                 entry.insert(0, anchor.extract())
         for entry in listed.find_all("div", class_="citation", recursive=False):
             entry["role"] = "listitem"
-    for corner in page.select("article th"):
-        if not corner.get_text(strip=True) and not corner.find("img"):
+    for corner in every:
+        if corner.name == "th" and is_inside(corner, "article") and not (
+                corner.get_text(strip=True) or corner.find("img")):
             corner.name = "td"
             corner.attrs.pop("scope", None)
     for number, name in (("primary", "Site"), ("secondary", "On this page")):
-        sidebar = page.select_one(f"#pst-{number}-sidebar")
-        if sidebar is not None:
+        own = f"pst-{number}-sidebar"
+        if sidebar := next((node for node in every if node.get("id") == own), None):
             sidebar["role"], sidebar["aria-label"] = "region", name
-    for link in page.select("a.btn-download-source-button"):
-        link["download"] = ""
-        link.attrs.pop("target", None)
+    for link in every:
+        if link.name == "a" and has_class(link, "btn-download-source-button"):
+            link["download"] = ""
+            link.attrs.pop("target", None)
 
 
 def frame_tables(page: BeautifulSoup) -> None:
     """Put every table that is wider than a narrow screen into a box that scrolls, reached by
     keyboard too."""
-    for number, table in enumerate(page.select("article table"), 1):
+    tables = [table for table in tags(page, "table") if is_inside(table, "article")]
+    for number, table in enumerate(tables, 1):
         if table.find_parent(class_="np-scroll") or table.find_parent("table"):
             continue
         said = table.find("caption")
@@ -114,7 +127,10 @@ def frame_tables(page: BeautifulSoup) -> None:
 
 def break_names(page: BeautifulSoup) -> None:
     """Let long names of files break behind a slash or an underscore, and nowhere else."""
-    for code in page.select("article table code"):
+    for code in tags(page, "code"):
+        table = code.find_parent("table")
+        if table is None or not is_inside(table, "article"):
+            continue
         for text in code.find_all(string=re.compile(r"[/_]\w")):
             parts = re.split(r"(?<=[/_])(?=\w)", text)
             text.replace_with(*[each for part in parts for each in (page.new_tag("wbr"), part)][1:])
@@ -122,7 +138,9 @@ def break_names(page: BeautifulSoup) -> None:
 
 def fold_code(page: BeautifulSoup) -> None:
     """A small toggle in place of the theme's box, which is larger than what it hides."""
-    for details in page.select("details.above-input"):
+    for details in tags(page, "details"):
+        if not has_class(details, "above-input"):
+            continue
         show, hide = (details.select_one(f"summary .{state}") for state in ("collapsed",
                                                                             "expanded"))
         summary = details.summary
@@ -136,9 +154,12 @@ def fold_code(page: BeautifulSoup) -> None:
 
 def frame_pictures(page: BeautifulSoup) -> None:
     """Put pictures of outputs into boxes that scroll on narrow screens."""
-    for image in page.select("div.cell_output > img, div.cell_output > figure > img, "
-                             "div.cell_output > a > img, div.cell_output > figure > a > img"):
-        if not image.get("src", "").endswith(".svg"):
+    for image in tags(page, "img"):
+        box = image.parent
+        for around in ("a", "figure"):
+            box = box.parent if box.name == around else box
+        if box.name == "div" and has_class(box, "cell_output") and not image.get(
+                "src", "").endswith(".svg"):
             image.wrap(drawings.frame(page))
 
 
@@ -149,8 +170,8 @@ def own_words(node: Tag) -> str:
 
 def name_cells(page: BeautifulSoup) -> None:
     """Make a cell's identifier, which its tag carries through Sphinx, the place of links to it."""
-    for cell in page.select("div.cell"):
-        for name in cell.get("class", []):
+    for cell in tags(page, "div"):
+        for name in classes(cell) if has_class(cell, "cell") else ():
             if name.startswith("tag_cell-"):
                 cell["id"] = name.removeprefix("tag_")
 

@@ -174,9 +174,9 @@ def test_unknown_names_are_refused(measured, arguments, message):
 def test_values_do_not_depend_on_how_many_images_are_read_at_once(measured, monkeypatch):
     study, images, table = measured
     monkeypatch.setattr(over_sites, "IMAGES_AT_ONCE", 3)
-    again = over_sites.site_effects(study, ["planted"], images,
-                                         ("mixed", "attention", "ffn", "heads"))
-    keys = ["sites", "method", "image"]
+    some = ("mixed", "heads")
+    again = over_sites.site_effects(study, ["planted"], images, some)
+    table, keys = table[table["sites"].isin(some)], ["sites", "method", "image"]
     pd.testing.assert_frame_equal(table.sort_values(keys, ignore_index=True),
                                   again.sort_values(keys, ignore_index=True), rtol=1e-9)
 

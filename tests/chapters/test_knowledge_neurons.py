@@ -1,6 +1,8 @@
 """Knowledge neurons by a direct computation, and what is said of the blocks they lie in on planted
 tables."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,7 +200,10 @@ def by_scaling(first, second):
                       zip(knowledge_neurons_scaling.SCALINGS.values(), (first, second), strict=True)])
 
 
-def test_what_the_way_of_scaling_changes():
+def test_what_the_way_of_scaling_changes(monkeypatch):
+    """With a tenth of the resamples: the correlations' own tests have them all."""
+    monkeypatch.setattr(knowledge_neurons_scaling, "share_correlation",
+                        partial(depth_shares.share_correlation, resamples=200))
     table = by_scaling({"a": RISING, "b": RISING}, {"a": RISING[::-1], "b": RISING})
     rows = knowledge_neurons_scaling.scaling_rows(table, ["a", "b"], {"a": 6, "b": 6})
     assert rows["number"].unique().tolist() == [

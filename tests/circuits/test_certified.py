@@ -63,6 +63,7 @@ def changes(images, radius, edits, others):
 # --- votes ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [1, 2, 3])
 @pytest.mark.parametrize("images", [
     [5], [5, 5], [5, 6], [1, 1, 1, 2, 2, 3], [0, 0, 0, 0, 1, 1, 2, 2, 3, 4], [4] * 7 + [9] * 3 + [2] * 2,

@@ -515,6 +515,7 @@ def test_a_graph_takes_them():
 # --- batches, precision, and what is left behind ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("derivative", ["forward", "reverse"])
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_a_batch_gives_what_its_images_give_one_by_one(name, derivative):

@@ -107,6 +107,7 @@ def twin_curves(model, scope, image, label, scores, shares, values=None, kind="f
     return curves
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("replaced", [False, True])
 @pytest.mark.parametrize("name", ["cls", "cls-of-averaging", "avg", "avg-registers",
                                   "patch-attention-pool", "cls-layerscale-qknorm"])

@@ -172,6 +172,7 @@ def test_single_precision(name):
     np.testing.assert_allclose(found.attribution, expected.attribution, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_equal_pairs_have_no_path(name, dtype, monkeypatch):

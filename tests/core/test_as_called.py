@@ -327,12 +327,12 @@ def test_paths_and_scores_are_those_of_the_model_as_it_is_called(change, scope):
 
 
 def by_effect(model, image, label):
-    """The neurons whose removal after that of the path's so far lowers F most."""
+    """The neurons whose removal after that of the path's so far lowers F most; a copy of the image
+    for each neuron that a block has."""
     path = []
     for _ in model.blocks:
-        left = [float(by_hooks(model, image[None], [*path, neuron], 0.0).softmax(-1)[0, label])
-                for neuron in range(16)]
-        path.append(min(range(16), key=left.__getitem__))
+        left = by_hooks(model, image.repeat(16, 1, 1, 1), [*path, torch.arange(16)], 0.0)
+        path.append(int(left.softmax(-1)[:, label].argmin()))
     return path
 
 
@@ -364,12 +364,12 @@ def test_what_needs_the_blocks_is_right_or_refused(change):
 
 
 def by_hooks(model, images, path, factor):
-    """Logits with neurons of every block multiplied at the class token."""
+    """Logits with neurons of every block multiplied at the class token: one, or one an image."""
     handles = []
     for block, neuron in zip(model.blocks, path, strict=False):  # or some of the first
         def edit(_module, inputs, neuron=neuron):
             value = inputs[0].clone()
-            value[:, 0, neuron] *= factor
+            value[torch.arange(len(value)), 0, neuron] *= factor
             return (value,)
         handles.append(block.mlp.fc2.register_forward_pre_hook(edit))
     with torch.no_grad():
@@ -397,6 +397,7 @@ def test_edits_and_readings_are_of_the_model_as_it_is_called(change):
     assert mean_activations(target, images).shape == (3, 16)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("change", CHANGES, ids=NAMES)
 @pytest.mark.parametrize("sites", ["ffn", "attention"])
 def test_value_vectors_are_what_one_unit_adds_to_the_stream(change, sites):
@@ -806,6 +807,7 @@ def test_a_class_that_somebody_patches(monkeypatch):
         assert found.neurons[row].tolist() == [each[0] for each in path]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", ["scaled_dot_product_attention", "linear", "layer_norm", "gelu"])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_function_of_torchs_that_somebody_replaces(monkeypatch, name, later):

@@ -172,6 +172,7 @@ def test_an_edit_for_another_number_of_images():
 # --- settings ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("argument", "value", "words"), [
     ("method", "neuron-path", ["method", "neuron_path", "activation", "influence_pattern",
                                "random"]),

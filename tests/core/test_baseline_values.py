@@ -125,6 +125,7 @@ def test_from_zero_the_twins_are_those_of_the_published_scores():
 SHAPES = [(True, True), (False, True), (True, False), (False, False)]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_joint_and_complete_from_a_baseline_equal_the_slow_twins(name, rank):
@@ -357,6 +358,7 @@ def score_of_sites(twin, base, path, nodes, weights):
     return float((sum(heights) * slopes).mean())
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", ["attention", "mixed", "heads", "halves"])
 @pytest.mark.parametrize("name", ["cls-layerscale-qknorm", "avg-registers"])
 def test_other_sites(name, sites):

@@ -25,6 +25,7 @@ def as_lists(neurons, top):
     return [[[neuron] for neuron in path] if top is None else path for path in neurons.tolist()]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_activation_is_the_largest_clean_activation(name, top):
@@ -33,6 +34,7 @@ def test_activation_is_the_largest_clean_activation(name, top):
         assert found == twins.activation_path(model, scope, image, top or 1)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_influence_pattern_as_published(name, top):
@@ -137,10 +139,10 @@ def test_matched_random_draws_every_neuron_near_enough_alike():
     order = npc.read_activations(target, image)[0, 0, 0].argsort(descending=True, stable=True)
     path = order[None, [30]]
     drawn = torch.cat([random_paths.matched_random_paths(target, image, path, seed)[..., 0]
-                       for seed in range(600)])[:, 0]
+                       for seed in range(300)])[:, 0]
     counts = torch.bincount(order.argsort()[drawn], minlength=64)
     assert counts.nonzero()[:, 0].tolist() == [27, 28, 29, 31, 32, 33]
-    assert counts[counts > 0].min() > 60  # 100 each on average, standard deviation 9
+    assert counts[counts > 0].min() > 25  # 50 each on average, standard deviation 6.5
 
 
 @pytest.mark.parametrize("top", [1, 2])

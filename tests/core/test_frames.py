@@ -29,6 +29,7 @@ def test_images_are_called_what_they_are_called():
     assert paths.to_frame(ids=[7, 5, 9])["image"].tolist() == [7] * 3 + [5] * 3 + [9] * 3
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("top", [None, 2])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_activation_and_attribution_are_those_of_slow_twins(name, top):

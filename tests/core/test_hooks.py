@@ -140,6 +140,7 @@ def test_a_neuron_is_the_output_of_the_activation_function():
 # --- editing ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("operation", "factor"), [("remove", 0.0), ("enhance", 2.0), (0, 0.0),
                                                    (-1.5, -1.5), (0.5, 0.5)])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
@@ -336,6 +337,7 @@ def replaced_logits(model, where, image, factors, values):
     return helpers.run_hooked(model, image, handles)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("tokens", ["each", "one"])
 @pytest.mark.parametrize("everywhere", [False, True])
 @pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg", "avg-registers",
@@ -357,6 +359,7 @@ def test_values_replace_as_a_hook_written_by_hand(name, everywhere, tokens):
                                    atol=1e-11)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("operation", ["remove", "enhance", 1.0, 0.3, -1.7])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_values_of_zero_are_none_bit_for_bit(name, operation):

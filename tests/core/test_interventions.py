@@ -62,6 +62,7 @@ def test_drafted_probabilities_predict_what_the_model_does(monkeypatch, name, ev
     assert not torch.equal(wrong, expected.argmax(1))  # the control
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("operation", "factor"), [("remove", 0.0), ("enhance", 2.0), (-0.5, -0.5)])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_edited_probabilities_are_those_of_a_forward_written_by_hand(name, operation, factor):
@@ -73,6 +74,7 @@ def test_edited_probabilities_are_those_of_a_forward_written_by_hand(name, opera
         torch.testing.assert_close(probability, logits.softmax(-1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 1, 3])
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_each_image_has_its_own_path(name, rank):
@@ -116,6 +118,7 @@ def test_a_planted_path_and_its_control(scope):
                            clean)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("count", [1, 3, 4, 100])
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_parts_give_the_same(name, count, monkeypatch):
@@ -205,6 +208,7 @@ def replaced_logits(target, image, gone, factor, values):
             handle.remove()
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize(("operation", "factor"), [("remove", 0.0), ("enhance", 2.0), (-0.5, -0.5)])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
@@ -233,6 +237,7 @@ def test_values_of_zero_change_no_bit(name, everywhere):
     assert (found - expected).abs().max() > 1e-3  # the control
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("count", [1, 3, 4])
 @pytest.mark.parametrize("everywhere", [False, True])
 @pytest.mark.parametrize("name", ["cls", "avg"])

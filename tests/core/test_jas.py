@@ -141,6 +141,7 @@ def test_twin_on_a_product_of_two_neurons(rule, steps):
     assert abs(score - FIRST_MOMENT[rule](steps) * (1.3 - 0.4) ** 2) < 1e-14
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("steps", [1, 4, 20])
 @pytest.mark.parametrize("scope", ["cls", "patch"])
@@ -218,6 +219,7 @@ def test_joint_score_of_a_sigmoid(scope, rule):
 # --- twins ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_joint_and_complete_equal_the_slow_twins(name, rank):
@@ -250,6 +252,7 @@ def test_complete_attribution_is_the_integral_of_the_diagonal(name):
         assert abs(float(found) - expected) < 1e-9
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_complete_attribution_by_a_rule_is_the_rule_s_sum(name, rank):
@@ -267,6 +270,7 @@ def test_complete_attribution_by_a_rule_is_the_rule_s_sum(name, rank):
         assert abs(float(value) - expected) <= 1e-9 * max(1e-3, abs(expected))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scaling", ["block", "neuron"])
 @pytest.mark.parametrize("name", ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm", "avg",
                                   "avg-without-class-token"])

@@ -74,6 +74,7 @@ def test_a_counterfactual_is_each_images_own_pair(name):
         torch.testing.assert_close(value, read(target, picture), rtol=0, atol=1e-13)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", DRAWN)
 @pytest.mark.parametrize("name", helpers.NETWORKS)
 def test_a_draw_is_one_other_image_with_all_its_neurons(name, kind):
@@ -91,6 +92,7 @@ def test_zero_is_zero_whatever_else_is_given():
     assert found.shape == (1, 1, 3, 1, 16) and not found.any()
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", npc.REPLACEMENTS)
 @pytest.mark.parametrize("name", ["cls", "cls-registers-prenorm", "avg", "avg-registers"])
 def test_values_at_every_token(name, kind):
@@ -119,6 +121,7 @@ def test_values_at_every_token(name, kind):
 # --- what is drawn ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", DRAWN)
 @pytest.mark.parametrize("apart", [False, True])
 def test_never_the_image_itself_nor_a_copy_of_it(kind, apart):
@@ -218,6 +221,7 @@ def test_a_seed_says_what_is_drawn(kind):
                                    atol=1e-13)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", npc.REPLACEMENTS)
 @pytest.mark.parametrize("name", ["cls", "avg"])
 def test_a_batch_gives_what_its_images_give_one_by_one(name, kind):
@@ -231,6 +235,7 @@ def test_a_batch_gives_what_its_images_give_one_by_one(name, kind):
         torch.testing.assert_close(alone, expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", npc.REPLACEMENTS)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_chunks_give_the_same(kind, count, monkeypatch):
@@ -369,6 +374,7 @@ def entering(model, sites, picture, where):
     return modules, [seen[number] for number in range(len(modules))]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", ["attention", "mixed", "heads", "halves"])
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("factor", [0.0, 2.0])

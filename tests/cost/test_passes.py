@@ -107,6 +107,7 @@ CLASS_TOKEN = ["cls", "cls-layerscale-qknorm", "cls-registers-prenorm", "cls-of-
 PATCHES = ["avg", "avg-registers", "patch-of-class-token", "patch-attention-pool"]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", CLASS_TOKEN + PATCHES)
 @pytest.mark.parametrize("search", [
     {"steps": [4, 1]}, {"steps": [1, 3, 2]}, {"steps": [3, 2], "search": "literal"},

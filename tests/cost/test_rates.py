@@ -48,6 +48,7 @@ def test_whatever_a_search_does_has_a_rate(name):
                                                    "context": context}).seconds(found) > 0
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", ["attention", "heads", "mixed", "halves"])
 @pytest.mark.parametrize("pool", ["token", "avg"])
 def test_layers_that_are_no_whole_blocks_have_rates_too(pool, sites):
@@ -104,6 +105,7 @@ def test_the_network_is_left_as_it_was():
     snapshot.check()
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize("pool", ["token", "avg"])
 def test_a_stand_in_has_the_sizes_of_the_network_and_one_block(pool, dtype):

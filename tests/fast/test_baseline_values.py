@@ -203,6 +203,7 @@ def test_steps_are_added_image_by_image_each_with_its_own_baseline():
         torch.testing.assert_close(found.score[row], alone.score[0], rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("settings", [
     {"context": "full"}, {"context": "full", "search": "beam", "width": 2},
     {"context": "full", "search": "literal"}, {"method": "complete", "top": 2}],
@@ -245,6 +246,7 @@ def test_a_draft_is_confirmed_from_the_same_baseline(name, search, attribution):
         torch.testing.assert_close(found.score[1:], truth.score[1:], rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("settings", [
     {}, {"context": "full", "top": 3}, {"search": "beam", "width": 2}, {"method": "knowledge"},
     {"method": "complete"}], ids=lambda settings: "-".join(map(str, settings.values())))

@@ -353,6 +353,7 @@ def by_its_forward(module):
     return functools.partial(delattr, module, "forward")
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("changed", [by_a_hook, by_its_forward])
 @pytest.mark.parametrize("used", [False, True], ids=["new", "in use"])
 @pytest.mark.parametrize("part", REPLACED)
@@ -394,6 +395,7 @@ class Louder(nn.Module):
         return 1.5 * value
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("used", [False, True], ids=["new", "in use"])
 @pytest.mark.parametrize("part", ["norm1", "ls1", "drop_path1", "drop_path2", "attn.q_norm",
                                   "attn.norm", "attn.attn_drop", "attn.proj_drop", "mlp.act",

@@ -113,6 +113,7 @@ def test_literal_search_equals_its_twin(name, context, top):
                          top, "literal", exact_steps=1, batch=1)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rule", ["left", "right", "midpoint", "gauss-legendre"])
 @pytest.mark.parametrize("exact_steps", [1, 3, 5])
 def test_exact_steps_of_the_mixed_context(exact_steps, rule):

@@ -102,6 +102,7 @@ def toy():
             del families.FAMILIES[kind]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("search", ["joint", "literal"])
 @pytest.mark.parametrize("top", [1, 2])
 def test_paths_of_a_family_from_outside_are_those_of_the_twin(toy, search, top):

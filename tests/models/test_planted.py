@@ -103,6 +103,7 @@ def test_layer_normalisation_is_as_linear_as_the_carrier_makes_it(kind, scope):
         assert share.max() < 0.1
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_probability_of_an_image_without_noise_is_that_of_the_ideal_network(kind, scope):
@@ -420,6 +421,7 @@ def test_predicted_recovery(kind, decoys, strength, expected):
     assert predicted_rates([kind], [decoys], [strength], 5)["value"].tolist() == [np.mean(expected)]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(("kind", "decoys", "strength"), [
     ("chain", "none", 5.0), ("chain", "loud", 5.0), ("chain", "steep", 0.5),

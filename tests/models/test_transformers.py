@@ -71,6 +71,7 @@ def test_a_size_that_positions_cannot_be_resampled_for_is_refused():
             open_(make("vit"), image_size=wrong)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["vit", "dinov2-registers", "clip"])
 def test_half_precision_is_kept_and_proved_in_double(name, dtype):

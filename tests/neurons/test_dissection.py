@@ -146,6 +146,7 @@ def enlargements():
             "pixel": (144, lambda maps: as_image(grid, maps).flatten(1))}
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("level", ["patch", "pixel"])
 @pytest.mark.parametrize("quantile", [0.05, 0.8, 0.995])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

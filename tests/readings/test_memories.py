@@ -31,6 +31,7 @@ def own_class(by_class, labels):
 # --- the published functions ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("half", memories.HALVES)
 @pytest.mark.parametrize("name", SPACES)
 def test_published_agreement_and_composition(name, half):
@@ -78,6 +79,7 @@ def test_published_rates(name):
 # --- what memories are ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("half", memories.HALVES)
 @pytest.mark.parametrize("name", READ)
 def test_memories_write_what_the_half_adds(name, half):

@@ -28,6 +28,7 @@ LINEAR = sorted(set(helpers.NETWORKS) - {"patch-attention-pool"})
 HALVES = (("block", ""), ("attention", "_attn"), ("ffn", "_mlp"))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("at", "suffix"), HALVES)
 @pytest.mark.parametrize("name", SPACES)
 def test_identifiability_and_logits_are_the_published_ones(name, at, suffix):

@@ -24,6 +24,7 @@ NAMES = ["cls", "cls-unfused", "cls-layerscale-qknorm", "cls-registers-prenorm",
          "avg-unfused-qknorm", "avg-without-class-token"]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("cut", ["self_only", "no_cls"])
 @pytest.mark.parametrize("name", SPACES)
 def test_published_cuts(name, cut):

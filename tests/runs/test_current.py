@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,7 @@ from neuronpath_core.runs.current import Hashes, is_stored, outputs_sha256
 from neuronpath_core.runs.notebooks import Run, stored_notebooks
 from neuronpath_core.runs.outputs import normalise_notebook, store_outputs, with_outputs
 from neuronpath_core.study.identity import code_fingerprint
+from neuronpath_core.support import sources
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = notebook_names(ROOT)
@@ -36,8 +38,13 @@ def study(tmp_path_factory) -> Path:
 
 
 def hashes(study: Path, **parameters: object) -> dict[str, str]:
+    """The hash of every chapter. No file changes meanwhile, so that each is looked for and read
+    once, for all chapters."""
     now = Hashes(study, study / "neuronpath_core")
-    return {name: now.sha256(name, parameters) for name in ALL}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_text", cache(Path.read_text))
+        patch.setattr(sources, "module_file", cache(sources.module_file))
+        return {name: now.sha256(name, parameters) for name in ALL}
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,7 @@ def test_inputs_and_biases_add_up_to_the_logit(name, gates):
     assert (logit - attributed(target.model, images, None)[1]).abs() > 1e-3
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", ["cls", "avg", "swiglu", "avg-registers"])
 def test_a_blocks_scores_and_the_rest_add_up_to_the_logit(name, rule):

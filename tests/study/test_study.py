@@ -359,6 +359,7 @@ def test_truncated_weights_are_refused(small):
 # --- paths ---
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("settings", [
     {}, {"context": "full", "quadrature": "left"}, {"steps": "auto"}, {"steps": 6, "nodes": 2},
     {"search": "beam", "width": 2, "steps": 2},

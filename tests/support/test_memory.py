@@ -262,6 +262,7 @@ def test_a_frozen_copy_takes_less():
         npc.TargetModel(network("cls").model.float()))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("hooked", [False, True], ids=["written out", "hooked"])
 @pytest.mark.parametrize("scope", ["cls", "patch"])

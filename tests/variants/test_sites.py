@@ -249,6 +249,7 @@ def test_joint_and_complete_attribution_rank_heads_alike(scope):
     torch.testing.assert_close(joint.score, target.n_blocks * whole / tokens, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("scope", ["cls", "patch"])
 @pytest.mark.parametrize("sites", ["attention", "mixed", "heads"])
 def test_beam_finds_at_least_the_score_of_the_joint_search(sites, scope):
@@ -507,6 +508,7 @@ def test_activation_of_a_head_is_the_norm_of_its_channels():
     torch.testing.assert_close(heads, channels.unflatten(-1, (2, 8)).square().sum(-1).sqrt())
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sites", LAYERED)
 @pytest.mark.parametrize("operation", ["remove", "enhance", 0.5])
 def test_edits_multiply_current_values(sites, operation):

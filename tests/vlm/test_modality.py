@@ -79,6 +79,7 @@ def loops(records, criteria, levels):
     return np.array(found)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("levels", LEVELS)
 @pytest.mark.parametrize("criteria", [Criteria(), Criteria(1, 0, 2, 1), Criteria(5, 2, 1, 0)])
 def test_types_by_python_loops(criteria, levels):
