@@ -1,5 +1,5 @@
-// A box that scrolls is reached by the keyboard; one that does not is no stop on the way. Figures
-// and tables that go on beyond the edge say so on narrow screens.
+// A box that scrolls is reached by the keyboard; one that does not is no stop on the way. Those
+// that go on beyond the edge say so, tables on every screen.
 (() => {
   const boxes = ".np-scroll, .np-figure, div.cell_output, div.highlight pre, div.math, mjx-container";
   const shown = ".np-scroll, .np-figure, figure.np-wide, .np-printed pre";
