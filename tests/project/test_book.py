@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlparse
@@ -63,6 +63,7 @@ def test_the_pages_as_built(html, pages):
     """One build, every page: nothing broken, nothing loaded from elsewhere, every figure described
     and numbered, no traceback."""
     assert (html / "index.html").is_file()
+    there = cache(lambda folder, path: (folder / path).resolve().exists())
     for name, page in pages.items():
         article = page.find("article") or page
         assert page.title and page.find("h1"), name
@@ -82,8 +83,7 @@ def test_the_pages_as_built(html, pages):
             target = urlparse(address)
             if target.scheme or not target.path or address.startswith("#"):
                 continue
-            assert ((html / name).parent
-                    / unquote(target.path)).resolve().exists(), f"{name}: broken link {address}"
+            assert there((html / name).parent, unquote(target.path)), f"{name}: broken link {address}"
         text = article.get_text()
         assert "Traceback" not in text and "WARNING" not in text, name
         assert not re.search(r"\{glue|\{cite|\{doc|::\w+",
@@ -194,15 +194,17 @@ def test_every_number_is_listed_with_the_cell_that_made_it(html, pages):
              for found in every_number.uses(written(name), name)}
     rows = pages["book/numbers"].select("table.np-numbers tbody tr")
     claims = pages["book/numbers"].select("table.np-claimed tbody tr")
+    places = {name: {node["id"]: node for node in reversed(page.find_all(id=True))}
+              for name, page in pages.items()}
     assert len(rows) == len(glued) > 100 and len(claims) > 100
     assert f"There are {len(rows) + len(claims)} of them" in pages["book/numbers"].get_text()
     for link in (link for row in claims for link in row.select("a")):
         path, _, place = link["href"].partition("#")
-        assert pages[path.removeprefix("../").removesuffix(".html")].find(id=place), link
+        assert place in places[path.removeprefix("../").removesuffix(".html")], link
     for row in rows:
         value, _, name, cell = row.find_all("td")
         path, _, place = cell.a["href"].partition("#")
-        code = pages[path.removeprefix("../").removesuffix(".html")].find(id=place)
+        code = places[path.removeprefix("../").removesuffix(".html")][place]
         assert value.get_text() and "glue" in code.get_text(), name.get_text()
 
 
@@ -443,12 +445,16 @@ def test_the_manifest_lists_the_verdicts():
     assert listed[-1] == "_build/digits/html/_static/verdicts.csv"
 
 
-def test_neurolibre_layout_and_limits(html, tmp_path):
+def test_neurolibre_layout_and_limits(html, tmp_path, monkeypatch):
+    needed = [name for name in neurolibre.NEEDED if (ROOT / name).exists()]
+    assert needed == list(neurolibre.NEEDED)
+    needed.remove("data")  # large, and copied as the others are
+    monkeypatch.setattr(neurolibre, "NEEDED", needed)
     neurolibre.lay_out(html.parent / "source", tmp_path / "out")
     names = {path.relative_to(tmp_path / "out").as_posix()
              for path in (tmp_path / "out").glob("*/*")}
     assert {"binder/requirements.txt", "binder/data_requirement.json", "content/_config.yml",
-            "content/_toc.yml", "content/notebooks"} <= names
+            "content/_toc.yml", "content/notebooks", "neuronpath_core/paths.py"} <= names
     assert (tmp_path / "out/content/files/notebooks/02_table1").is_dir()
     neurolibre.check_limits({"01": 8 * 3600})
     with pytest.raises(ValueError, match="accepted: at most 8 h"):
@@ -484,9 +490,9 @@ def test_no_dead_widget(pages):
 
 @pytest.mark.parametrize(("number", "stops"), [
     pytest.param("correlation", False, marks=pytest.mark.thorough), ("corelation", True)])
-def test_a_wrong_number_name_stops_the_build(tmp_path, number, stops):
+def test_a_wrong_number_name_stops_the_build(tmp_path, monkeypatch, number, stops):
     """The control, on a book of a page and a notebook of one cell: glue that names nothing must
-    fail, otherwise a page could lose a number silently."""
+    fail, otherwise a page could lose a number silently. In this process, which has PyTorch."""
     source = tmp_path / "study"
     shutil.copytree(ROOT / "book", source / "book", ignore=shutil.ignore_patterns("*.md"))
     shutil.copy(ROOT / "_config.yml", source)
@@ -501,12 +507,17 @@ def test_a_wrong_number_name_stops_the_build(tmp_path, number, stops):
     notebook.cells = [new_markdown_cell("# Its notebook"), *glued]
     (source / "notebooks").mkdir()
     nbformat.write(notebook, source / "notebooks" / "10_score_or_search.ipynb")
-    done = subprocess.run([sys.executable, source / "book/build.py", "--notebooks",
-                           source / "notebooks", "--out", tmp_path / "out"],
-                          capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    assert bool(done.returncode) == stops, said[-3000:]
+    monkeypatch.setattr(build, "ROOT", source)
+    monkeypatch.setattr(sys, "argv", ["build.py", "--notebooks", str(source / "notebooks"), "--out",
+                                      str(tmp_path / "out")])
+    said = ""
+    try:
+        build.main()
+    except SystemExit as stopped:
+        said = str(stopped)
+    assert said.endswith(f"its sources are in {tmp_path / 'out' / 'source'}") == stops, said[-3000:]
     assert ("corelation" in said) == stops and said.count("WARNING") == stops, said[-3000:]
+    assert (tmp_path / "out" / "html" / "index.html").is_file() != stops
 
 
 def test_style_sheets_have_no_rule_for_what_no_page_has():

@@ -60,10 +60,10 @@ def test_proposals_are_those_of_the_largest_estimated_effect():
 def test_beam(name):
     """With as many partial paths as there are, the beam is a search through all paths."""
     arguments, scope = helpers.NETWORKS[name]
-    target = npc.TargetModel(helpers.small_vit(307, **{**arguments, "depth": 2}), scope=scope)
-    images, labels = helpers.small_batch(2, 308)
-    neurons, effects = ablation_paths(target, images, labels, search="beam", proposals=16, width=16)
-    every = torch.cartesian_prod(torch.arange(16), torch.arange(16))
+    model = helpers.small_vit(307, **{**arguments, "depth": 2, "mlp_ratio": 0.5})
+    target, (images, labels) = npc.TargetModel(model, scope=scope), helpers.small_batch(2, 308)
+    neurons, effects = ablation_paths(target, images, labels, search="beam", proposals=8, width=8)
+    every = torch.cartesian_prod(torch.arange(8), torch.arange(8))
     clean = target(images).softmax(-1).gather(1, labels[:, None])[:, 0]
     found = torch.stack([clean - interventions.edited_probabilities(target, images,
                                                                     path.expand(2, 2),
@@ -72,8 +72,8 @@ def test_beam(name):
                          for path in every])
     torch.testing.assert_close(effects, found.max(0).values, rtol=0, atol=1e-12)
     assert torch.equal(neurons[..., 0], every[found.argmax(0)])
-    narrow = ablation_paths(target, images, labels, search="beam", proposals=16, width=1)
-    greedy = ablation_paths(target, images, labels, proposals=16)
+    narrow = ablation_paths(target, images, labels, search="beam", proposals=8, width=1)
+    greedy = ablation_paths(target, images, labels, proposals=8)
     assert torch.equal(narrow[0], greedy[0])
     torch.testing.assert_close(narrow[1], greedy[1])
     assert (effects >= greedy[1] - 1e-12).all()
