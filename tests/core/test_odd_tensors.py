@@ -194,6 +194,7 @@ def refusal_of(call, odd):
     return str(refusal.value)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", DOORS)
 @pytest.mark.parametrize("form", OTHER)
 def test_what_is_no_ordinary_tensor_is_refused_in_one_line(form, name):
@@ -201,6 +202,7 @@ def test_what_is_no_ordinary_tensor_is_refused_in_one_line(form, name):
     refusal_of(call, given_in(OTHER[form], value))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", DOORS)
 @pytest.mark.parametrize("form", SAME)
 def test_another_form_of_the_same_values_gives_the_same_or_is_refused(form, name):
