@@ -300,6 +300,10 @@ def test_tables_are_readable_and_stand_beside_the_papers_numbers(meant, noise):
     assert papers["planted", "multi-modal", RANDOM, ON_TOP] == 0.175
     assert papers.loc[(slice(None), slice(None), RAW)].isna().all()
     assert np.isnan(papers["planted", "text", TOP, ON_BOTH])
+    papers = table[f"{published.INTERNVL} (paper)"]
+    assert papers["planted", "visual", TOP, ON_TOP] == 0.148
+    assert papers["planted", "text", RANDOM, ON_TOP] == 0.104
+    assert np.isnan(papers["planted", "multi-modal", RANDOM, ON_TOP])  # cut off in the copy
     gaps = [measured.stacked({"planted": rows}) for rows in (
         measured.place_rows(read), measured.gap_rows(read, TOP, RANDOM),
         measured.gap_rows(read, TOP, RAW), measured.twin_rows(read, noise))]
@@ -333,6 +337,33 @@ def test_what_is_named_and_shown(meant):
         assert (own > each.value).mean() <= 0.25
         assert len(each.simulated) == len(each.record.values)
     assert all(name.startswith("layer 1, neuron") for name in shown.first_words(read))
+
+
+def test_the_ends_of_the_scores_are_of_sure_neurons(meant):
+    _, read = meant
+    found = shown.extreme_rows(read)
+    assert found["kind"].tolist() == [kind for kind in KINDS for _ in range(2)]
+    assert found["which"].tolist() == ["highest", "lowest"] * 3
+    each = read.scores.query("explained == @TOP and scored == @ON_TOP").groupby(
+        ["kind", "neuron"])["own"].mean()
+    for row in found.to_dict("records"):
+        of_kind = each[row["kind"]]
+        assert row["value"] == pytest.approx(
+            of_kind.max() if row["which"] == "highest" else of_kind.min())
+        place = read.chosen.neurons["neuron"].tolist().index(row["neuron"])  # all in layer 1
+        assert row["said"] == read.said[TOP][place].text and row["neurons"] == EACH
+    table = words.extreme_table(measured.stacked({"planted": found}))
+    assert len(table) == 6 and table.loc[("planted", "text", "highest"), "explanation"]
+    # the best one is passed over once it is not sure of its type
+    best = int(found["neuron"].iloc[0])
+    neurons = read.chosen.neurons
+    unsure = replace(read, chosen=replace(read.chosen, neurons=neurons.assign(
+        sure=neurons["neuron"] != best)))
+    again = shown.extreme_rows(unsure)
+    assert again["neuron"].iloc[0] != best and again["neurons"].tolist() == [EACH - 1] * 2 + (
+        [EACH] * 4)
+    none = replace(read, chosen=replace(read.chosen, neurons=neurons.assign(sure=False)))
+    assert words.extreme_table(measured.stacked({"m": shown.extreme_rows(none)})).empty
 
 
 def test_ways_to_score_and_answers_of_every_kind(meant):

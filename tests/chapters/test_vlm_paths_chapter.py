@@ -93,6 +93,12 @@ def test_a_gain_is_the_difference_of_means_over_draws():
     assert published["paper"].tolist() == [64.1, 61.3, 60.3, 58.9]
     assert table[table["rule"] == spared.WHOLE]["paper"].item() == 65.6
     assert table[table["rule"] == "matched"]["paper"].isna().all()
+    shares = words.pruning_table(table.assign(model="m"), 100)["LLaVA-1.5, % of neurons"]
+    assert shares.loc["m", :, "unknown"].tolist() == ["3.2", "–", "6.4", "–", "10.2", "–", "14.6",
+                                                      "–"]  # with zeros, with means
+    assert shares.loc["m", :, "random"].tolist() == ["3.2", "6.4", "10.2", "14.6"]
+    assert set(shares.loc["m", :, spared.WHOLE]) == {"0.0"}
+    assert set(shares.loc["m", :, "matched"]) == {"–"}
 
 
 def test_the_published_levels_or_else_the_papers_shares():

@@ -58,6 +58,27 @@ def examples(read: Read, quantile: float = QUANTILE) -> list[Example]:
     return found
 
 
+def extreme_rows(read: Read) -> pd.DataFrame:
+    """Of each type, among neurons that are sure of it, the one that its explanation from top
+    samples predicts best and the one that it predicts worst: ``kind, which, value``, the score,
+    ``layer`` from 1, ``neuron`` within it, ``said`` and ``neurons``, among how many; of equal
+    scores the first neuron counts."""
+    scores = read.scores[(read.scores["explained"] == TOP) & (read.scores["scored"] == ON_TOP)]
+    means = scores.groupby(["kind", "neuron"])["own"].mean()
+    width = int((read.chosen.records.layers == 0).sum())
+    rows = []
+    for kind in KINDS:
+        own = [(float(means[kind, row["neuron"]]), row, said) for row, said in zip(
+            read.chosen.neurons.to_dict("records"), read.said[TOP], strict=True)
+            if row["kind"] == kind and row["sure"]]
+        for which, of in (("highest", max), ("lowest", min)) if own else ():
+            value, row, said = of(own, key=lambda each: each[0])
+            rows.append({"kind": kind, "which": which, "value": value, "layer": row["layer"] + 1,
+                         "neuron": row["neuron"] - width * row["layer"], "said": said.text,
+                         "neurons": len(own)})
+    return pd.DataFrame(rows)
+
+
 def naming_rows(read: Read) -> pd.DataFrame:
     """What explanations from top samples name: for each type the share of neurons that are called
     after each kind of concept first, ``kind, named, value``; of words whether it is the word that

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from neuronpath_core.chapters.explanations.published import LLAVA, SCORES
+from neuronpath_core.chapters.explanations.published import INTERNVL, LLAVA, SCORES
 from neuronpath_core.chapters.explanations.shown import Example
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
@@ -42,22 +42,25 @@ def planted_table(planted: pd.DataFrame) -> pd.DataFrame:
 
 
 def means_table(means: pd.DataFrame) -> pd.DataFrame:
-    """``measured.mean_rows`` for reading, with what the paper reports of LLaVA beside."""
+    """``measured.mean_rows`` for reading, with what the paper reports of its two models
+    beside."""
     return _table([{
         "model": row["model"], "type": row["kind"], "explained from": row["explained"],
         "scored on": row["scored"], "neurons": row["neurons"],
         "below p = 0.8": row["unsure"], "own": row["own"], "swapped": row["swapped"],
         "own − swapped": report.interval_text(row, 2), "one for all": row["generic"],
         "places": row["place"], "best possible": row["ceiling"],
-        "constant, %": _percent(row["constant"]), f"{LLAVA} (paper)": paper(row)}
+        "constant, %": _percent(row["constant"]),
+        **{f"{name} (paper)": paper(row, name) for name in (LLAVA, INTERNVL)}}
         for row in means.to_dict("records")], ["model", "type", "explained from", "scored on"])
 
 
-def paper(row: Mapping[str, str]) -> float:
-    """The paper's score for LLaVA of the same type and samples; NaN where it has none."""
+def paper(row: Mapping[str, str], model: str) -> float:
+    """The paper's score for one of its models of the same type and samples; NaN where it has
+    none."""
     if row["scored"] != ON_TOP or row["explained"] not in (TOP, RANDOM):
         return float("nan")
-    return SCORES[LLAVA, row["kind"]][(TOP, RANDOM).index(row["explained"])]
+    return SCORES[model, row["kind"]][(TOP, RANDOM).index(row["explained"])]
 
 
 def gap_table(places: pd.DataFrame, from_random: pd.DataFrame, raw: pd.DataFrame,
@@ -97,6 +100,15 @@ def naming_table(named: pd.DataFrame) -> pd.DataFrame:
         "model": row["model"], "type": row["kind"], "of the": row["modality"],
         "called after": row["named"], "% of the neurons": _percent(row["value"])}
         for row in named.to_dict("records")], ["model", "type", "of the", "called after"])
+
+
+def extreme_table(extremes: pd.DataFrame) -> pd.DataFrame:
+    """``shown.extreme_rows`` for reading."""
+    return _table([{
+        "model": row["model"], "type": row["kind"], "score is the": row["which"],
+        "neuron": f"layer {row['layer']}, {row['neuron']}", "score": row["value"],
+        "of sure neurons": row["neurons"], "explanation": row["said"] or "–"}
+        for row in extremes.to_dict("records")], ["model", "type", "score is the"])
 
 
 def variant_table(variants: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from neuronpath_core.chapters.vlm_paths.spared import MEAN, WHOLE, ZERO
+from neuronpath_core.chapters.vlm_paths.spared import MEAN, PAPER, WHOLE, ZERO
 from neuronpath_core.chapters.vlm_paths.walked import SAID
 from neuronpath_core.stats import report
 
@@ -66,10 +66,20 @@ def pruning_table(table: pd.DataFrame, total: int) -> pd.DataFrame:
         "set to": "–" if row["rule"] == WHOLE else FILLS[row["fill"]],
         "neurons": _number(row["neurons"], 0), "% of all": _number(row["neurons"], 1, 100 / total),
         "questions answered, %": report.points_text(row, 1, "", signed=False),
-        "captions, 0 to 5": _number(row["score"], 2), "LLaVA-1.5, %": _number(row["paper"], 1),
+        "captions, 0 to 5": _number(row["score"], 2),
+        "LLaVA-1.5, % of neurons": _number(_share_of_paper(row), 1, 100),
+        "LLaVA-1.5, %": _number(row["paper"], 1),
         "LLaVA-1.5, score": _number(row["paper_score"], 2)}
         for row in table.to_dict("records")],
         ["model", "p of the unknown type, at least", "neurons taken away"])
+
+
+def _share_of_paper(row: Mapping) -> float:
+    """The share of its neurons that LLaVA-1.5 lacks in the paper's row of the same rule and level,
+    NaN where it has none."""
+    if pd.isna(row["paper"]):
+        return float("nan")
+    return 0.0 if row["rule"] == WHOLE else PAPER[row["level"]][0]
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
