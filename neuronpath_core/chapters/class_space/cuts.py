@@ -110,6 +110,9 @@ def against(cuts: pd.DataFrame, cut: str, control: str, seed: int = 0) -> dict[s
     return interval_row((wide[control] - wide[cut]).to_numpy(), seed=seed)
 
 
+# columns of the tables of what stays, of which there is none without masks
+CONTEXT_COLUMNS = ("image", "kept", "tokens", "before", "rate", "published", "correct")
+KEPT_COLUMNS = ("kept", "images", "value", "low", "high")
 # what stays of the image -> in words
 OBJECT, CONTEXT, FAR, EMPTY, HOLE = (
     "object tokens", "context tokens", "tokens without any of the object",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 # the model of a profile, by what it stands for -> the nearest of theirs
 NEAREST = {"ViT-B-16": "ViT-B/16", "ViT-B-32": "ViT-B/32", "ViT-L-32": "ViT-L/16",
-           "MAE-B-16": "ViT-B/16-GAP"}
+           "MAE-B-16": "ViT-B/16-GAP", "ViT-B-32-augreg": "ViT-B/32",
+           "ViT-B-16-augreg": "ViT-B/16", "ViT-L-16-augreg": "ViT-L/16",
+           "ViT-B-16-MIIL": "ViT-B/16-MIIL"}
 RATE = {"ViT-B/32": 0.6073, "ViT-B/16": 0.6704, "ViT-L/16": 0.7258, "ViT-B/16-MIIL": 0.7852,
         "ViT-B/16-CIFAR100": 0.9035, "ViT-B/16-Refinement": 0.7964, "ViT-B/16-GAP": 0.5209}
 WITH_ONE = {"ViT-B/32": 0.9558, "ViT-B/16": 0.9745, "ViT-L/16": 0.9712, "ViT-B/16-MIIL": 0.9552,

@@ -102,6 +102,11 @@ def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFra
     return pd.DataFrame(rows).set_index(["data", "model"])
 
 
+def indexed(rows: Sequence[Mapping[str, object]], names: list[str]) -> pd.DataFrame:
+    """Rows under their names; without rows, as without masks, an empty table."""
+    return pd.DataFrame(rows, columns=None if rows else names).set_index(names)
+
+
 def of(table: pd.DataFrame, data: str, model: str) -> pd.DataFrame:
     """The rows of one model."""
     return table[(table["data"] == data) & (table["model"] == model)]
@@ -217,4 +222,4 @@ def kept_table(kept: pd.DataFrame) -> pd.DataFrame:
                      "accuracy, %": f"{100 * row['correct']:.1f}",
                      "the paper, before and after, %": "–" if before is None else
                      f"{100 * before:.1f}, {100 * after:.1f}"})
-    return pd.DataFrame(rows).set_index(["data", "model", "what stays"])
+    return indexed(rows, ["data", "model", "what stays"])
