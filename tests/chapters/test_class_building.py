@@ -255,7 +255,8 @@ def test_examples_are_the_value_vectors_nearest_to_a_class(study):
     assert found["neuron"].iloc[0] == 5 and found["cosine"].iloc[0] == pytest.approx(1)
     assert found["classes"].iloc[0].startswith("seven, ") and found["classes"].str.count(",").eq(2).all()
     assert found["cosine"].is_monotonic_decreasing
-    largest = memories.class_value_agreement(rows, memories.value_matrix(target, 1, "ffn"))
+    vectors = memories.value_matrix(target, 1, "ffn")
+    largest = memories.class_value_agreement(rows, vectors - vectors.mean(-1, keepdim=True))
     assert len(table) == 7 and values.example_rows(target, names, 99)["cosine"].iloc[0] == pytest.approx(
         float(largest.max()))
 
