@@ -62,7 +62,7 @@ def test_tokens_are_read_without_masks(bare):
 
 
 def test_memories_are_read_without_masks_and_replicas(bare):
-    found = cells("25_class_building", **FEW, pool_images=40, replica_images=10, wrong=5)
+    found = cells("25_class_building", **FEW, pool_images=200, replica_images=10, wrong=5)
     assert found["context"].empty and found["pooled"].empty and found["similar"].empty
     assert len(found["changes"]) > 0 and len(found["values"]) == 4 * len(NAMES)
 
