@@ -238,6 +238,29 @@ def test_value_table_and_its_leads(study, monkeypatch):
     assert rows.loc[("ffn", values.UNIFORM), "low"] > 0.2
 
 
+def test_examples_are_the_value_vectors_nearest_to_a_class(study):
+    target, names = study.target("small"), "zero one two three four five six seven eight nine".split()
+    own, rows = target.model.blocks[1].mlp.fc2.weight, effective_rows(target)
+    before = own.detach().clone()
+    with torch.no_grad():
+        own[:, 5] = 2 * rows[7]
+        own[:, 3] = -2 * rows[4]  # away from a class is not along it
+    try:
+        found = values.example_rows(target, names)
+        table = tables.example_table(found.assign(data="digits"))
+    finally:
+        with torch.no_grad():
+            own.copy_(before)
+    assert len(found) == 7 and set(found["block"]) == {2}
+    assert found["neuron"].iloc[0] == 5 and found["cosine"].iloc[0] == pytest.approx(1)
+    assert found["classes"].iloc[0].startswith("seven, ") and found["classes"].str.count(",").eq(2).all()
+    assert found["cosine"].is_monotonic_decreasing
+    vectors = memories.value_matrix(target, 1, "ffn")
+    largest = memories.class_value_agreement(rows, vectors - vectors.mean(-1, keepdim=True))
+    assert len(table) == 7 and values.example_rows(target, names, 99)["cosine"].iloc[0] == pytest.approx(
+        float(largest.max()))
+
+
 def test_classes_that_are_akin():
     alike = values.akin({"outline": ("a", "a", "b", "b"), "fill": ("x", "y", "x", "z")})
     assert alike.astype(int).tolist() == [[0, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]]
@@ -409,12 +432,17 @@ def test_tables_and_sentences(study, images, found):
             tables.memory_table(match, halves, "match", stands),
             tables.pooled_table(pooled.pooled_rows(replica_rows(0.1), "first", "second").assign(
                 data="digits", model="m"))]
-    assert [len(each) for each in made] == [3, 4, 3, 4, 6, 4, 6, 6, 6]
+    assert [len(each) for each in made] == [3, 6, 3, 4, 6, 4, 6, 6, 6]
     assert not any("_" in str(name) for each in made for name in (*each.columns, *each.index.names))
     parts = made[4][["none", *list(tables.PARTS.values())[1:], "several"]]
     np.testing.assert_allclose(parts.sum(axis=1), 1)
-    told = made[1].loc[("digits", "small", "FFN")]
+    told = made[1].loc[("digits", "small", "FFN", tokens.CLASS_TOKEN)]
     assert (told["block last but one, the paper"], told["block last, the paper"]) == (0.7, 0.03)
+    own = halves["digits", "small"]
+    own = own[(own["half"] == "ffn") & (own["tokens"] == tokens.IMAGE_TOKENS) & (own["block"] == 3)]
+    told = made[1].loc[("digits", "small", "FFN", tokens.IMAGE_TOKENS)]  # the paper's are of the class token
+    assert told["block last, as published"] == own["change published"].mean()
+    assert np.isnan(told["block last, the paper"])
     assert words.finding(changes, halves, "small").startswith("In the last blocks of small the FFN")
     assert len(words.used(agreement, "ffn")) == 2 == len(words.rises(changes, "ffn"))
     figure = words.figure_levels(agreement)

@@ -25,9 +25,11 @@ from neuronpath_core.chapters.class_space import (
 from neuronpath_core.images.shapes import render
 from neuronpath_core.readings.attention_maps import attention_maps
 from neuronpath_core.readings.class_space import ClassReading, difference, read_classes
-from neuronpath_core.readings.grids import Grid
+from neuronpath_core.readings.grids import Grid, grid_of
 from neuronpath_core.readings.token_cuts import cut_attention
+from neuronpath_core.stats import report
 from tests.chapters.tables import NAMES
+from tests.readings.spaces import SPACES, space
 
 CLASSES, IMAGES, BLOCKS = 4, 40, 6
 
@@ -213,6 +215,19 @@ def test_context_cuts_count_the_images_that_have_tokens_of_a_kind(reads, images)
     assert gap["images"] == len(wide)
 
 
+@pytest.mark.parametrize(("kept", "key"), [(cuts.OBJECT, "no_context"),
+                                           (cuts.CONTEXT, "no_class_label")])
+@pytest.mark.parametrize("name", SPACES)
+def test_rates_before_and_after_as_published_are_those_of_the_published_functions(name, kept, key):
+    target, images, labels, expected, _ = space(name)
+    own = expected["token_mask"].reshape(len(images), -1) == 1
+    read = measured.Read(target, images, labels, read_classes(target, images, labels),
+                         grid_of(target, images), np.zeros(len(images), bool), own.astype(float))
+    rows = cuts.kept_rows(cuts.context_cuts(read), target.n_classes).set_index("kept")
+    np.testing.assert_allclose(100 * rows.loc[kept, ["published", "published_before"]].astype(float),
+                               expected[f"{key}_rate"], rtol=0, atol=1e-4)
+
+
 def masks(seed=0, images=IMAGES):
     own = np.random.default_rng(seed).random((images, 4)) < 0.5
     own[own.all(1), 0], own[~own.any(1), 1] = False, True
@@ -288,6 +303,9 @@ def test_tables_and_sentences_of_a_whole_chapter(reads):
                            **tokens.rate_row(read, twins[key])} for key, read in keyed.items()])
     table = class_space_words.rate_table(rates)
     assert (table["the paper: tokens, %"] == "60.7").all()
+    theirs = class_space_words.paper_table()
+    assert len(theirs) == 7 and theirs.loc["ViT-B/16", "random weights, %"] == "0.056"
+    assert theirs.loc["ViT-B/16-GAP", "the same of random weights, %"] == "–"
     assert class_space_words.rates_finding(rates).startswith("After the last block ")
     curves = measured.stacked(keyed, lambda key, read: tokens.curve_rows(read, twins[key]))
     effects = measured.stacked(keyed, lambda key, read: tokens.summary_rows(read, twins[key]))
@@ -295,12 +313,22 @@ def test_tables_and_sentences_of_a_whole_chapter(reads):
                              **tokens.spread_row(reads["small"], resamples=20)}])
     table = class_space_words.curve_table(curves, effects, spreads, stands)
     assert table.loc[("digits", "pooled"), "image tokens vary more by"] == "–"
+    grown = effects[effects["measure"] == "grown"].set_index("model")
+    assert table.loc[("digits", "pooled"), "above random weights, all blocks"] == \
+        report.interval_text(grown.loc["pooled"], 2)
     rises = measured.stacked(keyed, lambda key, read: tokens.rise_rows(read, twins[key]))
     assert "0.90" in class_space_words.rise_table(rises, stands)["the paper"].iloc[0]
     image_cuts = measured.stacked(keyed, lambda key, read: cuts.attention_cuts(read))
     lost = measured.stacked(keyed, lambda key, read: cuts.lost_rows(
         class_space_words.of(image_cuts, *key)).assign(chance=0.1))
-    assert class_space_words.cut_table(lost)["the paper, %"].iloc[0] == "60.73"
+    leads = pd.DataFrame([
+        {"data": "digits", "model": name, "cut": control, "value": value, "low": 0.0, "high": 0.5}
+        for name in reads for control, value in ((cuts.OTHER, 0.1), (cuts.NO_PATCH, 0.2))])
+    table = class_space_words.cut_table(lost, leads)
+    assert table["the paper, %"].iloc[0] == "60.73"
+    ahead = table.loc[("digits", "small"), "more than its control leaves, %"]
+    assert (ahead[cuts.SELF], ahead[cuts.NO_CLS], ahead[cuts.OTHER]) == (
+        "10.0 [0.0, 50.0]", "20.0 [0.0, 50.0]", "–")
     assert class_space_words.cut_finding(lost).startswith("A token that sees only itself")
     figure = class_space_words.figure_cuts(lost, image_cuts)
     assert set(figure["cut"]) == set(class_space_words.SHOWN) and (figure["chance"] == 0.1).all()

@@ -587,7 +587,12 @@ def test_orders_are_judged_over_images_and_probes_by_how_little_they_gain():
     last = pd.DataFrame([row(value, value - 0.02, value + 0.05, first=first, against=against, place=place)
                          for first, against, value in (("projection", "probes", -0.3), ("probes", "dealt", 0.6))
                          for place in ("block", "attention", "ffn")])
-    made = relevance.made_from(every, pairs, last, 96)
+    placed = pd.DataFrame([row(value, value - 0.05, value + 0.05, order=order)
+                           for order, value in (("own", -0.01), ("chefer", 0.2))])
+    made = relevance.made_from(every, pairs, last, placed, 96)
+    assert of(made, "placed") == [(-0.01, -0.06, 0.04, "not shown")]  # of the map in class space alone
+    assert not {claim.key: claim for claim in relevance.made_from(every, pairs, last, placed.iloc[:0], 96)
+                }["placed"].comparisons  # images without masks
     assert of(made, "least") == [(-0.1, -0.12, -0.08, "contradicts")]
     assert of(made, "most") == [(0.25, 0.23, 0.27, "agrees")]
     assert [verdict for *_, verdict in of(made, "probes random")] == ["agrees", "contradicts"]  # five points
@@ -605,14 +610,14 @@ def test_orders_are_judged_over_images_and_probes_by_how_little_they_gain():
     assert all(claim.unit in UNITS and claim.finding == "class space" and claim.of == "images" for claim in made)
     assert {each.n for claim in made for each in claim.comparisons} == {96}
     by = {who: {claim.key for claim in made if claim.by == who} for who in ("companion", "book")}
-    assert by["companion"] == {"least", "most", "chefer", "probes order", "probes random", "probes stream",
+    assert by["companion"] == {"least", "most", "placed", "chefer", "probes order", "probes random", "probes stream",
                                "probes halves"}
     assert by["book"] == {"probes dealt", "controls", "gradients", "once", "written", "attended", "reach"}
 
 
 def test_tokens_in_class_space_lose_keep_and_lead_by_their_own_signs():
     effects = pd.DataFrame([row(0.3, 0.2, 0.4, measure=name) for name in (
-        "rate", "random", "one", "depth", "rises", "ahead")]
+        "rate", "random", "one", "depth", "grown", "rises", "ahead")]
         + [row(-0.1, -0.2, 0.0, measure="ahead")])
     spreads = pd.DataFrame([row(0.1, 0.05, 0.2)])
     trained = pd.DataFrame([row(float("nan"), float("nan"), float("nan"), stage="epoch 1"),
@@ -621,8 +626,8 @@ def test_tokens_in_class_space_lose_keep_and_lead_by_their_own_signs():
     lost = pd.DataFrame([row(value, value - 0.02, value + 0.02, cut=cut) for cut, value in (
         (space_cuts.UNCUT, 0), (space_cuts.SELF, 0.3), (space_cuts.NO_CLS, 0.01),
         (space_cuts.NO_CLS, 0.04), (space_cuts.NO_CLS, 0.3))])
-    leads = pd.DataFrame([row(0.1, 0.05, 0.2, cut=cut)
-                          for cut in (space_cuts.OTHER, space_cuts.NO_PATCH)])
+    leads = pd.DataFrame([row(value, value - 0.05, 0.2, cut=cut) for cut, value in (
+        (space_cuts.OTHER, 0.1), (space_cuts.NO_PATCH, 0.03))])
     kept = pd.DataFrame([row(0.2, 0.1, 0.3, kept=name, images=number) for number, name in (
         (40, space_cuts.OBJECT), (39, space_cuts.CONTEXT), (38, space_cuts.FAR))])
     hole = pd.DataFrame([row(-0.1, -0.2, -0.05, images=37)])
@@ -650,7 +655,9 @@ def test_tokens_in_class_space_lose_keep_and_lead_by_their_own_signs():
         "rate", "pooled", "context", "far context", "leak", "object", "parts")} == {
             "rate": 48, "pooled": 8, "context": 39, "far context": 38, "leak": 37, "object": 36,
             "parts": 35}
-    assert len(of(made, "one other")) == 1 and claims["pooled"].of == "trained models"
+    assert of(made, "one other") == [(0.1, 0.05, 0.2, "agrees")]
+    assert of(made, "patches hidden") == [(0.03, -0.02, 0.2, "not shown")]
+    assert of(made, "grown") == [(0.3, 0.2, 0.4, "agrees")] and claims["pooled"].of == "trained models"
     assert all(claim.unit in UNITS and claim.finding == "class space" for claim in made)
     # of images without masks, and of models without replicas, nothing is said
     bare = class_space.made_from(effects, spreads, trained.iloc[:0], seeds.iloc[:0], lost, leads,

@@ -8,6 +8,7 @@ import torch
 
 import neuronpath_core as npc
 from neuronpath_core.readings.class_space import read_classes
+from neuronpath_core.readings.grids import grid_of
 from neuronpath_core.readings.projection import project_vectors, ranks
 from neuronpath_core.readings.token_cuts import (
     _run,
@@ -72,6 +73,34 @@ def test_a_token_that_sees_itself_alone_is_a_model_of_one_token(name):
     for variant in ("published", "corrected"):
         found = cut_attention(target, images, labels, "self_only", variant)
         assert torch.equal(found.rank, ranks(project_vectors(target, streams), labels[:, None]))
+
+
+def looks_at(target, images, allowed):
+    """How much the last stream of each token changes with the pixels of each patch, by the
+    gradient: (token, patch)."""
+    pixels, grid = images.clone().requires_grad_(), grid_of(target, images)
+    stream = _run.__wrapped__(target, pixels, allowed, True, {0, 1, 2})
+    direction = torch.randn(stream.shape[-1], dtype=stream.dtype,
+                            generator=torch.Generator().manual_seed(0))
+    found = []
+    for query in range(target.n_tokens):
+        change, = torch.autograd.grad((stream[:, query] @ direction).sum(), pixels,
+                                      retain_graph=True)
+        found.append(change.abs().amax((0, 1)).reshape(grid.rows, grid.height, grid.columns,
+                                                       grid.width).amax((1, 3)).flatten())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_by_the_gradient_a_token_that_sees_itself_alone_depends_on_itself_alone(name):
+    target, images, _ = helpers.network(name, 5, batch=2)
+    tokens, prefix = target.n_tokens, target.family.prefix_tokens(target.model)
+    seen = looks_at(target, images, cut_mask("self_only", tokens, prefix))
+    own = torch.eye(tokens - prefix, dtype=torch.bool)
+    assert (seen[prefix:][own] > 1e-6).all()
+    assert (seen[prefix:][~own] == 0).all()  # not by way of the class token either
+    assert (seen[:prefix] > 1e-6).all()  # whose own row stays
+    assert (looks_at(target, images, torch.ones(tokens, tokens, dtype=torch.bool)) > 1e-6).all()
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"avg-without-class-token"}))

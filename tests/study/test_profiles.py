@@ -347,8 +347,8 @@ def test_the_published_rule_has_all_its_nodes_where_fewer_places_lose_paths(note
 
 
 def test_networks_read_in_class_space_are_those_of_the_registry():
-    """The sizes that the profile gives are those of the networks that timm builds; it runs the one
-    chapter that is about them."""
+    """The sizes that the profile gives are those of the networks that timm builds; it runs the
+    chapters that are about them."""
     profile = load_profile(COMPANION, ROOT)
     for name, spec in profile["models"].items():
         target = outline(spec)
@@ -356,5 +356,7 @@ def test_networks_read_in_class_space_are_those_of_the_registry():
         assert target.n_classes == 1000 and spec["timm"].endswith("in21k_ft_in1k"), name
         assert abs(4 * numbers / spec.get("bytes", 4 * numbers) - 1) < 0.001, name
     assert profile["dataset"] == load_profile("imagenet", ROOT)["dataset"]
-    assert chosen_notebooks(ROOT, COMPANION, []) == ["26_relevance"]
-    assert set(profile["notebooks"]["26_relevance"]["models"]) == set(profile["models"])
+    chapters = ["24_class_space", "25_class_building", "26_relevance"]
+    assert chosen_notebooks(ROOT, COMPANION, []) == chapters
+    for name in chapters:
+        assert set(profile["notebooks"][name]["models"]) == set(profile["models"])

@@ -6,6 +6,7 @@ They are made of those of the other modules here, with ``data`` and ``model``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from neuronpath_core.chapters.class_building.compared import CHANGES, thirds
 from neuronpath_core.chapters.class_building.correctness import ANY, MATCHED, MEASURES, WRONG
 from neuronpath_core.chapters.class_building.curves import NAMES, read_tokens
 from neuronpath_core.chapters.class_building.places import OTHERS, OWN
+from neuronpath_core.chapters.class_building.tokens import CLASS_TOKEN
 from neuronpath_core.readings.change_rates import CHANGES as COMPARISONS
 from neuronpath_core.readings.change_rates import SOURCES
 from neuronpath_core.stats import report
@@ -44,25 +46,26 @@ def change_table(changes: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparison_table(tables: Tables, stand_for: Mapping[str, str]) -> pd.DataFrame:
-    """Share of tokens that the head reads whose class rises, by the three comparisons: means over
-    the thirds of a model's blocks; and the last two blocks beside the paper's."""
+    """Share of tokens of each kind whose class rises, by the three comparisons: means over the
+    thirds of a model's blocks; and the last two blocks beside the paper's, of its class token."""
     rows = []
     for (data, model), table in tables.items():
-        own, blocks = table[table["tokens"] == read_tokens(table)], int(table["block"].max())
-        for half, name in NAMES.items():
-            at = own[own["half"] == half].groupby("block")[
-                [f"change {of}" for of in COMPARISONS]].mean()
-            row = {"data": data, "model": model, "half": name}
+        blocks = int(table["block"].max())
+        for (half, name), tokens in product(NAMES.items(), dict.fromkeys(table["tokens"])):
+            own = table[(table["half"] == half) & (table["tokens"] == tokens)]
+            at = own.groupby("block")[[f"change {of}" for of in COMPARISONS]].mean()
+            row = {"data": data, "model": model, "half": name, "tokens": tokens}
             for of, words in COMPARED.items():
                 for part, span in zip(("first", "middle", "last"), thirds(blocks), strict=True):
                     row[f"{words}, {part} third"] = at.loc[list(span), f"change {of}"].mean()
-            told = paper.CHANGE.get(stand_for.get(model, model), {}).get(half, (np.nan, np.nan))
+            told = paper.CHANGE.get(stand_for.get(model, model), {}).get(
+                half if tokens == CLASS_TOKEN else "", (np.nan, np.nan))
             for place, block, number in (("last but one", max(1, blocks - 1), told[0]),
                                          ("last", blocks, told[1])):
                 row[f"block {place}, as published"] = at.loc[block, "change published"]
                 row[f"block {place}, the paper"] = number
             rows.append(row)
-    return pd.DataFrame(rows).set_index(["data", "model", "half"])
+    return pd.DataFrame(rows).set_index(["data", "model", "half", "tokens"])
 
 
 def context_table(places: Tables, model: str) -> pd.DataFrame:
@@ -141,6 +144,13 @@ def similar_table(similar: pd.DataFrame) -> pd.DataFrame:
         ["share", "level", "value", "chance", "adjusted", "verdict"]].rename(columns={
             "share": "share with similar classes", "level": "by chance", "value": "difference",
             "chance": "needed to exceed", "adjusted": "p after Holm", "verdict": "agreement"})
+
+
+def example_table(examples: pd.DataFrame) -> pd.DataFrame:
+    """``values.example_rows`` with ``data`` for reading."""
+    named = examples.rename(columns={"cosine": "cosine with the first",
+                                     "classes": "classes that it raises most"})
+    return named.set_index(["data", "block", "neuron"])
 
 
 def memory_table(rows: pd.DataFrame, tables: Tables, measure: str,

@@ -91,6 +91,25 @@ def value_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 # --- whether a value vector collects similar classes ---
 
 
+@torch.no_grad()
+def example_rows(target: TargetModel, names: Sequence[str], count: int = 7,
+                 top: int = 3) -> pd.DataFrame:
+    """The value vectors of the FFN that point along a class most, at the block that the paper takes
+    its examples from: ``block`` and ``neuron`` (its number, from 0), ``cosine`` with the nearest
+    class (through the final norm) and ``classes``, that one and the next ones by name."""
+    block = peak_block("ffn", len(target.model.blocks))
+    moving = effective_rows(target)
+    vectors = _centred(value_matrix(target, block - 1, "ffn"), norm_of(target) is not None)
+    cosine = torch.nn.functional.normalize(vectors, dim=-1) @ torch.nn.functional.normalize(
+        moving, dim=-1).T
+    chosen = cosine.amax(-1).topk(min(count, len(cosine))).indices
+    best = cosine[chosen].topk(min(top, cosine.shape[1]), -1)
+    return pd.DataFrame([
+        {"block": block, "neuron": int(neuron), "cosine": float(values[0]),
+         "classes": ", ".join(names[place] for place in places.tolist())}
+        for neuron, values, places in zip(chosen, best.values, best.indices, strict=True)])
+
+
 def akin(taxonomy: Mapping[str, Sequence[str]]) -> Bool[np.ndarray, "class class"]:
     """Which two classes share one of their attributes, such as the outline or the fill; no class is
     akin to itself."""

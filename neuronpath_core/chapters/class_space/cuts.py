@@ -110,6 +110,9 @@ def against(cuts: pd.DataFrame, cut: str, control: str, seed: int = 0) -> dict[s
     return interval_row((wide[control] - wide[cut]).to_numpy(), seed=seed)
 
 
+# columns of the tables of what stays, of which there is none without masks
+CONTEXT_COLUMNS = ("image", "kept", "tokens", "before", "rate", "published", "correct")
+KEPT_COLUMNS = ("kept", "images", "value", "low", "high")
 # what stays of the image -> in words
 OBJECT, CONTEXT, FAR, EMPTY, HOLE = (
     "object tokens", "context tokens", "tokens without any of the object",
@@ -119,8 +122,9 @@ OBJECT, CONTEXT, FAR, EMPTY, HOLE = (
 
 def context_cuts(read: Read, without: ImageSet | None = None) -> pd.DataFrame:
     """Each image's rate of identifying tokens among those that stay, before and after the others
-    are taken away: ``image, kept, before, rate, correct``; images without a token of a kind are
-    left out.
+    are taken away: ``image, kept, tokens`` (how many stay), ``before, rate, published`` (the rate
+    with the class token, which always stays, among the tokens), ``correct``; images without a
+    token of a kind are left out.
 
     Args:
         read: of a model, on images with masks.
@@ -136,7 +140,7 @@ def context_cuts(read: Read, without: ImageSet | None = None) -> pd.DataFrame:
         every = np.ones_like(far)
         alone = drop_tokens(read.target, empty, read.labels, torch.from_numpy(every))
         identified = read.patches(alone.identified().numpy())
-        rows.append(_rows(EMPTY, far, identified, identified, _correct(read, alone)))
+        rows.append(_rows(read, EMPTY, far, identified, alone, _correct(read, alone)))
         rows.append(_kept(read, HOLE, far, identified, empty))
     return pd.concat(rows, ignore_index=True)
 
@@ -148,26 +152,32 @@ def _kept(read: Read, name: str, keep: Bool[np.ndarray, "image patch"],
     cut = drop_tokens(read.target, pixels[chosen], read.labels[chosen],
                       torch.from_numpy(keep[some]))
     correct = (cut.predicted == read.labels[chosen].cpu()).numpy()
-    return _rows(name, keep[some], before[some], read.patches(cut.identified().numpy()), correct,
-                 np.flatnonzero(some))
+    return _rows(read, name, keep[some], before[some], cut, correct, np.flatnonzero(some))
 
 
-def _rows(name: str, keep: np.ndarray, before: np.ndarray, after: np.ndarray, correct: np.ndarray,
-          image: Int64[np.ndarray, "image"] | None = None) -> pd.DataFrame:
+def _rows(read: Read, name: str, keep: np.ndarray, before: np.ndarray, cut: Cut,
+          correct: np.ndarray, image: Int64[np.ndarray, "image"] | None = None) -> pd.DataFrame:
+    after = cut.identified().numpy()
+    # of all tokens that are kept: the prefix always is
+    whole = np.concatenate([np.ones((len(keep), read.grid.prefix), bool), keep], 1)
     return pd.DataFrame({"image": np.arange(len(keep)) if image is None else image, "kept": name,
-                         "before": by_image(before, keep), "rate": by_image(after, keep),
+                         "tokens": keep.sum(1), "before": by_image(before, keep),
+                         "rate": by_image(read.patches(after), keep),
+                         "published": by_image(after, whole),
                          "correct": correct}).dropna(subset="rate")
 
 
 def kept_rows(context: pd.DataFrame, classes: int, seed: int = 0) -> pd.DataFrame:
-    """``context_cuts`` of one model summed up: ``kept, images, before, rate, correct, chance`` and
-    ``value, low, high``, the rate minus 1/C."""
+    """``context_cuts`` of one model summed up: ``kept, images, before, rate, correct, chance``;
+    ``published_before``, over the tokens of all images, and ``published``, image by image and with
+    the class token; ``value, low, high``, the rate minus 1/C."""
     rows = []
     for name, own in context.groupby("kept", sort=False):
         row = interval_row(own["rate"].to_numpy() - 1 / classes, seed=seed)
         rows.append({"kept": name, "images": len(own), "before": own["before"].mean(),
                      "rate": own["rate"].mean(), "correct": own["correct"].mean(),
-                     "chance": 1 / classes, **row})
+                     "published_before": np.average(own["before"], weights=own["tokens"]),
+                     "published": own["published"].mean(), "chance": 1 / classes, **row})
     return pd.DataFrame(rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,10 @@ from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
+
+
+# what is said where a figure would show objects
+UNMASKED = "None of these images has masks: nothing is said of objects and context."
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,25 @@ def without_object(study: Study, images: ImageSet) -> ImageSet | None:
 
 
 def stacked(reads: Mapping[tuple[str, str], Read],
-            rows: Callable[[tuple[str, str], Read], pd.DataFrame]) -> pd.DataFrame:
+            rows: Callable[[tuple[str, str], Read], pd.DataFrame],
+            columns: Sequence[str] = ()) -> pd.DataFrame:
     """``rows(key, read)`` of every model below one another, with ``data`` and ``model``, the two
-    parts of its key."""
-    tables = [rows(key, read).assign(data=key[0], model=key[1]) for key, read in reads.items()]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    parts of its key; of no model a table with these columns and no row."""
+    return joined([rows(key, read).assign(data=key[0], model=key[1])
+                   for key, read in reads.items()], columns)
+
+
+def joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Tables below one another; of none one with ``data``, ``model`` and these columns, and no row.
+    """
+    if tables:
+        return pd.concat(tables, ignore_index=True)
+    return pd.DataFrame(columns=["data", "model", *columns])
+
+
+def masked(reads: Mapping[tuple[str, str], Read]) -> dict[tuple[str, str], Read]:
+    """Those whose images have masks of what they show."""
+    return {key: read for key, read in reads.items() if read.object is not None}
 
 
 def reach(difficulty: float) -> str:

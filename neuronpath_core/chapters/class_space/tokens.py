@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PERMUTATIONS = 999
 CLS, IMAGE, RANDOM = "class token", "image tokens", "random weights"
+STAGE_COLUMNS = ("stage", "rate", "accuracy", "curve", *(
+    f"{kind}{end}" for kind in ("", "curve_") for end in ("value", "low", "high")))
 THIRDS = ("first third", "middle third", "last third")
 
 

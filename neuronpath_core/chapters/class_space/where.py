@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
 DEALS = 999
+# columns of the tables of places, of which there is none without masks
+GAP_COLUMNS = ("block", "depth", "value", "low", "high")
+THIRD_COLUMNS = ("condition", "images", *(f"{kind}{end}" for kind in ("", "beyond_")
+                                          for end in ("value", "low", "high")))
+COVERED_COLUMNS = ("covered", "tokens", "rate")
+PART_COLUMNS = ("condition", "images", "value", "low", "high", "outline", "fill")
 OWN, DEALT, PLACE = "own mask", "mask of another image of the class", "place alone"
 REGION_WORDS = {BAND: "outline band", FILL: "fill area", BACKGROUND: "background"}
 

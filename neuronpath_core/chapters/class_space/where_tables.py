@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core.chapters.class_space.where import OWN
-from neuronpath_core.chapters.class_space.words import of
+from neuronpath_core.chapters.class_space.words import indexed, of
 from neuronpath_core.stats import report
 
 
@@ -44,11 +44,13 @@ def gap_table(thirds: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
                      "as published": part["published"].mean(),
                      "blocks with p < 0.05 after Holm":
                          f"{int((part['adjusted'] < 0.05).sum())} of {len(part)}"})
-    return pd.DataFrame(rows).set_index(["data", "model", "blocks"])
+    return indexed(rows, ["data", "model", "blocks"])
 
 
 def covered_table(covered: pd.DataFrame) -> pd.DataFrame:
     """``where.coverage_rows`` for reading: a column for each share that the object covers."""
+    if covered.empty:
+        return indexed([], ["data", "model"])
     text = [f"{row.rate:.2f} ({row.tokens:.2f})" if row.rate == row.rate else "–"
             for row in covered.itertuples()]
     named = covered.assign(text=text)

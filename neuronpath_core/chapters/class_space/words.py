@@ -47,6 +47,19 @@ def rate_table(rates: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["data", "model"])
 
 
+def paper_table() -> pd.DataFrame:
+    """What the paper reports of each of its seven networks, in per cent, and of random weights."""
+    columns = {"tokens that rank their class first, %": (paper.RATE, 2),
+               "random weights, %": (paper.RANDOM_RATE, 3),
+               "images with such a token, %": (paper.WITH_ONE, 2),
+               "the same of random weights, %": (paper.RANDOM_ONE, 2),
+               "accuracy, %": (paper.ACCURACY, 2)}
+    return pd.DataFrame(
+        {words: [f"{100 * table[model]:.{digits}f}" if model in table else "–"
+                 for model in paper.RATE] for words, (table, digits) in columns.items()},
+        index=pd.Index(list(paper.RATE), name="the paper's model"))
+
+
 def _percent(row: Mapping[str, float], digits: int = 1) -> str:
     value, low, high = (f"{100 * row[name]:.{digits}f}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
@@ -78,6 +91,7 @@ def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFra
                 f"{value:.2f}" for value in picked) or "–"
         measured = of(effects, data, model).set_index("measure")
         row["correlation with depth"] = _text(measured, "depth")
+        row["above random weights, all blocks"] = _text(measured, "grown")
         row["class token ahead, middle third"] = _text(measured, "ahead")
         spread = of(spreads, data, model)
         row["image tokens vary more by"] = report.interval_text(
@@ -86,6 +100,11 @@ def curve_table(curves: pd.DataFrame, effects: pd.DataFrame, spreads: pd.DataFra
             stands_for[data, model], paper.MIDDLE) or "–"
         rows.append(row)
     return pd.DataFrame(rows).set_index(["data", "model"])
+
+
+def indexed(rows: Sequence[Mapping[str, object]], names: list[str]) -> pd.DataFrame:
+    """Rows under their names; without rows, as without masks, an empty table."""
+    return pd.DataFrame(rows, columns=None if rows else names).set_index(names)
 
 
 def of(table: pd.DataFrame, data: str, model: str) -> pd.DataFrame:
@@ -169,14 +188,18 @@ def cut_finding(lost: pd.DataFrame) -> str:
             f"without the class token in {shares(at(lost, cuts.NO_CLS))}")
 
 
-def cut_table(lost: pd.DataFrame) -> pd.DataFrame:
-    """``cuts.lost_rows`` for reading, beside the paper's ViT-B/32."""
-    rows = []
+def cut_table(lost: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """``cuts.lost_rows`` for reading, beside the paper's ViT-B/32; ``leads``: ``cuts.against`` by
+    the ``cut`` that is the control."""
+    rows, controls = [], {cuts.SELF: cuts.OTHER, cuts.NO_CLS: cuts.NO_PATCH}
     for row in lost.to_dict("records"):
         theirs = paper.CUT.get(row["cut"])
+        ahead = of(leads, row["data"], row["model"])
+        ahead = ahead[ahead["cut"] == controls.get(row["cut"])].to_dict("records")
         rows.append({"data": row["data"], "model": row["model"], "attention": row["cut"],
                      "tokens that rank their class first, %": f"{100 * row['rate']:.1f}",
                      "lost, % of the tokens": "–" if row["cut"] == cuts.UNCUT else _percent(row),
+                     "more than its control leaves, %": _percent(ahead[0]) if ahead else "–",
                      "with the class token, as published, %": f"{100 * row['published']:.1f}",
                      "accuracy, %": f"{100 * row['correct']:.1f}",
                      "the paper, %": "–" if theirs is None else f"{100 * theirs:.2f}"})
@@ -194,7 +217,9 @@ def kept_table(kept: pd.DataFrame) -> pd.DataFrame:
                      "rate before, %": f"{100 * row['before']:.1f}",
                      "rate after, %": f"{100 * row['rate']:.1f}",
                      "after, minus chance": _percent(row),
+                     "before and after, as published, %":
+                         f"{100 * row['published_before']:.1f}, {100 * row['published']:.1f}",
                      "accuracy, %": f"{100 * row['correct']:.1f}",
                      "the paper, before and after, %": "–" if before is None else
                      f"{100 * before:.1f}, {100 * after:.1f}"})
-    return pd.DataFrame(rows).set_index(["data", "model", "what stays"])
+    return indexed(rows, ["data", "model", "what stays"])

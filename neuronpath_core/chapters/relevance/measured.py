@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # in the negative test a large area is good, in the positive one a small area
 GOOD = {"negative": 1, "positive": -1}
+# accuracy counts as kept within so much of the whole model's: a twentieth, as elsewhere
+KEEPS = 0.05
 TEST_WORDS = {"negative": "least relevant first", "positive": "most relevant first"}
 
 
@@ -69,6 +71,21 @@ def removed(
                 "order": name, "test": test, "removed": 1 - np.array(kept) / shape[1],
                 "accuracy": own.mean((0, 2))}))
     return pd.concat(found, ignore_index=True), pd.concat(curves, ignore_index=True)
+
+
+def removable(curves: pd.DataFrame) -> pd.Series:
+    """The largest share of the patches, least relevant first, up to which accuracy stays within
+    ``KEEPS`` of the whole image's; of curves with ``data`` and ``model``, by these and ``order``.
+    """
+    negative = curves[curves["test"] == "negative"].sort_values("removed", kind="stable")
+
+    def share(own: pd.DataFrame) -> float:
+        # up to the first point that is below, though a later one may be above again
+        kept = (own["accuracy"] >= own["accuracy"].iloc[0] - KEEPS).cummin()
+        return float(own.loc[kept, "removed"].max())
+
+    return pd.Series({key: share(own) for key, own in negative.groupby(
+        ["data", "model", "order"], sort=False)}).rename_axis(["data", "model", "order"])
 
 
 def lead_rows(found: pd.DataFrame, pairs: Sequence[tuple[str, str]],

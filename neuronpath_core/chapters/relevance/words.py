@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.relevance.measured import TEST_WORDS
+from neuronpath_core.chapters.relevance.measured import TEST_WORDS, removable
 from neuronpath_core.chapters.relevance.orders import ORDERS, RANDOM
 from neuronpath_core.chapters.relevance.probed import PLACE_WORDS, READERS
 from neuronpath_core.figures.relevance import Map
@@ -147,11 +147,13 @@ def lead_table(leads: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(order)[list(TEST_WORDS.values())].rename_axis(columns=None)
 
 
-def area_table(found: pd.DataFrame) -> pd.DataFrame:
-    """Mean areas of every order, a column for each test, of areas with ``data`` and ``model``."""
+def area_table(found: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Mean areas of every order, a column for each test, of areas with ``data`` and ``model``, and
+    what ``removable`` says of the curves."""
     means = found.groupby(["data", "model", "order", "test"], sort=False)["area"].mean().unstack()
-    named = means.rename(index=ORDERS, level="order").rename(columns=TEST_WORDS)
-    return named[list(TEST_WORDS.values())].rename_axis(columns=None)
+    named = means.rename(columns=TEST_WORDS)[list(TEST_WORDS.values())].rename_axis(columns=None)
+    named["removable, share"] = removable(curves)
+    return named.rename(index=ORDERS, level="order")
 
 
 def rule_table(rules: pd.DataFrame) -> pd.DataFrame:

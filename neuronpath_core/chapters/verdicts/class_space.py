@@ -33,6 +33,11 @@ WORDS = {
         THEIRS, "The class becomes more identifiable in image tokens from block to block",
         "correlation", "no order of the blocks (a rank correlation of zero)",
         ABOVE("Spearman's correlation of block and mean identifiability in each image"), "effects"),
+    "grown": (
+        OURS, "Over all blocks image tokens rank their image's class higher than in networks with "
+        "random weights", "identifiability",
+        "networks of the same architecture with random weights",
+        ABOVE("Identifiability, mean over blocks, minus its mean with random weights"), "effects"),
     "rises": (
         THEIRS, "From a block to the next the label's logit grows in most image tokens", "tokens",
         "one half of the tokens",
@@ -72,6 +77,12 @@ WORDS = {
         f"a margin of {100 * MARGIN:.0f} % of the tokens",
         ABOVE("The change of the share of tokens", -MARGIN,
               called=f"-{100 * MARGIN:.0f} % of the tokens"), "lost"),
+    "patches hidden": (
+        OURS, "Image tokens lose less without the class token than without random patches that "
+        "take as much attention", "tokens",
+        "as many random patches hidden as take as much attention as the class token",
+        ABOVE("The share that stays without the class token minus the share that stays with the "
+              "patches hidden"), "leads"),
     "object": (
         THEIRS, "Tokens on the object are ahead of tokens beside it", "identifiability",
         "the tokens of the same image beside the object",
@@ -121,13 +132,14 @@ def made_from(effects: pd.DataFrame, spreads: pd.DataFrame, trained: pd.DataFram
     where = {"condition": "condition"}
     return told(WORDS, {
         **{name: judged(effects[effects["measure"] == name])
-           for name in ("rate", "random", "one", "depth", "rises", "ahead")},
+           for name in ("rate", "random", "one", "depth", "grown", "rises", "ahead")},
         "spread": judged(spreads),
         "training": judged(trained.dropna(subset="value"), condition="stage"),
         "pooled": judged(turned(seeds), "models"),
         "self only": judged(cut(cuts.SELF)),
         "one other": judged(leads[leads["cut"] == cuts.OTHER]),
         "no class token": judged(turned(cut(cuts.NO_CLS)), threshold=-MARGIN),
+        "patches hidden": judged(leads[leads["cut"] == cuts.NO_PATCH]),
         "object": judged(thirds, "images", **where),
         "own object": judged(beyond, "images", **where),
         "context": judged(kept[kept["kept"] == cuts.CONTEXT], "images"),

@@ -29,6 +29,9 @@ SHARES = rules.above("The difference of the two shares of an image's patch token
 SMALL = rules.below("The difference of the areas of probes and random orders", HARDLY,
                     called=f"{100 * HARDLY:.0f} points", interval=rules.OVER_IMAGES,
                     then=", contradicts if above")
+PLACED = rules.above("The share of images whose most relevant patch shows what is drawn, by at "
+                     "least half of its pixels, minus that by the mask of another image of the "
+                     "class", interval=rules.OVER_IMAGES, then=rules.OR_BELOW)
 # key: who says it, the sentence, unit, control, rule and the notebook's table
 WORDS = {
     "least": (THEIRS, "Patches that maps in class space rank lowest can be removed at less cost "
@@ -52,6 +55,8 @@ WORDS = {
     "controls": (OURS, "A map in class space is about its image, its class and its model's weights",
                  "curve", "the map of another image of the class, of another class, of a random "
                  "twin; the middle of the image", AREAS, "pairs"),
+    "placed": (THEIRS, "Summed over blocks and heads, a map in class space marks what its image "
+               "shows", "images", "the mask of another image of the class", PLACED, "placed"),
     "gradients": (OURS, "Maps in class space rank patches better than attention and gradients of "
                   "pixels do", "curve", "attention rollout, the last block's attention, gradient × "
                   "input, integrated gradients", AREAS, "pairs"),
@@ -75,12 +80,13 @@ ORDERED = {
     "reach": ("positive", "chefer")}
 
 
-def made_from(leads: pd.DataFrame, pairs: pd.DataFrame, last: pd.DataFrame,
+def made_from(leads: pd.DataFrame, pairs: pd.DataFrame, last: pd.DataFrame, placed: pd.DataFrame,
               images: int) -> list[Claim]:
     """The tables are those of :mod:`~neuronpath_core.chapters.relevance.measured`,
     ``against_random`` and ``lead_rows`` of ``PAIRS``, and
-    :func:`~neuronpath_core.chapters.relevance.probed.last_leads` with ``data`` and ``model``, over
-    ``images``."""
+    :func:`~neuronpath_core.chapters.relevance.probed.last_leads` and
+    :func:`~neuronpath_core.chapters.relevance.pictures.place_rows` with ``data`` and ``model``,
+    over ``images``."""
     both = pd.concat([leads, pairs], ignore_index=True)
     read = last.assign(condition="in the " + last["place"].map(PLACE_WORDS))
 
@@ -101,6 +107,7 @@ def made_from(leads: pd.DataFrame, pairs: pd.DataFrame, last: pd.DataFrame,
     rows = {key: chosen(*orders) for key, orders in ORDERED.items()}
     return told(WORDS, {
         **rows,
+        "placed": comparisons(with_verdict(placed[placed["order"] == "own"]), images),
         "least": chosen("own", RANDOM, test="negative"),
         "most": chosen("own", RANDOM, test="positive"),
         "probes random": tuple(map(_hardly, rows["probes random"])),
