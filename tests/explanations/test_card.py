@@ -348,7 +348,7 @@ REFUSED = {
     "a truth value": (dict(block=True), "got True"),
     "no images": (dict(images=None), "images cannot be 'NoneType'"),
     "other images": (dict(images=torch.zeros(2, 1, 8, 8, dtype=torch.float64)), "images must be"),
-    "paths of others": (dict(paths=torch.zeros(5, 3, dtype=torch.int64)), "paths are (5, 3) for 12 images"),
+    "paths of others": (dict(paths=torch.zeros(5, 3, dtype=torch.int64)), "paths are torch.int64 (5, 3) for 12 images"),
     "no paths": (dict(paths="auto"), "paths are str"),
     "neurons beyond": (dict(paths=torch.full((12, 3), 16)), "0..15"),
     "classes": (dict(classes=0), "classes must be a whole number in 1..1000"),
