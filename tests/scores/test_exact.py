@@ -175,7 +175,7 @@ def test_paths_are_the_largest_of_every_block(method):
     ({"neurons": torch.zeros(2, 3, 1)}, ["float32", "int64"]),
     ({"neurons": torch.full((1, 3, 1), 16)}, ["block 1", "0..15", "16"]),
     ({"neurons": torch.full((1, 3, 1), -1)}, ["block 1", "-1"]),
-    ({"neurons": [1]}, ["[1]", "int64"]),
+    ({"neurons": [1]}, ["list", "int64"]),
 ])
 def test_what_is_refused(settings, words):
     target, images, labels = helpers.network("cls", 459)
