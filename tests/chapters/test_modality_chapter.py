@@ -297,6 +297,15 @@ def test_types_that_come_back_on_other_scenes_and_types_of_chance(planted, chanc
     assert rows["verdict"].tolist() == ["not shown"]
 
 
+def test_types_that_are_others_on_the_other_half_are_seen():
+    """Neurons that are visual on even scenes and of words on odd ones."""
+    def of_halves(neuron, scene, rng):
+        return of_types(EACH * (3 if scene % 2 else 0), scene, rng)
+
+    (row,) = halves.half_rows(read_of(records(of_halves))).to_dict("records")
+    assert row["same"] == 0 and row["dealt"] == 0 and row["neurons"] == COUNT
+
+
 def test_dealing_types_within_layers_is_the_mean_over_all_ways_to_deal():
     rng = np.random.default_rng(3)
     one, other = rng.integers(-1, 4, (2, 40))
