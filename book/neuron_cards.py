@@ -26,7 +26,7 @@ from neuronpath_core.explanations.card_index import (  # noqa: E402
 from neuronpath_core.study.study import Study  # noqa: E402
 
 DATA = ROOT / "data" / "cards"
-PROFILES = ("digits", "shapes")
+PROFILES = ("digits", "shapes", "places")
 FOLDER = "_cards"  # of the built book; no page of it, so that nothing is done to it after Sphinx
 HOME = "../notebooks/04_class_paths.html"
 

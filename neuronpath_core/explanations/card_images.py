@@ -16,7 +16,8 @@ from torch import Tensor
 from neuronpath_core.explanations.model_input import as_seen
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shapes import CLASS_NAMES
-from neuronpath_core.readings.concepts import ConceptSet, concepts
+from neuronpath_core.readings.concepts import ConceptSet
+from neuronpath_core.readings.known_concepts import known_concepts
 from neuronpath_core.support.tensors import is_ordinary
 from neuronpath_core.support.text import shown
 from neuronpath_core.target import TargetModel
@@ -104,7 +105,7 @@ class CardImages:
         if self.own is None or not (self.own.masks or self.digits):
             raise ValueError(f"{NO_MASKS}; accepted: an ImageSet with masks, or the digits")
         if not self.photographs:
-            return concepts(self.own)
+            return known_concepts(self.own)
         names = tuple(self.own.masks)
         masks = np.stack([np.asarray(self.own.masks[name], bool) for name in names])
         return ConceptSet(names, ("part",) * len(names), masks, masks.any((2, 3)))

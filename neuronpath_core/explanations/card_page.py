@@ -132,8 +132,8 @@ def _concepts(found: dict[str, Any]) -> str:
     if not found["best"]:
         return ""
     return table("Concepts that it lights for",
-                 ["concept", "kind", "IoU", "at most", "95 % of other masks", "p", "AUROC",
-                  "detects"],
+                 ["concept", "kind", "IoU", "at most", "95 % of other masks", "p",
+                  "AUROC (chance 0.5)", "detects"],
                  [[row["name"], row["kind"], fit(row, "iou"), number(row["ceiling"]),
                    number(row["high"]), number(row["p"]), fit(row, "auroc"),
                    "yes" if row["detects"] else "no"]

@@ -176,6 +176,8 @@ def _effect(found: Numbers) -> list[str]:
                     f"{number(100 * row['size'])} points; neurons that are about as active and "
                     f"write about as much by {number(100 * row['control_size'])} (difference: "
                     f"{span(row['excess'])}).")
+    if found["classes"]:
+        said.append("The rows of single classes are of few images each and have no such control.")
     return said
 
 

@@ -22,6 +22,7 @@ from neuronpath_core.chapters.verdicts import dissection as verdicts
 from neuronpath_core.neurons.dissection import Dissection, Null
 from neuronpath_core.neurons.exemplars import Exemplars
 from neuronpath_core.neurons.sensitivity import Sensitivity
+from neuronpath_core.readings.known_concepts import known_concepts
 from tests.chapters.tables import MODELS
 
 NAMES = ("object", "grey", "red", "blue", "circle", "star", "solid", "dotted")
@@ -231,7 +232,7 @@ def test_halves_share_no_image_and_have_all_classes(study):
     few = measured.few_classes(study, second, 25)
     assert len(few) == 25 and len(set(few.labels.tolist())) == measured.FEW
     assert not set(few.ids.tolist()) & set(second.ids.tolist())
-    known = measured.known_concepts(first)
+    known = known_concepts(first)
     assert known.names[:2] == ("ink", "ink of a 0") and len(known.names) == 11
     assert (known.masks[1:].sum(0) == known.masks[0]).all()
 

@@ -537,22 +537,29 @@ def tables(cases, known):
                          for reader in (pictures.ITSELF, pictures.OTHERS) for label in range(4)])
     named = {"data": "digits", "model": "small"}
     rows["leads"] = pictures.picture_leads(seen).assign(**named)
-    rows["failed"] = pd.DataFrame([{**named, "measure": writes.WRITES, "label": failures.TRUE,
-                                    "value": 0.2, "low": 0.1, "high": 0.3, "right": 0.3,
-                                    "wrong": 0.1, "images": 9}])
-    rows["rivals"] = rows["failed"].drop(columns=["label", "right", "wrong"])
+    signs = {writes.WRITES: 1, writes.KEY: -1, writes.USED: 1, "outline": 1, "fill": -1}
+    rows["failed"] = pd.DataFrame([
+        {**named, "measure": measure, "label": failures.TRUE, "value": 0.2 * sign,
+         "low": 0.2 * sign - 0.1, "high": 0.2 * sign + 0.1, "right": 0.3, "wrong": 0.1, "images": 9}
+        for measure, sign in signs.items()])
+    rows["rivals"] = rows["failed"].head(1).drop(columns=["label", "right", "wrong"])
     rows["apart"] = pd.DataFrame()
     rows["known"] = known
-    rows["again"] = pd.DataFrame(columns=["measure", "models", "value", "low", "high", "data",
-                                          "model"])
+    rows["again"] = measured.in_families(pd.DataFrame([
+        {**named, "measure": measure, "models": 3, "value": 0.2, "low": 0.1, "high": 0.3, "p": p}
+        for measure, p in ((writes.WRITES, 0.01), (writes.KEY, 0.2), (writes.USED, 0.02),
+                           (wiring.SIZE, 0.03))]))
     return rows, pictures.picture_rows(seen).assign(**named)
+
+
+def own_rows(table, measure):
+    return table[(table["measure"] == measure) & (table["against"] == measured.LIKE)]
 
 
 def test_claims_have_their_signs_units_and_controls(tables):
     found = {claim.key: claim for claim in verdicts.made_from(*tables[0].values())}
-    assert len(found) == 29
-    own = tables[0]["written"]
-    own = own[(own["measure"] == writes.WRITES) & (own["against"] == measured.LIKE)]
+    assert len(found) == 38
+    own = own_rows(tables[0]["written"], writes.WRITES)
     # four comparisons, of two models and two methods, are a family
     adjusted = np.minimum(1, np.maximum.accumulate(np.sort(own["p"]) * [4, 3, 2, 1]))
     np.testing.assert_allclose(np.sort(own["adjusted"]), adjusted)
@@ -564,6 +571,15 @@ def test_claims_have_their_signs_units_and_controls(tables):
     assert [row.n for row in found["pictures"].comparisons] == [4]
     assert all(row.verdict == "agrees" for row in found["pictures"].comparisons)
     assert found["fails"].comparisons[0].verdict == "agrees"
+    assert [row.verdict for row in found["fails key"].comparisons] == ["contradicts"]
+    assert [row.verdict for row in found["fails used"].comparisons] == ["agrees"]
+    assert {row.condition: row.verdict for row in found["fails attributes"].comparisons} == {
+        "of the outline": "agrees", "of the fill": "contradicts"}
+    for key, said in (("writes again", "agrees"), ("key again", "not shown"),
+                      ("used again", "agrees"), ("wire again", "agrees")):
+        assert [(row.verdict, row.n) for row in found[key].comparisons] == [(said, 3)], key
+    points = own_rows(tables[0]["written"], writes.DIRECTION)
+    assert [row.value for row in found["points"].comparisons] == points["value"].tolist()
     assert len(found["planted"].comparisons) == 2 * len(planted.TRUTH)
     # with one network no share is told from one half, so that nothing is claimed
     assert {row.verdict for row in found["planted"].comparisons} == {"not shown"}
@@ -584,7 +600,7 @@ def test_tables_for_reading_and_what_the_text_says(tables):
         "first third", "middle third", "last third", writes.LATER]
     assert words.picture_text(rates).shape == (2, 5)
     assert "100 %" in words.picture_finding(rates)
-    assert len(words.failure_table(rows["failed"])) == 1
+    assert len(words.failure_table(rows["failed"])) == 5
     assert (words.planted_table(rows["known"])["networks where this is found"] == "1 of 1").all()
     glued = words.glued(rows["written"], rows["overlaps"], rows["detected"], rows["evidence"],
                          rows["wired"], rows["looked"], rows["leads"], rates, rows["apart"],

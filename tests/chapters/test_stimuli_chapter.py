@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from sklearn.metrics import roc_auc_score
 
 from neuronpath_core.chapters.stimuli import after_gelu, judged, made, several, words
 from neuronpath_core.chapters.verdicts import stimuli as verdicts
+from neuronpath_core.images.file_images import FileImages
 from neuronpath_core.neurons.plausibility import recognised
+from neuronpath_core.neurons.spectrum import image_statistics
 from neuronpath_core.readings.memories import value_matrix
 from neuronpath_core.readings.projection import project_vectors
 from neuronpath_core.stats.claims import with_verdict
@@ -269,6 +272,28 @@ def test_both_ways_are_made_for_the_best_and_for_a_low_one(maker):
     np.testing.assert_allclose(own.rows["start"][10:], ranks.min(0), atol=1e-5)
 
 
+# --- what black and white are ---
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_statistics_do_not_depend_on_how_files_are_normalised(files):
+    shares = torch.rand(6, 3, 12, 12, dtype=torch.float64,
+                        generator=torch.Generator().manual_seed(3))
+    mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.25, 0.2, 0.1])
+    seen = (shares - mean[:, None, None]) / std[:, None, None] if files else 2 * shares - 1
+    images = object.__new__(FileImages) if files else None
+    study = SimpleNamespace(
+        train=images, batch=lambda *_: (seen, None),
+        preprocessing=lambda _: {"mean": mean.tolist(), "std": std.tolist()})
+    found = made.statistics_of(study, "small")
+    wanted = image_statistics(2 * shares - 1)
+    torch.testing.assert_close(found.colour, wanted.colour)
+    torch.testing.assert_close(found.magnitude, wanted.magnitude)
+    low, high = (-mean / std, (1 - mean) / std) if files else (-torch.ones(3), torch.ones(3))
+    torch.testing.assert_close(found.low, low.double(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.high, high.double(), rtol=1e-6, atol=0)
+
+
 # --- several neurons, shared neurons ---
 
 
@@ -311,6 +336,15 @@ def test_failures_that_share_are_found_and_exchanged_ones_are_not():
     assert there["value"] > there["chance"]
     null = several.sharing_row(shared, np.arange(24) % 2 == 0)
     assert null["value"] == 0 and null["p"] == 1 and null["failed"] == 12
+    assert null["low"] < 0 < null["high"]
+    uneven = np.arange(12) % 3
+    own = several.sharing_row(np.array([*uneven, *uneven[::-1] // 2]), np.arange(24) < 12)
+    draws = np.random.default_rng(1).integers(12, size=(2, 4000, 12))
+    spread = (uneven[draws[0]].mean(1) - (uneven[::-1] // 2)[draws[1]].mean(1)) / 23
+    assert own["low"] == pytest.approx(np.quantile(spread, 0.025), abs=0.004)
+    assert own["high"] == pytest.approx(np.quantile(spread, 0.975), abs=0.004)
+    alone = several.sharing_row(shared, np.arange(24) < 1)
+    assert np.isnan(alone["low"]) and alone["value"] == pytest.approx(3 / 23 - 33 / 23**2)
     assert several.sharing_row(shared, np.ones(24, bool)) is None
     assert several.sharing_row(shared, np.zeros(24, bool)) is None
 
@@ -355,7 +389,11 @@ def test_claims_and_tables_from_planted_tables(low_failures):
                 "phase"):
         assert told[key] == {"agrees"}, key
     assert told["harms"] == {"contradicts"}
-    assert len({claim.key for claim in made_of}) == len(made_of) == 13
+    # copies of several neurons were planted to rescue, copies of one not
+    diversity = next(claim for claim in made_of if claim.key == "diversity")
+    assert {row.condition: row.verdict for row in diversity.comparisons} == {
+        several.ONE_APART: "not shown", several.MANY_APART: "agrees"}
+    assert len({claim.key for claim in made_of}) == len(made_of) == 14
     table = words.rate_table(rates)
     assert table.index.names == ["data", "model", "image of"]
     assert words.effect_table(effects).shape == (2, 4)

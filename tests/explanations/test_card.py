@@ -330,7 +330,8 @@ def test_own_sets_are_no_photographs_and_others_may_be():
     model = fill(VisionTransformer(img_size=16, patch_size=8, in_chans=1, embed_dim=16, depth=1, num_heads=2,
                                    mlp_ratio=1.0, num_classes=10), 1)
     card = neuron_card(npc.TargetModel(model), 0, 1, images=digits, steps=2)
-    assert not card.photographs and section(card, "concepts")["known"] == 1
+    # the ink of all and of each of the ten digits
+    assert not card.photographs and section(card, "concepts")["known"] == 11
     scenes = load_shapes("held_out", 24).select(np.arange(12))
     model = fill(VisionTransformer(img_size=32, patch_size=16, embed_dim=16, depth=1, num_heads=2, mlp_ratio=1.0,
                                    num_classes=24), 1)

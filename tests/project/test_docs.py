@@ -296,6 +296,13 @@ def test_every_public_name_has_an_example_that_runs():
         assert re.search(rf"\bnpc\.{name}\b|\bPaths\b", examples) or name == "Paths", name
 
 
+def test_the_table_of_methods_is_the_registry():
+    table = [[cell.strip('`"') for cell in row] for row in rows(text("api"), "| `method=` |")]
+    assert [(row[0], row[1], row[3]) for row in table] == [
+        (key, method.label, "yes" if method.with_baseline else "no")
+        for key, method in sorted(npc.METHODS.items(), key=lambda item: [row[0] for row in table].index(item[0]))]
+
+
 def test_find_paths_comes_first():
     assert rows(text("api"), "| name |")[0][0] == "[`find_paths`](npc-find-paths)"
 

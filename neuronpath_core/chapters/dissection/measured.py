@@ -18,7 +18,8 @@ from neuronpath_core.neurons.dissection import Dissection, dissect
 from neuronpath_core.neurons.exemplars import Exemplars, find_exemplars, image_scores
 from neuronpath_core.neurons.sensitivity import Sensitivity, sensitivity
 from neuronpath_core.neurons.tally import strongest
-from neuronpath_core.readings.concepts import ConceptSet, concepts, foreground
+from neuronpath_core.readings.concepts import ConceptSet
+from neuronpath_core.readings.known_concepts import known_concepts
 from neuronpath_core.readings.random_twins import random_weights
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
@@ -58,24 +59,6 @@ class Read:
     held_scores: Float[np.ndarray, "block neuron image"]
     present: np.ndarray
     moved: Sensitivity | None
-
-
-def known_concepts(images: ImageSet) -> ConceptSet:
-    """The concepts of a data set; of digits also the ink of each class, because the ink alone would
-    leave labels nothing to choose from.
-
-    Raises:
-        ValueError: images of a data set whose concepts are not known.
-    """
-    found = concepts(images)
-    if len(found.names) > 1:
-        return found
-    where, labels = foreground(images), images.labels.cpu().numpy()
-    own = np.stack([where & (labels == label)[:, None, None]
-                    for label in range(len(images.class_names))])
-    masks = np.concatenate([found.masks, own])
-    return ConceptSet((*found.names, *(f"ink of a {name}" for name in images.class_names)),
-                      (*found.kinds, *("class",) * len(own)), masks, masks.any((2, 3)))
 
 
 def halves(images: ImageSet) -> tuple[ImageSet, ImageSet]:

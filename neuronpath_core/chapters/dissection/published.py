@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from neuronpath_core.chapters.dissection.depth import is_specific
-from neuronpath_core.chapters.dissection.measured import known_concepts
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.dissection import (
     LEAST_IOU,
@@ -17,6 +16,7 @@ from neuronpath_core.neurons.dissection import (
     dissect,
 )
 from neuronpath_core.neurons.tally import strongest
+from neuronpath_core.readings.known_concepts import known_concepts
 from neuronpath_core.study.study import Study
 
 PERMUTATIONS = 19  # a mask of a fifth of the image takes forty times as long to deal

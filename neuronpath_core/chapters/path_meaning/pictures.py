@@ -11,11 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from neuronpath_core.chapters.path_meaning.measured import RANDOM, Case, numbers
-from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.interventions import class_probabilities
 from neuronpath_core.neurons.key_neurons import alignment, best_neurons
 from neuronpath_core.neurons.matched import drawn
-from neuronpath_core.neurons.spectrum import Statistics, image_statistics
+from neuronpath_core.neurons.spectrum import Statistics
 from neuronpath_core.neurons.stimuli import Objective, stimulate
 from neuronpath_core.settings import RECOMMENDED
 from neuronpath_core.stats.intervals import interval_row
@@ -115,11 +114,6 @@ def picture_leads(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                   **interval_row((own[PATH] - own[name]).to_numpy(), seed=seed)}
                  for name in SOURCES if name != PATH]
     return pd.DataFrame(rows)
-
-
-def statistics_of(study: Study, model: str, images: ImageSet) -> Statistics:
-    """Of training images, as the model sees them."""
-    return image_statistics(study.batch(images, model)[0])
 
 
 def as_pixels(images: Mapping[str, Float[Tensor, "class channel height width"]],

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronpath_core.images.file_images import FileImages
+from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.key_neurons import alignment, best_neurons
 from neuronpath_core.neurons.objectives import Objective, driven, goals_of
 from neuronpath_core.neurons.spectrum import Statistics, image_statistics
@@ -90,10 +92,17 @@ def maker(study: Study, model: str, steps: int, seed: int = 0, ranks: int = 10) 
                  best_neurons(aligned, count=ranks), steps, seed)
 
 
-def statistics_of(study: Study, model: str) -> Statistics:
-    """Estimated of the images that the models were trained on."""
-    pixels, _ = study.batch(study.train, model)
-    return image_statistics(pixels)
+def statistics_of(study: Study, model: str, images: ImageSet | None = None) -> Statistics:
+    """Estimated of images, as the model sees them; by default of all that the models were trained
+    on.  What the model sees of black and of white follows from how its image files are normalised;
+    drawn images are normalised with mean = std = 0.5."""
+    images = study.train if images is None else images
+    ends = {}
+    if isinstance(images, FileImages):
+        known = study.preprocessing(model)
+        mean, std = (torch.as_tensor(known[name], dtype=torch.float64) for name in ("mean", "std"))
+        ends = {"low": -mean / std, "high": (1 - mean) / std}
+    return image_statistics(study.batch(images, model)[0], **ends)
 
 
 def random_neurons(own: Maker, seed: int) -> list[Objective]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neuronpath_core.chapters.stimuli.judged import Judges, class_rows
 from neuronpath_core.chapters.stimuli.made import BEST, Made, Maker, best_as_published
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, stratified_row
 from neuronpath_core.stats.tests import shuffled_labels
 
 if TYPE_CHECKING:
@@ -111,10 +111,11 @@ def sharing_row(shared: Int64[np.ndarray, "class"], failed: Bool[np.ndarray, "cl
     share of the other classes that have the same neuron, failures minus successes.
 
     Returns:
-        ``value``; ``low``, ``high``: between which 95 % of the differences of exchanged classes
-        lie, moved by the value; ``p`` of them, two-sided; ``chance``, their 97.5 % quantile;
-        ``n``, ``failed``, ``shared``, how many classes there are, fail, and share their neuron.
-        ``None`` where all fail or none does.
+        ``value``; ``low``, ``high``, its 95 % bootstrap interval over the classes that fail and
+        over those that do not, NaN where one of them is alone; ``p``, two-sided, of the
+        differences of exchanged classes, and ``chance``, their 97.5 % quantile; ``n``, ``failed``,
+        ``shared``, how many classes there are, fail, and share their neuron.  ``None`` where all
+        fail or none does.
     """
     failed = np.asarray(failed, bool)
     if failed.all() or not failed.any():
@@ -125,10 +126,13 @@ def sharing_row(shared: Int64[np.ndarray, "class"], failed: Bool[np.ndarray, "cl
         return float(part[flags].mean() - part[~flags].mean())
 
     value, dealt = shuffled_labels(difference, failed, permutations, seed)
-    low, high = np.quantile(dealt, (0.025, 0.975))
     p = (1 + int((np.abs(dealt) >= abs(value) - 1e-12).sum())) / (1 + permutations)
-    return {"value": value, "low": value + low, "high": value + high, "p": p, "chance": high,
-            "n": len(part), "failed": int(failed.sum()), "shared": int((part > 0).sum())}
+    kinds = part[failed], part[~failed]
+    interval = (stratified_row(kinds, (1, -1), seed) if min(map(len, kinds)) > 1
+                else {"low": np.nan, "high": np.nan})
+    return {**interval, "value": value, "p": p,
+            "chance": float(np.quantile(dealt, 0.975)), "n": len(part),
+            "failed": int(failed.sum()), "shared": int((part > 0).sum())}
 
 
 def another_neuron(own: Maker) -> dict[str, float]:

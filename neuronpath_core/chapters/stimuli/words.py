@@ -170,7 +170,7 @@ def sharing_table(shared: pd.DataFrame) -> pd.DataFrame:
         {"data": row["data"], "model": row["model"], "classes": row["n"],
          "not recognised": row["failed"], "share their neuron": row["shared"],
          "other classes with the same neuron, failures minus successes":
-             f"{100 * row['value']:+.1f} points", "p, classes exchanged": f"{row['p']:.3f}"}
+             report.points_text(row), "p, classes exchanged": f"{row['p']:.3f}"}
         for row in shared.to_dict("records")]).set_index(KEPT)
 
 

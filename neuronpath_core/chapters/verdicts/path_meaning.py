@@ -28,8 +28,13 @@ ABOVE = partial(rules.above, interval=rules.OVER_IMAGES,
                 then=f" and {HOLM} (signs of images flipped), contradicts if below with such a p")
 ALONE = partial(rules.above, interval=rules.OVER_IMAGES, then=rules.OR_BELOW)
 OVER_CLASSES = ALONE("The difference of the shares of classes", interval=rules.OVER_CLASSES)
+OVER_KINDS = ALONE("What path neurons have beyond matched ones, right images minus wrong ones",
+                   interval=f"{rules.BOOTSTRAP} over the images of each kind")
+RIGHTLY = "images that are classified rightly"
 # the same rule, said of other readers
 OVER_OTHERS = replace(OVER_CLASSES, sentence="The same of the mean over other architectures.")
+AGAIN = ABOVE("The mean over trained models", interval="its 95 % jackknife interval over them",
+              then=f" and {HOLM} (Student's t), contradicts if below with such a p")
 ACTIVE = "the path of Activation"
 # key: who says it, the sentence, unit, control, rule and the notebook's table
 WORDS = {
@@ -56,9 +61,11 @@ WORDS = {
         OURS,
         "Models trained from other seeds have paths that write the class more than matched neurons",
         "neurons", "matched neurons of each trained model",
-        ABOVE("The mean over trained models", interval="its 95 % jackknife interval over them",
-              then=f" and {HOLM} (Student's t), contradicts if below with such a p"),
-        "again", {"of": "trained models"}),
+        AGAIN, "again", {"of": "trained models"}),
+    "points": (
+        OURS, "Path neurons point along their image's class more than matched neurons",
+        "directions", "matched neurons of the block",
+        ABOVE("The share of uniform directions that are aligned less with the label"), "written"),
     "key": (
         OURS, "Path neurons are among the five key neurons of their class more often than matched "
         "neurons", "neurons", "matched neurons of the block",
@@ -73,6 +80,14 @@ WORDS = {
         OURS, "Path neurons are among a token's five largest coefficients more often than matched "
         "neurons", "neurons", "matched neurons of the block",
         ABOVE("The share of the scope's tokens, mean over the path's neurons"), "overlaps"),
+    "key again": (
+        OURS, "Models trained from other seeds have paths that are key neurons of their class more "
+        "often than matched neurons", "neurons", "matched neurons of each trained model", AGAIN,
+        "again", {"of": "trained models"}),
+    "used again": (
+        OURS, "Models trained from other seeds have paths that are among a token's five largest "
+        "coefficients more often than matched neurons", "neurons",
+        "matched neurons of each trained model", AGAIN, "again", {"of": "trained models"}),
     "attributes": (
         OURS,
         "Path neurons tell their class's outline and fill from others better than matched neurons",
@@ -93,6 +108,11 @@ WORDS = {
         "about as active in the image", "separation",
         "neurons of the block about as active in the same image",
         ABOVE("The same over images"), "detected"),
+    "overlap": (
+        OURS, "The strongest patches of a path neuron overlap what decides the class more than "
+        "those of matched neurons", "overlap", "matched neurons of the block",
+        ABOVE("The intersection over union with the class's own outline and fill minus that with "
+              "the other outlines and fills, on other scenes"), "detected"),
     "beyond colour": (
         OURS, "Path neurons tell what decides the class better than the colour, which does not",
         "separation", "the same of the image's colour, and matched neurons",
@@ -109,6 +129,15 @@ WORDS = {
         OURS, "A path neuron reads what the one before it writes more than matched neurons do",
         "cosine", "matched neurons of the next block",
         ABOVE("The absolute cosine of value vector and key along the token's own stream"), "wired"),
+    "wire percentile": (
+        OURS, "A path neuron reads what the one before it writes more than most pairs of neurons "
+        "of the two blocks fit, beyond matched neurons", "pairs", "matched neurons of the next "
+        "block", ABOVE("The share of all pairs of the two blocks with a smaller absolute cosine"),
+        "wired"),
+    "wire again": (
+        OURS, "Models trained from other seeds have path neurons that read what the one before "
+        "writes more than matched neurons do", "cosine", "matched neurons of each trained model",
+        AGAIN, "again", {"of": "trained models"}),
     "wire attention": (
         OURS, "A path neuron reads what the one before it writes through attention more than "
         "matched neurons do", "cosine", "matched neurons of the next block",
@@ -139,9 +168,16 @@ WORDS = {
         "classes", "the image of random paths", OVER_OTHERS, "leads", {"of": "classes"}),
     "fails": (
         OURS, "The path of the true class writes it less in images that are classified wrongly",
-        "neurons", "images that are classified rightly",
-        ALONE("What path neurons have beyond matched ones, right images minus wrong ones",
-              interval=f"{rules.BOOTSTRAP} over the images of each kind"), "failed"),
+        "neurons", RIGHTLY, OVER_KINDS, "failed"),
+    "fails key": (
+        OURS, "The path of the true class has fewer key neurons of it in images that are "
+        "classified wrongly", "neurons", RIGHTLY, OVER_KINDS, "failed"),
+    "fails used": (
+        OURS, "The path of the true class has fewer of a token's largest coefficients in images "
+        "that are classified wrongly", "neurons", RIGHTLY, OVER_KINDS, "failed"),
+    "fails attributes": (
+        OURS, "The path of the true class tells its outline and fill less in images that are "
+        "classified wrongly", "separation", RIGHTLY, OVER_KINDS, "failed"),
     "rival": (
         OURS, "In images that are classified wrongly, the path of the predicted class writes it "
         "more than that of the true class writes that", "neurons",
@@ -195,6 +231,9 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
         "writes active": effect(written, measure=writes.WRITES, against=ACTIVE),
         "writes late": effect(depths, blocks=writes.LATER),
         "writes again": effect(again, "models", measure=writes.WRITES),
+        "points": effect(written, measure=writes.DIRECTION, against=LIKE),
+        "key again": effect(again, "models", measure=writes.KEY),
+        "used again": effect(again, "models", measure=writes.USED),
         "key": effect(overlaps, measure=writes.KEY, against=LIKE),
         "key active": effect(overlaps, measure=writes.KEY, against=ACTIVE),
         "used": effect(overlaps, measure=writes.USED, against=LIKE),
@@ -202,10 +241,13 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
         "attributes here": shapes_only(detects.BOTH, LIKE_HERE),
         "attributes of images": shapes_only(detects.BOTH, LIKE, detects.WHOLE),
         "attributes of images here": shapes_only(detects.BOTH, LIKE_HERE, detects.WHOLE),
+        "overlap": shapes_only(detects.BOTH, LIKE, detects.OVERLAP),
         "beyond colour": shapes_only(detects.BEYOND, LIKE, detects.WHOLE),
         "evidence": effect(evidence, blocks="last third", against=LIKE),
         "evidence early": effect(evidence, blocks="first third", against=LIKE),
         "wire": effect(wired, route="direct", measure=wiring.SIZE, against=LIKE),
+        "wire percentile": effect(wired, route="direct", measure=wiring.PLACE, against=LIKE),
+        "wire again": effect(again, "models", measure=wiring.SIZE),
         "wire attention": effect(wired, route="attention", measure=wiring.SIZE, against=LIKE),
         "wire active": effect(wired, route="direct", measure=wiring.SIZE, against=ACTIVE),
         "looks": effect(looked, against=looks.OTHER_MAP),
@@ -215,6 +257,12 @@ def made_from(written: pd.DataFrame, depths: pd.DataFrame, overlaps: pd.DataFram
         "random pictures": effect(leads, "classes", reader=pictures.OTHERS,
                                   against=pictures.RANDOMLY),
         "fails": effect(failed, measure=writes.WRITES, label=failures.TRUE),
+        "fails key": effect(failed, measure=writes.KEY, label=failures.TRUE),
+        "fails used": effect(failed, measure=writes.USED, label=failures.TRUE),
+        "fails attributes": tuple(
+            one for name in detects.DECIDING
+            for one in effect(failed.assign(condition=f"of the {name}"), measure=name,
+                              label=failures.TRUE)),
         "rival": effect(rivals, measure=writes.WRITES),
         "outline": effect(apart, measure="outline", paths=concepts.OWN),
         "fill": effect(apart, measure="fill", paths=concepts.OWN),

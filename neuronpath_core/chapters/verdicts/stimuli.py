@@ -32,9 +32,10 @@ def made_from(effects: pd.DataFrame, near: pd.DataFrame, failures: pd.DataFrame,
         own = effects[(effects["measure"] == measure) & (effects["control"] == control)]
         return comparisons(with_verdict(own), "n")
 
-    def group(name: str, of: str, sign: int = 1) -> tuple:
-        own = rescues[(rescues["condition"] == name) & (rescues["group"] == of)]
-        return comparisons(with_verdict(own if sign > 0 else turned(own)), "n")
+    def group(of: str, *names: str, sign: int = 1) -> tuple:
+        own = rescues[rescues["condition"].isin(names) & (rescues["group"] == of)]
+        columns = {"condition": "condition"} if len(names) > 1 else {}
+        return comparisons(with_verdict(own if sign > 0 else turned(own)), "n", **columns)
 
     told = judged(predictions) if len(predictions) else predictions
     return [
@@ -86,15 +87,22 @@ def made_from(effects: pd.DataFrame, near: pd.DataFrame, failures: pd.DataFrame,
              rule=ABOVE("The area under the ROC curve of the first mean pre-activation, minus one "
                         "half", then=" and p after Holm is at most 0.05"), table="predictions"),
         theirs("rescues", sentence="Several value neurons together rescue classes that one fails",
-               comparisons=group(several.MANY, several.BAD), unit="classes",
+               comparisons=group(several.BAD, several.MANY), unit="classes",
                control="a second try with one neuron, from another start",
                rule=ABOVE("Of the classes that one neuron's image fails, the share that several "
                           "rescue minus the share that a second try does"), table="rescues"),
         theirs("harms", sentence="Several value neurons together harm classes that one gets right",
-               comparisons=group(several.MANY, several.GOOD, -1), unit="classes",
+               comparisons=group(several.GOOD, several.MANY, sign=-1), unit="classes",
                control="a second try with one neuron, from another start",
                rule=ABOVE("Of the classes that one neuron's image gets right, the share that "
                           "several lose minus the share that a second try does"), table="rescues"),
+        ours("diversity", sentence="Copies that are pushed apart rescue classes that one image "
+                                   "fails",
+             comparisons=group(several.BAD, several.ONE_APART, several.MANY_APART), unit="classes",
+             control="a second try with one neuron, from another start",
+             rule=ABOVE("Of the classes that one neuron's image fails, the mean share of the "
+                        "copies that are recognised minus the share that a second try is"),
+             table="rescues"),
         ours("weights", sentence="Weighting several neurons by their scores makes images that are "
                                  "recognised more often",
              comparisons=comparisons(with_verdict(gains), "n", condition="condition"),
@@ -109,7 +117,8 @@ def made_from(effects: pd.DataFrame, near: pd.DataFrame, failures: pd.DataFrame,
                rule=rules.Rule(
                    "The share of the other classes with the same neuron, failures minus successes; "
                    "agrees if positive with p < 0.05 in a permutation of the classes, contradicts "
-                   "if negative with such a p."), table="shared"),
+                   "if negative with such a p. The interval resamples the classes of each kind."),
+               table="shared"),
         ours("phase", sentence="Images with the magnitudes of real spectra lie nearer to training "
                                "images",
              comparisons=comparisons(with_verdict(phases), "n"), unit="images",
