@@ -23,12 +23,11 @@ from neuronpath_core.figures.style import (
 
 GREY = "0.5"
 DASHES = ((0, (4, 2)), (0, (6, 1, 1, 1)), (0, (2, 1)), (0, (8, 3)))  # of models
-# of kinds, in the order in which they are drawn; told apart by marks too
-KIND_COLOURS = {"colour": "#d55e00", "fill": "#0072b2", "outline": "#009e73", "part": "0.2",
-                "tone": "#cc79a7", "background": "#8c6d31", "class": "#0072b2"}
-KIND_WORDS = {"colour": "colours", "fill": "fills", "outline": "outlines",
-              "part": "parts of every scene", "tone": "tones of the background",
-              "background": "kinds of background", "class": "classes"}
+# of kinds, in the order in which they are drawn; told apart by marks too.  All that a panel has
+# besides is one curve, so that the legend stays as short as a telephone needs it
+KIND_COLOURS = {"colour": "#d55e00", "fill": "#0072b2", "outline": "#009e73", "class": "#0072b2"}
+KIND_WORDS = {"colour": "colours", "fill": "fills", "outline": "outlines", "class": "classes"}
+REST, REST_COLOUR = "all else", "0.2"
 
 
 def _depth_axis(axis: Axes) -> None:
@@ -42,8 +41,8 @@ def _depth_axis(axis: Axes) -> None:
 def kinds_by_depth(kinds: pd.DataFrame, detectors: pd.DataFrame) -> Figure:
     """What neurons are called, and how many detect anything, block by block.  Left, a panel per
     model of the first data set with more than one kind of specific label: the share of neurons with
-    labels of each kind.  Right, a panel per data set: the share of neurons that detect a concept,
-    in colours, and dotted what dealt masks give.
+    labels of each specific kind, and of all general ones together.  Right, a panel per data set:
+    the share of neurons that detect a concept, in colours, and dotted what dealt masks give.
 
     ``kinds``: ``data, model, depth, kind, value``.  ``detectors``: ``data, model, depth, value,
     dealt``.
@@ -75,14 +74,17 @@ def kinds_by_depth(kinds: pd.DataFrame, detectors: pd.DataFrame) -> Figure:
 
 
 def _kinds(axis: Axes, own: pd.DataFrame, handles: dict[str, Line2D]) -> None:
-    for number, (kind, colour) in enumerate(KIND_COLOURS.items()):
-        rows = own[own["kind"] == kind].sort_values("depth")
+    named = own["kind"].map(KIND_WORDS).fillna(REST)
+    shares = own.assign(kind=named).groupby(["kind", "depth"], as_index=False)["value"].sum()
+    colours = {KIND_WORDS[kind]: colour for kind, colour in KIND_COLOURS.items()}
+    for number, (kind, colour) in enumerate({**colours, REST: REST_COLOUR}.items()):
+        rows = shares[shares["kind"] == kind].sort_values("depth")
         if rows.empty:
             continue
         line, = axis.plot(rows["depth"], rows["value"], color=colour, linewidth=1.4,
                           marker=marker(number), markersize=3.5,
                           markevery=max(1, len(rows) // 6))
-        handles.setdefault(KIND_WORDS[kind], line)
+        handles.setdefault(kind, line)
     axis.set_ylim(-0.02, 1.02)
     _depth_axis(axis)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from neuronpath_core.figures.style import (
@@ -30,6 +31,9 @@ SIDES = ((8, 0, "left"), (-8, 0, "right"), (0, 11, "center"), (0, -11, "center")
          (8, -11, "left"), (-8, 11, "right"), (-8, -11, "right"), (8, 22, "left"),
          (8, -22, "left"))
 FADED, RECOMMENDED = "0.55", "#d55e00"
+# the line from a name to a mark that it does not stand beside, in points from the mark
+LEADER = {"arrowstyle": "-", "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4}
+ENDS = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, 0.5)}
 
 
 @styled
@@ -71,7 +75,8 @@ def method_front(table: pd.DataFrame, joined: Sequence[str], line: str, marked: 
 
 def _name_marks(axis: Axes, names: Collection[str], colours: Mapping[str, tuple]) -> None:
     """Write each name beside its large mark, at the first side where neither another mark nor a
-    word is: a legend of a dozen shapes would be as high as the panel."""
+    word is: a legend of a dozen shapes would be as high as the panel.  A name that stands aslant
+    has a thin line to its mark, or it would be read as that of another."""
     axis.figure.canvas.draw()
     drawn = [line for line in axis.lines if line.get_label() in names]
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for line in axis.lines
@@ -80,10 +85,13 @@ def _name_marks(axis: Axes, names: Collection[str], colours: Mapping[str, tuple]
     taken += [text.get_window_extent() for text in axis.texts]
     for line in drawn:
         for x, y, side in SIDES:
+            colour = colours.get(line.get_label(), "0.25")
+            leader = {**LEADER, "color": colour, "relpos": ENDS[side]} if x and y else None
             text = axis.annotate(line.get_label(), line.get_xydata()[-1], xytext=(x, y),
                                  textcoords="offset points", ha=side, va="center", fontsize=LEAST,
-                                 color=colours.get(line.get_label(), "0.25"), zorder=7)
-            box = text.get_window_extent().padded(2)
+                                 color=colour, arrowprops=leader, zorder=7)
+            text.get_window_extent()  # puts the letters in their place
+            box = Text.get_window_extent(text).padded(2)  # theirs alone, without the line
             inside = axis.bbox.x0 < box.x0 and box.x1 < axis.bbox.x1
             if (inside and not box.count_overlaps(taken)) or (x, y, side) == SIDES[-1]:
                 taken.append(box)

@@ -3,6 +3,7 @@ planted effect and a planted null."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,13 @@ from neuronpath_core.chapters.dissection import (
     truth,
     words,
 )
+from neuronpath_core.chapters.dissection.redrawn import detecting_shares
 from neuronpath_core.chapters.verdicts import dissection as verdicts
-from neuronpath_core.neurons.dissection import Dissection, Null
+from neuronpath_core.neurons.dissection import LEAST_IOU, Dissection, Null, dissect
 from neuronpath_core.neurons.exemplars import Exemplars
 from neuronpath_core.neurons.sensitivity import Sensitivity
+from neuronpath_core.neurons.walk import walk
+from neuronpath_core.readings.grids import coverage, grid_of
 from neuronpath_core.readings.known_concepts import known_concepts
 from tests.chapters.tables import MODELS
 
@@ -70,7 +74,8 @@ def read_of(share, null_share=None, twin_share=None, seed=0, **settings):
     return measured.Read(None, found, made(other, again(other), null), exemplars,
                          {measured.OVERLAP: labels, measured.AREA: labels}, found,
                          rng.random((BLOCKS, NEURONS, IMAGES)),
-                         rng.random((len(NAMES), IMAGES)) < 0.4, None)
+                         rng.random((len(NAMES), IMAGES)) < 0.4, None, np.arange(IMAGES) % 6,
+                         dict.fromkeys(("class", "any"), rng.normal(0.5, 0.01, 50)))
 
 
 RISING, FLAT = np.linspace(0.1, 0.9, BLOCKS), np.full(BLOCKS, 0.5)
@@ -99,7 +104,8 @@ def test_a_trend_is_one_only_beyond_dealt_masks(share, null, verdict):
         assert (rows["late"] > rows["early"] + 0.4).all()
     claims = verdicts.made_from(depth=rows.assign(data="shapes", model="small", images=60),
                                 **{name: pd.DataFrame() for name in (
-                                    "twins", "order", "detectors", "truth", "first", "few")})
+                                    "twins", "order", "detectors", "truth", "first", "few",
+                                    "sharing")})
     assert [row.verdict for row in claims[0].comparisons] == [verdict] * 2
 
 
@@ -141,6 +147,14 @@ def test_detectors_count_beyond_what_dealt_masks_give():
     assert none["share"].tolist() == [0, 0] and none["verdict"].tolist() == ["contradicts"] * 2
     same = detectors.detector_rows(read_of(FLAT, detecting=NEURONS))
     assert same["verdict"].tolist() == ["not shown"] * 2 and same["value"].abs().max() < 1e-12
+    assert (rows["high"] - rows["value"]).iloc[1] == pytest.approx(
+        stats.norm.ppf(0.975) * np.std(read_of(FLAT).detecting["any"], ddof=1))
+    # beyond dealt masks, and other images might not show it
+    unsure = replace(read_of(FLAT, detecting=2), detecting={
+        name: np.array([0.0, 1.0, 0.0, 1.0]) for name in ("class", "any")})
+    assert detectors.detector_rows(unsure)["verdict"].tolist() == ["not shown"] * 2
+    one = detectors.detector_row(unsure.found, "any", np.array([0.5]))
+    assert np.isnan(one["low"]) and one["verdict"] == "not shown"
     placed = detectors.detector_rows(read_of(FLAT, iou=0.029 + 0.0111))
     assert placed["share"].tolist() == [1, 1]
     read = read_of(FLAT)
@@ -200,6 +214,44 @@ def test_labels_are_compared_on_the_same_images():
     assert worse["high"] < -0.1
 
 
+def test_detectors_in_other_images_are_those_of_a_loop(study, images):
+    """Set arithmetic, image by image, with thresholds and quantiles of all images."""
+    target = study.target("small")
+    pixels, labels = study.batch(images, "small")
+    known = measured.known_concepts(images)
+    found = dissect(target, pixels, known, labels=labels, permutations=9)
+    weights = np.random.default_rng(0).multinomial(len(pixels), np.full(len(pixels),
+                                                                        1 / len(pixels)), 3)
+    whole = np.ones((1, len(pixels)), int)
+    same = detecting_shares(target, pixels, known, found, whole)
+    for null in ("class", "any"):
+        assert same[null][0] == pytest.approx(found.detects(null).any(-1).mean())
+    grid = grid_of(target, pixels)
+    covers = np.stack([coverage(grid, mask).numpy() for mask in known.masks], -1)
+    shares = detecting_shares(target, pixels, known, found, weights)
+    for draw, own in enumerate(weights):
+        hits = dict.fromkeys(shares, 0)
+        for block, values in walk(target, pixels):
+            for neuron in range(values.shape[-1]):
+                on = (values[:, grid.tokens, neuron] > found.threshold[block, neuron]).numpy()
+                for null in hits:
+                    detects = False
+                    for concept in range(len(known.names)):
+                        both = union = 0.0
+                        for image, times in enumerate(own):
+                            theirs = covers[image, :, concept]
+                            both += times * np.minimum(on[image], theirs).sum()
+                            union += times * np.maximum(on[image], theirs).sum()
+                        iou = both / union if union else 0
+                        detects |= iou > max(LEAST_IOU,
+                                             found.nulls[null].high[block, neuron, concept])
+                    hits[null] += detects
+        for null, count in hits.items():
+            assert shares[null][draw] == pytest.approx(count / found.dead.size)
+    with pytest.raises(ValueError, match="for each image"):
+        detecting_shares(target, pixels, known, found, whole[:, 1:])
+
+
 def test_shared_exemplars_are_counted():
     read = read_of(FLAT)
     rng = np.random.default_rng(0)
@@ -212,7 +264,33 @@ def test_shared_exemplars_are_counted():
 
     alike, free = of(drawn % 6), of(drawn)
     assert alike["common"] == 1 and alike["neighbours"] > 0.5
-    assert abs(free["common"] - free["chance"]) < 0.05 and abs(free["neighbours"]) < 0.35
+    assert abs(free["common"] - free["random"]) < 0.05 and abs(free["neighbours"]) < 0.35
+    assert alike["verdict"] == "agrees" and alike["low"] > alike["chance"] > 0
+    assert free["verdict"] == "not shown"
+    # blocks that fire for the same class share its images, and not more than its images
+    favoured = 6 * rng.integers(0, IMAGES // 6, (BLOCKS, NEURONS, 5))
+    by_class = of(favoured)
+    assert by_class["neighbours"] > 0.3 and by_class["verdict"] == "not shown"
+    assert by_class["value"] < 0.5 * by_class["neighbours"]
+    assert -1 <= free["ends"] <= 1
+
+
+def test_the_part_between_classes_is_the_mean_over_all_deals():
+    """Every way of dealing the images of a block within two classes of three."""
+    classes, rng = np.array([0, 1, 0, 1, 1, 0]), np.random.default_rng(3)
+    used = rng.integers(0, 5, (3, 6))
+    own = np.mean([stats.spearmanr(*pair).statistic for pair in zip(used, used[1:], strict=False)])
+    dealt = []
+    for first in itertools.permutations((0, 2, 5)):
+        for second in itertools.permutations((1, 3, 4)):
+            order = np.empty(6, int)
+            order[[0, 2, 5]], order[[1, 3, 4]] = first, second
+            dealt.append(np.mean([stats.spearmanr(one, other[order]).statistic
+                                  for one, other in zip(used, used[1:], strict=False)]))
+    assert truth.within_classes(used, classes) == pytest.approx(own - np.mean(dealt))
+    assert truth.within_classes(np.ones((3, 6)), classes) == 0
+    # one image a class: there is nothing within
+    assert truth.within_classes(used, np.arange(6)) == pytest.approx(0)
 
 
 # --- a study of two tiny networks ---
@@ -262,9 +340,11 @@ def test_a_whole_chapter_of_a_tiny_study(study, reads):
     assert words.finding(tables["kinds"], tables["order"]).startswith("What neurons detect")
     assert words.truth_finding(tables["truth"]).startswith("On other images labels by overlap")
     claims = verdicts.made_from(*(tables[name] for name in (
-        "depth", "twins", "order", "detectors", "truth", "first")), few)
+        "depth", "twins", "order", "detectors", "truth", "first")), few, tables["sharing"])
     assert {row.n for claim in claims for row in claim.comparisons} == {30}
-    assert len(claims) == 7 and all(claim.finding == "key neurons" for claim in claims)
+    assert len(claims) == 8 and all(claim.finding == "key neurons" for claim in claims)
+    assert {claim.key: claim.of for claim in claims}["moved by what it names"] == "scenes"
+    assert all(row.low is not None for claim in claims for row in claim.comparisons)
     assert {claim.key: len(claim.comparisons) for claim in claims}["true on other images"] == 10
 
 

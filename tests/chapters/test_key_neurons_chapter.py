@@ -252,8 +252,26 @@ def test_blocks_of_classes_against_uniform_draws():
                             np.zeros((24, 1, 2), int), np.ones((BLOCKS, NEURONS)))
     rows = weights.block_rows(says)
     assert rows["modal"].tolist() == [BLOCKS, 1] and (rows["classes"] == 24).all()
+    assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
     counts = weights.histogram_rows(says, ["effective"])
     assert counts["classes"].tolist() == [0] * (BLOCKS - 1) + [24]
+
+
+def test_the_share_of_one_block_has_the_interval_of_a_loop_over_classes():
+    aligned = noise(BLOCKS, NEURONS, CLASSES)
+    row, own = weights.block_row(aligned, seed=3), weights.best_blocks(aligned)
+    rng, again = np.random.default_rng(3), []
+    for _ in range(weights.RESAMPLES):
+        drawn = [own[label] for label in rng.choice(np.arange(CLASSES), CLASSES)]
+        again.append(max(drawn.count(block) for block in drawn) / CLASSES)
+    half = stats.norm.ppf(0.975) * np.std(again, ddof=1)
+    assert [row["value"] - row["low"], row["high"] - row["value"]] == pytest.approx([half, half])
+    together = aligned.copy()
+    together[2] += 9
+    row = weights.block_row(together)
+    assert row["low"] == row["value"] == row["high"] == 1 - row["expected"]
+    with pytest.raises(ValueError, match="at least two"):
+        weights.block_row(aligned[..., :1])
 
 
 def test_directions_planted_and_not():
@@ -319,13 +337,36 @@ def test_failures_of_classes_that_share_their_vector_are_found():
     wrong = np.where(labels < 4, np.arange(160) % 2 == 0, np.arange(160) % 10 == 0)
     row = classes.sharing_row(says, classes.Recognised(labels, ~wrong))
     assert row["failures"] > row["successes"] and row["value"] > row["chance"] and row["p"] < 0.05
-    assert row["shared"] == 0.5 and row["wrong"] == 48
+    assert row["shared"] == 0.5 and row["wrong"] == 48 and row["low"] > 0
+    # three of seven others share it, of 40 of 48 failures and of 40 of 112 others
+    assert row["value"] == pytest.approx(3 / 7 * (40 / 48 - 40 / 112))
     even = classes.Recognised(labels, np.arange(160) % 10 != 0)
     row = classes.sharing_row(says, even)
     assert abs(row["value"]) < 0.01 and row["p"] > 0.5
     none = classes.sharing_row(says, classes.Recognised(labels, np.ones(160, bool)))
-    assert np.isnan(none["value"]) and none["wrong"] == 0
+    assert np.isnan(none["value"]) and np.isnan(none["low"]) and none["wrong"] == 0
+    one = classes.sharing_row(SimpleNamespace(best=best[:1]), classes.Recognised(
+        np.zeros(4, int), np.arange(4) > 1))
+    assert np.isnan(one["value"]) and np.isnan(one["high"]) and one["wrong"] == 2
     assert even.recall().tolist() == [0.9] * 8
+
+
+def test_failures_are_drawn_anew_by_class_as_a_loop_draws_them():
+    rng = np.random.default_rng(4)
+    labels, sharers = rng.integers(0, CLASSES, 90), rng.random(CLASSES)
+    images = classes.Recognised(labels, (labels > 0) | (rng.random(90) < 0.5))
+    found = classes.gap_draws(sharers, images, seed=2, resamples=200)
+    drawn = np.random.default_rng(2).multinomial(CLASSES, np.full(CLASSES, 1 / CLASSES), 200)
+    slow = []
+    for own in drawn:
+        wrong, right = [], []
+        for label in np.repeat(np.arange(CLASSES), own):
+            for image in np.flatnonzero(labels == label):
+                (right if images.right[image] else wrong).append(sharers[label])
+        if wrong and right:  # all failures are of one class, which some resamples lack
+            slow.append(np.mean(wrong) - np.mean(right))
+    assert 0 < len(slow) < 200
+    np.testing.assert_allclose(found, slow)
 
 
 # --- for which images, and how many neurons (A8, A9, A17) ---
@@ -376,6 +417,68 @@ def test_few_neurons_carry_a_class_only_where_they_were_planted(monkeypatch):
     assert len(rows) == BLOCKS and (rows["top"] > 0.5).all()
 
 
+def test_few_neurons_at_the_class_token_are_not_those_at_the_image_tokens(monkeypatch):
+    """A class has a neuron of its own at the class token alone."""
+    values, first = noise(BLOCKS, IMAGES, NEURONS, 16), noise(BLOCKS, IMAGES, NEURONS, seed=5)
+    for label in range(CLASSES):
+        first[:, LABELS == label, label] += 8
+    read = planted(monkeypatch, values, somewhere(), whole=first, scope="cls")
+    assert read.tokens == (carriers.PATCHES, carriers.CLASS_TOKEN)
+    np.testing.assert_array_equal(read.at(carriers.CLASS_TOKEN), first.swapaxes(0, 1))
+    rows = carriers.carried_rows(read).set_index("condition")
+    assert rows.loc[carriers.CLASS_TOKEN, "low"] > 0.05 > abs(rows.loc[carriers.PATCHES, "value"])
+    each = carriers.carrier_rows(read).groupby("condition")["top"].min()
+    assert each[carriers.CLASS_TOKEN] > 0.5 > each[carriers.PATCHES]
+    aligned = noise(BLOCKS, NEURONS, CLASSES, seed=9)
+    for label in range(CLASSES):
+        aligned[:, label, label] = 9
+    read = planted(monkeypatch, values, somewhere(), aligned, whole=first, scope="cls")
+    shown = carriers.activation_rows(read, SimpleNamespace(taxonomy={}))
+    means = shown[shown["of"] == carriers.OWN_CLASS].groupby("condition")["value"].mean()
+    assert means[carriers.CLASS_TOKEN] > 1.5 > 0.5 > abs(means[carriers.PATCHES])
+    pooled = planted(monkeypatch, values, somewhere(), whole=first)
+    assert pooled.tokens == (carriers.PATCHES,)
+    for ask in (lambda: carriers.carrier_row(pooled, carriers.CLASS_TOKEN),
+                lambda: carriers.fired(pooled, carriers.CLASS_TOKEN),
+                lambda: near.distances(pooled, near.EVERY, 0, carriers.CLASS_TOKEN)):
+        with pytest.raises(ValueError, match="accepted: at the image tokens"):
+            ask()
+
+
+def test_later_blocks_are_stronger_only_where_their_neurons_were_planted(monkeypatch):
+    """The best neuron of each block fires more for its class, or all of them do."""
+    aligned, values = noise(BLOCKS, NEURONS, CLASSES, seed=9), noise(BLOCKS, IMAGES, NEURONS, 16)
+    grows, every = values.copy(), values.copy()
+    for block in range(BLOCKS):
+        for image, label in enumerate(LABELS):
+            grows[block, image, aligned[block, :, label].argmax()] += 0.2 * block
+        # classes differ more and more, in all neurons alike
+        every[block] += (block * (LABELS - 2.5))[:, None, None]
+    row, = carriers.stronger_rows(planted(monkeypatch, grows, somewhere(), aligned)).to_dict(
+        "records")
+    assert row["low"] > 0.3 and row["late"] > row["early"] + 0.5 and row["late_alike"] < 0.3
+    assert row["condition"] == carriers.PATCHES and row["classes"] == CLASSES
+    read = planted(monkeypatch, every, somewhere(), aligned)
+    row, = carriers.stronger_rows(read).to_dict("records")
+    assert row["low"] < 0 < row["high"] or abs(row["value"]) < 0.3
+    # by loops
+    means = np.stack([read.patch[LABELS == label].mean(0) for label in range(CLASSES)])
+    above = (means - means.mean(0)) / read.patch.std(0)
+    slow = []
+    for label in range(CLASSES):
+        best = [aligned[block, :, label].argmax() for block in range(BLOCKS)]
+        lead = [above[label, block, number] - above[label, block][read.alike[block, number]].mean()
+                for block, number in enumerate(best)]
+        slow.append(stats.spearmanr(range(BLOCKS), lead).statistic)
+    assert row["value"] == pytest.approx(np.mean(slow))
+    still = carriers.stronger_rows(planted(monkeypatch, 0 * values, somewhere(), aligned))
+    assert still["value"].tolist() == [0]
+    falls = planted(monkeypatch, grows[::-1], somewhere(), aligned[::-1].copy(), scope="cls",
+                    whole=grows.mean(-1))
+    rows = carriers.stronger_rows(falls).set_index("condition")
+    assert rows.loc[carriers.PATCHES, "high"] < -0.3
+
+
 def test_classes_of_one_outline_are_near_only_where_they_were_planted(monkeypatch):
     """Six classes of two axes: outlines of three and fills of two."""
     taxonomy = {"outline": ("a", "a", "b", "b", "c", "c"), "fill": ("x", "y") * 3}
@@ -395,6 +498,14 @@ def test_classes_of_one_outline_are_near_only_where_they_were_planted(monkeypatc
     assert (nothing["p"].astype(float) > 0.05).mean() > 0.7
     assert near.near_rows(planted(monkeypatch, values, somewhere()),
                           SimpleNamespace(taxonomy={})).empty
+    assert (every["low"] <= every["value"]).all() and (every["value"] <= every["high"]).all()
+    # at the class token alone
+    first = with_parts.mean(-1)
+    rows = near.near_rows(planted(monkeypatch, values, somewhere(), whole=first, scope="cls"),
+                          shown)
+    own = rows[rows["over"] == near.EVERY].groupby("tokens")["value"]
+    assert own.min()[carriers.CLASS_TOKEN] > 0.6 and own.mean()[carriers.PATCHES] < 0.4
+    assert len(rows) == 18
     assert near.shared_parts(TAXONOMY)[0, :5].tolist() == [2, 1, 1, 1, 1]
     assert near.shared_parts(TAXONOMY)[0, 5] == 0
 
@@ -408,6 +519,7 @@ def test_the_random_twin_takes_the_place_of_what_was_read(study, images):
     assert other.target is twin and not np.allclose(other.patch, read.patch)
     again = measured.measured(twin, read.pixels, read.labels, read.masks, read.correct)
     np.testing.assert_allclose(other.patch, again.patch)
+    np.testing.assert_allclose(other.first, again.first)
     np.testing.assert_array_equal(other.written.best, again.written.best)
 
 
@@ -538,12 +650,14 @@ def test_tables_of_a_whole_chapter(study, images):
     fires = every(carriers.fire_rows)
     table = class_tables.fire_table(fires, every(carriers.published_rows))
     assert len(table) == 3 == len(fires)
-    assert len(class_tables.carrier_table(every(carriers.carrier_row),
-                                          every(carriers.carrier_rows))) == 2
+    table = class_tables.carrier_table(every(carriers.carried_rows), every(carriers.carrier_rows))
+    assert len(table) == 3 and table.notna().all(axis=None)
+    assert len(class_tables.stronger_table(every(carriers.stronger_rows))) == 3
     neighbours = stacked(reads, lambda key, read: near.near_rows(
         read, SimpleNamespace(taxonomy={"part": tuple("aabbccddee")})))
     table = class_tables.near_table(neighbours, neighbours)
-    assert (table["random weights"] == table["correlation"]).all() and len(table) == 18
+    assert np.allclose(table["random weights"], neighbours["value"].astype(float))
+    assert len(table) == 27 and table["correlation"].str.contains(r"\[").all()
     assert measured.stacked({}, None).empty
 
 
@@ -559,17 +673,16 @@ def claims_of(**changed):
     """The claims of made-up tables, each with a clear effect in the claim's direction."""
     yes = pd.DataFrame([row(0.2, 0.1, 0.3)])
     tables = {
-        "blocks": pd.DataFrame([{"data": "digits", "model": "m", "condition": words, "value": 0.3,
-                                 "chance": 0.1, "p": p, "classes": 10, "depth_value": 0.2,
-                                 "depth_low": low, "depth_high": 0.3}
+        "blocks": pd.DataFrame([row(0.3, 0.1, 0.5, condition=words, chance=0.1, p=p,
+                                    depth_value=0.2, depth_low=low, depth_high=0.3)
                                 for words, p, low in ((weights.BY_SUM, 0.01, 0.1),
                                                       (weights.BY_DIRECTION, 0.2, -0.1))]),
         "beyond": pd.DataFrame([row(0.2, 0.1, 0.3, against="uniform directions"),
                                 row(-0.2, -0.3, -0.1, against="rotated neurons")]),
         "recalled": yes.assign(condition=classes.BY_ALIGNMENT),
-        "shared": pd.DataFrame([{"data": "digits", "model": "m", "value": value, "chance": 0.3,
-                                 "p": p, "classes": 10}
-                                for value, p in ((0.5, 0.01), (-0.5, 0.01), (0.1, 0.4))]),
+        "shared": pd.DataFrame([row(value, value - wide, value + wide, chance=0.3, p=p)
+                                for value, p, wide in ((0.5, 0.01, 0.1), (-0.5, 0.01, 0.1),
+                                                       (0.1, 0.4, 0.05), (0.5, 0.01, 0.6))]),
         "named": yes,
         "effects": pd.DataFrame([row(0.2, low, 0.3, against=words) for words, low in (
             (maps.CHANCE, 0.1), (maps.ALIKE, -0.1), (maps.BLOCK, 0.1), (maps.DEALT, 0.1),
@@ -585,10 +698,10 @@ def claims_of(**changed):
                               for words in (pixels.NORM, pixels.ATTENTION)]),
         "moved": pd.DataFrame([row(value, value - 0.1, value + 0.1, against=words) for words, value
                                in (("one half", 0.5), (pixels.DEALT, -0.2), (pixels.OTHER, 0.2))]),
-        "fires": yes.assign(condition=carriers.PATCHES), "carriers": yes,
+        **dict.fromkeys(("fires", "carriers", "stronger"), yes.assign(condition=carriers.PATCHES)),
         "neighbours": pd.DataFrame([
-            {"data": "shapes", "model": "m", "over": over, "value": value, "p": 0.01, "chance": 0.1,
-             "condition": f"in the {third} third of the blocks", "classes": 24}
+            row(value, value - 0.1, value + 0.1, over=over, p=0.01, chance=0.1,
+                tokens=carriers.PATCHES, condition=f"in the {third} third of the blocks")
             for over, value in ((near.FIRST, 0.4), (near.FIRST_THREE, 0.4), (near.EVERY, -0.4))
             for third in ("first", "last")]),
         "background": yes, "without": yes}
@@ -599,21 +712,25 @@ def test_claims_are_judged_by_their_own_control_and_sign():
     made = claims_of()
     judged = {key: [each.verdict for each in claim.comparisons] for key, claim in made.items()}
     assert judged["one block"] == ["agrees", "not shown"] == judged["late block"]
-    assert judged["shared vectors"] == ["agrees", "contradicts", "not shown"]
+    # by the interval over classes and by the permutation, both
+    assert judged["shared vectors"] == ["agrees", "contradicts", "not shown", "not shown"]
     assert judged["object"] == ["not shown"] and judged["own object"] == ["agrees"]
     assert judged["near classes"] == ["agrees", "contradicts"]
     for key in ("single neurons", "before activation", "own mean map", "own pixels"):
         assert judged[key] == ["contradicts"]
     for key in ("directions", "recognised", "names", "not its place", "late maps", "mean map",
                 "together", "first ranks", "nearly equal", "pixels", "on the object",
-                "needs the object", "fires", "few neurons"):
+                "needs the object", "fires", "few neurons", "later stronger"):
         assert judged[key] == ["agrees"]
     assert [each.n for each in made["dots"].comparisons] == [33, 33] and made["dots"].of == "images"
     assert {each.condition for each in made["near classes"].comparisons} == {
-        "by the first three key neurons", "by all neurons"}
-    # a permutation's verdict comes with what it must exceed, and without an interval
-    block = made["one block"].comparisons[0]
-    assert block.chance == 0.1 and block.low is None
+        f"{who}, at the image tokens" for who in ("by the first three key neurons",
+                                                  "by all neurons")}
+    # a permutation's verdict comes with what it must exceed, and with an interval over classes
+    for key in ("one block", "shared vectors", "near classes"):
+        assert made[key].of == "classes" and made[key].rule.above == 0
+        assert all(each.chance and each.low is not None and each.n == 10
+                   for each in made[key].comparisons)
     assert all(claim.unit in UNITS and claim.finding == "key neurons" for claim in made.values())
     assert {claim.by for claim in made.values()} == {"companion", "book"}
 

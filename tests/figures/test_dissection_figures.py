@@ -41,9 +41,26 @@ def test_a_panel_per_model_and_data_set_with_its_curves():
     detectors = shown[titles.index("shapes: detectors")]
     assert len(detectors.lines) == 2 * len(MODELS)
     assert (detectors.lines[1].get_ydata() == 0.1).all()
-    words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert {"colours", "outlines", "parts of every scene", "masks of other images",
-            *MODELS} == words
+    legend, = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["colours", "outlines", "all else", *MODELS, "masks of other images"]
+
+
+def test_what_is_general_is_one_curve_and_the_legend_is_short():
+    """Six kinds and four models would be eleven rows; they are nine names in several columns."""
+    names = ("part", "colour", "tone", "fill", "background", "outline")
+    found = by_block()
+    more = pd.concat([found, *(found.assign(model=f"{name} too") for name in MODELS)])
+    figure = drawn.kinds_by_depth(kinds(names=names), more)
+    legend, = figure.legends
+    assert len(legend.get_texts()) == 4 + 2 * len(MODELS) + 1 and legend._ncols > 1
+    axis = next(each for each in panels(figure) if each.get_title() == f"shapes: {MODELS[0]}")
+    own = kinds(names=names)
+    own = own[(own["model"] == MODELS[0]) & own["kind"].isin(["part", "tone", "background"])]
+    together = own.groupby("depth")["value"].sum()
+    np.testing.assert_allclose(axis.lines[-1].get_ydata(), together)
+    marks = [line.get_marker() for line in axis.lines]
+    assert len(axis.lines) == 4 == len(set(marks))
 
 
 def test_digits_alone_have_their_kinds():

@@ -2,7 +2,9 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from neuronpath_core import figures
 from neuronpath_core.figures.methods import FADED, NO_PASS
@@ -14,6 +16,12 @@ from tests.project.test_notebooks_static import svg_faults
 @pytest.fixture(autouse=True)
 def without_a_screen():
     plt.switch_backend("agg")
+
+
+def letters(text):
+    """Where the letters of a name stand, without the line to its mark."""
+    text.get_window_extent()  # puts them in their place
+    return Text.get_window_extent(text)
 
 
 def marks(axis):
@@ -42,7 +50,7 @@ def test_means_and_models_lie_where_their_passes_and_shares_are():
     shown = [text.get_text() for text in axes[0].texts]
     assert shown[:2] == ["89.5 %", "97.5 %"]
     assert sorted(shown[2:]) == ["budgets", "chance", "ranking", "search"]
-    boxes = [text.get_window_extent() for text in axes[0].texts]
+    boxes = [letters(text) for text in axes[0].texts]
     assert not any(box.count_overlaps(boxes[:number]) for number, box in enumerate(boxes))
     assert not axes[1].texts
     assert list(svg_faults(figure._repr_svg_())) == []
@@ -61,3 +69,21 @@ def test_the_recommended_budget_is_named_and_only_what_is_compared_has_a_colour(
     assert any(text.get_text() == "recommended (three): 97.5 %" for text in large.texts)
     colours = {line.get_label(): line.get_color() for line in large.lines}
     assert colours["ranking"] == colours["chance"] == FADED != colours["search"]
+
+
+def test_a_name_that_stands_aslant_is_tied_to_its_mark():
+    """Six methods at one place: there is no room beside it for the last names."""
+    table = small.shares_of_methods()
+    again = table[table["method"] == "search"]
+    table = pd.concat([table, *(again.assign(method=f"search {word}") for word in (
+        "again", "anew", "afresh", "later", "at last"))])
+    figure = figures.method_front(table, ["one", "three"], "budgets")
+    axis = panels(figure)[0]
+    texts = [text for text in axis.texts if not text.get_text().endswith("%")]
+    aslant = [text for text in texts if all(text.xyann)]
+    assert aslant and all(text.arrow_patch is not None for text in aslant)
+    assert all(text.arrow_patch is None for text in texts if text not in aslant)
+    for text in aslant:
+        # the line ends at the mark of the same name
+        mark, = (line for line in axis.lines if line.get_label() == text.get_text())
+        np.testing.assert_allclose(text.xy, mark.get_xydata()[-1])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from neuronpath_core.chapters.dissection.measured import AREA, OVERLAP, Read
+from neuronpath_core.chapters.dissection.measured import AREA, OVERLAP, Read, beyond_chance
 from neuronpath_core.neurons.dissection import Dissection
 from neuronpath_core.neurons.tally import strongest
 from neuronpath_core.stats.intervals import TAILS, normal_row
@@ -68,17 +68,9 @@ def depth_rows(read: Read) -> pd.DataFrame:
         low, high = np.quantile(trend(null), TAILS)
         rows.append({"condition": f"labels by {condition}", **row, "chance": high, "against": low,
                      "early": share[:third].mean(), "late": share[-third:].mean(),
-                     "dealt": null.mean(), "verdict": depth_verdict({
+                     "dealt": null.mean(), "verdict": beyond_chance({
                          **row, "chance": high, "against": low})})
     return pd.DataFrame(rows)
-
-
-def depth_verdict(row: dict[str, float]) -> str:
-    """Whether a trend lies above zero, with its interval, and above what dealt masks give; or below
-    both."""
-    if row["low"] > 0 and row["value"] > row["chance"]:
-        return "agrees"
-    return "contradicts" if row["high"] < 0 and row["value"] < row["against"] else "not shown"
 
 
 def twin_rows(read: Read) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from neuronpath_core.chapters.dissection.redrawn import detecting_shares
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.images.shape_pairs import PAIRED
 from neuronpath_core.neurons import labels as scored
@@ -48,6 +49,9 @@ class Read:
         held_scores: their scores of every image of the second half.
         present: which image of the second half has which concept.
         moved: what changes the neurons; ``None`` of images that cannot be drawn again.
+        classes: of the first half's images.
+        detecting: of each null the share of neurons that detect something, in every resample of
+            the first half.
     """
 
     target: TargetModel
@@ -59,6 +63,8 @@ class Read:
     held_scores: Float[np.ndarray, "block neuron image"]
     present: np.ndarray
     moved: Sensitivity | None
+    classes: Int64[np.ndarray, "image"]
+    detecting: dict[str, Float[np.ndarray, "resample"]]
 
 
 def halves(images: ImageSet) -> tuple[ImageSet, ImageSet]:
@@ -96,9 +102,12 @@ def read_model(study: Study, model: str, first: ImageSet, second: ImageSet,
     twin = dissect(random_weights(target, seed), pixels, known, permutations=0,
                    resamples=RESAMPLES, seed=seed)
     exemplars = find_exemplars(target, pixels)
+    weights = np.random.default_rng(seed).multinomial(
+        len(pixels), np.full(len(pixels), 1 / len(pixels)), RESAMPLES)
     return Read(target, found, twin, exemplars, labels_of(found, exemplars, known),
                 dissect(target, others, held, permutations=0), image_scores(target, others),
-                held.present, moved(study, target, second))
+                held.present, moved(study, target, second), labels.cpu().numpy(),
+                detecting_shares(target, pixels, known, found, weights))
 
 
 def moved(study: Study, target: TargetModel, images: ImageSet) -> Sensitivity | None:
@@ -127,6 +136,14 @@ def labels_from(study: Study, model: str,
     pixels, _ = study.batch(images, model)
     return strongest(dissect(study.target(model), pixels, known_concepts(images),
                              permutations=0, areas=False).iou, 0)
+
+
+def beyond_chance(row: Mapping[str, float]) -> str:
+    """The verdict of an effect that lies above zero, with its interval, and above what chance gives
+    (``chance``); or below zero and below ``against``."""
+    if row["low"] > 0 and row["value"] > row["chance"]:
+        return "agrees"
+    return "contradicts" if row["high"] < 0 and row["value"] < row["against"] else "not shown"
 
 
 def stacked(reads: Mapping[tuple[str, str], Read],

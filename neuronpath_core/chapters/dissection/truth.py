@@ -9,12 +9,15 @@ import pandas as pd
 from scipy import stats
 
 from neuronpath_core.chapters.dissection.depth import is_specific, shares
-from neuronpath_core.chapters.dissection.measured import OVERLAP, RESAMPLES, Read
+from neuronpath_core.chapters.dissection.measured import OVERLAP, RESAMPLES, Read, beyond_chance
 from neuronpath_core.neurons import label_truth
-from neuronpath_core.stats.intervals import interval_row, normal_row, resampled
+from neuronpath_core.neurons.tally import dealt
+from neuronpath_core.stats.intervals import TAILS, interval_row, members, normal_row, resampled
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
+
+DEALS = 199  # of the images of a block within their classes
 
 
 def truth_rows(read: Read, seed: int = 0) -> pd.DataFrame:
@@ -110,17 +113,61 @@ def few_row(read: Read, few: Int64[np.ndarray, "block neuron"], seed: int = 0) -
             "specific": shares(few, is_specific(read.found.kinds)).mean()}
 
 
-def sharing_row(read: Read) -> dict[str, float]:
-    """How far exemplars are the same images: ``common``, the share of all places among exemplars
-    that the tenth of the images takes that is shown most; ``chance``, the same of exemplars drawn
-    at random; and ``neighbours``, the mean correlation over images of how often they are exemplars
-    in a block and in the next."""
-    images, scores = read.exemplars.images, read.exemplars.scores
-    used = np.stack([np.bincount(own.ravel(), minlength=scores.shape[-1]) for own in images])
-    rng = np.random.default_rng(0)
-    drawn = np.bincount(rng.integers(0, scores.shape[-1], images.size), minlength=scores.shape[-1])
-    tenth = max(1, scores.shape[-1] // 10)
-    return {"common": np.sort(used.sum(0))[-tenth:].sum() / images.size,
-            "chance": np.sort(drawn)[-tenth:].sum() / images.size,
-            "neighbours": float(np.mean([stats.spearmanr(*pair).statistic
-                                         for pair in zip(used, used[1:], strict=False)]))}
+def sharing_row(read: Read, seed: int = 0) -> dict[str, float | str]:
+    """How far exemplars are the same images (A11).
+
+    A block uses an image as often as the image is an exemplar of its neurons.  Blocks that tell the
+    same classes apart use images of the same classes; what counts is the rest, the correlation of
+    two blocks' ranks minus its mean with one block's images dealt within their classes, which is
+    the part between classes.
+
+    Returns:
+        ``neighbours``, Spearman's correlation over images of how often a block and the next use
+        them, mean over blocks, and ``ends``, of the first and the last block; ``value, low, high``,
+        the part of ``neighbours`` within classes, with the normal interval over images that are
+        drawn within their classes, exemplars staying as they are; ``chance`` and ``against``, its
+        97.5 and 2.5 % quantiles with images dealt within classes; ``verdict``; ``common``, the
+        share of all places among exemplars that the tenth of the images takes that is shown most,
+        and ``random``, the same of exemplars drawn at random.
+    """
+    images, count = read.exemplars.images, read.exemplars.scores.shape[-1]
+    used = np.stack([np.bincount(own.ravel(), minlength=count) for own in images])
+    drawn = np.bincount(np.random.default_rng(seed).integers(0, count, images.size),
+                        minlength=count)
+    tenth, ranks = max(1, count // 10), _ranks(used)
+    value = within_classes(used, read.classes)
+    neighbours = (ranks[:-1] * ranks[1:]).sum(1).mean()
+    null = np.array([(ranks[:-1] * ranks[1:, deal]).sum(1).mean()
+                     for deal in dealt(read.classes, DEALS, seed)]) - (neighbours - value)
+    again = resampled(lambda chosen: within_classes(used[:, chosen], read.classes[chosen]),
+                      members(read.classes), RESAMPLES, seed)
+    low, high = np.quantile(null, TAILS)
+    row = {**normal_row(value, again), "chance": high, "against": low}
+    return {**row, "verdict": beyond_chance(row), "neighbours": neighbours,
+            "ends": ranks[0] @ ranks[-1],
+            "common": np.sort(used.sum(0))[-tenth:].sum() / images.size,
+            "random": np.sort(drawn)[-tenth:].sum() / images.size}
+
+
+def within_classes(used: Float[np.ndarray, "block image"],
+                   classes: Int64[np.ndarray, "image"]) -> float:
+    r"""The part within classes of Spearman's correlation of each block with the next, mean over
+    blocks: with standardised ranks r,
+
+    .. math:: \sum_i r_i r'_i - \sum_c n_c \bar r_c \bar r'_c .
+
+    The second sum is what dealing the images of a block within their classes gives on average.  0
+    of a block that uses all images alike.
+    """
+    ranks, sizes = _ranks(used), np.bincount(classes)
+    sums = np.stack([np.bincount(classes, own) for own in ranks])
+    between = (sums[:-1] * sums[1:] / np.maximum(sizes, 1)).sum(1)
+    return float(((ranks[:-1] * ranks[1:]).sum(1) - between).mean())
+
+
+def _ranks(used: Float[np.ndarray, "block image"]) -> Float[np.ndarray, "block image"]:
+    """Mid-ranks of each block's images, of mean 0 and length 1; 0 where all are alike."""
+    ranks = stats.rankdata(used, axis=1)
+    ranks -= ranks.mean(1, keepdims=True)
+    size = np.linalg.norm(ranks, axis=1, keepdims=True)
+    return np.divide(ranks, size, out=np.zeros_like(ranks), where=size > 0)

@@ -72,6 +72,7 @@ def detector_table(detectors: pd.DataFrame) -> pd.DataFrame:
         for each in own.to_dict("records"):
             row[f"and above {each['condition']}, %"] = _share(each["share"])
             row[f"the same of {each['condition']}, %"] = _share(each["dealt"])
+            row[f"more than {each['condition']}, points"] = report.points_text(each, 0, "")
         row["as good a place, % of detectors"] = _share(own.iloc[-1]["placed"])
         row["dead or empty, %"] = _share(max(first["dead"], first["empty"]))
         rows.append(row)
@@ -126,8 +127,11 @@ def few_table(few: pd.DataFrame, sharing: pd.DataFrame) -> pd.DataFrame:
         "labels from all classes": row["first"], "from three classes": row["second"],
         "difference": report.interval_text(row, 3), "same label, %": _share(row["same"]),
         "exemplars in the commonest tenth of the images, %": _share(row["common"]),
-        "drawn at random, %": _share(row["chance"]),
-        "correlation with the next block": row["neighbours"]}
+        "drawn at random, %": _share(row["random"]),
+        "correlation with the next block": row["neighbours"],
+        "of the first block with the last": row["ends"],
+        "with the next, within classes": report.interval_text(
+            {name: row[f"{name}_shared"] for name in ("value", "low", "high")}, 2)}
         for row in rows.to_dict("records")], ["data", "model"])
 
 

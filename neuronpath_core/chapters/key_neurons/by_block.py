@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
-from neuronpath_core.chapters.key_neurons.measured import Read, over_classes
+from neuronpath_core.chapters.key_neurons.measured import Read, over_classes, trends
 from neuronpath_core.neurons.heatmaps import drawn, mask_of, running_mean
 from neuronpath_core.neurons.localisation import all_pairs, auroc, of_others
 from neuronpath_core.stats.intervals import percentile_row, resampled
@@ -73,16 +72,9 @@ def late_row(read: Read, seed: int = 0) -> dict[str, float]:
     the object in the first and the last block."""
     found = block_curves(read)
     curves = {name: read.of_class(found[name].T) for name in (SINGLE, ALL)}
-    blocks = np.arange(read.by_block.shape[1])
-
-    def trend(table: np.ndarray) -> np.ndarray:
-        told = table[~np.isnan(table).any(1)]
-        return np.array([stats.spearmanr(blocks, own).statistic if np.ptp(own) else 0.0
-                         for own in told])
-
     overlap = running_overlap(read)
-    return {**over_classes(trend(curves[SINGLE] - curves[ALL]), seed=seed),
-            "plain": trend(curves[SINGLE]).mean(), "first": overlap[0].mean(),
+    return {**over_classes(trends(curves[SINGLE] - curves[ALL]), seed=seed),
+            "plain": trends(curves[SINGLE]).mean(), "first": overlap[0].mean(),
             "last": overlap[-1].mean(), "classes": read.classes}
 
 

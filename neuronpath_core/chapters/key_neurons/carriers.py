@@ -1,4 +1,5 @@
-"""For which images key neurons fire, and how many neurons a class has (A8, A17)."""
+"""For which images key neurons fire, how many neurons a class has, and in which blocks they fire
+for it most (A8, A17)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from neuronpath_core.chapters.key_neurons.measured import TOP, Read, over_classes
+from neuronpath_core.chapters.key_neurons.measured import (
+    CLASS_TOKEN,
+    PATCHES,
+    TOP,
+    Read,
+    over_classes,
+    trends,
+)
 from neuronpath_core.chapters.key_neurons.near import shared_parts
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.neurons.class_profiles import class_means, participation_ratio
@@ -19,7 +27,6 @@ if TYPE_CHECKING:
 
 DEALS = 19
 OWN_CLASS, RELATED, OTHERS = "its class", "classes that share an attribute", "other classes"
-PATCHES, CLASS_TOKEN = "at the image tokens", "at the class token"
 
 
 # --- for which images a class's key neuron fires (A17) ---
@@ -47,13 +54,12 @@ def fire_rows(read: Read, seed: int = 0) -> pd.DataFrame:
         first, of the five and of neurons like these; ``classes``.
     """
     rows = []
-    for words, values in ((PATCHES, read.patch), (CLASS_TOKEN, read.first)):
-        if words == PATCHES or read.target.scope == "cls":
-            own, control = fire_table(read, values)
-            rows.append({"condition": words,
-                         **over_classes((own - control).mean(1), seed=seed),
-                         "first": own[:, 0].mean(), "five": own.mean(), "alike": control.mean(),
-                         "classes": read.classes})
+    for words in read.tokens:
+        own, control = fire_table(read, read.at(words))
+        rows.append({"condition": words,
+                     **over_classes((own - control).mean(1), seed=seed),
+                     "first": own[:, 0].mean(), "five": own.mean(), "alike": control.mean(),
+                     "classes": read.classes})
     return pd.DataFrame(rows)
 
 
@@ -90,63 +96,121 @@ def profiles_of(values: Float[np.ndarray, "image block neuron"], labels: Int64[n
     return means - means.mean(0)
 
 
+def ratios(read: Read, tokens: str = PATCHES, seed: int = 0
+           ) -> tuple[Float[np.ndarray, "class block"], Float[np.ndarray, "class block"]]:
+    """Participation ratios of the classes' profiles at some tokens, and their mean over images
+    whose labels are dealt anew."""
+    rng, values = np.random.default_rng(seed), read.at(tokens)
+    own = participation_ratio(profiles_of(values, read.labels, read.classes))
+    dealt = np.mean([participation_ratio(profiles_of(values, rng.permutation(read.labels),
+                                                     read.classes)) for _ in range(DEALS)], 0)
+    return own, dealt
+
+
 def carrier_rows(read: Read, seed: int = 0) -> pd.DataFrame:
-    """How many of a block's neurons carry a class: participation ratio of the classes' profiles.
+    """How many of a block's neurons carry a class: participation ratio of the classes' profiles, at
+    the image tokens and, of models that classify from it, at the class token.
 
     Returns:
-        a row for each block: ``block`` (from 1), ``value, low, high`` (of images whose labels are
-        dealt anew minus the classes', over classes), ``classes'`` own as ``ratio``, ``dealt``;
-        ``top``, the largest neuron's share of the squares, and ``key``, the share of the classes
-        whose best neuron of the block is that one.
+        a row for each block and ``condition``, the tokens: ``block`` (from 1), ``value, low, high``
+        (of images whose labels are dealt anew minus the classes', over classes), ``classes``' own
+        as ``ratio``, ``dealt``; ``top``, the largest neuron's share of the squares, and ``key``,
+        the share of the classes whose best neuron of the block is that one.
     """
-    rng, size = np.random.default_rng(seed), read.classes
-    own = profiles_of(read.patch, read.labels, size)
-    dealt = np.mean([participation_ratio(profiles_of(read.patch, rng.permutation(read.labels),
-                                                     size)) for _ in range(DEALS)], 0)
-    ratio, squares = participation_ratio(own), np.square(own)
     best = read.written.effective.argmax(1).T  # (class, block)
     rows = []
-    for block in range(own.shape[1]):
-        told = ~np.isnan(ratio[:, block] + dealt[:, block])
-        gain = (dealt - ratio)[told, block]
-        rows.append({"block": block + 1, **over_classes(gain, seed=seed),
-                     "ratio": ratio[told, block].mean(), "dealt": dealt[told, block].mean(),
-                     "top": (squares.max(-1) / squares.sum(-1))[told, block].mean(),
-                     "key": (own[:, block].argmax(1) == best[:, block]).mean()})
+    for tokens in read.tokens:
+        ratio, dealt = ratios(read, tokens, seed)
+        own = profiles_of(read.at(tokens), read.labels, read.classes)
+        squares = np.square(own)
+        for block in range(own.shape[1]):
+            told = ~np.isnan(ratio[:, block] + dealt[:, block])
+            gain = (dealt - ratio)[told, block]
+            rows.append({"condition": tokens, "block": block + 1, **over_classes(gain, seed=seed),
+                         "ratio": ratio[told, block].mean(), "dealt": dealt[told, block].mean(),
+                         "top": (squares.max(-1) / squares.sum(-1))[told, block].mean(),
+                         "key": (own[:, block].argmax(1) == best[:, block]).mean()})
     return pd.DataFrame(rows)
 
 
-def carrier_row(read: Read, seed: int = 0) -> dict[str, float]:
-    """The same, mean over blocks: ``value, low, high`` over classes, ``ratio, dealt, classes``."""
-    rng, size = np.random.default_rng(seed), read.classes
-    own = participation_ratio(profiles_of(read.patch, read.labels, size))
-    dealt = np.mean([participation_ratio(profiles_of(read.patch, rng.permutation(read.labels),
-                                                     size)) for _ in range(DEALS)], 0)
-    gain = np.nanmean(dealt - own, 1)
-    return {**over_classes(gain, seed=seed), "ratio": np.nanmean(own),
-            "dealt": np.nanmean(dealt), "classes": size}
+def carrier_row(read: Read, tokens: str = PATCHES, seed: int = 0) -> dict[str, float | str]:
+    """The same at some tokens, mean over blocks: ``condition``, the tokens; ``value, low, high``
+    over classes, ``ratio, dealt, classes``.
+
+    Raises:
+        ValueError: tokens that the model does not read.
+    """
+    ratio, dealt = ratios(read, tokens, seed)
+    return {"condition": tokens, **over_classes(np.nanmean(dealt - ratio, 1), seed=seed),
+            "ratio": np.nanmean(ratio), "dealt": np.nanmean(dealt), "classes": read.classes}
+
+
+def carried_rows(read: Read, seed: int = 0) -> pd.DataFrame:
+    """:func:`carrier_row` at all tokens that the model reads."""
+    return pd.DataFrame([carrier_row(read, tokens, seed) for tokens in read.tokens])
+
+
+# --- in which blocks a class's neurons fire for it most (A8) ---
+
+
+def fired(read: Read, tokens: str = PATCHES) -> Float[np.ndarray, "class block neuron"]:
+    """Mean activation on the images of each class above the mean of all classes, in standard
+    deviations over images; 0 of a neuron that does not vary.
+
+    Raises:
+        ValueError: tokens that the model does not read.
+    """
+    values = read.at(tokens)
+    spread = values.std(0)
+    return profiles_of(values, read.labels, read.classes) / np.where(spread > 0, spread, 1)
 
 
 def activation_rows(read: Read, images: ImageSet, seed: int = 0) -> pd.DataFrame:
     """How strongly the best neuron of each block for a class fires for it, for classes that share
-    an attribute with it and for the others (figure 4 of the report).
+    an attribute with it and for the others (figure 4 of the report), at the image tokens and, of
+    models that classify from it, at the class token.
 
     Returns:
-        ``of`` (in words), ``block, depth, value, low, high``: activation at the patches above the
-        mean of all classes, in standard deviations over images, over classes.
+        ``condition`` (the tokens), ``of`` (in words), ``block, depth, value, low, high``:
+        :func:`fired`, over classes.
     """
-    means, best = class_means(read.patch, read.labels, read.classes), read.written.effective.argmax(
-        1).T  # (class, block)
-    spread = read.patch.std(0)
-    scaled = (means - means.mean(0)) / np.where(spread > 0, spread, 1)
-    blocks, own = np.arange(read.sd.shape[0]), np.eye(read.classes, dtype=bool)
-    fired = scaled[:, blocks, best]  # of each class (first axis) in each class's neuron (second)
+    best, own = read.written.effective.argmax(1).T, np.eye(read.classes, dtype=bool)
+    blocks = np.arange(best.shape[1])
     related = shared_parts(images.taxonomy) > 0 if images.taxonomy else own
     rows = []
-    for words, who in ((OWN_CLASS, own), (RELATED, related & ~own), (OTHERS, ~related & ~own)):
-        if who.any():
-            table = np.stack([fired[who[:, label], label].mean(0)
-                              for label in range(read.classes)])
-            rows += [{"of": words, "block": block + 1, "depth": (block + 1) / len(blocks),
-                      **over_classes(table[:, block], seed=seed)} for block in blocks]
+    for tokens in read.tokens:
+        # of each class (first axis) in each class's neuron (second)
+        each = fired(read, tokens)[:, blocks, best]
+        for words, who in ((OWN_CLASS, own), (RELATED, related & ~own), (OTHERS, ~related & ~own)):
+            if who.any():
+                table = np.stack([each[who[:, label], label].mean(0)
+                                  for label in range(read.classes)])
+                rows += [{"condition": tokens, "of": words, "block": block + 1,
+                          "depth": (block + 1) / len(blocks),
+                          **over_classes(table[:, block], seed=seed)} for block in blocks]
+    return pd.DataFrame(rows)
+
+
+def stronger_rows(read: Read, seed: int = 0) -> pd.DataFrame:
+    """Whether a class's neurons fire for it more strongly in later blocks (A8): Spearman's
+    correlation of the block with how strongly the block's best neuron fires for its class
+    (:func:`fired`), minus the mean of the neurons like it.
+
+    Returns:
+        by ``condition``, the tokens: ``value, low, high`` over classes; ``plain``, without the
+        subtraction; ``early, late``, the best neuron's activation in the first and the last third
+        of the blocks, and ``late_alike``, that of neurons like it; ``classes``.
+    """
+    best = read.written.effective.argmax(1).T
+    blocks, every = np.arange(best.shape[1]), np.arange(read.classes)[:, None]
+    like, third = read.alike[blocks, best], max(1, len(blocks) // 3)
+    rows = []
+    for tokens in read.tokens:
+        table = fired(read, tokens)
+        own = table[every, blocks, best]
+        alike = np.where(like, table, 0).sum(-1) / like.sum(-1)
+        rows.append({"condition": tokens, **over_classes(trends(own - alike), seed=seed),
+                     "plain": trends(own).mean(), "early": own[:, :third].mean(),
+                     "late": own[:, -third:].mean(), "late_alike": alike[:, -third:].mean(),
+                     "classes": read.classes})
     return pd.DataFrame(rows)

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from neuronpath_core.chapters.key_neurons.measured import Written
-from neuronpath_core.chapters.key_neurons.weights import PERMUTATIONS, best_blocks
+from neuronpath_core.chapters.key_neurons.weights import PERMUTATIONS, RESAMPLES, best_blocks
 from neuronpath_core.neurons.key_neurons import sharing
 from neuronpath_core.stats.intervals import percentile_row
 from neuronpath_core.study.study import Study
@@ -20,6 +20,7 @@ from neuronpath_core.study.study import Study
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
 
+ROUNDING = 1e-9
 BY_ALIGNMENT, BY_BLOCK = "by how well its best neuron is aligned", "by how late the block lies"
 
 
@@ -72,7 +73,7 @@ def correlation_row(first: Float[np.ndarray, "unit"], second: Float[np.ndarray, 
     drawn = rng.integers(0, len(first), (resamples, len(first)))
     null = _spearman(rng.permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1), second[None])
     return {**percentile_row(value, _spearman(first[drawn], second[drawn])),
-            "p": (1 + (np.abs(null) >= abs(value) - 1e-9).sum()) / (1 + PERMUTATIONS)}
+            "p": (1 + (np.abs(null) >= abs(value) - ROUNDING).sum()) / (1 + PERMUTATIONS)}
 
 
 def _spearman(first: Float[np.ndarray, "*batch unit"],
@@ -85,29 +86,50 @@ def _spearman(first: Float[np.ndarray, "*batch unit"],
 
 
 def sharing_row(says: Written, images: Recognised, seed: int = 0) -> dict[str, float]:
-    """Whether failures share their value vector with other classes (A16): the mean number of other
-    classes that have the same first key neuron, of images that are misclassified minus of others.
+    """Whether failures share their value vector with other classes (A16): the mean share of the
+    other classes that have the same first key neuron, of images that are misclassified minus of
+    others.
 
     Returns:
-        ``value``; ``chance`` and ``low_chance``, the 97.5 and 2.5 % quantiles when the classes'
-        counts are dealt anew among the classes, ``p`` (two-sided), ``failures, successes`` (mean
-        counts), ``shared`` (share of classes that share theirs) and ``wrong`` (failures in all).
+        ``value, low, high``, with :func:`gap_draws`' percentile interval over classes; ``chance``
+        and ``low_chance``, the 97.5 and 2.5 % quantiles when the classes' shares are dealt anew
+        among the classes, ``p`` (two-sided), ``failures, successes`` (mean shares), ``shared``
+        (share of classes that share theirs at all) and ``wrong`` (failures in all).  NaN where all
+        images are misclassified, or none, and of fewer than two classes.
     """
-    counts = sharing(torch.from_numpy(says.best)).numpy().astype(float)
+    sharers = sharing(torch.from_numpy(says.best)).numpy() / max(1, len(says.best) - 1)
     labels, wrong = images.labels, ~images.right
 
     def gap(own: np.ndarray) -> float:
         return own[labels][wrong].mean() - own[labels][~wrong].mean()
 
-    if wrong.all() or not wrong.any():
-        return {"value": np.nan, "chance": np.nan, "low_chance": np.nan, "p": 1.0,
-                "failures": np.nan, "successes": np.nan, "shared": (counts > 0).mean(),
-                "wrong": int(wrong.sum())}
-    value, rng = gap(counts), np.random.default_rng(seed)
-    dealt = np.array([gap(rng.permutation(counts)) for _ in range(PERMUTATIONS)])
-    tail = min((dealt >= value).sum(), (dealt <= value).sum())
-    return {"value": value, "chance": np.quantile(dealt, 0.975),
+    if wrong.all() or not wrong.any() or len(sharers) < 2:
+        ends = dict.fromkeys(("value", "low", "high", "chance", "low_chance"), np.nan)
+        return {**ends, "p": 1.0, "failures": np.nan, "successes": np.nan,
+                "shared": (sharers > 0).mean(), "wrong": int(wrong.sum())}
+    value, rng = gap(sharers), np.random.default_rng(seed)
+    dealt = np.array([gap(rng.permutation(sharers)) for _ in range(PERMUTATIONS)])
+    # what rounding sets apart ties
+    tail = min((dealt >= value - ROUNDING).sum(), (dealt <= value + ROUNDING).sum())
+    return {**percentile_row(value, gap_draws(sharers, images, seed)),
+            "chance": np.quantile(dealt, 0.975),
             "low_chance": np.quantile(dealt, 0.025),
             "p": min(1.0, 2 * (1 + tail) / (1 + PERMUTATIONS)),
-            "failures": counts[labels][wrong].mean(), "successes": counts[labels][~wrong].mean(),
-            "shared": (counts > 0).mean(), "wrong": int(wrong.sum())}
+            "failures": sharers[labels][wrong].mean(), "successes": sharers[labels][~wrong].mean(),
+            "shared": (sharers > 0).mean(), "wrong": int(wrong.sum())}
+
+
+def gap_draws(sharers: Float[np.ndarray, "class"], images: Recognised, seed: int = 0,
+              resamples: int = RESAMPLES) -> Float[np.ndarray, "resample"]:
+    """The gap of :func:`sharing_row` when classes are drawn with replacement, each with all of its
+    images and with its share as among all classes; resamples without a misclassified image, or
+    without another, are left out."""
+    classes = len(sharers)
+    wrong, right = (np.bincount(images.labels[own], minlength=classes)
+                    for own in (~images.right, images.right))
+    drawn = np.random.default_rng(seed).multinomial(classes, np.full(classes, 1 / classes),
+                                                    resamples)
+    told = (drawn @ wrong > 0) & (drawn @ right > 0)
+    failures, successes = (drawn[told] @ (own * sharers) / (drawn[told] @ own)
+                           for own in (wrong, right))
+    return failures - successes

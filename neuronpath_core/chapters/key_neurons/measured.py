@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from neuronpath_core.images.image_set import ImageSet
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 RANKS = 10  # key neurons of a class that are looked at
 TOP = 5     # of them are shown, as in the report
 SETS = 5    # of neurons like the best of every block
+PATCHES, CLASS_TOKEN = "at the image tokens", "at the class token"
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,23 @@ class Read:
         """How many neurons a block has."""
         return self.sd.shape[1]
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Where activations are read, in words: the image tokens and, of a model that classifies
+        from it, the class token."""
+        return (PATCHES, CLASS_TOKEN) if self.target.scope == "cls" else (PATCHES,)
+
+    def at(self, tokens: str) -> Float[np.ndarray, "image block neuron"]:
+        """Activation at the class token, or its mean over the image tokens.
+
+        Raises:
+            ValueError: words that are none of ``tokens``.
+        """
+        if tokens not in self.tokens:
+            raise ValueError(f"no activations {tokens!r} of this model; accepted: "
+                             f"{', '.join(self.tokens)}")
+        return self.patch if tokens == PATCHES else self.first
+
     def of_class(self, values: Float[np.ndarray, "image *rest"]) -> Float[np.ndarray,
                                                                           "class *rest"]:
         """Means over the images of each class that have a value (NaN: none)."""
@@ -162,6 +181,14 @@ def over_classes(values: Float[np.ndarray, "class"], seed: int = 0) -> dict[str,
     if len(told) < 2:
         return dict.fromkeys(("value", "low", "high"), np.nan)
     return interval_row(told, seed=seed)
+
+
+def trends(values: Float[np.ndarray, "class block"]) -> Float[np.ndarray, "class"]:
+    """Spearman's correlation of each class's values with the number of the block, 0 where they are
+    all equal; classes with a NaN are left out."""
+    told = values[~np.isnan(values).any(1)]
+    return np.array([stats.spearmanr(np.arange(len(own)), own).statistic if np.ptp(own) else 0.0
+                     for own in told])
 
 
 def read_model(study: Study, model: str, images: ImageSet) -> Read:

@@ -16,7 +16,7 @@ from neuronpath_core.neurons.key_neurons import best_neurons
 from neuronpath_core.readings.memories import class_value_agreement, value_matrix
 from neuronpath_core.readings.memory_nulls import largest_cosine, rotated, rotations
 from neuronpath_core.readings.projection import PROJECTIONS, effective_rows, norm_of
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, normal_row, resampled
 from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
 PERMUTATIONS = 999
+RESAMPLES = 1000
 BY_SUM, BY_DIRECTION = "by what value vectors add", "by their direction alone"
 
 
@@ -54,9 +55,15 @@ def block_row(aligned: Float[np.ndarray, "block neuron class"], seed: int = 0) -
 
     Returns:
         ``modal`` (block, from 1), ``share`` of the classes that it has, ``expected`` if each
-        class's block were drawn uniformly, ``value`` (the difference), ``chance`` (its 97.5 %
-        quantile), ``p``; ``depth_value, depth_low, depth_high``: the blocks' mean depth, from 0
-        (first) to 1 (last), minus one half, with an interval over classes.
+        class's block were drawn uniformly, ``value, low, high`` (the difference, over classes),
+        ``chance`` (its 97.5 % quantile), ``p``; ``depth_value, depth_low, depth_high``: the blocks'
+        mean depth, from 0 (first) to 1 (last), minus one half, with an interval over classes.
+        The interval of the share is the normal one of bootstrap resamples in which the commonest
+        block is sought anew, because the largest of several counts only grows by resampling; it
+        has no width where all classes have one block.
+
+    Raises:
+        ValueError: fewer than two classes.
     """
     blocks, count = best_blocks(aligned), len(aligned)
     rng = np.random.default_rng(seed)
@@ -64,8 +71,10 @@ def block_row(aligned: Float[np.ndarray, "block neuron class"], seed: int = 0) -
         0, count, (PERMUTATIONS, len(blocks)))])
     share, expected = modal_share(blocks), drawn.mean()
     depth = interval_row(blocks / (count - 1) - 0.5, seed=seed)
+    again = resampled(lambda chosen: modal_share(blocks[chosen]), [np.arange(len(blocks))],
+                      RESAMPLES, seed)
     return {"modal": int(np.bincount(blocks).argmax()) + 1, "share": share, "expected": expected,
-            "value": share - expected, "chance": np.quantile(drawn, 0.975) - expected,
+            **normal_row(share - expected, again), "chance": np.quantile(drawn, 0.975) - expected,
             "p": (1 + (drawn >= share).sum()) / (1 + PERMUTATIONS),
             **{f"depth_{name}": each for name, each in depth.items()}}
 

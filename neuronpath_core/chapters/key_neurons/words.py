@@ -56,6 +56,7 @@ def block_table(blocks: pd.DataFrame, twins: pd.DataFrame, others: pd.Series) ->
         "best": blocks["condition"], "commonest block": blocks["modal"],
         "classes in it, %": 100 * blocks["share"],
         "if drawn uniformly, %": 100 * blocks["expected"],
+        "difference, points": [report.points_text(row, 0, "") for row in blocks.to_dict("records")],
         "p": [f"{each:.3f}" for each in blocks["p"]],
         "random weights, %": 100 * level.reindex(index).to_numpy(),
         "trained again: commonest block": again,
@@ -99,8 +100,10 @@ def recall_table(recalled: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
         name: f"recall, {name}" for name in wide})
     return dashed(wide.assign(**{
         "classes that share their first key neuron, %": 100 * shared["shared"],
-        "sharers, misclassified images": shared["failures"],
-        "sharers, other images": shared["successes"],
+        "other classes that share it, misclassified images, %": 100 * shared["failures"],
+        "other images, %": 100 * shared["successes"],
+        "difference, points": [report.points_text(row, 1, "")
+                               for row in shared.to_dict("records")],
         "p, classes permuted": [f"{each:.3f}" for each in shared["p"]],
         "misclassified images": shared["wrong"]}))
 

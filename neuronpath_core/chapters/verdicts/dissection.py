@@ -15,11 +15,12 @@ OVER_IMAGES = "its 95 % interval over images"
 
 def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
               detectors: pd.DataFrame, truth: pd.DataFrame, first: pd.DataFrame,
-              few: pd.DataFrame) -> list[Claim]:
+              few: pd.DataFrame, sharing: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.dissection`, each with
     ``data`` and ``model``: of ``depth.depth_rows``, ``twin_rows`` and ``order_rows``, of
-    ``detectors.detector_rows``, of ``truth.truth_rows``, ``first_row`` and ``few_row``; with
-    ``images``, how many labels are from, and ``held``, how many others they are held against."""
+    ``detectors.detector_rows``, of ``truth.truth_rows``, ``first_row``, ``few_row`` and
+    ``sharing_row``; with ``images``, how many labels are from, and ``held``, how many others they
+    are held against."""
     theirs = partial(Claim, finding=FINDING, by="companion")
     ours = partial(Claim, finding=FINDING, by="book")
     above = partial(rules.above, interval=OVER_IMAGES, then=rules.OR_BELOW)
@@ -51,11 +52,10 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
         ours("detectors", sentence="More neurons detect a concept than with masks of other images",
              comparisons=comparisons(detectors, "images", against="condition", chance="chance"),
              unit="neurons", control="masks dealt among the images of a class, or among all",
-             rule=rules.Rule(
-                 "The share of neurons with an IoU above 0.04 and above the 95 % quantile of dealt "
-                 "masks, minus the mean share that dealt masks give; agrees if it exceeds the "
-                 "97.5 % quantile of permutations, contradicts if it is below their 2.5 % "
-                 "quantile."), table="found"),
+             rule=above("The share of neurons with an IoU above 0.04 and above the 95 % quantile "
+                        "of dealt masks, minus the mean share that dealt masks give",
+                        then=" and it exceeds the 97.5 % quantile of permutations, contradicts if "
+                             "it lies below zero and below their 2.5 % quantile"), table="found"),
         ours("true on other images",
              sentence="On other images a neuron's label predicts its value better than the labels "
                       "of other neurons of its block do",
@@ -71,10 +71,21 @@ def made_from(depth: pd.DataFrame, twins: pd.DataFrame, order: pd.DataFrame,
              unit="neurons", control="a label drawn from the same kind",
              rule=above("The share of labelled neurons that nothing of the label's kind moves "
                         "further up in scenes that are drawn again with it, minus chance",
-                        interval=f"{rules.BOOTSTRAP} over scenes"), table="first"),
+                        interval=f"{rules.BOOTSTRAP} over scenes"), table="first", of="scenes"),
         theirs("few classes", sentence="Labels from images of few classes are less true",
                comparisons=comparisons(with_verdict(fewer) if len(few) else few, "held"),
                unit="separation", control="as many images of all classes",
                rule=above("How much better labels from all classes predict scores of other images "
                           "than labels from three"), table="few", statistic="mean"),
+        theirs("shared images",
+               sentence="The images that excite the neurons of a block most also excite those of "
+                        "the next",
+               comparisons=comparisons(sharing, "images", chance="chance"),
+               unit="correlation", control="images of the next block, dealt within their class",
+               rule=above("Spearman's correlation over images of how often two blocks use them as "
+                          "exemplars, beyond its mean with the images of one block dealt within "
+                          "their classes, mean over blocks",
+                          then=" and it exceeds the 97.5 % quantile of such deals, contradicts if "
+                               "it lies below zero and below their 2.5 % quantile"),
+               table="sharing"),
     ]

@@ -23,8 +23,8 @@ OF_WEIGHTS = {
     "one block": (
         THEIRS, "The best value vectors of the classes lie in one block", "classes",
         "a block drawn uniformly for each class",
-        rules.Rule("The share of the classes whose best neuron lies in the commonest block, minus "
-                   "its mean over such draws; agrees if at most 5 % of them reach it."), "blocks",
+        ABOVE("The share of the classes whose best neuron lies in the commonest block, minus its "
+              "mean over such draws", then=" and at most 5 % of such draws reach it"), "blocks",
         BARE),
     "late block": (
         THEIRS, "The best value vectors of the classes lie in late blocks", "depth",
@@ -44,10 +44,11 @@ OF_WEIGHTS = {
               "depth of its block"), "recalled", BARE),
     "shared vectors": (
         THEIRS, "Images that are misclassified are of classes that share their value vector with "
-        "others", "classes", "the classes' counts, permuted",
-        rules.Rule("The number of other classes with the same first key neuron, of misclassified "
-                   "images minus of others; agrees if positive with p below 0.05 (permutation of "
-                   "classes), contradicts if negative."), "shared", BARE),
+        "others", "classes", "the classes' shares, permuted",
+        ABOVE("The share of the other classes with the same first key neuron, of misclassified "
+              "images minus of others",
+              then=" with p below 0.05 (permutation of classes), contradicts if below with such a "
+                   "p"), "shared", BARE),
     "names": (
         OURS, "The value vector of a class's first key neuron is aligned with no other class more",
         "classes", "the neurons of each block, rotated",
@@ -132,12 +133,17 @@ OF_CLASSES = {
         THEIRS, "Few neurons carry a class", "neurons", "labels that are dealt anew",
         ABOVE("The share of a block's neurons that share a class's profile (participation ratio), "
               "with dealt labels minus with the classes', mean over blocks"), "carried"),
+    "later stronger": (
+        THEIRS, "A class's neurons fire for it more strongly in later blocks", "correlation", ALIKE,
+        ABOVE("Spearman's correlation of block and activation of the block's best neuron on its "
+              "class minus that of such neurons"), "stronger"),
     "near classes": (
         THEIRS, "Similar classes lie near one another in early neurons", "correlation",
         "permuted classes; distances of their mean images taken out",
-        rules.Rule("The rank correlation of nearness in the first third of the blocks with the "
-                   "number of shared attributes; agrees if positive with p below 0.05 by permuted "
-                   "classes."), "neighbours", BARE),
+        ABOVE("The rank correlation of nearness in the first third of the blocks with the number "
+              "of shared attributes",
+              then=" with p below 0.05 by permuted classes, contradicts if below with such a p"),
+        "neighbours", BARE),
 }
 WORDS = OF_WEIGHTS | OF_MAPS | OF_RANKS | OF_PIXELS | OF_CLASSES
 
@@ -146,14 +152,14 @@ def made_from(blocks: pd.DataFrame, beyond: pd.DataFrame, recalled: pd.DataFrame
               shared: pd.DataFrame, named: pd.DataFrame, effects: pd.DataFrame, later: pd.DataFrame,
               means: pd.DataFrame, best: pd.DataFrame, firsts: pd.DataFrame, gaps: pd.DataFrame,
               dots: pd.DataFrame, moved: pd.DataFrame, fires: pd.DataFrame, carriers: pd.DataFrame,
-              neighbours: pd.DataFrame, background: pd.DataFrame,
+              stronger: pd.DataFrame, neighbours: pd.DataFrame, background: pd.DataFrame,
               without: pd.DataFrame) -> list[Claim]:
     """The tables are those of the modules of :mod:`neuronpath_core.chapters.key_neurons`, each with
     ``data`` and ``model``: of ``weights.block_rows``, ``beyond_rows``, ``classes.recall_rows``,
     ``sharing_row``, ``weights.name_row``, ``maps.effect_rows``, ``by_block.late_row``,
     ``together_row``, ``maps.best_of_first_row``, ``first_rank_row``, ``gap_row``,
-    ``pixels.dot_rows``, ``salient_rows``, ``carriers.fire_rows``, ``carrier_row``,
-    ``near.near_rows``, ``objects.background_row`` and ``without_object_row``."""
+    ``pixels.dot_rows``, ``salient_rows``, ``carriers.fire_rows``, ``carried_rows``,
+    ``stronger_rows``, ``near.near_rows``, ``objects.background_row`` and ``without_object_row``."""
     def against(table: pd.DataFrame, words: str) -> tuple:
         return _judged(table[table["against"] == words])
 
@@ -172,7 +178,8 @@ def made_from(blocks: pd.DataFrame, beyond: pd.DataFrame, recalled: pd.DataFrame
         "nearly equal": _judged(gaps), "dots": _judged(dots, "images", **where),
         "pixels": against(moved, pixels.OTHER), "own pixels": against(moved, pixels.DEALT),
         "on the object": _judged(background), "needs the object": _judged(without),
-        "fires": _judged(fires, **where), "few neurons": _judged(carriers),
+        "fires": _judged(fires, **where), "few neurons": _judged(carriers, **where),
+        "later stronger": _judged(stronger, **where),
         "near classes": _permuted(_early(neighbours), **where)}
     return told(WORDS, rows, finding="key neurons", of="classes", statistic="mean")
 
@@ -182,9 +189,11 @@ def _judged(table: pd.DataFrame, n: str = "classes", **columns: str) -> tuple:
 
 
 def _permuted(table: pd.DataFrame, **columns: str) -> tuple:
-    judged = table.assign(verdict=[permutation_verdict(row) for row in table.to_dict("records")])
-    return comparisons(judged.drop(columns=["low", "high"], errors="ignore"), "classes",
-                       chance="chance", **columns)
+    """An effect shows where both its interval over classes and its p by permutation say so."""
+    judged = with_verdict(table) if len(table) else table.assign(verdict=[])
+    both = [own if own == permutation_verdict(row) else "not shown"
+            for own, row in zip(judged["verdict"], table.to_dict("records"), strict=True)]
+    return comparisons(judged.assign(verdict=both), "classes", chance="chance", **columns)
 
 
 def _ends(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -193,9 +202,10 @@ def _ends(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _early(neighbours: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the first third of the blocks, by which neurons as an adverbial."""
+    """The rows of the first third of the blocks, by which neurons and at which tokens as an
+    adverbial."""
     if neighbours.empty:
         return neighbours
     early = neighbours[neighbours["condition"].str.contains("first third")
                        & neighbours["over"].isin(list(WHICH))]
-    return early.assign(condition=early["over"].map(WHICH))
+    return early.assign(condition=early["over"].map(WHICH) + ", " + early["tokens"])
