@@ -47,15 +47,15 @@ def test_many_pairs_are_taken_a_few_resamples_at_a_time(monkeypatch):
 
 
 def test_it_is_over_classes_and_holds_what_there_is():
-    """A relation to a place of every class is found; without one zero lies within the interval as
-    often as it says, or nearly so.  Taking pairs for units would miss it in a third of the sets."""
+    """A relation to a place of every class is found; without one zero lies within the interval at
+    least as often as it says."""
     rng, held = np.random.default_rng(0), []
     for _ in range(60):
         places, others = rng.random(20), rng.random(20)
         found = pair_interval(*(np.abs(own[:, None] - own) for own in (places, others)),
                               resamples=300)
         held.append(found["low"] <= 0 <= found["high"])
-    assert np.mean(held) >= 0.85
+    assert np.mean(held) >= 0.95
     noisy = np.abs(places[:, None] - places) + 0.1 * matrix(0, 20)
     assert pair_interval(noisy, np.abs(places[:, None] - places))["low"] > 0.5
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
-from neuronpath_core.chapters.key_neurons.measured import Read, over_classes, trends
+from neuronpath_core.chapters.key_neurons.measured import Read, over_classes
 from neuronpath_core.neurons.heatmaps import drawn, mask_of, running_mean
 from neuronpath_core.neurons.localisation import all_pairs, auroc, of_others
 from neuronpath_core.stats.intervals import percentile_row, resampled
@@ -63,6 +64,14 @@ def curve_rows(read: Read, seed: int = 0) -> pd.DataFrame:
                   **percentile_row(means[:, block].mean(), draws[:, block])}
                  for block in range(means.shape[1])]
     return pd.DataFrame(rows)
+
+
+def trends(values: Float[np.ndarray, "class block"]) -> Float[np.ndarray, "class"]:
+    """Spearman's correlation of each class's values with the number of the block, 0 where they are
+    all equal; classes with a NaN are left out."""
+    told = values[~np.isnan(values).any(1)]
+    return np.array([stats.spearmanr(np.arange(len(own)), own).statistic if np.ptp(own) else 0.0
+                     for own in told])
 
 
 def late_row(read: Read, seed: int = 0) -> dict[str, float]:

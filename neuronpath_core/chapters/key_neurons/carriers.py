@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from neuronpath_core.chapters.key_neurons.by_block import trends
 from neuronpath_core.chapters.key_neurons.measured import (
     CLASS_TOKEN,
     PATCHES,
     TOP,
     Read,
     over_classes,
-    trends,
 )
 from neuronpath_core.chapters.key_neurons.near import shared_parts
 from neuronpath_core.images.image_set import ImageSet

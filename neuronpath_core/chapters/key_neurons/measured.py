@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from neuronpath_core.images.image_set import ImageSet
@@ -124,8 +123,7 @@ class Read:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """Where activations are read, in words: the image tokens and, of a model that classifies
-        from it, the class token."""
+        """Which tokens are read, in words: of models that classify from it the class token too."""
         return (PATCHES, CLASS_TOKEN) if self.target.scope == "cls" else (PATCHES,)
 
     def at(self, tokens: str) -> Float[np.ndarray, "image block neuron"]:
@@ -181,14 +179,6 @@ def over_classes(values: Float[np.ndarray, "class"], seed: int = 0) -> dict[str,
     if len(told) < 2:
         return dict.fromkeys(("value", "low", "high"), np.nan)
     return interval_row(told, seed=seed)
-
-
-def trends(values: Float[np.ndarray, "class block"]) -> Float[np.ndarray, "class"]:
-    """Spearman's correlation of each class's values with the number of the block, 0 where they are
-    all equal; classes with a NaN are left out."""
-    told = values[~np.isnan(values).any(1)]
-    return np.array([stats.spearmanr(np.arange(len(own)), own).statistic if np.ptp(own) else 0.0
-                     for own in told])
 
 
 def read_model(study: Study, model: str, images: ImageSet) -> Read:
