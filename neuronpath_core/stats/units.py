@@ -72,6 +72,8 @@ UNITS = {
     "cosine": Unit("cosine ", 1, 2, 0.05, "small", TWENTIETH),
     "neurons": Unit("% of the neurons", 100, 0, 0.05, "small", TWENTIETH),
     "found": Unit("% of the neurons", 100, 0, None, signed=False),
+    "directions": Unit("% of the directions", 100, 0, 0.05, "small", TWENTIETH),
+    "pairs": Unit("% of the pairs of neurons", 100, 0, 0.05, "small", TWENTIETH),
     "images": Unit("% of the images", 100, 0, 0.05, "small", TWENTIETH),
     "samples": Unit("% of the top samples", 100, 0, 0.05, "small", TWENTIETH),
     "variance": Unit("% of the variance", 100, 0, None, signed=False),
