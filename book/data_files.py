@@ -17,6 +17,10 @@ OPENING = re.compile(r'<(details|figure)\b[^>]*\bnp-table\b[^>]*>(?:\s*<summary\
 ROWS = re.compile(r'<span class="np-rows">.*?</span>', re.DOTALL)  # a summary counts them
 NAMED = re.compile(r'\bdata-csv="([\w-]+)"')
 SAID = re.compile(r"<(figcaption|summary)\b[^>]*>(.*?)</\1>", re.DOTALL)
+FOLDED = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
+# where the name of what a table holds ends, and how it was measured begins
+ENDS = re.compile(r": |; |\. | \(|, (?:with|over|beside|by|of) ")
+SHORTEST = 24  # characters of such a name
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class DataFile:
 
     Attributes:
         address: where it lies, as seen from the chapter's page.
-        title: the caption of the table.
+        title: what the table is called: its caption, or of a folded one the name in it.
         text: its CSV.
     """
 
@@ -43,6 +47,30 @@ def caption(table: str) -> str:
     """The caption of a table's HTML without its tags."""
     said = SAID.search(ROWS.sub("", table)).group(2)
     return " ".join(escaping.unescape(re.sub(r"<[^>]+>", " ", said)).split())
+
+
+def named(said: str) -> tuple[str, str]:
+    """A caption as the name of what a table holds, its first clause, and what else it says, as
+    sentences; of a caption of one clause nothing else."""
+    for end in ENDS.finditer(said):
+        name, rest = said[:end.start()], said[end.start():]
+        if len(name) < SHORTEST or name.count("(") != name.count(")") or name.endswith(" or"):
+            continue
+        rest = rest.lstrip(",:;. ")
+        return name, rest[0].upper() + rest[1:]
+    return said.rstrip("."), ""
+
+
+def short_summary(table: str) -> str:
+    """A folded table of which the summary is a name and the rest of its caption stands in it: the
+    whole captions of a page's tables, one below the other, hid what else the page says."""
+    if (found := FOLDED.search(table)) is None:
+        return table
+    name, rest = named(caption(found.group(0)))
+    rows = ROWS.search(found.group(1))
+    said = f'<p class="np-said">{escaping.escape(rest)}</p>' if rest else ""
+    return (f"{table[:found.start()]}<summary>{escaping.escape(name)} "
+            f"{rows.group(0) if rows else ''}</summary>{said}{table[found.end():]}")
 
 
 def slug(table: str, taken: set[str]) -> str:
@@ -64,7 +92,8 @@ def take_tables(page: NotebookNode, name: str) -> list[DataFile]:
             data = output.get("data", {})
             if "text/csv" not in data:
                 continue
-            table, title = data["text/html"], caption(data["text/html"])
+            table = short_summary(data["text/html"])
+            title = caption(table)
             file = DataFile(f"{name}/{slug(table, taken)}.csv", title, data.pop("text/csv"))
             link = (f'<a class="np-download" href="{file.address}" download '
                     f'aria-label="CSV: {escaping.escape(title)}">CSV</a>')

@@ -4,6 +4,7 @@ network."""
 from __future__ import annotations
 
 import dataclasses
+import html as escaping
 import re
 import shutil
 import sys
@@ -159,6 +160,30 @@ def test_wrong_addresses_end_a_build_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["build.py", "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="^book: addresses.yml has .*; accepted: site, repository"):
         build.main()
+
+
+@pytest.mark.parametrize("said, name, rest", [
+    ("Neurons that an image's path shares & more, % of them; with 95 % intervals.",
+     "Neurons that an image's path shares & more, % of them", "With 95 % intervals."),
+    ("Accuracy of the whole model, with 95 % intervals: 80 images",
+     "Accuracy of the whole model", "With 95 % intervals: 80 images"),
+    ("J1. Whether path neurons write their class: a percentile.",
+     "J1. Whether path neurons write their class", "A percentile."),
+    ("Mean depth of all neurons (0: first, 1: last) of each model, 95 % intervals",
+     "Mean depth of all neurons", "(0: first, 1: last) of each model, 95 % intervals"),
+    ("A caption of one clause and no more.", "A caption of one clause and no more", "")])
+def test_a_folded_table_shows_its_name_and_holds_the_rest(said, name, rest):
+    rows = '<span class="np-rows">(2 rows)</span>'
+    table = (f'<details class="np-table"><summary>{escaping.escape(said)} {rows}</summary>'
+             "<table></table></details>")
+    page = BeautifulSoup(data_files.short_summary(table), "html.parser").details
+    assert page.summary.get_text() == f"{name} (2 rows)"
+    below = page.find("p", class_="np-said")
+    assert (below.get_text() if below else "") == rest and page.table is not None
+    words = lambda text: re.findall(r"\w+", text.lower())  # noqa: E731
+    assert words(f"{name} {rest}") == words(said)
+    whole = f'<figure class="np-table"><figcaption>{escaping.escape(said)}</figcaption></figure>'
+    assert data_files.short_summary(whole) == whole
 
 
 def test_tables_bring_their_data_to_the_page(tmp_path):
