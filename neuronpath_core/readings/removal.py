@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from neuronpath_core.target import TargetModel
 
+# images with tokens missing that run at once: more of them leave the processor's cache (measured:
+# 1.2 times as long for 1,800 at once, as long for 256)
+AT_ONCE = 512
 Test = Literal["negative", "positive"]
 TESTS = ("negative", "positive")
 
@@ -118,7 +121,9 @@ def removal_curves(
             with torch.no_grad():
                 some = target.run(some, 0, target.n_blocks, pooled=True)
                 return target.family.logits(target.model, some).argmax(-1) == labels[images_of]
-        right = torch.cat(in_chunks(target, len(chosen), lambda: copies_at_once(target), classify))
+        right = torch.cat(in_chunks(target, len(chosen),
+                                    lambda: min(AT_ONCE, copies_at_once(target)), classify,
+                                    side_by_side=True))
         found.append(right.view(-1, len(images)).expand(len(orders), len(images)))
     return torch.stack(found, 1)
 
