@@ -587,6 +587,31 @@ def test_claims_have_their_signs_units_and_controls(tables):
     assert all(claim.by == "book" and claim.finding == "key neurons" for claim in found.values())
 
 
+def test_each_claim_is_of_its_own_measure(tables):
+    """Planted: every score and measure has an effect of its own, so that a claim that took the rows
+    of another would be seen."""
+    rows, _ = tables
+    scores = {(detects.PATCHES, detects.BOTH): 0.1, (detects.OVERLAP, detects.BOTH): 0.2,
+              (detects.WHOLE, detects.BOTH): 0.3, (detects.WHOLE, detects.BEYOND): 0.4}
+    detected = pd.DataFrame([
+        {"data": "shapes", "model": "small", "method": "neuron_path", "score": score,
+         "measure": measure, "against": against, "value": value + 0.05 * place,
+         "low": 0.01, "high": 0.9, "images": 9, "verdict": "agrees"}
+        for (score, measure), value in scores.items()
+        for place, against in enumerate((measured.LIKE, measured.LIKE_HERE))])
+    found = {claim.key: claim for claim in verdicts.made_from(
+        *(rows | {"detected": detected}).values())}
+    for key, value in {"attributes": 0.1, "attributes here": 0.15, "overlap": 0.2,
+                       "attributes of images": 0.3, "attributes of images here": 0.35,
+                       "beyond colour": 0.4}.items():
+        assert [row.value for row in found[key].comparisons] == [pytest.approx(value)], key
+    wired = rows["wired"]
+    own = wired[(wired["against"] == measured.LIKE) & (wired["route"] == "direct")]
+    for key, measure in {"wire": wiring.SIZE, "wire percentile": wiring.PLACE}.items():
+        assert [row.value for row in found[key].comparisons] == own.loc[
+            own["measure"] == measure, "value"].tolist(), key
+
+
 def test_tables_for_reading_and_what_the_text_says(tables):
     rows, rates = tables
     shown = words.drawn(*(rows[name] for name in (
