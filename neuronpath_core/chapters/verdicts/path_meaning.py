@@ -14,9 +14,9 @@ from neuronpath_core.chapters.path_meaning import (
     wiring,
     writes,
 )
+from neuronpath_core.chapters.path_meaning.claimed import ACTIVE, WORDS
 from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
 from neuronpath_core.chapters.path_meaning.words import picked, verdicts_of
-from neuronpath_core.chapters.verdicts.path_meaning_words import ACTIVE, WORDS
 from neuronpath_core.stats.claims import Claim, comparisons, with_verdict
 
 
