@@ -42,7 +42,7 @@ class Call:
     Attributes:
         images: the images.
         entered, left: by block, every stream that entered it and that left it.
-        sizes: by layer, how many rows and tokens its neurons had, every time that they were
+        sizes: by layer, how many rows, tokens and neurons there were, every time that they were
             computed.
         logits: ``(image, class)``.
     """
@@ -50,7 +50,7 @@ class Call:
     images: Float[Tensor, "image channel height width"]
     entered: list[list[Tensor]]
     left: list[list[Tensor]]
-    sizes: list[list[tuple[int, int]]]
+    sizes: list[list[tuple[int, int, int]]]
     logits: Float[Tensor, "image class"] | None = None
 
 
@@ -134,13 +134,16 @@ def _check_sites(target: TargetModel, call: Call) -> None:
     """Raise ``ValueError`` unless a hook on every layer's neurons is called once in a pass, with
     one row an image and all the tokens that the model should have."""
     expected = target.family.token_count(target.model, tuple(call.images.shape[2:]))
-    for layer, sizes in zip(target.layers, call.sizes, strict=True):
+    for index, (layer, sizes) in enumerate(zip(target.layers, call.sizes, strict=True)):
         if len(sizes) != 1:
             raise ValueError(f"the neurons of {layer.name} are computed {len(sizes)} times by "
                              "their own module in a forward pass; accepted: blocks whose mlp.fc2 "
                              "(attn.proj) is called once")
-        rows, tokens = sizes[0]
+        rows, tokens, neurons = sizes[0]
         check_rows(layer.name, rows, len(call.images))
+        if neurons != (width := target.site(index).in_features):
+            raise ValueError(f"{layer.name} has {neurons} neurons where the in_features of their "
+                             f"module are {width}; accepted: the number that enters it")
         if target.scope == "patch" and tokens != expected:
             raise ValueError(f"{layer.name} sees {tokens} tokens, patches and prefix are "
                              f"{expected}; accepted for scope 'patch': a model that adds and drops "

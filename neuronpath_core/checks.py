@@ -128,6 +128,10 @@ class Checked:
                              f"got {found}")
         if len(images) == 0:
             raise ValueError("images must hold at least one image, got an empty batch")
+        if self.device.type == "meta":
+            raise ValueError("the model's weights are on meta, without numbers; accepted: weights "
+                             "in memory (of a model that accelerate offloads, after its "
+                             "hooks.remove_hook_from_submodules(model))")
         if images.dtype != self.dtype or images.device != self.device:
             raise ValueError(f"images are {images.dtype} on {images.device}; accepted: the "
                              f"model's {self.dtype} on {self.device}")

@@ -141,8 +141,8 @@ def family_of(model: nn.Module) -> Family:
     for kind in type(model).__mro__:
         if kind in FAMILIES:
             return FAMILIES[kind]
-    inside = next((name for name in ("_orig_mod", "module") if isinstance(
-        getattr(model, name, None), nn.Module)), None)
+    parts = model.named_modules() if isinstance(model, nn.Module) else ()
+    inside = next((name for name, part in parts if FAMILIES.keys() & set(type(part).__mro__)), None)
     way = f" (here: the model inside, its .{inside})" if inside else ""
     found = type(model).__name__ if isinstance(model, nn.Module) else shown(model)
     raise ValueError(f"a model of pre-norm blocks is needed, got {found}; "
@@ -165,3 +165,12 @@ def resolve_scope(model: nn.Module, scope: str) -> str:
     if scope == "cls" and not family.has_class_token(model):
         raise ValueError("scope 'cls' needs a model with a class token; accepted here: patch")
     return scope
+
+
+def stands_for_linear(part: object) -> bool:
+    """Whether a module is a linear layer, or says of itself that it is in the place of one, as
+    adapters of peft's do by ``in_features`` and ``out_features``; what it computes is seen when it
+    runs."""
+    sizes = (getattr(part, name, None) for name in ("in_features", "out_features"))
+    return isinstance(part, nn.Linear) or (
+        isinstance(part, nn.Module) and all(type(size) is int for size in sizes))

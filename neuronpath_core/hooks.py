@@ -146,9 +146,9 @@ def reading(target: TargetModel, everywhere: bool = False) -> Iterator[dict[int,
 
 @contextmanager
 def listening(target: TargetModel, entered: list[list[Tensor]], left: list[list[Tensor]],
-              sizes: list[list[tuple[int, int]]]) -> Iterator[None]:
+              sizes: list[list[tuple[int, int, int]]]) -> Iterator[None]:
     """Append, as a forward runs, every stream that enters and leaves each block, and of every layer
-    how many rows and tokens its neurons have."""
+    how many rows, tokens and neurons it has."""
     def enter(streams):
         # positional or by name, the stream is the first that a block is given
         return lambda _module, inputs, named: streams.append((inputs or tuple(named.values()))[0])
@@ -157,7 +157,7 @@ def listening(target: TargetModel, entered: list[list[Tensor]], left: list[list[
         return lambda _module, _inputs, out: streams.append(out)
 
     def count(layer):
-        return lambda value: sizes[layer].append(tuple(value.shape[:2]))
+        return lambda value: sizes[layer].append(tuple(value.shape[:3]))
 
     # of the layers first, so that a compiled model runs uncompiled
     with hooked(target, {layer: count(layer) for layer in range(target.n_blocks)}), \

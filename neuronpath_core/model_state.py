@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules import module as modules
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from neuronpath_core.support.published import KNOWN, is_patched, modes, root
 
@@ -141,10 +142,14 @@ def _functions(kind: type, kept: list) -> Iterator[tuple]:
 def _weight(tensor: Tensor) -> tuple:
     if tensor.is_meta or tensor.layout != torch.strided:
         return id(tensor), tensor.dtype, tensor.device, 0.0
+    version = 0 if tensor.is_inference() else tensor._version
+    if is_traceable_wrapper_subclass(tensor):  # a quantised one, for which no sum may be defined
+        within = tuple(_weight(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+        total = sum(each[-1] for each in within)
+        return id(tensor), tensor.dtype, tensor.device, version, within, total
     total = 0.0
     if tensor.dtype.is_floating_point:
         total = tensor.detach().sum(dtype=torch.float64).item()
-    version = 0 if tensor.is_inference() else tensor._version
     return id(tensor), tensor.dtype, tensor.device, version, total
 
 

@@ -15,9 +15,11 @@ KNOWN = ("torch", "timm", "neuronpath_core")  # whose classes are as they were p
 # where functions of theirs come from
 PLACES = {*KNOWN, *sys.stdlib_module_names, "typing_extensions"}
 CALLED = ("__call__", "__getattr__", "__getattribute__", "__torch_function__")  # by every pass
-# what a library gives PyTorch's classes for itself and no forward pass calls: transformers sets
-# initial weights by a method that it hangs on every module as soon as it has built one model
-HUNG_ON = {("transformers", "smart_apply")}
+# what a library gives PyTorch's classes for itself, or puts in the place of a function, and no
+# forward pass calls: transformers sets initial weights by a method that it hangs on every module as
+# soon as it has built one model, Lightning replaces torch.compile when it is imported
+HUNG_ON = {("transformers", "smart_apply"),
+           ("lightning", "compile"), ("lightning_fabric", "compile")}
 
 
 def is_patched(kinds: Iterable[type]) -> bool:
@@ -33,14 +35,19 @@ def is_patched(kinds: Iterable[type]) -> bool:
             inner = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
             if isinstance(inner, FunctionType):
                 if (inner.__globals__ is not home and _place(inner) != "contextlib"
-                        and (root(_place(inner)), name) not in HUNG_ON):
+                        and not _is_hung_on(inner, name)):
                     return True
             elif callable(inner) and root(type(inner).__module__) not in (*KNOWN, "builtins"):
                 return True
     spaces = {sys.modules[base.__module__] for base in bases}
     return any(isinstance(value, FunctionType) and root(_place(value)) not in PLACES
+               and not _is_hung_on(value, name)
                for space in (*spaces, torch, functional, Tensor, nn.Parameter)
-               for value in list(vars(space).values()))
+               for name, value in list(vars(space).items()))
+
+
+def _is_hung_on(function: FunctionType, name: str) -> bool:
+    return (root(_place(function)), name) in HUNG_ON
 
 
 def root(name: str) -> str:

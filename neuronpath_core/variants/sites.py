@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
+from neuronpath_core.families import stands_for_linear
 from neuronpath_core.fast.plain import is_plain
 from neuronpath_core.layers import BlockForm, Layer
 from neuronpath_core.support.text import is_one_of, shown
@@ -172,7 +173,7 @@ class SiteModel(TargetModel):
 
     def _check_halves(self, index: int, block: nn.Module) -> None:
         attention = getattr(block, "attn", None)
-        linear = isinstance(getattr(attention, "proj", None), nn.Linear)
+        linear = stands_for_linear(getattr(attention, "proj", None))
         if not linear or not self.family.has_halves(block):
             raise ValueError(f"block {index} is {type(block).__name__} with attention "
                              f"{type(attention).__name__}; accepted for sites other than 'ffn': "

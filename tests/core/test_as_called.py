@@ -7,6 +7,7 @@ import threading
 import types
 import warnings
 
+import peft
 import pytest
 import timm
 import torch
@@ -166,6 +167,17 @@ def lora(*names):
     return change
 
 
+def lora_of_pefts(*names, **settings):
+    """Adapters of the library that most people take, which stand in the place of a layer."""
+    def change(model):
+        with torch.random.fork_rng():
+            torch.manual_seed(11)
+            peft.inject_adapter_in_model(peft.LoraConfig(
+                r=2, target_modules=list(names), init_lora_weights=False, **settings), model)
+        model.double().eval()
+    return change
+
+
 def lora_by_a_hook(model):
     low = 0.2 * normal(16, 16)
     for block in model.blocks:
@@ -276,6 +288,7 @@ def act_of_a_class_of_its_own(model):
 CHANGES = [normalising, tempered, forward_of_this_instance, features_of_this_instance,
            pool_of_this_instance, positions_of_this_instance, hooked_container, own_container,
            norm_that_mixes_tokens, lora("mlp.fc2"), lora("mlp.fc1", "attn.qkv"), lora("attn.proj"),
+           lora_of_pefts("fc2"), lora_of_pefts("qkv", "proj", "fc1", "fc2", use_dora=True),
            lora_by_a_hook, scaled_ffn, another_layer_scale, adapter, adapter_of_attention,
            tokens_mixed_after_the_ffn, deep_prompts, shallow_prompts, weight_norm, parametrised,
            pruned_by_torch, attention_of_this_instance, other_scale, other_heads, sequential_head,
@@ -906,6 +919,19 @@ def test_a_compiled_wrapper_says_where_the_model_is():
         npc.TargetModel(nn.DataParallel(helpers.small_vit(1)))
 
 
+def test_wrappers_of_other_libraries_say_where_the_model_is():
+    adapted = peft.get_peft_model(helpers.small_vit(1), peft.LoraConfig(target_modules=["fc2"]))
+    with pytest.raises(ValueError, match=r"the model inside, its \.base_model\.model\)"):
+        npc.TargetModel(adapted)
+    module = nn.Module()  # as a LightningModule of one's own has it
+    module.network = helpers.small_vit(1)
+    with pytest.raises(ValueError, match=r"the model inside, its \.network\)"):
+        npc.TargetModel(module)
+    with pytest.raises(ValueError) as refused:
+        npc.TargetModel(nn.Linear(2, 2))
+    assert "the model inside" not in str(refused.value)
+
+
 @pytest.mark.parametrize("shared", ["block", "mlp", "fc2"])
 def test_layers_that_are_one_module_are_refused(shared):
     model = helpers.small_vit(1)
@@ -1177,6 +1203,48 @@ def test_what_no_pass_can_be_held_against_is_refused_by_name(change, words):
         with pytest.raises(ValueError, match=words):
             call()
         assert torch.equal(given, images)
+
+
+class StandsFor(nn.Module):
+    """In the place of a linear layer, of which it tells nothing."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, value):
+        return self.linear(value)
+
+
+def test_what_stands_for_fc2_tells_its_sizes():
+    model, images, labels = changed(lambda model: None)
+    paths = npc.find_paths(npc.TargetModel(model, "cls"), images, labels, **PUBLISHED)
+    for block in model.blocks:
+        block.mlp.fc2 = StandsFor(block.mlp.fc2)
+    with pytest.raises(ValueError, match=r"^fc2 of block 0 is StandsFor; accepted: a linear "
+                                         "layer, or a module in its place that has whole numbers"):
+        npc.TargetModel(model, "cls")
+    for block in model.blocks:
+        block.mlp.fc2.in_features = block.mlp.fc2.linear.in_features
+        block.mlp.fc2.out_features = block.mlp.fc2.linear.out_features
+    wrapped = npc.TargetModel(model, "cls")
+    found = npc.find_paths(wrapped, images, labels, **PUBLISHED)
+    assert torch.equal(found.neurons, paths.neurons)
+    torch.testing.assert_close(wrapped.value_vectors(1),
+                               model.blocks[1].mlp.fc2.linear.weight.T.detach())
+
+
+def test_wrong_sizes_of_what_stands_for_fc2_are_no_silent_answer():
+    model, images, labels = changed(lambda model: None)
+    for block in model.blocks:
+        block.mlp.fc2 = StandsFor(block.mlp.fc2)
+        block.mlp.fc2.in_features = block.mlp.fc2.out_features = 8
+    target = npc.TargetModel(model, "cls")
+    for call in (lambda: npc.find_paths(target, images, labels, **PUBLISHED),
+                 lambda: npc.find_paths(target, images, labels),
+                 lambda: target.value_vectors(0)):
+        with pytest.raises(ValueError, match="accepted"):
+            call()
 
 
 @pytest.mark.parametrize("last", [nn.Softmax(-1), nn.Sigmoid(), nn.Sequential(nn.Softmax(1))])

@@ -107,3 +107,65 @@ def test_what_transformers_hangs_on_every_module_is_no_patch(monkeypatch):
     assert target.plain(0) is not None
     monkeypatch.setattr(nn.Module, "smart_apply", lambda self: None, raising=False)
     assert ModelState.of(model).foreign
+
+
+class InTwoParts(torch.Tensor):
+    """A weight as quantised layers have them: parts inside, and few operations defined."""
+
+    @staticmethod
+    def __new__(cls, whole, scale):
+        return torch.Tensor._make_wrapper_subclass(cls, whole.shape, dtype=scale.dtype)
+
+    def __init__(self, whole, scale):
+        self.whole, self.scale = whole, scale
+
+    def __tensor_flatten__(self):
+        return ["whole", "scale"], None
+
+    @staticmethod
+    def __tensor_unflatten__(parts, _context, _size, _stride):
+        return InTwoParts(parts["whole"], parts["scale"])
+
+    @classmethod
+    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+        if operation in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
+            return cls(args[0].whole, args[0].scale)
+        if operation.overloadpacket is torch.ops.aten.sum:
+            raise NotImplementedError(f"no {operation} of a weight in two parts")
+        return operation(*(each.whole * each.scale if isinstance(each, cls) else each
+                           for each in args), **(kwargs or {}))
+
+
+def in_two_parts(model):
+    for block in model.blocks:
+        weight = block.mlp.fc2.weight.detach()
+        scale = weight.abs().amax(1, keepdim=True) / 127
+        whole = (weight / scale).round().to(torch.int8)
+        block.mlp.fc2.weight = nn.Parameter(InTwoParts(whole, scale), requires_grad=False)
+    return model
+
+
+def test_weights_for_which_no_sum_is_defined():
+    model = in_two_parts(helpers.small_vit(4))
+    plain = helpers.small_vit(4)
+    with torch.no_grad():
+        for block, other in zip(model.blocks, plain.blocks, strict=True):
+            other.mlp.fc2.weight.copy_(block.mlp.fc2.weight)
+    images, labels = helpers.small_batch(2, 5)
+    target = npc.TargetModel(model)
+    found, expected = (npc.find_paths(each, images, labels, settings="published", steps=4)
+                       for each in (target, npc.TargetModel(plain)))
+    assert torch.equal(found.neurons, expected.neurons)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-9, atol=1e-12)
+    before = ModelState.of(model)
+    assert before.finite and before.same(ModelState.of(model))
+    model.blocks[1].mlp.fc2.weight.scale[0] *= 2
+    assert not before.same(ModelState.of(model))
+    model.blocks[1].mlp.fc2.weight.scale[0] = torch.nan
+    assert not ModelState.of(model).finite
+
+
+def test_weights_without_numbers_are_named():
+    model = helpers.small_vit(4).to("meta")
+    with pytest.raises(ValueError, match="weights are on meta, without numbers; accepted: weights"):
+        npc.find_paths(npc.TargetModel(model), *helpers.small_batch(2, 5))

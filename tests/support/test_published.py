@@ -81,6 +81,17 @@ def test_what_no_forward_pass_calls_may_be_another_library_s(name, monkeypatch):
     assert not is_patched(KINDS)
 
 
+@pytest.mark.parametrize("place", ["lightning.fabric.wrappers", "lightning_fabric.wrappers"])
+def test_a_function_that_no_forward_pass_calls_may_be_replaced(place, monkeypatch):
+    monkeypatch.setattr(torch, "compile", foreign(place))
+    assert not is_patched(KINDS)
+    for space, called, other in ((torch, "compile", "somebody.wrappers"),
+                                 (torch, "matmul", place), (torch.Tensor, "backward", place)):
+        with monkeypatch.context() as patched:
+            patched.setattr(space, called, foreign(other))
+            assert is_patched(KINDS)
+
+
 def test_what_is_hung_on_every_module_is_known_by_library_and_name(monkeypatch):
     library, name = "transformers", "smart_apply"
     assert (library, name) in HUNG_ON

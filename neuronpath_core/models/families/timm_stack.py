@@ -16,7 +16,7 @@ import torch
 from timm.layers import GatedMlp, GlobalResponseNormMlp, GluMlp, Mlp, PatchEmbed, SwiGLU
 from torch import Tensor, nn
 
-from neuronpath_core.families import Family, accepted
+from neuronpath_core.families import Family, accepted, stands_for_linear
 from neuronpath_core.models.zero_shot import ZeroShotHead
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class TimmStack(Family):
                              f"{type(ffn).__name__}; accepted: timm's pre-norm "
                              f"{self.block.__name__} whose FFN ends in a linear fc2 "
                              f"({', '.join(each.__name__ for each in FFNS)})")
+        if not stands_for_linear(ffn.fc2):
+            raise ValueError(f"fc2 of block {index} is {type(ffn.fc2).__name__}; accepted: a "
+                             "linear layer, or a module in its place that has whole numbers "
+                             "in_features and out_features")
 
     def run_block(self, model: nn.Module, index: int,
                   stream: Float[Tensor, "copy token embed"]) -> Float[Tensor, "copy token embed"]:
@@ -188,14 +192,16 @@ def _squashed_by(head: nn.Module) -> str | None:
 def _check_ends(model: nn.Module) -> None:
     """Raise ``ValueError`` unless pixels become tokens at once and the head pools the tokens."""
     embed = model.patch_embed
-    if not isinstance(embed, PatchEmbed) or not isinstance(embed.proj, nn.Conv2d):
-        proj = getattr(embed, "proj", None)
+    proj = getattr(embed, "proj", None)
+    while hasattr(proj, "base_layer"):  # an adapter of peft's around it
+        proj = proj.base_layer
+    if not isinstance(embed, PatchEmbed) or not isinstance(proj, nn.Conv2d):
         of = f" of {type(proj).__name__}" if isinstance(embed, PatchEmbed) else ""
         raise ValueError(f"patch embedding {type(embed).__name__}{of} is not supported; accepted: "
                          f"timm's PatchEmbed of one Conv2d, pixels to tokens at once")
-    if embed.proj.kernel_size != embed.proj.stride:
-        raise ValueError(f"patches of {embed.proj.kernel_size} at steps of {embed.proj.stride} "
-                         f"overlap; accepted: patches side by side")
+    if proj.kernel_size != proj.stride:
+        raise ValueError(f"patches of {proj.kernel_size} at steps of {proj.stride} overlap; "
+                         f"accepted: patches side by side")
     if model.global_pool == "":
         raise ValueError("global_pool='' gives logits per token; accepted: a model that pools, "
                          "such as 'token' or 'avg'")
@@ -203,4 +209,4 @@ def _check_ends(model: nn.Module) -> None:
 
 def _is_ffn(ffn: nn.Module | None) -> bool:
     own_forward = type(ffn).forward in [each.forward for each in FFNS] if ffn is not None else False
-    return own_forward and isinstance(ffn, FFNS) and isinstance(ffn.fc2, nn.Linear)
+    return own_forward and isinstance(ffn, FFNS)
