@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for whatever reads sources; PLACES says the same to Python
     from neuronpath_core.edits import edit
     from neuronpath_core.explanations.card import Card, neuron_card
     from neuronpath_core.explanations.explanation import Explanation
+    from neuronpath_core.explanations.important import important_neurons
     from neuronpath_core.explanations.measure import explain
     from neuronpath_core.hooks import read_activations
     from neuronpath_core.jas import complete_attribution, joint_attribution_score
@@ -42,9 +43,10 @@ __all__ = [
     "SiteModel", "Study", "TargetModel", "certify", "circuit_tests", "class_graph",
     "complete_attribution", "conditional_gradient_paths", "edit", "exact_effects",
     "exhaustive_paths", "explain", "faithfulness", "find_paths", "find_paths_by_top",
-    "from_transformers", "identifiability", "joint_attribution_score", "knowledge_attribution",
-    "neuron_card", "path_edges", "project", "quadrature_rule", "read_activations", "read_graph",
-    "refine_paths", "register", "relevance", "replacement_values", "write_graph", "zero_shot",
+    "from_transformers", "identifiability", "important_neurons", "joint_attribution_score",
+    "knowledge_attribution", "neuron_card", "path_edges", "project", "quadrature_rule",
+    "read_activations", "read_graph", "refine_paths", "register", "relevance",
+    "replacement_values", "write_graph", "zero_shot",
 ]
 
 # module -> its public names
@@ -58,6 +60,7 @@ PLACES = {
     "edits": ("edit",),
     "explanations.card": ("Card", "neuron_card"),
     "explanations.explanation": ("Explanation",),
+    "explanations.important": ("important_neurons",),
     "explanations.measure": ("explain",),
     "hooks": ("read_activations",),
     "jas": ("complete_attribution", "joint_attribution_score"),

@@ -64,8 +64,10 @@ def explain(
             applied, transparency on white; what it gives is taken too) and preprocessed as the
             model's configuration says.
         label: the class to explain, by number or name; ``"auto"`` is the most probable one.
-        method, settings, memory_budget, overrides: of :func:`~neuronpath_core.paths.find_paths`;
-            ``"recommended"`` is the study's method to begin with.
+        method: by which the path is found, as in :func:`~neuronpath_core.paths.find_paths`, whose
+            default is another one, the paper's.
+        settings, overrides: of the search, as in :func:`~neuronpath_core.paths.find_paths`.
+        memory_budget: what the search may take, such as ``"6GB"``; the path does not depend on it.
         class_names: a list with one for each class, or ``"timm"``; ``None`` for what the model's
             configuration says.
         preprocessing: what overrides the model's own, as of

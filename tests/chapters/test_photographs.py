@@ -15,7 +15,7 @@ from neuronpath_core.chapters.class_paths import path_tables
 from neuronpath_core.chapters.class_similarity import similar, wrong_labels
 from neuronpath_core.chapters.controls import leads as gains
 from neuronpath_core.chapters.controls import measured as controlled
-from neuronpath_core.chapters.photographs import beside, measured
+from neuronpath_core.chapters.photographs import beside, measured, recommended
 from neuronpath_core.chapters.verdicts import photographs as verdicts
 from neuronpath_core.figures import photographs as drawn
 from neuronpath_core.stats.claims import Claim, Comparison
@@ -80,6 +80,54 @@ def test_losses_and_leads_are_those_of_numpy():
             -100 * wide["neuron_path"]["removal_accuracy"].mean(), abs=1e-10)
         assert ahead["median", model] == pytest.approx(np.median(other - own), abs=1e-12)
         assert ahead["mean", model] == pytest.approx((other - own).mean(), abs=1e-12)
+
+
+def test_what_the_recommended_path_takes_is_that_of_numpy():
+    edited = intervention_table(1.0)
+    edited["probability"] = np.linspace(0.2, 0.9, len(edited))
+    rows = recommended.taken_rows(edited).set_index(["measure", "model", "method"])["value"]
+    own = edited[(edited["model"] == MODELS[0]) & (edited["method"] == "random")]
+    lost = [-change * probability for change, probability in
+            zip(own["removal_probability"], own["probability"], strict=True)]
+    assert rows["points of probability, mean", MODELS[0], "random"] == pytest.approx(
+        100 * sum(lost) / len(lost))
+    assert rows["share of the probability, median", MODELS[0], "random"] == pytest.approx(
+        -100 * np.median(own["removal_probability"]))
+    assert rows["points of accuracy", MODELS[0], "random"] == pytest.approx(
+        -100 * own["removal_accuracy"].mean())
+    table = recommended.taken_table(recommended.taken_rows(edited))
+    assert set(table.columns) == set(MODELS) and len(table) == 3 * edited["method"].nunique()
+
+
+@pytest.mark.parametrize(("lead", "word"), [(3.0, "Yes"), (0.0, "Undecided"), (-3.0, "No")])
+def test_a_planted_lead_of_the_recommended_path_is_told(lead, word):
+    edited = intervention_table(lead)
+    edited["method"] = edited["method"].replace(
+        {"neuron_path": recommended.RECOMMENDED, "random": "matched_random",
+         AGAINST[0]: "neuron_path", AGAINST[1]: "gradient_activation"})
+    leads = recommended.recommended_leads(edited, MODELS)
+    claims = recommended.made_from(leads, shifted_rows(0.2), 20, 10)
+    assert {claim.key for claim in claims} == {
+        *(f"recommended{at}: {other}" for at in ("", " median") for other in recommended.OTHERS),
+        "shift: neuron_path"}
+    assert words(claims, "recommended: matched_random") == word
+
+
+def shifted_rows(lead):
+    return pd.DataFrame([{"data": measured.DATA, "model": model, "condition": "neuron_path",
+                          "lead": lead, "lead_low": lead - 0.1, "lead_high": lead + 0.1,
+                          "verdict": "agrees" if lead > 0.1 else "not shown"}
+                         for model in MODELS])
+
+
+@pytest.mark.parametrize(("lead", "word"), [(0.2, "Yes"), (0.05, "Undecided")])
+def test_what_a_shift_leaves_is_told(lead, word):
+    leads = recommended.recommended_leads(intervention_table(1.0).assign(method=lambda table: (
+        table["method"].replace({"neuron_path": recommended.RECOMMENDED, "random": "matched_random",
+                                 AGAINST[0]: "neuron_path", AGAINST[1]: "gradient_activation"}))),
+        MODELS)
+    assert words(recommended.made_from(leads, shifted_rows(lead), 20, 10),
+                 "shift: neuron_path") == word
 
 
 # --- classes and their kinds ---
@@ -246,6 +294,26 @@ def test_with_one_figure_2_is_measured_and_said(study):
     assert measured.said_of(found).startswith("Block shares of one and two correlate with the ")
     assert len(measured.knowledge_table(found)) == 4
     assert found.shares.groupby("model")["value"].sum().to_numpy() == pytest.approx(1)
+
+
+def test_the_recommended_path_of_photographs(study):
+    models, images = study.model_names, measured.photographs(study, 50)
+    tried = effects.interventions(study, models, images,
+                                  [recommended.RECOMMENDED, *recommended.OTHERS])
+    shifted = recommended.shift_rows(study, models, measured.photographs(study, 30))
+    assert set(shifted["condition"]) == {"conditional_gradient", "gradient_activation",
+                                         "neuron_path"}
+    assert shifted["value"].between(0, 1).all()
+    claims = recommended.made_from(recommended.recommended_leads(tried, models), shifted, 50, 30)
+    assert len(claims) == 9 and all(claim.unit in UNITS for claim in claims)
+    negative = recommended.negative_rows(study, models, images)
+    frame = study.paths(models[0], images, "neuron_path").to_frame(
+        study.target(models[0]), *study.batch(images, models[0]))
+    row, = negative[(negative["model"] == models[0])
+                    & (negative["method"] == "neuron_path")].to_dict("records")
+    assert row["value"] == pytest.approx((frame["activation"] < 0).mean())
+    assert len(recommended.negative_table(negative)) == 3
+    assert len(recommended.shift_table(shifted)) == 3 * len(models)
 
 
 # --- beside other data ---

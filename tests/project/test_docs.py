@@ -3,6 +3,7 @@ lists, their tables those of the records."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -152,7 +153,7 @@ def mine(tmp_path_factory) -> Path:
 
 def test_the_ten_lines_make_a_picture_of_paths(mine, monkeypatch):
     monkeypatch.chdir(mine)
-    ten, predicted, edit, control = blocks(text("use_it"))
+    ten, predicted, edit, control, folder, card = blocks(text("use_it"))
     assert len(ten.splitlines()) == 10 and max(map(len, ten.splitlines())) <= 80
     names: dict = {}
     with warnings.catch_warnings():
@@ -170,8 +171,30 @@ def test_the_ten_lines_make_a_picture_of_paths(mine, monkeypatch):
     assert names["without"].shape == before.shape and not torch.allclose(names["without"], before)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         exec(compile(control, "use_it.md", "exec"), names)
-    lead = (names["control"] - names["without"]).gather(1, names["photos"].labels[:, None]).mean()
-    assert said.getvalue() == str(lead) + "\n" and lead != 0
+    lead = (names["control"] - names["without"]).gather(1, names["photos"].labels[:, None])
+    row = ast.literal_eval(said.getvalue())
+    assert row["low"] <= row["value"] <= row["high"] and row["value"] == pytest.approx(
+        float(lead.mean()), abs=1e-6)
+
+
+@pytest.mark.thorough
+def test_the_lines_for_a_folder_rank_neurons_and_show_a_card(mine, tmp_path, monkeypatch):
+    """The page's second use: which neurons matter over a folder, and what one of them is."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(mine, tmp_path, dirs_exist_ok=True)
+    rng = np.random.default_rng(1)
+    for number in range(2, 7):
+        rehearsal.picture(rng, (60, 40), rng.uniform(0, 255, 3)).save(f"photos/cat/{number}.jpg")
+    ten, *_, folder, card = blocks(text("use_it"))
+    names: dict = {}
+    exec(compile("\n".join(ten.splitlines()[:8]), "use_it.md", "exec"), names)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(compile(folder, "use_it.md", "exec"), names)
+    assert len(names["table"]) == 20 and (names["table"]["images"] == 3).all()
+    assert "effect_mean" in said.getvalue()
+    exec(compile(card, "use_it.md", "exec"), names)
+    shown = Path("card.html").read_text(encoding="utf-8")
+    assert f"block {names['table']['block'][0]}" in shown.lower()
 
 
 def test_the_ten_lines_take_as_many_photographs_as_can_be_drawn():

@@ -103,13 +103,14 @@ def kind_similarity(study: Study, models: Sequence[str], images: ImageSet, metho
 
 
 def leads_over(edited: pd.DataFrame, models: Sequence[str], others: Sequence[str],
-               seed: int = 0) -> pd.DataFrame:
+               seed: int = 0, path: str = "neuron_path") -> pd.DataFrame:
     """How much more of the true class's probability removal of the path takes than removal of other
     paths, by mean and by median.
 
     Args:
         edited: of :func:`~neuronpath_core.chapters.effects.interventions`.
         others: methods among its own.
+        path: the method whose paths are held against them.
 
     Returns:
         ``method, statistic, model, value, low, high, verdict``: shares of the clean probability,
@@ -118,7 +119,7 @@ def leads_over(edited: pd.DataFrame, models: Sequence[str], others: Sequence[str
     ahead = edited.assign(ahead=-edited["removal_probability"])
     return with_verdict(pd.DataFrame([
         {"method": other, "statistic": statistic, "model": model,
-         **paired_difference(ahead, "ahead", model, "neuron_path", other, statistic, seed)}
+         **paired_difference(ahead, "ahead", model, path, other, statistic, seed)}
         for other in others for statistic in ("mean", "median") for model in models]))
 
 
