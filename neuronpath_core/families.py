@@ -145,6 +145,8 @@ def family_of(model: nn.Module) -> Family:
     inside = next((name for name, part in parts if FAMILIES.keys() & set(type(part).__mro__)), None)
     way = f" (here: the model inside, its .{inside})" if inside else ""
     found = type(model).__name__ if isinstance(model, nn.Module) else shown(model)
+    if found in {kind.__name__ for kind in FAMILIES}:  # torchvision has a VisionTransformer too
+        found = f"{type(model).__module__.partition('.')[0]}'s {found}"
     raise ValueError(f"a model of pre-norm blocks is needed, got {found}; "
                      f"accepted: {accepted()}{way}")
 

@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from timm.models.vision_transformer import Attention, Block
 from torch import nn
 from torch.ao import quantization
@@ -930,6 +931,12 @@ def test_wrappers_of_other_libraries_say_where_the_model_is():
     with pytest.raises(ValueError) as refused:
         npc.TargetModel(nn.Linear(2, 2))
     assert "the model inside" not in str(refused.value)
+
+
+def test_a_class_of_the_same_name_is_told_by_whose_it_is():
+    other = torchvision.models.VisionTransformer(16, 8, 1, 2, 16, 32)
+    with pytest.raises(ValueError, match="got torchvision's VisionTransformer; accepted: timm's "):
+        npc.TargetModel(other)
 
 
 @pytest.mark.parametrize("shared", ["block", "mlp", "fc2"])
