@@ -46,7 +46,8 @@ def concentration(table: pd.DataFrame, n_neurons: dict[str, int], seed: int = 0,
     rng, rows = np.random.default_rng(seed), []
     for (model, block), group in table.groupby(["model", "block"], sort=False):
         labels, neurons = group["label"].to_numpy(), group["neuron"].to_numpy()
-        share, shuffled = shuffled_labels(partial(_commonest_share, neurons), labels, permutations, rng)
+        share, shuffled = shuffled_labels(
+            partial(_commonest_share, neurons), labels, permutations, rng)
         rows.append({"model": model, "block": block, "share": share,
                      "shuffled": float(shuffled.mean()),
                      "shuffled_high": float(np.quantile(shuffled, 0.975)),

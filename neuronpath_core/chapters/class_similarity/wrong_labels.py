@@ -122,8 +122,8 @@ def label_parts(study: Study, paths: Mapping[str, Paths], images: ImageSet, seed
 
 def part_texts(parts: pd.DataFrame) -> dict[str, str]:
     """Of :func:`label_part` of every model, what a sentence names: ``picture part``, ``label part``
-    and ``both part``, the rest, which neither makes alone, from model to model; ``shown picture`` and ``shown label``, in how many models the
-    interval of the part lies above zero."""
+    and ``both part``, the rest, which neither makes alone, from model to model; ``shown picture``
+    and ``shown label``, in how many models the interval of the part lies above zero."""
     rest = 1 - parts["kept"] - parts["part"]
     texts = {"picture part": report.percent_span(parts["kept"]),
              "label part": report.percent_span(parts["part"]),

@@ -10,8 +10,8 @@ from neuronpath_core.chapters.relevance.words import of, points
 def beside_middle(pairs: pd.DataFrame) -> dict[str, str]:
     """Of each data set, by how much removal of what a map ranks highest costs more than removal of
     the middle of the image first, at the median model: ``middle digits``; and in how many models it
-    is shown to cost more, ``more digits``, and less, ``less digits``. ``behind least``: with the least
-    relevant first, in how many models of all data the middle, kept to the end, is ahead.
+    is shown to cost more, ``more digits``, and less, ``less digits``. ``behind least``: with the
+    least relevant first, in how many models of all data the middle, kept to the end, is ahead.
 
     Args:
         pairs: ``measured.lead_rows`` of the order ``own`` against ``middle``, and of others.
