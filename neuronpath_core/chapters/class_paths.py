@@ -35,7 +35,7 @@ def concentration(table: pd.DataFrame, n_neurons: dict[str, int], seed: int = 0,
     """How far each class's paths share a neuron, beside what the same paths give when their class
     labels are shuffled.
 
-    The measure is the share of a class's images whose path goes through the block's most frequent
+    The measure is the share of a class's images whose path goes through the block's commonest
     neuron (Fig. 4).
 
     Returns:
@@ -46,7 +46,8 @@ def concentration(table: pd.DataFrame, n_neurons: dict[str, int], seed: int = 0,
     rng, rows = np.random.default_rng(seed), []
     for (model, block), group in table.groupby(["model", "block"], sort=False):
         labels, neurons = group["label"].to_numpy(), group["neuron"].to_numpy()
-        share, shuffled = shuffled_labels(partial(_modal_share, neurons), labels, permutations, rng)
+        share, shuffled = shuffled_labels(
+            partial(_commonest_share, neurons), labels, permutations, rng)
         rows.append({"model": model, "block": block, "share": share,
                      "shuffled": float(shuffled.mean()),
                      "shuffled_high": float(np.quantile(shuffled, 0.975)),
@@ -54,7 +55,7 @@ def concentration(table: pd.DataFrame, n_neurons: dict[str, int], seed: int = 0,
     return pd.DataFrame(rows)
 
 
-def _modal_share(neurons: np.ndarray, labels: np.ndarray) -> float:
+def _commonest_share(neurons: np.ndarray, labels: np.ndarray) -> float:
     classes, of_class = np.unique(labels, return_inverse=True)
     width = neurons.max() + 1
     counts = np.bincount(of_class * width + neurons,
@@ -63,7 +64,7 @@ def _modal_share(neurons: np.ndarray, labels: np.ndarray) -> float:
 
 
 def concentration_summary(shares: pd.DataFrame) -> pd.DataFrame:
-    """Per model: mean share through the modal neuron, the same under shuffled labels and if
+    """Per model: mean share through the commonest neuron, the same under shuffled labels and if
     uniform, and the blocks above the band.
 
     The claim agrees if more than half of the blocks lie above the 97.5 % quantile of the
@@ -89,6 +90,16 @@ def finding(overview: pd.DataFrame) -> str:
             f"times the share with shuffled labels")
 
 
+def conclusion(overview: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """The paper's claim, what :func:`concentration_summary` shows of it over all models, and the
+    tally."""
+    return [("At most blocks certain neurons are selected far more often by images of one class",
+             f"{report.percent_span(overview['share'])} of a class's images pass a block's "
+             f"commonest neuron, {report.percent_span(overview['shuffled'])} with shuffled labels; "
+             f"above the 97.5 % quantile of the shuffles in {overview['above'].sum():.0f} of "
+             f"{overview['blocks'].sum():.0f} blocks", report.tally(list(overview["verdict"])))]
+
+
 def overview_table(overview: pd.DataFrame) -> pd.DataFrame:
     """:func:`concentration_summary` with words for headers."""
     return overview.assign(above=[f"{above} of {blocks}" for above, blocks
@@ -99,7 +110,7 @@ def overview_table(overview: pd.DataFrame) -> pd.DataFrame:
         "above": "blocks above shuffled", "verdict": "agreement"})
 
 
-def modal_finding(table: pd.DataFrame, model: str, label: int, class_name: str) -> str:
+def commonest_finding(table: pd.DataFrame, model: str, label: int, class_name: str) -> str:
     """Which share of one class's images take the commonest neuron, over the blocks of a model, as a
     sentence; ``table`` as of :func:`path_table`."""
     own = table[(table["model"] == model) & (table["label"] == label)]

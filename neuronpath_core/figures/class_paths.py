@@ -28,7 +28,7 @@ def class_violins(table: pd.DataFrame, label: int, class_name: str,
     """Fig. 4, 7-10: distribution of the selected neuron's index per block for one class, one panel
     per model.
 
-    The dashed line connects each block's most frequent neuron.
+    The dashed line connects each block's commonest neuron.
     """
     models = list(dict.fromkeys(table["model"]))
     rows = -(-len(models) // 2)
@@ -39,14 +39,14 @@ def class_violins(table: pd.DataFrame, label: int, class_name: str,
         sns.violinplot(own, x="block", y="neuron", ax=axis, inner=None, cut=0, density_norm="width",
                        gridsize=60, linewidth=0.6, width=0.9,
                        color=sns.color_palette("colorblind")[index % 10], saturation=0.7)
-        modal = own.groupby("block")["neuron"].agg(lambda values: np.bincount(values).argmax())
-        axis.plot(np.arange(len(modal)), modal.to_numpy(), linestyle="--", marker="o",
+        commonest = own.groupby("block")["neuron"].agg(lambda each: np.bincount(each).argmax())
+        axis.plot(np.arange(len(commonest)), commonest.to_numpy(), linestyle="--", marker="o",
                   markersize=2.5, color="0.15", linewidth=1)
         axis.set(title=f"{model}, class {class_name}", xlabel="block", ylabel="neuron index",
                  ylim=(-2, n_neurons[model] + 1))
-        if len(modal) > 12:
-            axis.set_xticks(np.arange(1, len(modal), 2),
-                            [str(block) for block in modal.index[1::2]])
+        if len(commonest) > 12:
+            axis.set_xticks(np.arange(1, len(commonest), 2),
+                            [str(block) for block in commonest.index[1::2]])
     for axis in list(axes.flat)[len(models):]:
         axis.set_visible(False)
     return figure
@@ -54,18 +54,18 @@ def class_violins(table: pd.DataFrame, label: int, class_name: str,
 
 @styled
 def concentration_curves(table: pd.DataFrame) -> Figure:
-    """Share of a class's images that pass through each block's most frequent neuron, beside
-    shuffled labels."""
+    """Share of a class's images that pass through each block's commonest neuron, beside shuffled
+    labels and the 97.5 % quantile of their shuffles."""
     models = list(dict.fromkeys(table["model"]))
     figure, axes = plt.subplots(1, len(models), figsize=(WIDTH, 2.9), sharey=True,
                                 squeeze=False)
     for axis, model in zip(axes[0], models, strict=True):
         rows = table[table["model"] == model]
         axis.plot(rows["block"], rows["share"], marker="o", markersize=3, label="class labels")
-        axis.plot(rows["block"], rows["shuffled"], marker="s", markersize=3,
-                  label="shuffled labels")
-        axis.fill_between(rows["block"], rows["shuffled"], rows["shuffled_high"], alpha=0.25,
-                          color=sns.color_palette("colorblind")[1])
+        shuffled, = axis.plot(rows["block"], rows["shuffled"], marker="s", markersize=3,
+                              label="shuffled labels")
+        axis.plot(rows["block"], rows["shuffled_high"], linestyle="--", linewidth=1,
+                  color=shuffled.get_color(), label="97.5 % of the shuffles")
         axis.axhline(rows["uniform"].iloc[0], color="0.4", linestyle=":", linewidth=1, label="1/n")
         axis.set(title=model, xlabel="block", ylim=(0, 1),
                  xticks=block_ticks(int(rows["block"].max())))

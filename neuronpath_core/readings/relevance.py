@@ -83,7 +83,8 @@ def relevance(
         reduce: ``"head"`` gives ``(image, block, head, patch)``; ``"block"`` their sum over heads
             ``(image, block, patch)``; ``"global"`` also over blocks ``(image, patch)``.
         loss: ``"corrected"``, ``"published"`` or ``"logit"``.
-        terms: ``"derivative"``, ``"contribution"`` or ``"positive"``.
+        terms: ``"derivative"``, as published, ``"contribution"`` or ``"positive"``, which ranks
+            patches better in the small models of Chapter 26.
         form: ``"closed"`` takes inner products with value vectors, which timm's own attention
             allows; ``"autograd"`` differentiates in the weights themselves, which any readable
             attention allows; ``"auto"`` takes the first where every block allows it.

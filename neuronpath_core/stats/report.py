@@ -95,16 +95,17 @@ def agreeing(told: str) -> str:
 
 
 def in_words(verdicts: Sequence[str], noun: str = "models") -> str:
-    """``7 of 8 models; the other is inconclusive``: a tally as a sentence goes on with it."""
+    """``7 of 8 models; the other is not shown``: a tally as a sentence goes on with it."""
     agree, open_, against = (sum(each == name for each in verdicts)
                              for name in ("agrees", "not shown", "contradicts"))
     if agree == len(verdicts):
         return f"{agree} of {agree} {noun}"
-    rest = " and ".join(text for count, text in (
-        (open_, f"{open_} {'is' if open_ == 1 else 'are'} inconclusive"),
-        (against, f"{against} {'shows' if against == 1 else 'show'} the opposite")) if count)
     if open_ + against == 1:
-        rest = rest.replace("1 ", "the other ", 1)
+        rest = f"the other {'is not shown' if open_ else 'contradicts'}"
+    else:
+        rest = " and ".join(text for count, text in (
+            (open_, f"{open_} not shown"),
+            (against, f"{against} contradict{'s' if against == 1 else ''}")) if count)
     return f"{agree} of {len(verdicts)} {noun}; {rest}"
 
 

@@ -80,14 +80,39 @@ def stimuli_texts():
                        for judge in stimuli.JUDGES])
     effects = pd.concat([table(control=of, measure=judge) for of in (RANDOM, PLANTED)
                          for judge in stimuli.JUDGES])
-    return stimuli.answers(rates, effects)
+    return stimuli.answers(rates, effects) | stimuli.by_steps(table(steps=40))
 
 
 def test_stimuli():
     told = stimuli_texts()
-    assert told["own best"] == "30 %" and told["transfer planted"] == "60 %"
-    assert told["transfer lead"] == told["own planted lead"] == "+20 points [-5, +45]"
+    assert told["own best"] == "30.0 %" and told["transfer planted"] == "60.0 %"
+    assert told["transfer lead"] == told["own planted lead"] == "+20.0 points [-4.8, +44.8]"
     assert told["models"] == "3"
+
+
+def test_a_lead_is_the_difference_of_the_rates_beside_it():
+    """21 - 4 was given as +16."""
+    rates = pd.concat([table(condition=of, measure=judge).assign(value=share)
+                       for of, share in ((BEST, 0.206), (RANDOM, 0.044), (PLANTED, 0.6))
+                       for judge in stimuli.JUDGES])
+    effects = pd.concat([table(control=of, measure=judge).assign(value=0.206 - 0.044)
+                         for of in (RANDOM, PLANTED) for judge in stimuli.JUDGES])
+    told = stimuli.answers(rates, effects)
+    best, random, lead = (float(told[f"own {name}"].split()[0])
+                          for name in ("best", "random", "lead"))
+    assert lead == pytest.approx(best - random, abs=1e-9)
+
+
+def test_recognition_after_fewer_steps():
+    rows = pd.concat([table(steps=count).assign(value=share)
+                      for count, share in ((40, 0.22), (10, 0.09), (20, 0.121))])
+    assert stimuli.by_steps(rows) == {"fewer steps": "10, 20 and 40",
+                                      "own by steps": "9.0, 12.1 and 22.0 %"}
+    assert stimuli.by_steps(rows[rows["steps"] == 40])["own by steps"] == "22.0 %"
+
+
+def test_intervals_above_zero_are_counted_beside_the_verdicts_of_the_permutation():
+    assert stimuli.apart_by_interval(table(low=[0.0, 0.004, -0.01])) == "1 of 3"
 
 
 def path_meaning_texts(scenes=True):

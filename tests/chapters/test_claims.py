@@ -184,6 +184,21 @@ def test_stability():
         ["score per image", "+0.00 to +0.50", "1 of 2 agree, 1 not shown"]]
 
 
+def test_a_control_whose_interval_excludes_zero_is_told_with_its_p():
+    """Models of one size share the random paths: their equal rows are one control."""
+    apart = {"value": 0.13, "low": 0.04, "high": 0.23, "p": 0.02, "adjusted": 0.08,
+             "verdict": "not shown"}
+    within = {**apart, "value": 0.01, "low": -0.1, "p": 0.9, "adjusted": 0.9}
+    control = pd.concat([of_two_models(apart, apart, relation="outline"),
+                         of_two_models(within, within | {"value": 0.02}, relation="fill")])
+    assert similarity_in_numbers_words.random_note(control) == (
+        "1 interval over images excludes zero: outline +0.13 [+0.04, +0.23], p = 0.02 by "
+        "permutation, 0.08 after Holm")
+    assert len(similarity_in_numbers_words.distinct(control)) == 3
+    assert similarity_in_numbers_words.random_note(control.iloc[2:]) == (
+        "no interval over images excludes zero")
+
+
 def test_similarity_in_numbers():
     own = pd.concat([of_two_models(ABOVE, ABOVE, relation="fill"),
                      of_two_models(ABOVE, BELOW, relation="outline")])
@@ -193,12 +208,13 @@ def test_similarity_in_numbers():
     carrying = pd.Series(["2", "none", "9"], pd.MultiIndex.from_tuples(
         [("fill", "one"), ("fill", "two"), ("outline", "one")]))
     shuffled = pd.DataFrame({"one": {"fill": 0.0, "outline": 0.1}, "two": {"fill": 0.05}})
-    control = of_two_models(ACROSS, ACROSS, relation="fill")
+    control = of_two_models(ACROSS, ACROSS, relation="fill").assign(p=0.4, adjusted=0.8)
     rows = similarity_in_numbers_words.similarity_claims(own, control, shuffled, leads, blocks, carrying)
     assert [row[1:] for row in rows] == [
         ("fill: rank correlation +0.50 to +0.50 over 2 models", "2 of 2 agree"),
         ("outline: rank correlation -0.50 to +0.50 over 2 models", "1 of 2 agree, 1 contradict"),
-        ("rank correlation +0.00 to +0.00", "0 of 2 agree, 2 not shown"),
+        ("rank correlation +0.00 to +0.00; no interval over images excludes zero",
+         "0 of 1 agree, 1 not shown"),
         ("found in 0% to 10% of the shuffles", "mean 5%"),
         ("fill, against activation: lead -0.50 to +0.00",
          "0 of 2 agree, 1 not shown, 1 contradict"),
@@ -274,8 +290,18 @@ def test_finding_of_every_score_with_every_search():
     means = pd.DataFrame({"progressive": [-0.2, -0.1], "independent": [-0.16, -0.1],
                           "beam": [-0.18, -0.1], "random": [0.0, -0.9]}, index=["a", "b"])
     assert score_or_search_words.factorial_finding(means) == (
-        "From score to score the mean loss goes from 10.0 to 18.0 % of the probability; from search "
-        "to search, with one score, by at most 4.0 points")
+        "From score to score the mean loss goes from 10.0 to 18.0 % of the probability; from one "
+        "informed search to another, with one score, by at most 4.0 points; the best of random "
+        "paths loses 0.0 to 90.0 %")
+
+
+def test_a_score_costs_more_with_one_search_than_with_another():
+    means = pd.DataFrame({"progressive": [-0.129, -0.1], "independent": [-0.17, -0.1],
+                          "beam": [-0.18, -0.1], "random": [-0.002, -0.9]},
+                         index=[score_or_search_words.SCORES["joint"], "b"])
+    assert score_or_search_words.joint_losses(means) == {
+        "joint progressive": "12.9 %", "joint independent": "17.0 %", "joint beam": "18.0 %",
+        "joint random": "0.2 %"}
 
 
 def test_finding_of_ingredients_names_those_that_all_models_agree_on():
@@ -385,7 +411,11 @@ def test_finding_of_leaks():
     none = of_two_models(BELOW, ACROSS, measure="leak", tokens="class token")
     assert leaks.finding(none) == "The mask is not seen to tell the class in any of 2 models"
     assert leaks.leak_table(none).loc["leak", ("d", "one", "class token")] == (
-        "-50.0 [-60.0, -40.0]")
+        "-50.00 [-60.00, -40.00]")
+    # an end of 0.03 points is above zero, and seen to be
+    small = of_two_models({"value": 0.007, "low": 0.0003, "high": 0.015}, ACROSS, measure="leak",
+                          tokens="class token")
+    assert "[0.03, " in leaks.leak_table(small).loc["leak", ("d", "one", "class token")]
 
 
 def test_smaller_networks_agree_or_do_not():

@@ -190,6 +190,14 @@ def test_the_label_s_part_is_all_or_nothing_where_paths_are_the_label_s_or_the_p
         f"{100 * found['part']:.0f} % [")
 
 
+def test_the_parts_and_their_rest_are_told_with_how_many_show_them():
+    parts = pd.DataFrame({"part": [0.08, 0.06], "part_low": [0.02, -0.01],
+                          "kept": [0.15, 0.20], "kept_low": [0.06, 0.10]})
+    assert wrong_labels.part_texts(parts) == {
+        "picture part": "15 to 20 %", "label part": "6 to 8 %", "both part": "74 to 77 %",
+        "shown picture": "2 of 2", "shown label": "1 of 2"}
+
+
 def test_where_a_class_shares_nothing_the_label_has_no_lead():
     found = wrong_labels.label_part(relabelled("image"))
     assert report.verdict(found) != "agrees" and abs(found["value"]) < 0.05

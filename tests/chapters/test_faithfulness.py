@@ -333,3 +333,44 @@ def test_words():
                                places)
     assert list(curves["ranking"].unique()) == ["matched random neurons", "gradient × activation"]
     assert list(own["ranking"].unique()) == ["neuron path"]
+
+
+def test_the_claims_name_the_base_of_their_leads_and_give_no_verdict_without_power():
+    """Leads of paths are shares of what all neurons do, leads of rankings areas, one row an area;
+    tests that let random paths pass have no verdict in trained models."""
+    keep = {"neuron_path": 0.3, MATCHED: 0.1, "keep": 0.6, "remove": 0.4}
+    table = paths_of(keep, {name: 0.8 - value for name, value in keep.items()})
+    leads = rates.area_leads(curves_of({"gradient_activation": 0.2, "relp": 0.1,
+                                        "activation": 0.5}))
+    tests = pd.DataFrame({"data": "d", "model": "m", "path": "neuron_path",
+                          "test": ["equivalence", "independence"], "passes": [True, False]})
+    apart = pd.DataFrame({"value": [0.6], "low": [0.55], "high": [0.65]})
+    planted = pd.DataFrame({"path": ["planted", "random"], "value": 1.0, "low": 1.0, "high": 1.0})
+    rows = {claim: rest for claim, *rest in words.conclusion(
+        rates.shares(table), rates.path_leads(table), leads, apart, tests, planted)}
+    assert len(rows) == 12
+    assert rows["The neuron path alone keeps more than a random path as active"][0] == (
+        "lead 20 % of what all neurons do")
+    assert rows["The best path to keep does more, kept alone, than the best path to remove"][0] == (
+        "lead 20 % of what all neurons do to the probability")
+    text, tally = rows["The best neurons by the scores that know the label keep more than matched "
+                       "random ones (CPR)"]
+    assert text.startswith("area +0.") and "%" not in text and tally.startswith("2 of 2")
+    assert rows["The neuron path stands all tests of a circuit"] == [
+        "stands them in 0 of 1 models", words.NO_POWER]
+
+
+def test_the_captions_say_which_way_p_is_read():
+    """As the tests themselves judge: the first three are passed by a large p, the others by a small
+    one."""
+    above, below = tables.PASSES.split(" are passed if p is above 0.05")
+    assert above == "Equivalence, independence and minimality"
+    assert "sufficiency and partial necessity if p is at most 0.05" in below
+    case, path = planted_case(images=12)
+    random = random_paths(case.target, case.pictures, 1, 3)[..., 0]
+    found = pd.concat([circuits.path_tests(case, {"mean": {"neuron_path": each}}, draws=29)
+                       for each in (path, random)])
+    assert found["passes"].nunique() == 2
+    for row in found.to_dict("records"):
+        assert row["passes"] == (row["p"] > 0.05 if row["test"] in above.lower() else
+                                 row["p"] <= 0.05)

@@ -36,11 +36,19 @@ def test_class_paths():
     assert shown["blocks above shuffled"].tolist() == ["12 of 12", "11 of 12"]
 
 
+def test_the_claim_of_class_paths_is_one_row_of_all_models():
+    """Numbers of single models stand in the table of all models alone."""
+    (claim, text, tally), = class_paths.conclusion(overview([0.3, 0.5], [12, 2]))
+    assert claim.startswith("At most blocks") and tally == "1 of 2 agree, 1 not shown"
+    assert text == ("30 to 50 % of a class's images pass a block's commonest neuron, 20 % with "
+                    "shuffled labels; above the 97.5 % quantile of the shuffles in 14 of 24 blocks")
+
+
 def test_the_commonest_neuron_of_a_class():
     table = pd.DataFrame({"model": "a", "label": 1, "block": [1] * 4 + [2] * 4,
                           "neuron": [1, 1, 1, 2, 3, 3, 4, 5]})
     other = table.assign(label=0, neuron=9)
-    assert class_paths.modal_finding(pd.concat([table, other]), "a", 1, "one") == (
+    assert class_paths.commonest_finding(pd.concat([table, other]), "a", 1, "one") == (
         "50 to 75 % of the images of class one take a block's commonest neuron in a")
 
 

@@ -13,7 +13,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import neuronpath_core as npc
-from neuronpath_core.chapters.relevance import costs, measured, orders, pictures, probed, words
+from neuronpath_core.chapters.relevance import (
+    answers,
+    costs,
+    measured,
+    orders,
+    pictures,
+    probed,
+    words,
+)
 from neuronpath_core.images.data_sets import load_part
 from neuronpath_core.readings.grids import coverage, grid_of
 from neuronpath_core.readings.projection import identifiability
@@ -304,7 +312,7 @@ def test_tables_and_findings_count_models():
     assert words.finding(leads, pairs) == (
         "Maps in class space find patches that matter in 4 of 4 models, but better than the map of another image in "
         "0 of 4; patches that do not matter in 0 of 4")
-    assert words.told(words.of(leads, "own", "negative")) == "0 of 4 models; 4 show the opposite"
+    assert words.told(words.of(leads, "own", "negative")) == "0 of 4 models; 4 contradict"
     assert words.points(words.of(leads, "own", "negative")) == "−20 points"
     table = words.gain_table(leads)
     least = table.loc["class space", "least relevant first"]
@@ -315,6 +323,21 @@ def test_tables_and_findings_count_models():
     shown = words.figure_gains(leads)
     assert list(dict.fromkeys(shown["order"])) == ["class space", "Chefer et al.", "linear probes, summed"]
     assert shown["value"].max() == 30
+
+
+def test_the_middle_is_answered_by_data_set():
+    """Ahead on one and behind on the other is neither ahead nor behind in all."""
+    rows = [{"data": data, "model": model, "order": "own", "against": against, "test": "positive",
+             "value": value, "low": value - width, "high": value + width}
+            for data, values in (("digits", (0.1, 0.12, 0.2)), ("shapes", (-0.1, -0.14, -0.2)))
+            for model, value, width in zip("abc", values, (0.3, 0.01, 0.01), strict=True)
+            for against in ("middle", "twin")]
+    pairs = pd.DataFrame(rows)
+    pairs = pd.concat([pairs, pairs.assign(test="negative")], ignore_index=True)
+    pairs.loc[pairs["against"] == "twin", ["value", "low", "high"]] = 0.5
+    assert answers.beside_middle(pairs) == {
+        "behind least": "2 of 6", "middle digits": "+12 points", "more digits": "2 of 3", "less digits": "0 of 3",
+        "middle shapes": "−14 points", "more shapes": "0 of 3", "less shapes": "2 of 3"}
 
 
 def test_tables_of_probes_put_the_paper_and_chance_beside():

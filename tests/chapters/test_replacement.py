@@ -443,6 +443,9 @@ def test_gains_are_told_as_losses_are():
     assert [name[9:-8] for name in ahead] == [effect_rows.named(name) for name in effect_rows.CONTROLS]
     found = words_of.glued(gained, lead, "enhanced ")
     assert found["enhanced shown accuracy zero"] == "1 of 1"
+    assert found["enhanced against accuracy zero"] == "0"
+    turned = gained.assign(verdict="contradicts")
+    assert words_of.glued(turned, lead)["against accuracy zero"] == "1"
     assert found["enhanced probability class_resample"] == words_of.plain_span(100 * effect_rows.own_losses(
         gained, "probability").set_index("kind").loc[["class_resample"], "value"]) + " %"
     assert found["enhanced random probability mean"] == "2 of 2"

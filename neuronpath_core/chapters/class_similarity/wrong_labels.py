@@ -120,6 +120,18 @@ def label_parts(study: Study, paths: Mapping[str, Paths], images: ImageSet, seed
         for model, own in paths.items()}).T
 
 
+def part_texts(parts: pd.DataFrame) -> dict[str, str]:
+    """Of :func:`label_part` of every model, what a sentence names: ``picture part``, ``label part``
+    and ``both part``, the rest, which neither makes alone, from model to model; ``shown picture``
+    and ``shown label``, in how many models the interval of the part lies above zero."""
+    rest = 1 - parts["kept"] - parts["part"]
+    texts = {"picture part": report.percent_span(parts["kept"]),
+             "label part": report.percent_span(parts["part"]),
+             "both part": report.percent_span(rest)}
+    return texts | {f"shown {word}": f"{int((parts[f'{name}_low'] > 0).sum())} of {len(parts)}"
+                    for word, name in (("picture", "kept"), ("label", "part"))}
+
+
 def label_table(parts: pd.DataFrame) -> pd.DataFrame:
     """:func:`label_part` of every model for reading, in per cent of the neurons."""
     def shares(name: str) -> list[str]:

@@ -7,6 +7,11 @@ import pandas as pd
 from neuronpath_core.chapters.faithfulness.measured import PATHS, RANKINGS, REPLACED, SCORES
 from neuronpath_core.chapters.faithfulness.words import MEASURED
 from neuronpath_core.stats import report
+from neuronpath_core.stats.tests import LEVEL
+
+# which way p is read: the first three look for what speaks against a circuit, the others for it
+PASSES = (f"Equivalence, independence and minimality are passed if p is above {LEVEL} (nothing "
+          f"speaks against it), sufficiency and partial necessity if p is at most {LEVEL}.")
 
 
 def place_table(places: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from neuronpath_core.stats.claims import with_verdict
 MEASURED = {"logit_difference": "logit difference", "probability": "probability"}
 MAIN = "logit_difference"
 DRAWN = ("gradient_activation", "activation", MATCHED)
+OF_ALL = "% of what all neurons do"
+NO_POWER = "no verdict: the tests have no power here"
 # the paper's own replacement first
 SHOWN = {"zero": "set to zero", "mean": "set to the mean", "resample": "from other images"}
 
@@ -94,20 +96,22 @@ def _tally(rows: pd.DataFrame) -> str:
 
 
 def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
-               rivals: pd.DataFrame, apart: pd.DataFrame, tests: pd.DataFrame,
-               planted: pd.DataFrame, random: pd.DataFrame) -> list[tuple[str, str, str]]:
+               apart: pd.DataFrame, tests: pd.DataFrame,
+               planted: pd.DataFrame) -> list[tuple[str, str, str]]:
     """The claims of the chapter, what was measured, and the tally over models and replacements.
 
     Args:
-        places, ahead, leads, rivals, apart: of ``rates.shares``, ``path_leads``,
-            ``area_leads``, ``rival_leads`` and ``apart``.
-        tests, planted, random: of ``circuits.path_tests``, ``planted_rates`` and
-            ``random_rates``.
+        places, ahead, leads, apart: of ``rates.shares``, ``path_leads``, ``area_leads`` and
+            ``apart``. Of ``leads`` the rankings that know the label are one row an area; single
+            ones stand in the table of leads.
+        tests, planted: of ``circuits.path_tests`` and ``planted_rates``. In trained models the
+            tests have no verdict: random paths and a positive control say so.
     """
     own = of(places, ranking="neuron_path", measure=MAIN)
     kept, left = (of(own, side=side) for side in ("keep", "remove"))
     lost = _lost(left)
-    main = of(leads, measure=MAIN)
+    main = of(leads, measure=MAIN, against=MATCHED)
+    main = main[main["ranking"] != "activation"]
 
     def lead(name: str, measure: str) -> pd.DataFrame:
         return of(ahead, lead=name, measure=measure)
@@ -118,30 +122,24 @@ def conclusion(places: pd.DataFrame, ahead: pd.DataFrame, leads: pd.DataFrame,
         ("Without the neuron path more than half of it is lost",
          f"{percent(lost['value'])} lost", _tally(with_verdict(lost, threshold=0.5))),
         *((f"{claim} a random path as active",
-           f"lead {percent(rows['value'])}", _tally(rows)) for claim, rows in (
+           f"lead {percent(rows['value'])[:-1]}{OF_ALL}", _tally(rows)) for claim, rows in (
             ("The neuron path alone keeps more than", lead("own, kept", MAIN)),
             ("Without the neuron path more is lost than without", lead("own, removed", MAIN)))),
-        *((f"The best neurons by {words} {does} than matched random ones{called}",
-           f"lead {percent(rows['value'])}", _tally(rows))
-          for area, does, called in (("CPR", "keep more", " (CPR)"),
-                                     ("CMD", "are closer to the model", " (CMD)"),
-                                     (REMOVED, "leave less, removed first,", ""))
-          for score, words in SCORES.items()
-          for rows in (of(main, area=area, against=MATCHED, ranking=score),)),
-        *((f"The best neurons by {SCORES[score]} keep more than by {SCORES[BASE]} (CPR, "
-           f"{words})", f"lead {percent(rows['value'])}", _tally(rows))
-          for score in RIVALS for measure, words in MEASURED.items()
-          for rows in (of(rivals, area="CPR", ranking=score, measure=measure),)),
+        *((f"The best neurons by the scores that know the label {does} than matched random ones "
+           f"({called})", f"area {report.span_text(rows['value'], 2)}", _tally(rows))
+          for area, does, called in (("CPR", "keep more", "CPR"),
+                                     ("CMD", "are closer to the model", "CMD"),
+                                     (REMOVED, "leave less", REMOVED))
+          for rows in (of(main, area=area),) if len(rows)),
         *((f"The best path to {question} does more, {edited}, than the best path to {other}",
-           f"lead {percent(rows['value'])} in probability", _tally(rows))
+           f"lead {percent(rows['value'])[:-1]}{OF_ALL} to the probability", _tally(rows))
           for question, other, edited, rows in (
             ("keep", "remove", "kept alone", lead("question, kept", "probability")),
             ("remove", "keep", "removed", lead("question, removed", "probability")))),
         ("More than half of their neurons differ", f"{percent(apart['value'])} differ",
          _tally(with_verdict(apart, threshold=0.5))),
         ("The neuron path stands all tests of a circuit",
-         f"stands them in {passed(tests, 'neuron_path')} models",
-         f"{passed(tests, 'neuron_path')} agree"),
+         f"stands them in {passed(tests, 'neuron_path')} models", NO_POWER),
         *((f"A {path} path of a network with a planted one {does} the tests of a circuit",
            f"in {percent(rows['value'])} of the networks of a kind",
            _tally(with_verdict(rows, threshold=0.5)))

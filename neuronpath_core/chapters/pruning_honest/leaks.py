@@ -74,6 +74,7 @@ def mask_predictions(
 
 LEAK_MEASURES = ("own mask", "mask of the predicted class", "another class's mask",
                  "follows the mask", "elsewhere", "label gain", "leak")
+DIGITS = {"leak": 2}  # of percentage points, where one is not enough
 
 
 def leak_rates(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,8 +139,10 @@ def finding(summary: pd.DataFrame) -> str:
 
 
 def leak_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """:func:`leak_summary` with ``data`` for reading: a column per model and tokens."""
-    text = [report.points_text(row, unit="", signed=False) for row in summary.to_dict("records")]
+    """:func:`leak_summary` with ``data`` for reading: a column per model and tokens. Leaks are
+    small: their intervals have a digit more, so that their end shows its side of zero."""
+    text = [report.points_text(row, DIGITS.get(row["measure"], 1), "", signed=False)
+            for row in summary.to_dict("records")]
     return summary.assign(text=text).pivot_table(
         index="measure", columns=["data", "model", "tokens"], values="text", aggfunc="first",
         sort=False)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.pruning_honest.comparison import EVERYWHERE, ONE, OWN, WHOLE
 from neuronpath_core.chapters.pruning_honest.effect_rows import MARGIN
+from neuronpath_core.chapters.pruning_honest.leaks import DIGITS
 from neuronpath_core.stats import report
 
 
@@ -78,7 +79,8 @@ def comparison_claims(leads: pd.DataFrame, sizes: pd.DataFrame, settings: pd.Dat
         verdicts = list(found["verdict"]) if "verdict" in found else [report.verdict(row)
                                                                       for row in found.to_dict(
             "records")]
-        ends = [report.points_text(found.loc[place])
+        digits = DIGITS.get(key.removesuffix(" everywhere"), 1)
+        ends = [report.points_text(found.loc[place], digits)
                 for place in dict.fromkeys((found["value"].idxmin(), found["value"].idxmax()))]
         rows.append({"key": key, "claim": claim, "text": " to ".join(ends),
                      "tally": report.tally(verdicts),

@@ -145,13 +145,15 @@ def glued(lost: pd.DataFrame, lead: pd.DataFrame, prefix: str = "") -> dict[str,
     :func:`~neuronpath_core.chapters.replacement.effect_rows.losses` and
     :func:`~neuronpath_core.chapters.replacement.effect_rows.leads` of one operation:
     ``probability mean``, ``random accuracy zero``, ``lead baselines probability mean``, … and
-    ``shown probability zero``, in how many models it is shown; ``prefix`` stands before each."""
+    ``shown probability zero``, in how many models it is shown, and ``against probability zero``,
+    how many contradict; ``prefix`` stands before each."""
     found = {}
     for measure, (factor, _) in MEASURES.items():
         for kind, own in own_losses(lost, measure).groupby("kind", sort=False):
             found[f"{measure} {kind}"] = (f"{plain_span(100 * own['value'])} %" if factor == 1
                                           else f"{plain_span(own['value'])} points")
             found[f"shown {measure} {kind}"] = holds(own)
+            found[f"against {measure} {kind}"] = str(int((own["verdict"] == "contradicts").sum()))
         for kind, own in lead[lead["measure"] == measure].groupby("kind", sort=False):
             for key, names in {"random": RANDOM, "baselines": PAPER}.items():
                 part = own[own["method"].isin(names)]

@@ -78,13 +78,23 @@ def score_claims(factors: pd.DataFrame, searched: pd.DataFrame, differences: pd.
 
 
 def factorial_finding(means: pd.DataFrame) -> str:
-    """How much the loss differs from score to score and from search to search, without random
-    paths; ``means`` is of :func:`~neuronpath_core.chapters.score_or_search.shares.cell_means`."""
-    lost = -100 * means.drop(columns="random")
+    """How much the loss differs from score to score and from one informed search to another, and
+    what random paths lose; ``means`` is of
+    :func:`~neuronpath_core.chapters.score_or_search.shares.cell_means`."""
+    lost = -100 * means
+    drawn = lost.pop("random")
     scores, apart = lost.mean(axis=1), lost.max(axis=1) - lost.min(axis=1)
     return (f"From score to score the mean loss goes from {scores.min():.1f} to {scores.max():.1f} "
-            f"% of the probability; from search to search, with one score, by at most "
-            f"{apart.max():.1f} points")
+            f"% of the probability; from one informed search to another, with one score, by at "
+            f"most {apart.max():.1f} points; the best of random paths loses {drawn.min():z.1f} to "
+            f"{drawn.max():z.1f} %")
+
+
+def joint_losses(means: pd.DataFrame) -> dict[str, str]:
+    """``{"joint progressive": "12.9 %", …}``: what removal of the joint score's paths costs with
+    each search; ``means`` as of :func:`factorial_finding`."""
+    return {f"joint {search}": f"{-100 * value:z.1f} %"
+            for search, value in means.loc[SCORES["joint"]].items()}
 
 
 def share_table(factors: pd.DataFrame) -> pd.DataFrame:

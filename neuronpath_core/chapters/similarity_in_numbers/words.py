@@ -36,8 +36,8 @@ def similarity_claims(own: pd.DataFrame, control: pd.DataFrame, shuffled: pd.Dat
             for name, (span, tally) in spans(own, "relation", 2).items()]
     if len(control):
         rows.append(("Control: random paths carry no taxonomy",
-                     f"rank correlation {report.span_text(control['value'], 2)}",
-                     report.tally(list(control["verdict"]))))
+                     f"rank correlation {report.span_text(control['value'], 2)}; "
+                     f"{random_note(control)}", report.tally(list(distinct(control)["verdict"]))))
     rows.append(("Control: shuffled labels show nothing, but for 5 %",
                  f"found in {rates.min():.0%} to {rates.max():.0%} of the shuffles",
                  f"mean {rates.mean():.0%}"))
@@ -50,6 +50,25 @@ def similarity_claims(own: pd.DataFrame, control: pd.DataFrame, shuffled: pd.Dat
                                       in carrying.items() if relation == name), tally)
              for name, tally in block_tally(blocks).items()]
     return rows
+
+
+def distinct(control: pd.DataFrame) -> pd.DataFrame:
+    """The rows of random paths, those of models that share them once: models of one size do."""
+    return control.drop_duplicates(["relation", "value"])
+
+
+def random_note(control: pd.DataFrame) -> str:
+    """Which correlations of random paths have an interval over images that excludes zero, with the
+    p of the permutation test, which judges, before and after Holm's correction."""
+    own = distinct(control)
+    apart = own[(own["low"] > 0) | (own["high"] < 0)]
+    if apart.empty:
+        return "no interval over images excludes zero"
+    told = "; ".join(f"{row['relation']} {report.interval_text(row)}, p = {row['p']:.2g} by "
+                     f"permutation, {row['adjusted']:.2g} after Holm"
+                     for row in apart.to_dict("records"))
+    return (f"{len(apart)} interval{'s' if len(apart) > 1 else ''} over images "
+            f"exclude{'' if len(apart) > 1 else 's'} zero: {told}")
 
 
 def finding(means: pd.DataFrame) -> str:

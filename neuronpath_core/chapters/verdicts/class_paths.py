@@ -17,6 +17,6 @@ def made_from(overview: pd.DataFrame, data: str, images: int) -> list[Claim]:
         "concentration", "3", "At most blocks, images of one class pass one neuron more often "
         "than images with shuffled labels do", comparisons(rows, images, {"data": data}), "images",
         "class labels shuffled",
-        Rule("The share of a class's images that pass their block's most frequent neuron, minus "
-             "the same with shuffled labels, averaged over blocks; agrees if in more than half of "
+        Rule("The share of a class's images that pass their block's commonest neuron, minus the "
+             "same with shuffled labels, averaged over blocks; agrees if in more than half of "
              "the blocks the share exceeds the 97.5 % quantile of the shuffles."), "overview")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from neuronpath_core.chapters.similarity_in_numbers.words import distinct
 from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import Claim, comparisons
 
@@ -25,7 +26,7 @@ def made_from(own: pd.DataFrame, control: pd.DataFrame, baselines: pd.DataFrame,
     """``own`` are the neuron path's rows, ``control`` those of random paths of
     :func:`~neuronpath_core.chapters.similarity_in_numbers.measured.compare_similarity` with a
     ``verdict``, and ``baselines`` its leads over the baselines."""
-    blind = control.drop_duplicates(["relation", "value"])  # models of one size share the paths
+    blind = distinct(control)
     return [
         *(Claim(name, "4", SENTENCES.get(name, f"Classes of the same {name} have similar paths"),
                 comparisons(rows, images, {"data": data}, chance="permuted_high",
