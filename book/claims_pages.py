@@ -205,11 +205,13 @@ class Evidence:
         return tuple(dict.fromkeys(self.places))
 
     def under(self, condition: str) -> Evidence:
-        """The comparisons under one condition alone."""
+        """The comparisons under one condition alone, or on one data set (``on digits``)."""
         kept = [replace(claim, comparisons=rows) for claim in self.claims if (
-            rows := tuple(row for row in claim.comparisons if row.condition == condition))]
+            rows := tuple(row for row in claim.comparisons
+                          if condition in (row.condition, f"on {row.data}")))]
         if not kept:
-            conditions = dict.fromkeys(row.condition for row in self.rows)
+            conditions = dict.fromkeys([*(row.condition for row in self.rows),
+                                        *(f"on {name}" for name in self.data)])
             raise Refused(f"claim {self.claim.key!r} has no condition {condition!r}; accepted: "
                           f"{', '.join(map(repr, conditions))}")
         return Evidence(tuple(kept), self.places,

@@ -138,6 +138,19 @@ def test_a_page_is_filled_in(tmp_path):
     assert "tiny below 5.0\u00a0% of the probability" in html.find(class_="np-rules").get_text()
 
 
+def test_a_sentence_can_take_the_comparisons_of_one_data_set():
+    of = claim("removal", [(0.03, "agrees", ""), (0.01, "agrees", "")])
+    first, second = of.comparisons
+    of = replace(of, comparisons=(replace(first, data="digits"), replace(second, data="shapes")))
+    found = pages.Evidence((of,), (("a", "b"),), ("11:removal",))
+    text, _ = pages.in_sentences("{claim}`11:removal @ on shapes median`, "
+                                 "{claim}`11:removal @ on digits agree`",
+                                 {"11:removal": found}, "a page")
+    assert text == "1.0\u00a0% of the probability, 1 of 1"
+    with pytest.raises(pages.Refused, match="'on digits', 'on shapes'"):
+        found.under("on photographs")
+
+
 def test_what_a_page_shows_of_claims_is_told(tmp_path):
     """Numbers in sentences, on cards and in tables, each with its value, its claims, its heading
     and the section that it leads to."""
