@@ -95,14 +95,14 @@ def agreeing(told: str) -> str:
 
 
 def in_words(verdicts: Sequence[str], noun: str = "models") -> str:
-    """``7 of 8 models; the other is inconclusive``: a tally as a sentence goes on with it."""
+    """``7 of 8 models; the other is not shown``: a tally as a sentence goes on with it."""
     agree, open_, against = (sum(each == name for each in verdicts)
                              for name in ("agrees", "not shown", "contradicts"))
     if agree == len(verdicts):
         return f"{agree} of {agree} {noun}"
     rest = " and ".join(text for count, text in (
-        (open_, f"{open_} {'is' if open_ == 1 else 'are'} inconclusive"),
-        (against, f"{against} {'shows' if against == 1 else 'show'} the opposite")) if count)
+        (open_, f"{open_} {'is' if open_ == 1 else 'are'} not shown"),
+        (against, f"{against} {'contradicts' if against == 1 else 'contradict'}")) if count)
     if open_ + against == 1:
         rest = rest.replace("1 ", "the other ", 1)
     return f"{agree} of {len(verdicts)} {noun}; {rest}"

@@ -407,7 +407,7 @@ def test_a_whole_path_that_keeps_no_more_than_random_neurons_tells_nothing(voted
     assert set(leads.loc[leads["operation"] == "keep", "telling"]) == {telling}
     said = words.glued_leads(leads, 0.01)
     assert said["telling"] == f"{int(telling)} of 1"
-    assert said["tally whole"] == ("0 of 1 models; the other shows the opposite" if telling
+    assert said["tally whole"] == ("0 of 1 models; the other contradicts" if telling
                                    else "0 of 0 models")
     assert said["tally keep"] == said["tally remove"] == "2 of 2 comparisons"
     text = words.hardly_more(pd.concat([

@@ -304,7 +304,7 @@ def test_tables_and_findings_count_models():
     assert words.finding(leads, pairs) == (
         "Maps in class space find patches that matter in 4 of 4 models, but better than the map of another image in "
         "0 of 4; patches that do not matter in 0 of 4")
-    assert words.told(words.of(leads, "own", "negative")) == "0 of 4 models; 4 show the opposite"
+    assert words.told(words.of(leads, "own", "negative")) == "0 of 4 models; 4 contradict"
     assert words.points(words.of(leads, "own", "negative")) == "−20 points"
     table = words.gain_table(leads)
     least = table.loc["class space", "least relevant first"]

@@ -699,7 +699,7 @@ def test_texts_that_pages_name_are_of_their_own_replacement():
                       for kind, verdict in (("zero", "agrees"), ("mean", "not shown"))])
     tallies = words_of.glued_leads({"three": lead})
     assert tallies["zero tally three"] == "2 of 2 models"
-    assert tallies["mean tally three"] == "0 of 2 models; 2 are inconclusive"
+    assert tallies["mean tally three"] == "0 of 2 models; 2 are not shown"
     tried = pd.DataFrame([{"method": words_of.FEW, "value": 0.95, "low": 0.9, "high": 0.99}])
     for low, words in ((0.01, "can be told apart"), (-0.01, "cannot be told apart")):
         found = words_of.glued_toys(tried, {"value": 0.02, "low": low, "high": 0.05}, names)

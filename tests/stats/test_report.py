@@ -75,11 +75,11 @@ def test_tally(verdicts, phrase):
 
 @pytest.mark.parametrize(("verdicts", "phrase"), [
     (["agrees"] * 8, "8 of 8 models"),
-    (["agrees"] * 7 + ["not shown"], "7 of 8 models; the other is inconclusive"),
-    (["agrees"] * 3 + ["contradicts"], "3 of 4 models; the other shows the opposite"),
-    (["not shown", "not shown", "agrees"], "1 of 3 models; 2 are inconclusive"),
+    (["agrees"] * 7 + ["not shown"], "7 of 8 models; the other is not shown"),
+    (["agrees"] * 3 + ["contradicts"], "3 of 4 models; the other contradicts"),
+    (["not shown", "not shown", "agrees"], "1 of 3 models; 2 are not shown"),
     (["agrees", "contradicts", "contradicts", "not shown"],
-     "1 of 4 models; 1 is inconclusive and 2 show the opposite")])
+     "1 of 4 models; 1 is not shown and 2 contradict")])
 def test_a_tally_that_a_sentence_goes_on_with(verdicts, phrase):
     assert report.in_words(verdicts) == phrase
 

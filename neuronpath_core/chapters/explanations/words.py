@@ -131,7 +131,7 @@ def rehearsed_table(rehearsed: pd.DataFrame) -> pd.DataFrame:
 
 
 def tally(table: pd.DataFrame, noun: str = "comparisons") -> str:
-    """``8 of 9 comparisons; the other is inconclusive``, of rows with an effect."""
+    """``8 of 9 comparisons; the other is not shown``, of rows with an effect."""
     known = table.dropna(subset=["value"]) if len(table) else table
     return report.in_words(list(with_verdict(known)["verdict"]), noun) if len(known) else "none"
 

@@ -49,12 +49,12 @@ def of(leads: pd.DataFrame, order: str, test: str, against: str | None = None) -
 
 
 def told(rows: pd.DataFrame) -> str:
-    """``7 of 8 models; the other is inconclusive``."""
+    """``7 of 8 models; the other is not shown``."""
     return report.in_words(list(rows["verdict"]))
 
 
 def comparisons_told(rows: pd.DataFrame) -> str:
-    """``14 of 16 comparisons; 2 are inconclusive``."""
+    """``14 of 16 comparisons; 2 are not shown``."""
     return report.in_words(list(rows["verdict"]), "comparisons")
 
 

@@ -214,7 +214,7 @@ def gallery_marks(rows: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def tallies(claims: Sequence[Claim], nouns: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """``7 of 8 models; the other is inconclusive`` by name; ``nouns``: name -> the key of a claim,
+    """``7 of 8 models; the other is not shown`` by name; ``nouns``: name -> the key of a claim,
     and what its comparisons are of."""
     verdicts = {claim.key: [row.verdict for row in claim.comparisons] for claim in claims}
     return {name: report.in_words(verdicts[key], noun) for name, (key, noun) in nouns.items()}
