@@ -3,8 +3,9 @@
 Every chapter ends with a cell that emits its claims (:mod:`neuronpath_core.stats.claims`).  From
 the notebooks that a book is built from, :func:`write` takes them all, fills in
 
-* ``% claims: rows``, ``% claims: cards``, ``% claims: table`` and ``% claims: rules``: the rows of
-  page one, the cards of ``cards.yml``, the table of every claim, and how the words are chosen;
+* ``% claims: rows``, ``% claims: cards``, ``% claims: table``, ``% claims: rules`` and ``% claims:
+  corrected``: the rows of page one, the cards of ``cards.yml``, the table of every claim, how the
+  words are chosen, and which claims are corrected for the number of tests;
 * ``{claim}`11:removal agree` ``: a number in a sentence, by chapter, claim and one of ``FIELDS``;
 
 writes ``_static/verdicts.csv``, every comparison, and ``_static/claims.csv``, and returns what each
@@ -64,8 +65,8 @@ class Evidence:
     Args:
         claims: of which the first gives its sentence, control and rule.
         places: the address and the title of each claim's section, from a page in ``book/``.
-        names: of each claim its chapter and key, ``11:removal``, and a condition if it is under one
-            alone, ``11:removal @ at all tokens``.
+        names: of each claim its chapter and key, ``11:removal``, and a place if it is of one alone,
+            ``11:removal @ at all tokens``.
     """
 
     claims: tuple[Claim, ...]
@@ -116,7 +117,10 @@ class Evidence:
         size = self.unit.number(median(needed))
         named = self.unit.words.endswith(" ")  # a quantity without a unit
         words = f"{size} ({self.unit.words.strip()})" if named else self.unit.text(median(needed))
-        return f"it would be shown beyond about {words}"
+        # where what may be lost is a margin, that it must be gained is no slip
+        is_gain = median(needed) > 0 and all((claim.rule.above or 0) < 0 for claim in self.claims)
+        return f"it would be shown beyond about {words}" + is_gain * (
+            ", a gain: the whole interval must lie above what may be lost")
 
     @property
     def counted(self) -> str:
@@ -192,7 +196,7 @@ class Evidence:
     @property
     def condition(self) -> str:
         """Under which all of it was measured, if it was asked for by its condition."""
-        asked = {name.partition(" @ ")[2] for name in self.names}
+        asked = {", ".join(name.split(" @ ")[1:]) for name in self.names}
         return asked.pop() if len(asked) == 1 else ""
 
     @property
@@ -204,16 +208,17 @@ class Evidence:
         """Address and title of each section, once."""
         return tuple(dict.fromkeys(self.places))
 
-    def under(self, condition: str) -> Evidence:
-        """The comparisons under one condition alone."""
+    def under(self, place: str) -> Evidence:
+        """The comparisons under one condition alone, on one data set (``on digits``), of one model
+        (``of tiny-B-32``) or with one thing that it is compared with (``against fill``)."""
         kept = [replace(claim, comparisons=rows) for claim in self.claims if (
-            rows := tuple(row for row in claim.comparisons if row.condition == condition))]
+            rows := tuple(row for row in claim.comparisons if place in _places(row)))]
         if not kept:
-            conditions = dict.fromkeys(row.condition for row in self.rows)
-            raise Refused(f"claim {self.claim.key!r} has no condition {condition!r}; accepted: "
-                          f"{', '.join(map(repr, conditions))}")
+            places = dict.fromkeys(each for row in self.rows for each in _places(row))
+            raise Refused(f"claim {self.claim.key!r} has no condition {place!r}; accepted: "
+                          f"{', '.join(map(repr, places))}")
         return Evidence(tuple(kept), self.places,
-                        tuple(f"{name} @ {condition}" for name in self.names))
+                        tuple(f"{name} @ {place}" for name in self.names))
 
     def __add__(self, other: Evidence) -> Evidence:
         kinds = [(claim.unit, claim.of, claim.statistic) for claim in (self.claim, other.claim)]
@@ -223,6 +228,13 @@ class Evidence:
                           f"claims of one unit and statistic")
         return Evidence(self.claims + other.claims, self.places + other.places,
                         self.names + other.names)
+
+
+def _places(row: Comparison) -> tuple[str, ...]:
+    """What a page can ask a comparison for by."""
+    found = (row.condition, f"on {row.data}", f"of {row.model}",
+             row.against and f"against {row.against}")
+    return tuple(filter(None, found))
 
 
 def needs(rule: Rule, row: Comparison) -> float | None:
@@ -305,15 +317,17 @@ def collect(notebooks: Mapping[str, NotebookNode]) -> dict[str, Evidence]:
 
 
 def _named(claims: dict[str, Evidence], names: Sequence[str], where: str) -> Evidence:
-    """The evidence of several claims together, each by its name or, of one condition alone, as
-    ``name @ condition``."""
+    """The evidence of several claims together, each by its name or, of one condition, data set or
+    model alone, as ``name @ condition``, or ``name @ condition @ on digits``."""
     found = None
     for each in names:
-        name, _, condition = each.partition(" @ ")
+        name, *places = each.split(" @ ")
         if name not in claims:
             raise Refused(f"{where} names the claim {name!r}, which no notebook emits; accepted: "
                           f"{', '.join(claims) or 'none, for no notebook emits any'}")
-        own = claims[name].under(condition) if condition else claims[name]
+        own = claims[name]
+        for place in places:
+            own = own.under(place)
         found = own if found is None else found + own
     if found is None:
         raise Refused(f"{where} names no claim; accepted: at least one")
@@ -464,6 +478,19 @@ def small_sizes() -> dict[str, dict[str, list[str]]]:
     return sizes
 
 
+def corrected(claims: dict[str, Evidence]) -> list[tuple[int, str, list[str], int]]:
+    """Of each chapter with claims whose rule corrects for the number of tests (Holm): its number,
+    its address, the sentences of these claims, and how many claims it has in all."""
+    chapters_of: dict[str, list[Evidence]] = {}
+    for name, found in claims.items():
+        chapters_of.setdefault(name.partition(":")[0], []).append(found)
+    found = []
+    for chapter, own in chapters_of.items():
+        if sentences := [each.claim.sentence for each in own if "Holm" in each.claim.rule.sentence]:
+            found.append((int(chapter), own[0].places[0][0].partition("#")[0], sentences, len(own)))
+    return found
+
+
 def blocks(claims: dict[str, Evidence], told: list[Card],
            folder: Path) -> dict[str, tuple[str, list[Shown]]]:
     """What each marker stands for, as HTML within MyST by the templates of a folder, and what it
@@ -477,6 +504,7 @@ def blocks(claims: dict[str, Evidence], told: list[Card],
               "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
               "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
               "many": MANY,
+              "corrected": corrected(claims),
               "csv": f"../_static/{CSV_NAME}", "claims_csv": f"../_static/{CLAIMS_NAME}",
               "comparisons": sum(len(found.rows) for found in claims.values())}
     shown = {"rows": [each for card in told
@@ -484,7 +512,8 @@ def blocks(claims: dict[str, Evidence], told: list[Card],
              "cards": [each for card in told
                        for each in (_whole(card.found.effect, card.found), *card.numbers,
                                     *(_whole(beside.effect, beside) for beside in card.beside))],
-             "table": [_whole(found.effect, found) for found in claims.values()], "rules": []}
+             "table": [_whole(found.effect, found) for found in claims.values()], "rules": [],
+             "corrected": []}
     return {name: (f"````{{raw}} html\n"
                    f"{templates.get_template(f'{name}.html').render(values).strip()}\n````", of)
             for name, of in shown.items()}

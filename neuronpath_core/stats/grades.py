@@ -10,9 +10,10 @@ The rules are these, and no other.  A claim is
 * **Undecided** if fewer than ``FEW`` agree and fewer contradict: what was measured shows neither.
 
 What follows the word keeps it from flattering either side: the effect is called small if the median
-of those that agree (of a No, of those that contradict) is below the unit's ``small``; if under some
-condition, or on some data, no comparison agrees, the others are named ("at the class token only");
-and a Yes of fewer than ``MANY`` comparisons says of how many.
+of those that agree (of a No, of those that contradict) is below the unit's ``small``, on each data
+set by itself; where it is so on some data sets alone, these are named ("tiny on digits").  If under
+some condition, or on some data, no comparison agrees, the others are named ("at the class token
+only"); and a Yes of fewer than ``MANY`` comparisons says of how many.
 """
 
 from __future__ import annotations
@@ -125,36 +126,71 @@ def grade(rows: Sequence[Comparison], unit: Unit) -> Grade:
     return Grade(word, tuple(filter(None, (_size(agree, unit), place, of))), **counts)
 
 
+def _by_data(rows: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons of each data set."""
+    found: dict[str, list[Comparison]] = {}
+    for row in rows:
+        found.setdefault(row.data, []).append(row)
+    return found
+
+
 def _size(rows: Sequence[Comparison], unit: Unit) -> str:
-    """The unit's adjective where the median of these effects is below its ``small``."""
-    is_small = unit.small is not None and median(abs(row.value) for row in rows) < unit.small
-    return unit.adjective if is_small else ""
+    """The unit's adjective where the median of these effects is below its ``small`` on every data
+    set; where it is on some of them, these are named.  One median over all would give a data set
+    the size of another that has more comparisons."""
+    if unit.small is None:
+        return ""
+    data = _by_data(rows)
+    small = [name for name, own in data.items()
+             if median(abs(row.value) for row in own) < unit.small]
+    if len(small) in (0, len(data)):
+        return unit.adjective if small else ""
+    return f"{unit.adjective} on {_listed(small, len(data))}"
+
+
+def _listed(names: Sequence[str], of: int) -> str:
+    """``digits, shapes and photographs``; how many of how many where they are more than
+    ``NAMED``."""
+    if len(names) > NAMED:
+        return f"{len(names)} of {of} data sets"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _places(rows: Sequence[Comparison], unit: Unit) -> dict[str, list[Comparison]]:
+    """The comparisons by place where one size for all would not be that of each: comparisons agree
+    in some places alone (:func:`where`), if the grade is one of ``PLACED``, or the effect is small
+    on some data sets alone; else empty."""
+    found = grade(rows, unit)
+    if levels := _levels(rows) if found.word in PLACED else {}:
+        return levels
+    is_split = any(each.startswith(f"{unit.adjective} on ") for each in found.qualifiers)
+    return {f"on {name}": own for name, own in _by_data(rows).items()} if is_split else {}
 
 
 def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     """The median effect of all comparisons with its range, or, of a single one, its interval:
     ``median +3.0 % of the probability, range +0.4 to +9.2``.
 
-    Where comparisons agree in some places alone (:func:`where`), so for each place by itself, if
-    the grade is one of ``PLACED`` and the places are no more than ``SIDE_BY_SIDE``.
+    Where one size would hide another (:func:`_places`), so for each place by itself, if these are
+    no more than ``SIDE_BY_SIDE``.
     """
-    levels = _levels(rows) if grade(rows, unit).word in PLACED else {}
-    if 0 < len(levels) <= SIDE_BY_SIDE:
-        return "; ".join(f"{level}: {_effect(own, unit)}" for level, own in levels.items())
+    places = _places(rows, unit)
+    if 0 < len(places) <= SIDE_BY_SIDE:
+        return "; ".join(f"{place}: {_effect(own, unit)}" for place, own in places.items())
     return _effect(rows, unit)
 
 
 def short(rows: Sequence[Comparison], unit: Unit) -> str:
-    """One size for a claim with its range: :func:`effect`, but where comparisons agree in some
-    places alone, of the first such place and of the place where the median is least."""
-    levels = _levels(rows) if grade(rows, unit).word in PLACED else {}
-    if not levels:
-        return _effect(rows, unit)
-    medians = {level: median(row.value for row in own) for level, own in levels.items()}
-    holds = next(level for level, own in levels.items()
-                 if any(row.verdict == "agrees" for row in own))
-    least = min((level for level in levels if level != holds), key=medians.get)
-    return "; ".join(f"{level}: {_effect(levels[level], unit)}" for level in (holds, least))
+    """:func:`effect` for a table's row: of more than ``NAMED`` places, of the first one where
+    comparisons agree and of the one where the median is least."""
+    places = _places(rows, unit)
+    if len(places) <= NAMED:
+        return effect(rows, unit)
+    medians = {place: median(row.value for row in own) for place, own in places.items()}
+    holds = next((place for place, own in places.items()
+                  if any(row.verdict == "agrees" for row in own)), next(iter(places)))
+    least = min((place for place in places if place != holds), key=medians.get)
+    return "; ".join(f"{place}: {_effect(places[place], unit)}" for place in (holds, least))
 
 
 def _effect(rows: Sequence[Comparison], unit: Unit) -> str:

@@ -271,3 +271,11 @@ def test_cells_of_one_kind_are_compared_model_by_model():
             for pair in zip(*vectors.values(), strict=True)]
     assert without["value"] == pytest.approx(np.mean(rest), abs=1e-12)
     assert -1 <= row["low"] <= row["high"] <= 1
+
+
+def test_the_share_of_the_first_block_is_that_of_models_read_at_their_own_scope():
+    shares = pd.DataFrame([
+        {"model": model, "own": own, "block": block, "value": value}
+        for model, own, first in (("a", True, 0.61), ("b", True, 0.42), ("a", False, 0.05))
+        for block, value in ((1, first), (2, 1 - first))])
+    assert words.first_block(shares) == "42 to 61 %"

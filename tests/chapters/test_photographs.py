@@ -23,6 +23,7 @@ from neuronpath_core.stats.grades import grade
 from neuronpath_core.stats.rules import Rule
 from neuronpath_core.stats.units import UNITS
 from neuronpath_core.study.study import Study
+from neuronpath_core.support.yaml_file import read_yaml
 from tests import photos
 from tests.chapters.tables import intervention_table
 
@@ -330,8 +331,8 @@ def test_grades_are_compared_by_data_set(monkeypatch):
     stored = {"a": {"x": claim("x", "digits", ["agrees"] * 2, [0.2, 0.3]),
                     "y": claim("y", "digits", ["contradicts"] * 2, [-0.2, -0.3])}}
     monkeypatch.setattr(beside, "stored_claims", lambda root, name: stored[name])
-    questions = (beside.Question("First?", "mine", (("a", "x"),)),
-                 beside.Question("Second?", "other", (("a", "y"),)))
+    questions = (beside.Question("First?", ("mine",), (("a", "x"),)),
+                 beside.Question("Second?", ("other",), (("a", "y"),)))
     own = [claim("mine", "photographs", ["agrees"], [0.1]),
            claim("other", "photographs", ["agrees"], [0.4])]
     rows = beside.beside(ROOT, own, questions)
@@ -346,6 +347,18 @@ def test_grades_are_compared_by_data_set(monkeypatch):
     assert said["span mine"] == "+10.0\u00a0% of the probability"
     assert said["size mine"] == "10.0\u00a0% of the probability"
     assert "span none" not in said
+
+
+def test_similar_classes_are_asked_of_photographs_as_on_the_books_card():
+    """Chapter 31 and the findings would else give one question two grades."""
+    card = next(each for each in read_yaml(ROOT / "book" / "cards.yml") if each["key"] == "similar")
+    asked = next(each for each in beside.QUESTIONS if each.words == card["title"])
+    named = {f"{notebook[:2]}:{key}" for notebook, key in asked.stored}
+    assert named | {f"31:{key}" for key in asked.own} == set(card["claims"])
+    own = [claim("look", "photographs", ["agrees"] * 3, [0.3] * 3),
+           claim("kind", "photographs", ["not shown"] * 3, [0.2] * 3)]
+    rows = beside.beside(Path("nowhere"), own)
+    assert "Partly: +25.0" in beside.beside_table(rows).loc[card["title"], "photographs"]
 
 
 def test_what_the_page_shows_of_other_data_is_what_their_notebooks_store_now():

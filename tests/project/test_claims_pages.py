@@ -18,6 +18,7 @@ from book import chapters, paper_numbers
 from book import claims_pages as pages
 from neuronpath_core.chapters import verdicts
 from neuronpath_core.runs.choice import notebook_names
+from neuronpath_core.stats import rules
 from neuronpath_core.stats.claims import MIME, Claim, Comparison, as_json
 from neuronpath_core.stats.rules import Rule
 from neuronpath_core.stats.units import UNITS, Unit
@@ -138,6 +139,25 @@ def test_a_page_is_filled_in(tmp_path):
     assert "tiny below 5.0\u00a0% of the probability" in html.find(class_="np-rules").get_text()
 
 
+def test_a_sentence_can_take_the_comparisons_of_one_data_set_or_model():
+    of = claim("removal", [(0.03, "agrees", "now"), (0.01, "agrees", "now"),
+                           (0.02, "agrees", "later")])
+    changes = ({"data": "digits"}, {"data": "shapes", "model": "big"},
+               {"data": "shapes", "against": "fill"})
+    of = replace(of, comparisons=tuple(replace(row, **change) for row, change
+                                       in zip(of.comparisons, changes, strict=True)))
+    found = pages.Evidence((of,), (("a", "b"),), ("11:removal",))
+    text, (*_, last) = pages.in_sentences(
+        "{claim}`11:removal @ on shapes number`, {claim}`11:removal @ on digits agree`, "
+        "{claim}`11:removal @ of big number`, {claim}`11:removal @ against fill number`, "
+        "{claim}`11:removal @ now @ on shapes number`", {"11:removal": found}, "a page")
+    assert text == "1.5, 1 of 1, 1.0, 2.0, 1.0"
+    assert last.found.condition == "now, on shapes"
+    for place in ("on photographs", "of small", "against outline"):
+        with pytest.raises(pages.Refused, match="'now', 'on digits', 'of m0', "):
+            found.under(place)
+
+
 def test_what_a_page_shows_of_claims_is_told(tmp_path):
     """Numbers in sentences, on cards and in tables, each with its value, its claims, its heading
     and the section that it leads to."""
@@ -182,7 +202,7 @@ def test_every_comparison_is_in_the_csv(tmp_path):
 @pytest.mark.parametrize(("change", "said"), [
     ({"page": "{claim}`11:removed agree`\n"}, "'11:removed', which no notebook emits"),
     ({"page": "{claim}`11:removal agrees`\n"}, "accepted: grade, tally, agree"),
-    ({"page": "{claim}`11:removal @ never agree`\n"}, "accepted: 'now', 'later'"),
+    ({"page": "{claim}`11:removal @ never agree`\n"}, "accepted: 'now', 'on digits', 'of m0', "),
     ({"page": "{claim}`11:removal + 11:score agree`\n"}, "claims of one unit"),
     ({"page": "% claims: row\n"}, "accepted: rows, cards, table, rules"),
     ({"cards": "[{key: one, title: Q, claims: ['11:no'], plain: P, replaced: R, paper: {}}]\n"},
@@ -196,6 +216,26 @@ def test_every_comparison_is_in_the_csv(tmp_path):
 def test_what_stops_a_build(tmp_path, change, said):
     with pytest.raises(pages.Refused, match=re.escape(said)):
         filled_in(staged(tmp_path, **change))
+
+
+def test_a_page_lists_the_claims_whose_rule_corrects(tmp_path):
+    holm = rules.above("The lead", then=" and a sign test, corrected by Holm's procedure, is below 0.05")
+    own = [replace(CLAIMS[0], rule=holm, sentence="It is <ahead>"), *CLAIMS[1:]]
+    filled_in(staged(tmp_path, page="% claims: corrected\n", claims=own, cards="[]\n"))
+    html = BeautifulSoup((tmp_path / "book" / "index.md").read_text(), "html.parser")
+    assert html.summary.get_text() == "1 of 3 claims are corrected by Holm's procedure, in 1 chapters"
+    assert [each.get_text() for each in html.select("li")] == [
+        "Chapter 11, 1 of 3 claims: It is <ahead>."]
+    assert html.li.a["href"] == "../notebooks/11_controls.html"
+
+
+def test_every_limit_that_says_what_is_corrected_has_its_chapters(stored):
+    """Chapters that the limits name as correcting do, and those that they do not name do not."""
+    text = (ROOT / "book" / "limits.md").read_text(encoding="utf-8")
+    said = re.search(r"\*\*Many claims\.\*\*.*?(?=Nothing is corrected over)", text, re.DOTALL)[0]
+    leads = said[:said.index("No claim of")]
+    assert {int(number) for number in re.findall(r"notebooks/(\d\d)_", leads)} == {
+        chapter for chapter, *_ in pages.corrected(stored)}
 
 
 def test_a_book_without_claims_on_its_pages_needs_none(tmp_path):
@@ -378,6 +418,9 @@ def test_a_claim_says_on_how_many_data_sets_it_holds(stored):
 @pytest.mark.parametrize("rule, said", [
     (Rule("Above.", above=0.0), "it would be shown beyond about +4.0\u00a0% of the probability"),
     (Rule("Below.", below=0.1), "it would be shown beyond about +6.0\u00a0% of the probability"),
+    (Rule("A margin.", above=-0.05), "it would be shown beyond about \u22121.0\u00a0% of the probability"),
+    (Rule("A margin.", above=-0.01), "it would be shown beyond about +3.0\u00a0% of the probability, a gain: "
+                                     "the whole interval must lie above what may be lost"),
     (Rule("A test."), "")])
 def test_what_was_not_shown_says_what_it_would_have_taken(rule, said):
     """Intervals of 0.01 - 0.04 to 0.01 + 0.04: moved until they lie above 0, or below 0.1."""

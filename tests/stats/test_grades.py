@@ -88,6 +88,42 @@ def test_every_rule_of_the_stored_chapters_puts_its_own_verdicts_on_its_side():
     assert held > 1000
 
 
+@pytest.mark.parametrize(("sizes", "said", "told"), [
+    ({"digits": (0.009,) * 8, "photographs": (0.075,) * 6}, "Yes, tiny on digits",
+     "on digits: +0.9\u00a0% of the probability in each; on photographs: +7.5\u00a0% of the "
+     "probability in each"),  # the median of all would be tiny
+    ({"digits": (0.009,) * 6, "photographs": (0.075,) * 8}, "Yes, tiny on digits",
+     "on digits: +0.9\u00a0% of the probability in each; on photographs: +7.5\u00a0% of the "
+     "probability in each"),  # that of all would not
+    ({"digits": (0.01,) * 4, "shapes": (0.02,) * 4, "photographs": (0.06,) * 2},
+     "Yes, tiny on digits and shapes",
+     "on digits: +1.0\u00a0% of the probability in each; on shapes: +2.0\u00a0% of the probability "
+     "in each; on photographs: +6.0\u00a0% of the probability in each"),
+    ({"digits": (0.01,) * 4, "shapes": (0.02,) * 4}, "Yes, tiny",
+     "median +1.5\u00a0% of the probability, range +1.0 to +2.0"),
+    ({"digits": (0.06,) * 4, "shapes": (0.08,) * 4}, "Yes",
+     "median +7.0\u00a0% of the probability, range +6.0 to +8.0"),
+    ({**{f"set {n}": (0.01,) * 2 for n in range(4)}, "set 4": (0.09,)},
+     "Yes, tiny on 4 of 5 data sets",
+     "set 0"),
+])
+def test_a_size_is_said_of_each_data_set_that_has_it(sizes, said, told):
+    found = [row for data, values in sizes.items() for value in values
+             for row in rows("a", value, data=data, low=None, high=None)]
+    assert str(grade(found, PROBABILITY)) == said
+    if told == "set 0":  # of more than three places a row shows the first and the least
+        assert short(found, PROBABILITY).count("on set") == 2
+        assert effect(found, PROBABILITY).count("on set") == 5
+    else:
+        assert effect(found, PROBABILITY) == short(found, PROBABILITY) == told
+
+
+def test_the_size_of_what_is_opposed_is_said_of_each_data_set_too():
+    found = rows("cc", -0.03, data="digits") + rows("ccc", -0.07, data="photographs")
+    assert str(grade(found, PROBABILITY)) == "No, the opposite, tiny on digits"
+    assert effect(found, PROBABILITY).startswith("on digits: \u22123.0")
+
+
 def test_what_does_not_agree_has_no_say_in_the_size():
     assert str(grade(rows("aa", 0.3) + rows("nnn", 0.001), PROBABILITY)) == "Partly"
     assert str(grade(rows("aa", 0.001) + rows("nnn", 0.3), PROBABILITY)) == "Partly, tiny"
@@ -142,9 +178,11 @@ def test_where_it_is_so_alone_each_place_has_its_own_effect():
         "correlation \u22120.80 [\u22120.81, \u22120.79]")
 
 
-def test_one_size_is_that_of_the_place_where_it_is_so_and_of_the_least():
+def test_of_many_places_a_row_has_the_one_where_it_is_so_and_the_least():
     found = (rows("a", 0.9, condition="first") + rows("n", 0.4, condition="second")
              + rows("nc", -0.3, condition="third"))
+    assert short(found, SCORE) == effect(found, SCORE)  # three places are no more than a row holds
+    found += rows("a", 0.8, condition="fourth")
     assert short(found, SCORE) == ("first: score +0.900 [+0.890, +0.910]; third: score "
                                    "\u22120.300 in each")
     assert short(rows("aan", 0.2), SCORE) == "score +0.200 in each"

@@ -58,6 +58,13 @@ def pair_finding(pairs: pd.DataFrame) -> str:
             f"{report.span_text(pairs.loc[~between, 'value'], 2)}")
 
 
+def first_block(shares: pd.DataFrame) -> str:
+    """From model to model, which share of the knowledge neurons lies in block 1, each model read
+    at its own scope; ``shares`` as of
+    :func:`~neuronpath_core.chapters.mae_against_supervised.measured.mean_shares`."""
+    return report.percent_span(shares.loc[shares["own"] & (shares["block"] == 1), "value"])
+
+
 def contrast_table(contrast: pd.DataFrame) -> pd.DataFrame:
     """:func:`~neuronpath_core.chapters.mae_against_supervised.kinds_compared.kind_rows` with words
     for headers."""

@@ -24,30 +24,31 @@ class Question:
 
     Attributes:
         words: it, as the title of a panel.
-        own: key of the claim on photographs.
+        own: keys of the claims on photographs.
         stored: notebook and key of the claims on other data.
         condition: under which alone comparisons count; empty for all.
     """
 
     words: str
-    own: str
+    own: tuple[str, ...]
     stored: tuple[tuple[str, str], ...]
     condition: str = ""
 
 
 QUESTIONS = (
-    Question("Removing the path: probability lost, median image", "own removal",
+    Question("Removing the path: probability lost, median image", ("own removal",),
              (("11_controls", "own removal"),)),
-    Question("Removing the path: lead over gradient × activation", "single: gradient_activation",
+    Question("Removing the path: lead over gradient × activation", ("single: gradient_activation",),
              (("10_score_or_search", "single: gradient_activation"),)),
-    Question("Doubling the true label's path: accuracy gained", "label",
+    Question("Doubling the true label's path: accuracy gained", ("label",),
              (("11_controls", "label"),), "with the true label"),
-    Question("Neurons shared within a class, beyond other classes", "class",
+    Question("Neurons shared within a class, beyond other classes", ("class",),
              (("11_controls", "class"),)),
-    Question("Similar classes have similar paths", "kind",
+    # as the book's card on it does, with both relations that photographs have
+    Question("Similar classes have similar paths", ("look", "kind"),
              (("05_class_similarity", "look"), ("14_similarity_in_numbers", "outline"),
               ("14_similarity_in_numbers", "fill"))),
-    Question("Five neurons a block kept: accuracy, less the whole model's", "few",
+    Question("Five neurons a block kept: accuracy, less the whole model's", ("few",),
              (("15_pruning_honest", "few"),), OWN_MASK),
 )
 
@@ -88,7 +89,7 @@ def beside(root: Path, claims: Iterable[Claim],
             if notebook not in notebooks:
                 notebooks[notebook] = stored_claims(root, notebook)
             found.append(notebooks[notebook].get(key))
-        for claim in (*found, own.get(question.own)):
+        for claim in (*found, *map(own.get, question.own)):
             rows += [] if claim is None else [
                 {"question": question.words, "unit": claim.unit, "data": row.data,
                  "model": row.model, "value": row.value, "low": row.low, "high": row.high,
