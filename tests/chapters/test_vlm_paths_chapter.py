@@ -342,6 +342,29 @@ def test_a_path_is_the_words_own_if_it_takes_more_than_others(own, other, said):
     assert row["low"] < 0 < row["high"]
 
 
+def test_prose_names_the_controls_that_it_speaks_of():
+    """Every number is of its own row: of the other image and of words that grammar forces."""
+    kinds = [(kind, which) for kind, every in walked.SEARCHES.items()
+             for which in (walked.AS_ACTIVE, *every[1:])]
+    lost = pd.DataFrame([{"model": "m", "kind": walked.SAID[kind], "own": 0.25,
+                          "against": answers.CONTROLS[which], "other": number / 100,
+                          "value": number / 100, "low": -0.5, "high": 0.5}
+                         for number, (kind, which) in enumerate(kinds, 1)])
+    effects = {"question": effects_of(2, 5)}
+    tables = (spared.gain_rows(found_of({})), captions.score_rows(scores_of({"unknown": 3.5})),
+              lost, answers.layer_rows(effects, TOWER), answers.total_rows(effects, TOWER))
+    prose = said.prose("m", *(table.assign(model="m") for table in tables))
+    place = {pair: number for number, pair in enumerate(kinds, 1)}
+    assert prose["own lost"] == "25.0"
+    assert prose["active lost"] == f"{place['question', walked.AS_ACTIVE]}.0"
+    assert prose["other image lost"] == f"{place['question', 'other image']}.0"
+    assert prose["forced lead"].startswith(f"+{place['forced', 'most active']}.0 points")
+    assert prose["last blocks"].count("block") == 5 and "block 5 (+50" in prose["last blocks"]
+    assert prose["image total"].startswith("+52.") and prose["last total"].startswith("+52.")
+    assert prose["tally captions random"] == "4 of 4 comparisons"
+    assert {"kept random", "tally matched", "gaps inside", "captions matched"} <= set(prose)
+
+
 # --- the whole ---
 
 

@@ -99,7 +99,6 @@ def prose(model: str, gains: pd.DataFrame, scores: pd.DataFrame, lost: pd.DataFr
         "active lost": f"{100 * one_lost(lost, model, 'question', AS_ACTIVE)['other']:.1f}",
         "other image lost": f"{100 * other['other']:.1f}",
         "forced lead": report.points_text(forced, 1, "points"),
-        "difference total": report.points_text(total, 1, "points"),
     }
     found["paper gaps"], found["gaps inside"] = paper_gaps(gains, model)
     for place, name in PLACES.items():
