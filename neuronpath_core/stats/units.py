@@ -67,6 +67,7 @@ UNITS = {
     "accuracy": Unit("points of accuracy", 100, 1, 0.05, "small", TWENTIETH),
     "kept accuracy": Unit("points of accuracy", 100, 1),
     "score": Unit("score ", 1, 3),
+    "caption score": Unit("of 5 points of a caption's score", 1, 2),
     "correlation": Unit("correlation ", 1, 2, 0.3, "weak",
                         "Cohen's convention for a medium correlation"),
     "cosine": Unit("cosine ", 1, 2, 0.05, "small", TWENTIETH),

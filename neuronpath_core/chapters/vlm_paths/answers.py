@@ -1,5 +1,5 @@
-"""Tables of the paths of words: what is lost without them, where they cross from image to word,
-what their neurons are, and what two ways of saying the same share."""
+"""Tables of the paths of words: what is lost without them and without whole layers, what their
+neurons are, and what two ways of saying the same share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from neuronpath_core.chapters.vlm_paths.walked import AS_ACTIVE, SAID, SEARCHES, Walked
 from neuronpath_core.images.shapes import COLOURS
-from neuronpath_core.stats.intervals import interval_row
+from neuronpath_core.stats.intervals import interval_row, percentile_row, resampled
 from neuronpath_core.vlm.answer_paths import OWN, overlap
 from neuronpath_core.vlm.modality import TYPES, type_shares
 
@@ -66,8 +66,7 @@ def image_row(walked: Walked) -> dict[str, float]:
 def profile_rows(effects: dict[str, Float[np.ndarray, "case layer"]], tower: int, kind: str
                  ) -> pd.DataFrame:
     """What is lost when a whole layer is silent: ``place`` (``patches`` in the tower, ``image
-    tokens`` or ``predicting position`` in the decoder), ``part, layer, value, low, high``; and
-    ``share`` of what the place loses over the decoder's layers.
+    tokens`` or ``predicting position`` in the decoder), ``part, layer, value, low, high, words``.
 
     Args:
         effects: by ``"image"`` and ``"last"``, of
@@ -84,34 +83,56 @@ def profile_rows(effects: dict[str, Float[np.ndarray, "case layer"]], tower: int
         for layer in range(effects[at].shape[1] - tower):
             rows.append({"kind": SAID[kind], "place": place, "part": "decoder", "layer": layer + 1,
                          **interval_row(effects[at][:, tower + layer])})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(words=len(effects["last"]))
 
 
-def mean_layer(effects: Float[np.ndarray, "case layer"]) -> Float[np.ndarray, "case"]:
-    """The mean number of a decoder layer, from 1, weighted by the size of what is lost there; NaN
-    of a case in which nothing is."""
-    size = np.abs(effects)
-    total = size.sum(1)
-    weighted = size @ np.arange(1, effects.shape[1] + 1)
-    return np.divide(weighted, total, out=np.full(len(total), np.nan), where=total > 0)
+def layer_rows(effects: dict[str, dict[str, Float[np.ndarray, "case layer"]]], tower: int
+               ) -> pd.DataFrame:
+    """:func:`profile_rows` of every kind of word."""
+    return pd.concat([profile_rows(found, tower, kind) for kind, found in effects.items()],
+                     ignore_index=True)
 
 
-def crossing_row(effects: dict[str, Float[np.ndarray, "case layer"]], tower: int
-                 ) -> dict[str, float]:
-    """By how much of the decoder's depth what is done at the predicting position lies behind what
-    is done at image tokens: ``value, low, high`` over words, ``image`` and ``last``, the mean
-    layers, and ``words``."""
-    image, last = (mean_layer(effects[at][:, tower:]) for at in ("image", "last"))
-    known = ~np.isnan(image) & ~np.isnan(last)
-    depth = effects["last"].shape[1] - tower
-    return {"image": image[known].mean(), "last": last[known].mean(), "words": int(known.sum()),
-            **interval_row((last - image)[known] / depth)}
+def mean_layer(effects: Float[np.ndarray, "case layer"]) -> float:
+    """The mean number of a layer, from 1, weighted by what is lost without it in the mean over
+    cases; losses keep their sign, so that a layer without which a word gains counts against."""
+    lost = effects.mean(0)
+    return float(lost @ np.arange(1, len(lost) + 1) / lost.sum())
 
 
-def crossing_rows(effects: dict[str, dict[str, Float[np.ndarray, "case layer"]]], tower: int
-                  ) -> pd.DataFrame:
-    """:func:`crossing_row` of each kind of word, with ``kind``."""
-    return pd.DataFrame([{"kind": SAID[kind], **crossing_row(found, tower)}
+def total_row(effects: dict[str, Float[np.ndarray, "case layer"]], tower: int
+              ) -> dict[str, float]:
+    """What is lost over all of the decoder's layers, each silent alone, summed word by word with
+    their signs: at image tokens (``image, image_low, image_high``), at the predicting position
+    (``last`` and so on), and there more than at image tokens (``value, low, high``); ``words``.
+
+    Where both sums are shown to be above zero, also the mean layers, ``image_layer`` and
+    ``last_layer``, and by how much of the depth they differ, ``depth, depth_low, depth_high``;
+    else NaN, for a mean that is weighted by losses of which none is shown means nothing.
+    """
+    image, last = (effects[at][:, tower:] for at in ("image", "last"))
+    ends = {"value": "", "low": "_low", "high": "_high"}
+
+    def named(row: dict[str, float], name: str) -> dict[str, float]:
+        return {name + ends[end]: number for end, number in row.items()}
+
+    def apart(drawn: np.ndarray) -> float:
+        return (mean_layer(last[drawn]) - mean_layer(image[drawn])) / last.shape[1]
+
+    row = {"words": len(last), **interval_row(last.sum(1) - image.sum(1)),
+           **named(interval_row(image.sum(1)), "image"), **named(interval_row(last.sum(1)), "last")}
+    depth, layers = dict.fromkeys(ends, np.nan), (np.nan, np.nan)
+    if min(row["image_low"], row["last_low"]) > 0:
+        layers = mean_layer(image), mean_layer(last)
+        every = np.arange(len(last))
+        depth = percentile_row(apart(every), resampled(apart, [every]))
+    return {**row, "image_layer": layers[0], "last_layer": layers[1], **named(depth, "depth")}
+
+
+def total_rows(effects: dict[str, dict[str, Float[np.ndarray, "case layer"]]], tower: int
+               ) -> pd.DataFrame:
+    """:func:`total_row` of each kind of word, with ``kind``."""
+    return pd.DataFrame([{"kind": SAID[kind], **total_row(found, tower)}
                          for kind, found in effects.items()])
 
 

@@ -31,8 +31,6 @@ PAPER = {0.9: (0.032, 64.1, 3.40, 62.9, 3.37), 0.8: (0.064, 61.3, 3.37, 57.7, 3.
 PAPER_WHOLE = (65.6, 3.46)
 ZERO, MEAN = "zero", "mean"
 WHOLE = "whole model"
-# whose captions are scored too: one run of each
-SCORED = ("unknown", "random", "matched")
 INFLUENCE_STEPS = 2  # Gauss-Legendre nodes
 MOST = 0.5  # of the neurons, of which a rule by level would leave too few to compare with
 
@@ -125,52 +123,48 @@ def runs(draws: int) -> list[Run]:
 
 def pruned_rows(study: VlmStudy, name: str, sizes: Sizes) -> pd.DataFrame:
     """A row for every pruning, the whole model first: ``rule, level, draw, fill, neurons`` (how
-    many are taken away), ``total`` (how many there are), ``score`` of the captions (NaN where they
-    are not scored) and ``right``, a flag for each question."""
+    many are taken away), ``total`` (how many there are) and ``right``, a flag for each question."""
     model, every = study.model(name), [None, *runs(sizes.draws)]
-    scenes = study.scenes(max(sizes.questions, sizes.captions))
+    scenes = study.scenes(sizes.questions)
     neurons = neurons_of(study, name, sizes)
     made: dict[str, object] = {}
 
     def compute(rows: range) -> list[Row]:
         if not made:
-            own = scenes[:sizes.questions]
-            made["asked"] = abilities.ask(model, own, one_each(own))
+            made["asked"] = abilities.ask(model, scenes, one_each(scenes))
             made["means"] = abilities.mean_products(model, made["asked"])
-        return [_measured(model, neurons, every[row], made, scenes[:sizes.captions])
-                for row in rows]
+        return [_measured(model, neurons, every[row], made) for row in rows]
 
     table = stored_rows(study.results_folder, "pruned", name, model,
                         {"dataset": study.settings["dataset"], "scenes": study.n_scenes,
                          **vars(sizes)}, len(every), compute, 8, MODULES)
     whole = Run(WHOLE, float("nan"))
     return pd.DataFrame([{**vars(run or whole), "neurons": int(row.label),
-                          "total": len(neurons.layers), "score": row.score,
-                          "right": np.asarray(row.neurons, bool)}
+                          "total": len(neurons.layers), "right": np.asarray(row.neurons, bool)}
                          for run, row in zip(every, table.itertuples(), strict=True)])
 
 
-def _measured(model, neurons: pruning.Neurons, run: Run | None, made: dict, scenes) -> Row:
-    gone = np.zeros(len(neurons.layers), bool)
-    if run is not None:
-        like = taken(neurons, run.level)
-        rng = np.random.default_rng([run.draw, pruning.RULES.index(run.rule),
-                                     list(PAPER).index(run.level)])
-        gone = pruning.chosen(neurons, run.rule, like, rng)
+def gone(neurons: pruning.Neurons, run: Run | None) -> Bool[np.ndarray, "neuron"]:
+    """The neurons that a pruning takes away; none without one."""
+    if run is None:
+        return np.zeros(len(neurons.layers), bool)
+    rng = np.random.default_rng([run.draw, pruning.RULES.index(run.rule),
+                                 list(PAPER).index(run.level)])
+    return pruning.chosen(neurons, run.rule, taken(neurons, run.level), rng)
+
+
+def _measured(model, neurons: pruning.Neurons, run: Run | None, made: dict) -> Row:
+    away = gone(neurons, run)
     values = made["means"] if run is not None and run.fill == MEAN else None
-    score = float("nan")
-    with pruning.pruned(model, gone, values):
+    with pruning.pruned(model, away, values):
         right = abilities.answered(model, made["asked"])
-        if run is None or run.fill == ZERO and run.draw == 0 and run.rule in SCORED:
-            score = float(abilities.caption_scores(scenes, abilities.captions(model,
-                                                                              scenes)).mean())
-    return int(gone.sum()), score, len(right), right.astype(int).tolist()
+    return int(away.sum()), float("nan"), len(right), right.astype(int).tolist()
 
 
 def table_rows(found: pd.DataFrame) -> pd.DataFrame:
     """What is left of the answers: for every rule, level and fill the mean over draws, ``value``
-    with its interval over questions ``low, high``, ``neurons``, ``share``, ``score``, and of the
-    rules in the paper's table ``paper`` and ``paper_score``."""
+    with its interval over questions ``low, high``, ``neurons``, and of the rules in the paper's
+    table ``paper`` and ``paper_score``."""
     rows = []
     keys = ["rule", "level", "fill"]
     for (rule, level, fill), own in found.groupby(keys, sort=False, dropna=False):
@@ -180,7 +174,7 @@ def table_rows(found: pd.DataFrame) -> pd.DataFrame:
         accuracy, score = paper.get(rule, (np.nan, np.nan)) if fill == ZERO else (np.nan, np.nan)
         rows.append({"rule": rule, "level": level, "fill": fill, "draws": len(own),
                      "neurons": own["neurons"].mean(), **interval_row(right),
-                     "score": own["score"].mean(), "paper": accuracy, "paper_score": score})
+                     "paper": accuracy, "paper_score": score})
     return pd.DataFrame(rows)
 
 

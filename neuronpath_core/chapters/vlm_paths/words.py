@@ -1,4 +1,4 @@
-"""Chapter 34 in words: its findings, and its tables for reading.
+"""Chapter 34 in words: its tables for reading.
 
 Tables are those of the modules beside this one, with ``data`` and ``model``.
 """
@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pandas as pd
 
 from neuronpath_core.chapters.vlm_paths.spared import MEAN, PAPER, WHOLE, ZERO
-from neuronpath_core.chapters.vlm_paths.walked import SAID
 from neuronpath_core.stats import report
 
 DATA = "scenes"
 FILLS = {ZERO: "zero", MEAN: "its mean"}
+# where the decoder's blocks are silent, and what columns of such a place begin with
+PLACES = {"image tokens": "image", "predicting position": "last"}
 
 
 def stacked(models: Sequence[str], rows_of: Callable[[str], pd.DataFrame | Mapping]
@@ -48,13 +49,8 @@ def curves(accuracy: pd.DataFrame, model: str, total: int) -> tuple[pd.DataFrame
     return own[~whole], own[whole]
 
 
-def models_said(names: Sequence[str]) -> str:
-    """``one training``, or ``3 trainings``."""
-    return "one training" if len(names) == 1 else f"{len(names)} trainings"
-
-
 def pruning_table(table: pd.DataFrame, total: int) -> pd.DataFrame:
-    """``spared.table_rows`` for reading.
+    """``captions.scored`` for reading.
 
     Args:
         table: of the models.
@@ -91,6 +87,16 @@ def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
         for row in gains.to_dict("records")], ["model", "p, at least", "set to", "against"])
 
 
+def score_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """``captions.score_rows`` for reading."""
+    return _table([{
+        "model": row["model"], "p, at least": row["level"], "against": row["against"],
+        "scenes": row["scenes"], "score without unknown neurons": _number(row["own"], 2),
+        "without the others": _number(row["other"], 2),
+        "difference": report.interval_text(row, 2)}
+        for row in scores.to_dict("records")], ["model", "p, at least", "against"])
+
+
 def type_table(types: pd.DataFrame) -> pd.DataFrame:
     """``spared.type_rows`` for reading."""
     return _table([{
@@ -120,14 +126,33 @@ def part_table(parts: pd.DataFrame) -> pd.DataFrame:
         for row in parts.to_dict("records")], ["model", "word", "removed"])
 
 
-def crossing_table(crossing: pd.DataFrame) -> pd.DataFrame:
-    """``answers.crossing_row`` of kinds of words for reading."""
+def layer_table(layers: pd.DataFrame) -> pd.DataFrame:
+    """``answers.layer_rows`` of the decoder for reading, a row for each block."""
+    rows: dict[tuple, dict] = {}
+    for row in layers[layers["part"] == "decoder"].to_dict("records"):
+        key = row["model"], row["kind"], row["layer"]
+        rows.setdefault(key, {"model": key[0], "word": key[1], "block": key[2],
+                              "words": row["words"], **{f"at the {place}": "–" for place in PLACES}
+                              })[f"at the {row['place']}"] = report.points_text(row, 1, "")
+    return _table(rows.values(), ["model", "word", "block"])
+
+
+def total_table(totals: pd.DataFrame) -> pd.DataFrame:
+    """``answers.total_row`` of kinds of words for reading."""
     return _table([{
         "model": row["model"], "word": row["kind"], "words": row["words"],
-        "mean block at image tokens": row["image"],
-        "mean block at the predicting position": row["last"],
-        "difference, % of the depth": report.points_text(row, 0, "")}
-        for row in crossing.to_dict("records")], ["model", "word"])
+        **{f"sum at the {place}": report.points_text(own_row(row, name), 2, "")
+           for place, name in PLACES.items()},
+        "difference, points": report.points_text(row, 2, ""),
+        **{f"mean block at the {place}": _number(row[f"{name}_layer"], 1)
+           for place, name in PLACES.items()},
+        "difference, % of the depth": report.points_text(own_row(row, "depth"), 0, "")}
+        for row in totals.to_dict("records")], ["model", "word"])
+
+
+def own_row(row: Mapping, name: str) -> dict[str, float]:
+    """The value and interval that a row has under a name of its own."""
+    return {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
 
 
 def neuron_table(multi: pd.DataFrame) -> pd.DataFrame:
@@ -159,31 +184,3 @@ def shared_table(shared: pd.DataFrame) -> pd.DataFrame:
         "shared with the control": _number(row["other"], 0, 100),
         "difference, points": report.points_text(row, 0, "")}
         for row in shared.to_dict("records")], ["model", "neurons", "against"])
-
-
-def first_gain(gains: pd.DataFrame, against: str, model: str) -> pd.Series:
-    """Of one model the comparison at the lowest level, which takes the most neurons away, with
-    zeros."""
-    rows = gains[(gains["model"] == model) & (gains["against"] == against)
-                 & (gains["fill"] == ZERO)]
-    return rows.sort_values("level").iloc[0]
-
-
-def finding(gains: pd.DataFrame, crossing: pd.DataFrame, model: str) -> str:
-    """The first figure's title: what pruning shows against matched neurons, and where words cross
-    to the predicting position."""
-    told = report.points_text(first_gain(gains, "matched", model), 1)
-    row = crossing[(crossing["model"] == model)
-                   & (crossing["kind"] == SAID["question"])].iloc[0]
-    return (f"Questions answered without unknown neurons, minus without matched ones: {told}; "
-            f"image tokens work in block {row['image']:.1f}, the answer's position in block "
-            f"{row['last']:.1f} of the decoder (means)")
-
-
-def lost_finding(lost: pd.DataFrame, model: str) -> str:
-    """The second figure's title: what the path of an answer takes, and its hardest control."""
-    rows = lost[(lost["model"] == model) & (lost["kind"] == SAID["question"])]
-    hardest = rows.loc[rows["value"].idxmin()]
-    own, other = (f"{100 * hardest[name]:.1f}" for name in ("own", "other"))
-    return (f"The path of an answer takes {own} points of probability with it; nearest to it, "
-            f"{hardest['against']}: {other}")
