@@ -28,7 +28,9 @@ from neuronpath_core.study.study import Study  # noqa: E402
 DATA = ROOT / "data" / "cards"
 PROFILES = ("digits", "shapes", "places")
 FOLDER = "_cards"  # of the built book; no page of it, so that nothing is done to it after Sphinx
-HOME = "../notebooks/04_class_paths.html"
+# every card leads back to these
+BOOK = {"Paths of a class (chapter 4)": "../notebooks/04_class_paths.html",
+        "Neuron Paths, front page": "../book/index.html"}
 
 
 def measure(profile: str, models: list[str]) -> None:
@@ -53,7 +55,7 @@ def stored() -> dict[str, dict[str, list[Card]]]:
 
 def write_pages(html: Path) -> None:
     """Write the pages of all stored cards into a built book."""
-    write_site(stored(), html / FOLDER, HOME)
+    write_site(stored(), html / FOLDER, BOOK)
 
 
 def main() -> None:

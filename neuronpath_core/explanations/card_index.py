@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations.card import Card
 from neuronpath_core.explanations.card_files import keep_text
+from neuronpath_core.explanations.card_fits import LEVEL, above_chance, overlap
 from neuronpath_core.explanations.card_html import table, text
-from neuronpath_core.explanations.card_page import page, whole
+from neuronpath_core.explanations.card_page import navigation, page, whole
 from neuronpath_core.explanations.card_store import (
     MOST_USED,
     CardSettings,
@@ -24,7 +25,8 @@ from neuronpath_core.explanations.card_store import (
 )
 from neuronpath_core.explanations.card_style import STYLE
 from neuronpath_core.explanations.card_words import class_name
-from neuronpath_core.explanations.words import number, percent, points
+from neuronpath_core.explanations.words import UNIT, percent, span
+from neuronpath_core.neurons.one_block import LEAST_IOU
 from neuronpath_core.support.files import path_component
 from neuronpath_core.support.text import one_line
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from neuronpath_core.study.study import Study
 
 DIGITS = 6  # of a number in the file of a book
-HOME = "index.html"
+HOME, ALL = "index.html", "All cards"
 
 
 def most_used_cards(study: Study, model: str, settings: CardSettings | None = None,
@@ -87,51 +89,57 @@ def _rounded(value: Any) -> Any:
 
 
 def write_site(cards: Mapping[str, Mapping[str, Sequence[Card]]], folder: Path,
-               home: str = "") -> None:
+               book: Mapping[str, str] | None = None) -> None:
     """Write the pages of cards, most used first.
 
     Args:
         cards: profile -> model -> its cards.
         folder: of the pages: ``<profile>/<model>/block-…-neuron-….html``, an ``index.html`` in
             each folder.
-        home: address, as seen from there, of the page that leads to them; empty without one.
+        book: pages that every one of these leads back to, words and their addresses as seen from
+            the folder; ``None`` without any.
     """
+    book = dict(book or {})
+    below = {ALL: f"../../{HOME}", **{words: f"../../{each}" for words, each in book.items()}}
     for profile, models in cards.items():
         for model, own in models.items():
             place = folder / path_component(profile, "a profile") / path_component(model, "a model")
             place.mkdir(parents=True, exist_ok=True)
+            links = {f"Cards of {model}, profile {profile}": HOME, **below}
             for card in own:
-                keep_text(place / file_name(card.block, card.neuron, ".html"), page(card, HOME))
-            keep_text(place / HOME, model_page(profile, model, own))
+                keep_text(place / file_name(card.block, card.neuron, ".html"), page(card, links))
+            keep_text(place / HOME, model_page(profile, model, own, below))
     folder.mkdir(parents=True, exist_ok=True)
-    keep_text(folder / HOME, front_page(cards, home))
+    keep_text(folder / HOME, front_page(cards, book))
 
 
-def model_page(profile: str, model: str, cards: Sequence[Card]) -> str:
-    """The page that lists a model's cards."""
+def model_page(profile: str, model: str, cards: Sequence[Card], links: Mapping[str, str]) -> str:
+    """The page that lists a model's cards; ``links`` as of
+    :func:`~neuronpath_core.explanations.card_page.page`."""
+    columns = ["rank", "neuron", "paths", "writes most for", "best concept (IoU)",
+               "removed alone, images whose path uses it", "removed alone, all images"]
     rows = [[str(place), _Link(file_name(card.block, card.neuron, ".html"), card.name),
              *_short(card)] for place, card in enumerate(cards, 1)]
     title = text(f"{model}, profile {profile}: neurons that paths use most")
-    body = table("Neurons by how many paths go through them; each name leads to its card",
-                 ["rank", "neuron", "paths", "writes most for", "best concept",
-                  "removed alone"], rows, names=6)
-    return whole(title, f'<nav aria-label="Models"><a href="../../{HOME}">All models</a></nav>'
-                        f'<main><div class="np-neuron"><h1 class="np-name">{title}</h1>{body}'
-                        "<p>“Removed alone”: mean change of the true class's probability. "
-                        "A concept with an asterisk exceeds what chance gives.</p></div></main>",
-                 STYLE)
+    body = table("Neurons by how many paths go through them; each name leads to its card", columns,
+                 rows, names=len(columns))
+    note = (f"“Removed alone”: mean change of the true class's probability, in {UNIT}, with 95 % "
+            "intervals over images: over those whose path uses the neuron, as many as the column "
+            f"“paths” says, and over all. IoU: * above chance by its p (at most {LEVEL}, "
+            f"uncorrected); “detector”: above {LEAST_IOU} and 95 % of other masks.")
+    return whole(title, f'{navigation(links)}<main><div class="np-neuron"><h1 class="np-name">'
+                        f"{title}</h1>{body}<p>{text(note)}</p></div></main>", STYLE)
 
 
-def front_page(cards: Mapping[str, Mapping[str, Sequence[Card]]], home: str = "") -> str:
-    """The page that lists the models; ``home`` as of :func:`write_site`."""
+def front_page(cards: Mapping[str, Mapping[str, Sequence[Card]]], links: Mapping[str, str]) -> str:
+    """The page that lists the models; ``links`` as of
+    :func:`~neuronpath_core.explanations.card_page.page`."""
     rows = [[_Link(f"{profile}/{model}/{HOME}", model), profile, str(len(own))]
             for profile, models in cards.items() for model, own in models.items()]
     title = "Cards of the neurons that paths use most"
     body = table("Models with cards", ["model", "profile", "cards"], rows, names=2)
-    back = (f'<nav aria-label="Book"><a href="{text(home)}">Back to the book</a></nav>' if home
-            else "")
-    return whole(title, f'{back}<main><div class="np-neuron"><h1 class="np-name">{title}</h1>'
-                        f"{body}</div></main>", STYLE)
+    return whole(title, f'{navigation(links)}<main><div class="np-neuron"><h1 class="np-name">'
+                        f"{title}</h1>{body}</div></main>", STYLE)
 
 
 class _Link(str):
@@ -150,9 +158,16 @@ def _short(card: Card) -> list[str]:
     paths, value, concepts, effect = (card[key] for key in ("paths", "value", "concepts",
                                                             "effect"))
     best = concepts.numbers.get("best") or []
+    own = effect.numbers.get("on_paths") or {"images": 0}
     return ["–" if paths.missing else
             f"{paths.numbers['through']} ({percent(paths.numbers['share'])})",
             "–" if value.missing else class_name(value.numbers["top"][0]),
-            f"{best[0]['name']} {number(best[0]['iou'])}{' *' if best[0]['detects'] else ''}"
-            if best else "–",
-            "–" if effect.missing else points(effect.numbers["removed"]["probability"]["value"])]
+            _fit(best[0]) if best else "–",
+            span(own["removed"]["probability"], "") if own["images"] else "–",
+            "–" if effect.missing else span(effect.numbers["removed"]["probability"], "")]
+
+
+def _fit(row: Mapping[str, Any]) -> str:
+    """A concept with its fit, beside chance and beside the threshold of a detector."""
+    return (f"{row['name']} {overlap(row['iou'])}{' *' if above_chance(row) else ''}"
+            f"{', detector' if row['detects'] else ''}")

@@ -4,9 +4,11 @@ and needs no script."""
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations import card_vlm_page
+from neuronpath_core.explanations.card_fits import detecting, overlap
 from neuronpath_core.explanations.card_html import table, text
 from neuronpath_core.explanations.card_style import PAGE_STYLE, STYLE
 from neuronpath_core.explanations.card_words import (
@@ -25,17 +27,22 @@ if TYPE_CHECKING:
 PIXELS = 100  # of a picture's side; below, the eye wants to see them
 
 
-def page(card: Card, home: str = "") -> str:
+def page(card: Card, links: Mapping[str, str] | None = None) -> str:
     """A whole page.
 
     Args:
         card: of the neuron.
-        home: address of the page that lists this model's cards; empty without one.
+        links: what its first line leads to, words and their addresses; none without any.
     """
     title = text(f"{card.model}: {card.name}")
-    back = (f'<nav aria-label="Cards"><a href="{html.escape(home)}">All cards of '
-            f"{text(card.model)}</a></nav>" if home else "")
-    return whole(title, f"{back}<main>{fragment(card, 1)}</main>")
+    return whole(title, f"{navigation(links or {})}<main>{fragment(card, 1)}</main>")
+
+
+def navigation(links: Mapping[str, str]) -> str:
+    """The line of links above a page, words and their addresses; nothing of none."""
+    told = " · ".join(f'<a href="{html.escape(address)}">{text(words)}</a>'
+                      for words, address in links.items())
+    return f'<nav aria-label="Book">{told}</nav>' if told else ""
 
 
 def whole(title: str, body: str, style: str = "") -> str:
@@ -134,9 +141,8 @@ def _concepts(found: dict[str, Any]) -> str:
     return table("Concepts that it lights for",
                  ["concept", "kind", "IoU", "at most", "95 % of other masks", "p",
                   "AUROC (chance 0.5)", "detects"],
-                 [[row["name"], row["kind"], fit(row, "iou"), number(row["ceiling"]),
-                   number(row["high"]), number(row["p"]), fit(row, "auroc"),
-                   "yes" if row["detects"] else "no"]
+                 [[row["name"], row["kind"], fit(row, "iou"), overlap(row["ceiling"]),
+                   overlap(row["high"]), number(row["p"]), fit(row, "auroc"), detecting(row)]
                   for row in found["best"]], names=2)
 
 
@@ -177,11 +183,18 @@ def _effect(found: dict[str, Any]) -> str:
                         for name in ("value", "low", "high") if row[name] is not None)
         return f"{value} [{', '.join(ends)}] %" if ends else f"{value} %"
 
-    return table("Mean deviation of the true class's probability, (P̃ − P)/P, with 95 % intervals",
-                 ["class", "images", "removed", "doubled"],
+    def deviation(row: dict[str, Any]) -> dict[str, Any]:
+        return {name: row[name]["deviation"] for name in ("removed", "doubled")}
+
+    own = found.get("on_paths") or {"images": 0}
+    rows = [{"name": "all images", "images": found["images"], **deviation(found)}]
+    if own["images"]:
+        rows.insert(0, {"name": "images whose path uses it", "images": own["images"],
+                        **deviation(own)})
+    return table("Relative change of the true class's probability, the mean of (P̃ − P)/P, with "
+                 "95 % intervals", ["class", "images", "removed", "doubled"],
                  [[class_name(row), row["images"], span(row["removed"]), span(row["doubled"])]
-                  for row in [{"name": "all", **found, "removed": found["removed"]["deviation"],
-                               "doubled": found["doubled"]["deviation"]}, *found["classes"][:5]]])
+                  for row in [*rows, *found["classes"][:5]]])
 
 
 def _samples(found: dict[str, Any], pictures: dict[str, str]) -> str:

@@ -16,21 +16,20 @@ import torch.nn.functional as F
 from scipy import stats
 from timm.layers import GluMlp
 
+from neuronpath_core.explanations.card_effect import effect, mean_row
 from neuronpath_core.explanations.card_evidence import Evidence
 from neuronpath_core.explanations.card_pictures import concepts, key, synthetic
 from neuronpath_core.explanations.card_units import Units
-from neuronpath_core.metrics import probability_deviation
 from neuronpath_core.neurons.key_neurons import percentiles
 from neuronpath_core.neurons.wires import compositions, neighbours, pair_percentile
 from neuronpath_core.readings.memory_nulls import largest_cosine_below
 from neuronpath_core.readings.projection import effective_rows, norm_of, project_vectors
-from neuronpath_core.stats.intervals import interval_row, wilson_interval
+from neuronpath_core.stats.intervals import wilson_interval
 from neuronpath_core.stats.tests import holm
 from neuronpath_core.support.text import one_line
 
 Measured = tuple[dict[str, Any], dict[str, str]]
 NEIGHBOURS = 3
-FACTORS = {"removed": 0.0, "doubled": 2.0}
 OFF_PATHS = "no path of these images goes through this neuron"
 NO_PATHS = "no paths of these images were given"
 
@@ -47,7 +46,7 @@ def identity(units: Units, block: int, neuron: int) -> Measured:
     return {"site": f"input {neuron} of blocks[{block}].mlp.fc2", "key": key_words(target, block),
             "block": block + 1, "neuron": neuron, "neurons": len(size), "scope": target.scope,
             "images": len(own), "tokens": own.shape[1], "mean": float(own.mean()),
-            "over_images": _row(own.mean(1), evidence.seed), "spread": float(own.std()),
+            "over_images": mean_row(own.mean(1), evidence.seed), "spread": float(own.std()),
             "largest": float(own.max()), "sparsity": float((own <= 0).mean()),
             "dead": bool((everywhere <= 0).all() or np.ptp(everywhere) == 0),
             "size": float(size[neuron]), "rank": 1 + int((size > size[neuron]).sum()),
@@ -190,50 +189,6 @@ def _add_wires(evidence: Evidence, block: int, neuron: int, found: dict, route: 
             source, target = (torch.tensor(each, device=kappa.device) for each in pair)
             row[route] = float(kappa[pair])
             row[f"{route}_percentile"] = float(pair_percentile(kappa, source, target))
-
-
-# --- what it does alone ---
-
-
-def effect(units: Units, block: int, neuron: int) -> Measured:
-    """The change of each image's own probability when the neuron alone is removed or doubled,
-    beside neurons of the block that are about as active and write about as much."""
-    evidence, images = units.evidence, units.evidence.images
-    images.needs_labels()
-    if len(images) < 2:
-        raise ValueError("an interval needs two images, there is one; accepted: more images")
-    neurons = (neuron, *evidence.matches(block, neuron))
-    edited = evidence.edited(block, [(each, factor) for factor in FACTORS.values()
-                                     for each in neurons])
-    edited = edited.reshape(len(FACTORS), len(neurons), *evidence.clean.shape)
-    rows = np.arange(len(images))
-    moved = edited[..., rows, images.labels] - evidence.clean[rows, images.labels]
-    deviations = {name: probability_deviation(evidence.clean, own, images.labels)
-                  for name, own in zip(FACTORS, edited[:, 0], strict=True)}
-    found: dict[str, Any] = {"images": len(images), "controls": list(neurons[1:])}
-    for name, (own, *others) in zip(FACTORS, moved, strict=True):
-        controls = np.abs(others).mean(0)
-        found[name] = {"probability": interval_row(own, seed=evidence.seed),
-                       "deviation": interval_row(deviations[name], seed=evidence.seed),
-                       "size": float(np.abs(own).mean()), "control_size": float(controls.mean()),
-                       "excess": interval_row(np.abs(own) - controls, seed=evidence.seed)}
-    by_class = [_of_class(units, label, deviations) for label in images.classes]
-    found["classes"] = sorted(by_class, key=lambda row: -abs(row["removed"]["value"]))
-    return found, {}
-
-
-def _of_class(units: Units, label: int, deviations: dict[str, np.ndarray]) -> dict[str, Any]:
-    images, seed = units.evidence.images, units.evidence.seed
-    members = images.of_class(label)
-    return {"class": label, "name": images.names[label], "images": len(members),
-            **{name: _row(values[members], seed) for name, values in deviations.items()}}
-
-
-def _row(values: np.ndarray, seed: int) -> dict[str, float | None]:
-    """A mean with its interval over images; of one image without."""
-    if len(values) < 2:
-        return {"value": float(values.mean()), "low": None, "high": None}
-    return interval_row(values, seed=seed)
 
 
 SECTIONS: dict[str, Callable[[Units, int, int], Measured]] = {

@@ -34,7 +34,9 @@ image-rendering:pixelated}
 """
 PAGE_STYLE = """
 :root{color-scheme:light dark}
-body{margin:0 auto;padding:1.2rem;max-width:48rem;background:#fff;color:#1a1a1a}
+body{margin:0 auto;padding:1.2rem;max-width:48rem;background:#fff;color:#1a1a1a;
+font-family:system-ui,sans-serif}
+nav{font-size:.9rem;margin-bottom:.6rem}
 a{color:#0a4f9e}
 @media (prefers-color-scheme:dark){body{background:#14181e;color:#e6e6e6}a{color:#8ab8f8}}
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from neuronpath_core.explanations.words import number, percent, points, span
+from neuronpath_core.explanations.words import number, percent, span
 
 if TYPE_CHECKING:
     from neuronpath_core.explanations.card import Card
@@ -31,9 +31,8 @@ def parts(card: Card) -> list[str]:
     if not (writes := card["writes"]).missing:
         found.append(f"it writes most for “{writes.numbers['top'][0]['word']}”")
     if not (removal := card["removal"]).missing:
-        change = removal.numbers["probability"]["value"]
-        found.append(f"removed alone it changes the probability of right answers by "
-                     f"{points(change)} in the mean")
+        found.append("removed alone it changes the probability of right answers by "
+                     f"{span(removal.numbers['probability'])} in the mean")
     return found
 
 
@@ -105,9 +104,9 @@ def _writes(found: Numbers) -> list[str]:
 
 def _removal(found: Numbers) -> list[str]:
     return [f"Removed alone at every token: {span(found['probability'])} for the first word of the "
-            f"right answers to {found['questions']} questions. It moves their probability by "
-            f"{number(100 * found['size'])} points; neurons of the block that are about as active "
-            f"and write about as much by {number(100 * found['control_size'])} (difference: "
+            f"right answers to {found['questions']} questions. Up or down, it moves their "
+            f"probability by {100 * found['size']:.2f} points; neurons of the block that are about "
+            f"as active and write about as much by {100 * found['control_size']:.2f} (difference: "
             f"{span(found['excess'])})."]
 
 

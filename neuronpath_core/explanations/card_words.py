@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from neuronpath_core.explanations import card_vlm_words
-from neuronpath_core.explanations.words import cut, number, percent, points, span
+from neuronpath_core.explanations.card_fits import beside_chance, beside_threshold, overlap
+from neuronpath_core.explanations.words import UNIT, cut, number, percent, span
+from neuronpath_core.neurons.one_block import LEAST_IOU
 
 if TYPE_CHECKING:
     from neuronpath_core.explanations.card import Card
@@ -44,13 +46,24 @@ def _parts(card: Card) -> list[str]:
         parts.append(f"it writes most for {class_name(value.numbers['top'][0])}")
     if not (concepts := card["concepts"]).missing and concepts.numbers["best"]:
         best = concepts.numbers["best"][0]
-        parts.append(f"its best concept is {best['name']} (IoU {number(best['iou'])}, "
-                     f"{'above' if best['detects'] else 'not above'} what chance gives)")
+        parts.append(f"its best concept is {best['name']}: IoU {overlap(best['iou'])}, "
+                     f"{beside_chance(best)}, {beside_threshold(best)}")
     if not (effect := card["effect"]).missing:
-        change = effect.numbers["removed"]["probability"]
-        parts.append(f"removed alone it changes the true class's probability by "
-                     f"{points(change['value'])} in the mean")
+        parts.append("removed alone it changes the true class's probability by "
+                     f"{changes(effect.numbers, 'removed')}")
     return parts
+
+
+def changes(found: Numbers, name: str) -> str:
+    """What an edit changes: over the images whose path uses the neuron, and over all."""
+    row, count = found[name]["probability"], f"over all {found['images']}"
+    if (own := found.get("on_paths")) is None:
+        return f"{span(row)} {count} images"
+    if not own["images"]:
+        return f"{span(row)} {count} images, none of whose paths uses it"
+    whose = "the one image" if own["images"] == 1 else f"the {own['images']} images"
+    return (f"{span(own[name]['probability'])} over {whose} whose path uses it, "
+            f"{span(row, '')} {count}")
 
 
 def two_places(value: float | None) -> str:
@@ -73,7 +86,7 @@ def share(row: Numbers) -> str:
 def fit(row: Numbers, measure: str) -> str:
     """How well a concept fits, by ``"iou"`` or ``"auroc"``, with its interval."""
     known = {"value": row[measure]} if "over_images" not in row else row["over_images"][measure]
-    return between(known, two_places)
+    return between(known, overlap if measure == "iou" else two_places)
 
 
 def _identity(found: Numbers) -> list[str]:
@@ -129,14 +142,16 @@ def _concepts(found: Numbers) -> list[str]:
     said = [f"Of {known}, by the overlap of its {percent(1 - found['quantile'])} most active "
             f"positions in {found['images']} images "
             f"with each concept's masks ({found['level']} level). Brackets hold 95 % bootstrap "
-            "intervals over images, for this threshold. It “detects” what exceeds 0.04 "
-            "and 95 % of the overlaps with masks of other images; “at most” is the largest overlap "
-            "that masks of these sizes can have, below 0.04 of a concept that covers much."]
+            "intervals over images, for this threshold. p compares the overlap with masks of "
+            f"other images and is not corrected for the {known}, of which those that fit best are "
+            f"listed. It “detects” what exceeds {LEAST_IOU} and 95 % of these other overlaps; “at "
+            "most” is the largest overlap that masks of these sizes can have: where that is not "
+            f"above {LEAST_IOU}, the best possible fit would not count."]
     if found["best"]:
         first = found["best"][0]
         said.append(f"A place alone, {first['place']}, reaches an IoU of "
-                    f"{number(first['place_iou'])}: what a concept does not exceed may be where it "
-                    "lies, not what it is.")
+                    f"{overlap(first['place_iou'])}: what a concept does not exceed may be where "
+                    "it lies, not what it is.")
     else:
         said.append("These positions touch none of them.")
     return said
@@ -171,14 +186,26 @@ def _effect(found: Numbers) -> list[str]:
     said = []
     for name in ("removed", "doubled"):
         row = found[name]
-        said.append(f"{name.capitalize()} alone: {span(row['probability'])} in the mean over "
-                    f"{found['images']} images. It moves the probability by "
-                    f"{number(100 * row['size'])} points; neurons that are about as active and "
-                    f"write about as much by {number(100 * row['control_size'])} (difference: "
-                    f"{span(row['excess'])}).")
+        said.append(f"{name.capitalize()} alone: {changes(found, name)}. Up or down, it moves the "
+                    f"probability of all by {100 * row['size']:.2f} {UNIT}; neurons that are about "
+                    f"as active and write about as much by {100 * row['control_size']:.2f} "
+                    f"(difference: {span(row['excess'])}).")
+    if (found.get("on_paths") or {}).get("images"):
+        said.append("Paths were searched on these images and follow this probability, so that a "
+                    "larger change over those whose path uses it is partly built in.")
+    said.append("A relative change divides by the image's own probability, so that images with a "
+                "small one count most: its mean can have the other sign than the change in points"
+                f"{', as it has here' if _signs_part(found) else ''}.")
     if found["classes"]:
         said.append("The rows of single classes are of few images each and have no such control.")
     return said
+
+
+def _signs_part(found: Numbers) -> bool:
+    """Whether a mean relative change has another sign than the mean change."""
+    own = found.get("on_paths") or {}
+    rows = [each[name] for each in (found, own) for name in ("removed", "doubled") if name in each]
+    return any(row["probability"]["value"] * row["deviation"]["value"] < 0 for row in rows)
 
 
 SENTENCES: dict[str, Callable[[Numbers], list[str]]] = {

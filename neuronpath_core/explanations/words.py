@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
 from neuronpath_core.methods import METHODS
+from neuronpath_core.stats import report
 from neuronpath_core.support.text import plain
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 32  # letters of a class's name in a table of a terminal or a figure
 STATES = ("as it is", "path removed", "path doubled")
+UNIT = "points of probability"
 
 
 def percent(share: float) -> str:
@@ -29,20 +31,17 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
 
-def points(value: float) -> str:
-    """A difference of probabilities."""
-    return f"{_short(value):+.2g} percentage points".replace("-", "−")
+def points(value: float, unit: str = UNIT) -> str:
+    """A difference of probabilities, to two decimals."""
+    return report.typeset(f"{100 * value:+.2f} {unit}".rstrip())
 
 
-def span(row: Mapping[str, float]) -> str:
-    """A difference of probabilities with its interval, in percentage points."""
-    low, high = (f"{_short(row[end]):.2g}".replace("-", "−") for end in ("low", "high"))
-    return f"{points(row['value'])} [{low}, {high}]"
-
-
-def _short(value: float) -> float:
-    """A probability in percentage points, to four decimals."""
-    return round(100 * value, 4)
+def span(row: Mapping[str, float | None], unit: str = UNIT) -> str:
+    """A difference of probabilities with its interval, to two decimals; alone where it has
+    none."""
+    if row["low"] is None:
+        return points(row["value"], unit)
+    return report.typeset(report.points_text(row, 2, unit))
 
 
 def cut(text: str, length: int = LONGEST_NAME) -> str:

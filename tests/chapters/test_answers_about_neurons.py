@@ -122,16 +122,22 @@ def path_meaning_texts(scenes=True):
         for against in (measured.LIKE, f"the path of {measured.LABELS[measured.ACTIVE]}")])
     wired = table(route="direct", measure=wiring.SIZE, method=RECOMMENDED, against=measured.LIKE)
     apart = pd.concat([table(measure=measure, paths=paths) for measure in ("outline", "fill", "both")
-                       for paths in (concepts.OWN, f"beyond {concepts.DEALT}")])
+                       for paths in (concepts.OWN, f"beyond {concepts.DEALT}")]
+                      + [table(measure="shared", paths=concepts.OWN),
+                         table(measure="shared", paths=concepts.DEALT).assign(value=(0.7, 0.754, 0.69))])
     return path_meaning.answers(written, wired, apart if scenes else pd.DataFrame())
 
 
 def test_path_meaning():
     told = path_meaning_texts()
     assert told["writes path"] == "70 %" and told["writes matched"] == "50 %"
-    assert told["writes gap"] == told["active gap"] == "+20 points [-5, +45]"
+    # with a decimal, or an interval that ends next to zero ends at -0
+    assert told["writes gap"] == told["active gap"] == "+20.0 points [-4.8, +44.8]"
+    # what the control lacks stands beside the lead
+    assert (told["shared own"], told["shared dealt"]) == ("10 to 30 %", "69 to 75 %")
     assert told["outline gap"] == told["dealt gap"] == SPAN and told["scene models"] == "3"
-    assert path_meaning_texts(scenes=False)["fill gap"] == "–"
+    without = path_meaning_texts(scenes=False)
+    assert without["fill gap"] == without["shared own"] == without["shared dealt"] == "–"
 
 
 @pytest.mark.parametrize(("chapter", "texts"), [

@@ -620,7 +620,10 @@ def test_tables_for_reading_and_what_the_text_says(tables):
     assert words.finding(shown).startswith("Path neurons write their class")
     table = words.effect_table(rows["written"], ["measure"])
     assert table.index.names == ["data", "model", "measure", "method"] and len(table) == 8
-    assert f"minus {measured.LIKE}" in table
+    # what the text calls the control that can tell is not scrolled off
+    assert list(table) == ["path neurons", "minus the path of Activation", f"minus {measured.LIKE}",
+                           f"minus {measured.LIKE_HERE}", "minus the path of Random"]
+    assert words.effect_table(rows["looked"], []).columns[0] == "path neurons"
     assert list(words.third_table(rows["depths"])) == [
         "first third", "middle third", "last third", writes.LATER]
     assert words.picture_text(rates).shape == (2, 5)

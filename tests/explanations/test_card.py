@@ -181,6 +181,36 @@ def test_what_removing_and_doubling_does(case):
     assert NEURON not in found["controls"]
 
 
+def test_what_it_does_over_the_images_whose_path_uses_it(case):
+    target, images, neurons, card = case
+    found = section(card, "effect")
+    own = found["on_paths"]
+    labels, through = images.labels.numpy(), (neurons[:, BLOCK] == NEURON).numpy()
+    assert own["images"] == through.sum() == section(card, "paths")["through"] < len(images)
+    rows = np.arange(len(images))
+    clean = hooked(target, images.images, BLOCK, NEURON)[0].softmax(-1).numpy()
+    for name, factor in (("removed", 0.0), ("doubled", 2.0)):
+        edited = hooked(target, images.images, BLOCK, NEURON, factor)[0].softmax(-1).numpy()
+        moved = (edited - clean)[rows, labels][through]
+        assert np.isclose(own[name]["probability"]["value"], moved.mean(), rtol=1e-8, atol=1e-13)
+        assert own[name]["probability"]["low"] <= moved.mean() <= own[name]["probability"]["high"]
+        assert not np.isclose(own[name]["probability"]["value"], found[name]["probability"]["value"], rtol=1e-6)
+        assert np.isclose(own[name]["deviation"]["value"],
+                          probability_deviation(clean, edited, labels)[through].mean(), rtol=1e-8, atol=1e-13)
+
+
+def test_no_interval_over_one_image_and_none_over_none():
+    target, images, neurons = made("cls")
+    for count in (0, 1):
+        chosen = neurons.clone()
+        chosen[:, BLOCK] = 9
+        chosen[:count, BLOCK] = NEURON
+        own = section(neuron_card(target, BLOCK, NEURON, images=images, paths=chosen, steps=0), "effect")["on_paths"]
+        assert own["images"] == count and ("removed" in own) == bool(count)
+        assert not count or own["removed"]["probability"]["low"] is None
+    assert "on_paths" not in section(neuron_card(target, BLOCK, NEURON, images=images, steps=0), "effect")
+
+
 def test_edits_are_those_of_the_library(case):
     """A run from the block on gives what the whole model gives with the edit in force."""
     from neuronpath_core.explanations.card_evidence import evidence_of

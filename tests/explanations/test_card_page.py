@@ -23,7 +23,7 @@ from neuronpath_core.explanations.card_index import read_cards, write_cards, wri
 from neuronpath_core.explanations.card_page import fragment, page
 from neuronpath_core.explanations.card_pictures import map_tile
 from neuronpath_core.explanations.card_sections import SECTIONS
-from neuronpath_core.explanations.card_words import SENTENCES, TITLES
+from neuronpath_core.explanations.card_words import SENTENCES, TITLES, changes, summary
 from neuronpath_core.explanations.words import number
 from neuronpath_core.images.digits import load_digits
 from neuronpath_core.models.build import build_model
@@ -88,8 +88,55 @@ def test_the_page_says_the_numbers(card, soup):
     rows = sections[2].find("table").tbody.find_all("tr")
     for row, told in zip(rows, card["value"].numbers["top"], strict=True):
         assert [each.get_text() for each in row.find_all("td")][:2] == [number(told["effective"]), number(told["cosine"])]
-    effect = sections[-1].find("table").tbody.find_all("tr")
-    assert f"{100 * card['effect'].numbers['removed']['deviation']['value']:.1f}".replace("-", "−") in effect[0].get_text()
+    effect, told = sections[-1].find("table").tbody.find_all("tr"), card["effect"].numbers
+    for row, own, count in zip(effect, (told["on_paths"], told), (card["paths"].numbers["through"], 12), strict=False):
+        cells = [each.get_text() for each in row.find_all("td")]
+        assert cells[0] == str(count) == str(own["images"])
+        assert cells[1].startswith(f"{100 * own['removed']['deviation']['value']:.1f}".replace("-", "−"))
+    assert "whose path uses it" in effect[0].th.get_text() and effect[1].th.get_text() == "all images"
+
+
+def as_points(value: float) -> str:
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+def test_its_effect_is_said_over_its_paths_and_over_all_with_intervals(card, soup):
+    told = card["effect"].numbers
+    wanted = []
+    for own, unit, whose in (
+            (told["on_paths"], " points of probability", f"over the {told['on_paths']['images']} images whose path uses it"),
+            (told, "", "over all 12")):
+        row = own["removed"]["probability"]
+        value, low, high = (as_points(row[name]) for name in ("value", "low", "high"))
+        wanted.append(f"{value}{unit} [{low}, {high}] {whose}")
+    for text in (summary(card), SENTENCES["effect"](told)[0], soup.find("strong").get_text().replace("\xa0", " ")):
+        assert ", ".join(wanted) in text and "percentage points" not in text
+
+
+def test_words_where_no_path_or_one_uses_it():
+    row = {"value": -0.00123, "low": None, "high": None}
+    everywhere = {"value": 0.5, "low": 0.25, "high": 0.754321}
+    found = {"images": 9, "removed": {"probability": everywhere}}
+    assert changes(found, "removed") == "+50.00 points of probability [+25.00, +75.43] over all 9 images"
+    assert changes({**found, "on_paths": {"images": 0}}, "removed").endswith("over all 9 images, none of whose paths uses it")
+    one = {"images": 1, "removed": {"probability": row}}
+    assert changes({**found, "on_paths": one}, "removed") == (
+        "−0.12 points of probability over the one image whose path uses it, "
+        "+50.00 [+25.00, +75.43] over all 9")
+
+
+def test_a_relative_change_of_the_other_sign_is_explained(card):
+    told = json.loads(json.dumps(dict(card["effect"].numbers)))
+    for name in ("removed", "doubled"):
+        for own in (told, told["on_paths"]):
+            own[name]["probability"]["value"], own[name]["deviation"]["value"] = -0.01, -0.2
+    here = "as it has here"
+    assert here not in " ".join(SENTENCES["effect"](told))
+    assert "can have the other sign" in " ".join(SENTENCES["effect"](told))
+    told["doubled"]["deviation"]["value"] = 0.2
+    assert here in " ".join(SENTENCES["effect"](told))
+    told["doubled"]["deviation"]["value"], told["on_paths"]["removed"]["deviation"]["value"] = -0.2, 0.2
+    assert here in " ".join(SENTENCES["effect"](told))
 
 
 def test_names_are_text_everywhere(card, soup):
@@ -183,6 +230,12 @@ def site(tmp_path_factory):
     return folder, cards
 
 
+def links_of(path) -> dict[str, str]:
+    """The links above a page."""
+    nav = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").nav
+    return {each.get_text(): each["href"] for each in nav.find_all("a")} if nav else {}
+
+
 def test_a_site_of_cards(site):
     folder, cards = site
     pages = sorted(folder.rglob("*.html"))
@@ -195,6 +248,33 @@ def test_a_site_of_cards(site):
             assert (path.parent / link["href"]).resolve() in pages
     links = BeautifulSoup(pages[2].read_text(encoding="utf-8"), "html.parser").select("tbody a")
     assert [each.get_text() for each in links] == [card.name for card in cards]
+
+
+def test_every_page_leads_back_to_the_book(site, tmp_path):
+    _, cards = site
+    write_site({"digits": {"one": cards}}, tmp_path / "_cards", {"The <book>": "../book/index.html"})
+    for path in (tmp_path / "_cards").rglob("*.html"):
+        found = {words: (path.parent / address).resolve() for words, address in links_of(path).items()}
+        assert found["The <book>"] == (tmp_path / "book/index.html").resolve(), path
+        own = path.relative_to(tmp_path / "_cards").parts
+        assert found.get("All cards") == (None if len(own) == 1 else (tmp_path / "_cards/index.html").resolve())
+        lists = found.get("Cards of one, profile digits")
+        assert lists == ((path.parent / "index.html").resolve() if own[-1].startswith("block") else None)
+
+
+def test_a_list_says_intervals_over_paths_and_over_all(site):
+    folder, cards = site
+    page = BeautifulSoup((folder / "digits/one/index.html").read_text(encoding="utf-8"), "html.parser")
+    for row, card in zip(page.tbody.find_all("tr"), cards, strict=True):
+        told, (*_, fit, own, everywhere) = card["effect"].numbers, [each.get_text() for each in row.find_all("td")]
+        for text, where in ((own, told["on_paths"]), (everywhere, told)):
+            numbers = where["removed"]["probability"]
+            value, low, high = (as_points(numbers[name]) for name in ("value", "low", "high"))
+            assert text == f"{value} [{low}, {high}]"
+        best = card["concepts"].numbers["best"][0]
+        assert fit.startswith(f"{best['name']} {best['iou']:.3f}") and ("*" in fit) == (best["p"] <= 0.05)
+        assert fit.endswith("detector") == best["detects"]
+    assert "points of probability" in page.main.get_text() and "uncorrected" in page.main.get_text()
 
 
 def test_a_file_of_cards_has_six_digits(site):

@@ -179,7 +179,9 @@ WORDS = {
         ALONE("The difference of the probability that the fill loses"), "apart"),
     "concepts": (
         OURS, "Paths of outline and fill dissociate more than those of groups of classes that mean "
-        "nothing", "lost probability", "the same groupings with the classes dealt anew",
+        "nothing", "lost probability",
+        "the same groupings with the classes dealt anew, whose two paths share more of their "
+        "neurons, so that how much of the lead is the concept is open",
         ALONE("The sum of both differences minus that of the dealt groupings"), "apart"),
     "planted": (
         OURS, "The measures of this chapter find what was planted, and nothing where nothing was",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from neuronpath_core.chapters.path_meaning import detects, failures, looks, pictures, wiring, writes
-from neuronpath_core.chapters.path_meaning.measured import LABELS, LIKE, LIKE_HERE
+from neuronpath_core.chapters.path_meaning.measured import ACTIVE, LABELS, LIKE, LIKE_HERE
 from neuronpath_core.settings import RECOMMENDED
 from neuronpath_core.stats import report
 from neuronpath_core.stats.claims import with_verdict
@@ -24,6 +24,7 @@ SHOWN = {"writes its class": "share of the block below it",
          "looks where the class comes from": "rank correlation"}
 
 
+MOST_ACTIVE = f"the path of {LABELS[ACTIVE]}"  # the control that can tell, first in tables
 ADJUSTED = "* p at most 0.05 after Holm's correction over models and methods"
 
 
@@ -77,12 +78,15 @@ def depth_finding(depths: pd.DataFrame) -> str:
 
 def effect_table(rows: pd.DataFrame, keys: Sequence[str], digits: int = 3) -> pd.DataFrame:
     """Effects for reading: a line for each model, method and value of ``keys``, the mean of path
-    neurons and a column for each control with the difference, starred if it is shown."""
+    neurons and a column for each control with the difference, starred if it is shown; first of
+    them the path of the most active neurons, if they are among them, because what stands last in a
+    wide table is scrolled off."""
     named = rows.assign(method=[LABELS[name] for name in rows["method"]],
                         text=[starred(row, digits) for row in rows.to_dict("records")])
     index = ["data", "model", *keys, "method"]
     lines = []
     for key, own in named.groupby(index, sort=False):
+        own = own.sort_values("against", key=lambda names: names != MOST_ACTIVE, kind="stable")
         lines.append({**dict(zip(index, key, strict=True)),
                       "path neurons": f"{own['path'].iloc[0]:.{digits}f}",
                       **{f"minus {row.against}": row.text for row in own.itertuples()}})
@@ -184,7 +188,7 @@ def glued(written: pd.DataFrame, overlaps: pd.DataFrame, detected: pd.DataFrame,
           method: str = RECOMMENDED) -> Mapping[str, str]:
     """What the text of the chapter says in numbers."""
     matched = {"method": method, "against": LIKE}
-    active = {"method": method, "against": "the path of Activation"}
+    active = {"method": method, "against": MOST_ACTIVE}
     own = picked(written, measure=writes.WRITES, **matched)
     named = picked(rates, reader=pictures.ITSELF)
     right = int((known["value"] == 1).sum())
