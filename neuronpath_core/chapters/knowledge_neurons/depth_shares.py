@@ -51,7 +51,8 @@ def share_correlation(table: pd.DataFrame, first: str, second: str, blocks: int,
 
     def correlation(chosen: np.ndarray) -> float:
         pair = [each[chosen].mean(0)[skip:] for each in counts]
-        return np.corrcoef(*(map(rankdata, pair) if ranks else pair))[0, 1]
+        with np.errstate(invalid="ignore"):  # drawn images whose shares are all alike have none
+            return np.corrcoef(*(map(rankdata, pair) if ranks else pair))[0, 1]
 
     return percentile_row(correlation(everyone),
                           resampled(correlation, [everyone], resamples, seed))
