@@ -22,7 +22,7 @@ from tests.explanations.test_card_page import MOST_OF_A_BOOK, faults, links_of
 
 STORED = neuron_cards.stored()
 MODELS = [(profile, model) for profile in neuron_cards.PROFILES for model in Study(profile).model_names]
-ALL_PAGES = 6_500_000  # bytes
+ALL_PAGES = 6_000_000  # bytes
 
 
 def stale(card: Card, target: TargetModel) -> list[str]:

@@ -141,8 +141,8 @@ def svg_faults(svg: str) -> Iterator[str]:
         yield f"a figure {float(width[1]) / 0.75:.0f} pixels wide, at most 672 are allowed"
     if "<title>" not in svg.split("<g ")[0]:
         yield "a figure without a finding as its title"
-    if (panels := int(re.search(r'data-panels="(\d+)"', svg)[1])) > 8:
-        yield f"a figure of {panels} panels, at most 8 are allowed"
+    if (panels := int(re.search(r'data-panels="(\d+)"', svg)[1])) > 6:
+        yield f"a figure of {panels} panels, at most 6 are allowed"
     sizes = [float(size) for size in re.findall(r"font(?:-size)?: [^;]*?([\d.]+)px", svg)]
     if sizes and min(sizes) < 7.5:
         yield f"letters of {min(sizes) / 0.75:.1f} pixels, at least 10 are readable"
@@ -296,7 +296,7 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
                "cell 4: a figure without an SVG"),
     "a wide figure": (redrawn('"504pt"', '"600pt"'), "cell 4: a figure 800 pixels wide"),
     "no finding": (redrawn("<title>It holds</title>", ""), "cell 4: a figure without a finding"),
-    "many panels": (redrawn('panels="1"', 'panels="9"'), "cell 4: a figure of 9 panels"),
+    "many panels": (redrawn('panels="1"', 'panels="8"'), "cell 4: a figure of 8 panels"),
     "small letters": (redrawn("font-size: 8px", "font-size: 6px"), "cell 4: letters of 8.0 pixels"),
     "a long cell": (lambda nb: nb.cells[5].update(source="x = 1\n" * (LONGEST_CELL + 1)),
                     f"cell 5: {LONGEST_CELL + 1} lines of code"),
