@@ -21,7 +21,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     head = "".join(f'<th scope="col"{"" if place < names else " class=np-number"}>{text(each)}</th>'
                    for place, each in enumerate(columns))
     body = "".join(f'<tr><th scope="row">{_cell(first)}</th>' + "".join(
-        f'<td{"" if place < names else " class=np-number"}>{_cell(each)}</td>'
+        f'<td{" class=np-words" if place < names else ""}>{_cell(each)}</td>'
         for place, each in enumerate(rest, 1)) + "</tr>" for first, *rest in rows)
     return (f'<div class="np-scroll" tabindex="0" role="region" aria-label="{words}"><table>'
             f"<caption>{words}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"

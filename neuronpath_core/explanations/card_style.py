@@ -14,7 +14,8 @@ STYLE = """
 border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent);vertical-align:baseline;
 background:none}
 .np-neuron thead th{font-weight:600}
-.np-neuron .np-number{text-align:right;font-variant-numeric:tabular-nums}
+.np-neuron :is(td,.np-number){text-align:right;font-variant-numeric:tabular-nums}
+.np-neuron .np-words{text-align:left}
 .np-neuron .np-missing{font-style:italic}
 .np-neuron .np-tiles{display:grid;gap:.6rem;
 grid-template-columns:repeat(auto-fill,minmax(6.2rem,1fr))}
