@@ -171,8 +171,8 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     """The median effect of all comparisons with its range, or, of a single one, its interval:
     ``median +3.0 % of the probability, range +0.4 to +9.2``.
 
-    Where one size would hide another (:func:`_places`), so for each place by itself, if these are
-    no more than ``SIDE_BY_SIDE``.
+    Where comparisons agree in some places alone (:func:`where`), or the effect is small on some
+    data sets alone, so for each place by itself, if these are no more than ``SIDE_BY_SIDE``.
     """
     places = _places(rows, unit)
     if 0 < len(places) <= SIDE_BY_SIDE:

@@ -176,7 +176,7 @@ def test_a_difference_that_changes_its_sign_is_told_from_both_ends():
                           "fill": ["zero", "mean"], "value": [-0.017, 0.046],
                           "low": [-0.04, 0.013], "high": [0.002, 0.083]})
     assert said.gains_said(gains, "matched", "m") == (
-        "-1.7 to +4.6", "1 of 2 comparisons; the other is inconclusive")
+        "-1.7 to +4.6", "1 of 2 comparisons; the other is not shown")
 
 
 def test_the_published_levels_or_else_the_papers_shares():

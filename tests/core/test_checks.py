@@ -55,7 +55,7 @@ PARTS = {
                "^block 1 is Block with FFN Identity"),
     "fc2": (lambda model: setattr(model.blocks[1].mlp, "fc2",
                                   nn.Sequential(model.blocks[1].mlp.fc2)),
-            "^block 1 .* ends in a linear fc2"),
+            "^fc2 of block 1 is Sequential; accepted: a linear layer"),
     "blocks": (compiled, "^model.blocks is OptimizedModule"),
     "patches": (lambda model: setattr(model.patch_embed, "proj",
                                       nn.Sequential(model.patch_embed.proj)),

@@ -658,7 +658,7 @@ def with_ffn(ffn, at=1):
     (lambda: with_ffn(Experts()), ["block 1 is Block with FFN Experts", "accepted", "linear fc2"]),
     (lambda: with_ffn(NormedLast(16, 8)), ["block 1 is Block with FFN NormedLast", "accepted"]),
     (lambda: with_ffn(Mlp(16, 8, use_conv=True), at=0),
-     ["block 0 is Block with FFN Mlp", "linear fc2"]),
+     ["fc2 of block 0 is Conv2d", "accepted: a linear layer"]),
     (lambda: vit(block_fn=OtherBlock), ["block 0 is OtherBlock", "pre-norm Block"]),
     (lambda: vit(block_fn=ParallelThingsBlock), ["block 0 is ParallelThingsBlock",
                                                  "pre-norm Block"]),
