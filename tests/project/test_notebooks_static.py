@@ -21,6 +21,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from neuronpath_core.stats import claims
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LONGEST_CELL = 25
@@ -108,6 +110,14 @@ def check_figures(nb: NotebookNode) -> Iterator[str]:
             yield f"cell {i}: a figure without alt text; its metadata need mystnb: {{image: {{alt: …}}}}"
 
 
+def check_claims(nb: NotebookNode) -> Iterator[str]:
+    """What is glued on a page is looked up by cell, and Sphinx stumbles over claims beside it."""
+    for i, cell in code_cells(nb):
+        is_glued = any("scrapbook" in output.get("metadata", {}) for output in cell.outputs)
+        if is_glued and any(claims.MIME in output.get("data", {}) for output in cell.outputs):
+            yield f"cell {i}: claims and glued values; accepted: a cell for each"
+
+
 def check_form(nb: NotebookNode) -> Iterator[str]:
     """A chapter answers its question first, says how it measured and what limits it; its tables
     have captions and its figures findings."""
@@ -167,7 +177,8 @@ def check_sources(nb: NotebookNode) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[NotebookNode], Iterator[str]], ...] = (
-    check_execution, check_parameters, check_metadata, check_figures, check_form, check_sources,
+    check_execution, check_parameters, check_metadata, check_figures, check_claims, check_form,
+    check_sources,
 )
 
 
@@ -279,6 +290,9 @@ FAULTS: dict[str, tuple[Callable[[NotebookNode], Any], str]] = {
         lambda nb: nb.cells[4].outputs[0].metadata.update(papermill={}),
         "cell 4, outputs: volatile metadata: papermill"
     ),
+    "claims beside what is glued": (
+        lambda nb: nb.cells[6].outputs.append(new_output("display_data", {claims.MIME: {}})),
+        "cell 6: claims and glued values"),
     "no alt text": (lambda nb: nb.cells[4].metadata.mystnb.pop("image"),
                     "cell 4: a figure without alt text"),
     "empty alt text": (lambda nb: nb.cells[4].metadata.mystnb.image.update(alt=" "),
