@@ -36,7 +36,8 @@ QUANTILE = 0.995  # of Bau et al.
 PUBLISHED_QUANTILE = 0.8  # of Allert et al.'s code, in each image by itself
 PERMUTATIONS = 99
 LEAST_SIZE = 8  # pixels a side
-HELD = 48  # neurons of a block that are held at once, at every token of all images
+# of a block, held at once at every token of all images: neurons at least, and values at least
+HELD, HELD_VALUES = 48, 3_600_000
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,8 @@ def dissect(target: TargetModel, images: Float[Tensor, "image channel height wid
                   areas)
     chosen = check_blocks(target, blocks)
     parts = defaultdict(list)
-    for block, values in walk(target, images, site, chosen, HELD):
+    at_once = max(HELD, HELD_VALUES // inside[..., 0].size)
+    for block, values in walk(target, images, site, chosen, at_once):
         parts[block] += dissect_some(asked, values[:, grid.tokens])
         del values  # or two portions would be held while the next one is read
     return _joined(asked, concepts, [one_block(asked, parts[block]) for block in chosen], chosen)

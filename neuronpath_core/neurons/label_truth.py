@@ -63,10 +63,11 @@ def own_and_dealt(table: Float[np.ndarray, "block neuron concept"],
         table: any measure; ``nan`` where it is not known, such as for labels of every image.
         labels: -1 of neurons without one.
     """
-    pairs = [(own[row, given[row]], float(own[row][given[known]].mean()))
-             for own, given, known in _known(table, labels) for row in np.flatnonzero(known)]
-    found = np.array(pairs, float).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+    pairs = [(own[known, given[known]], np.take(own[known], given[known], 1).mean(1))
+             for own, given, known in _known(table, labels) if known.any()]
+    first, second = (np.concatenate([np.zeros(0), *(pair[side] for pair in pairs)])
+                     for side in (0, 1))
+    return first, second
 
 
 def _known(table: np.ndarray, labels: np.ndarray):
@@ -81,11 +82,11 @@ def dealt_means(table: Float[np.ndarray, "block neuron concept"],
                 seed: int = 0) -> Float[np.ndarray, "permutation"]:
     """The mean of the table over neurons when labels are dealt anew within each block."""
     rng = np.random.default_rng(seed)
-    blocks = [(own[known], given[known]) for own, given, known in _known(table, labels)
-              if known.any()]
-    count = sum(len(given) for _, given in blocks)
-    return np.array([sum(own[np.arange(len(given)), rng.permutation(given)].sum()
-                         for own, given in blocks) / count for _ in range(permutations)])
+    blocks = [(own[known].ravel(), np.arange(known.sum()) * own.shape[1], given[known])
+              for own, given, known in _known(table, labels) if known.any()]
+    count = sum(len(given) for *_, given in blocks)
+    return np.array([sum(own.take(rows + rng.permutation(given)).sum()
+                         for own, rows, given in blocks) / count for _ in range(permutations)])
 
 
 def truth_row(table: Float[np.ndarray, "block neuron concept"],

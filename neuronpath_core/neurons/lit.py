@@ -54,6 +54,8 @@ def lit(values: Float[Tensor, "neuron image patch"], quantile: float, enlarge: E
         positions: of an image.
         by_image: every image has a threshold of its own, the quantile of its positions.
     """
+    if not by_image and values[0].shape[0] * positions <= FEW:
+        return _of_few(values, quantile, enlarge, positions)
     find = _of_each if by_image else _of_all
     found = [find(row, quantile, enlarge, positions) for row in values]
     whose = np.repeat(np.arange(len(found)), [spots.shape[1] for spots, _ in found])
@@ -68,13 +70,22 @@ def _of_each(row: Float[Tensor, "image patch"], quantile: float, enlarge: Enlarg
     return (maps > limits[:, None]).nonzero().T.numpy(), limits.mean().double().item()
 
 
+def _of_few(values: Float[Tensor, "neuron image patch"], quantile: float, enlarge: Enlarge,
+            positions: int) -> Lit:
+    """All neurons side by side, of positions that are few enough to be enlarged together."""
+    maps = enlarge(values.flatten(0, 1)).reshape(*values.shape[:2], positions)
+    place = order_statistic(maps[0].numel(), quantile) + 1
+    limits = maps.flatten(1).kthvalue(place, -1).values
+    return Lit((maps > limits[:, None, None]).nonzero().T.numpy(), limits.double().numpy())
+
+
 def _of_all(row: Float[Tensor, "image patch"], quantile: float, enlarge: Enlarge,
             positions: int) -> tuple[np.ndarray, float]:
     count = len(row) * positions
     above = count - 1 - order_statistic(count, quantile)
     peaks, order = row.amax(1).sort(descending=True, stable=True)
     most = (peaks + SLACK * peaks.abs()).tolist()
-    done = len(row) if count <= FEW else AHEAD * ceil((above + 1) / positions)
+    done = AHEAD * ceil((above + 1) / positions)
     maps = enlarge(row[order[:done]])
     limit = _largest(maps.flatten(), above + 1)  # of more images it is no smaller
     kept = [_exceeding(maps, limit, order)]

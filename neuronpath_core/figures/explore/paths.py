@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FACTORS = {"on": 1.0, "off": 0.0, "×2": 2.0}
 SCRIPTS = ("vit.js", "page.js", "paths.js")
 # methods whose whole paths are set beside one another for every picture
-COMPARED = ("neuron_path", "gradient_activation", "random")
+COMPARED = ("neuron_path", "conditional_gradient", "gradient_activation", "random")
 
 
 def page_data(networks: Mapping[str, Network],
