@@ -10,13 +10,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from neuronpath_core.study.store.lock import living_writer
 from neuronpath_core.support.environment import WEIGHTS_VARIABLE
-from neuronpath_core.support.owners import FOLDER_VARIABLE, leftovers
+from neuronpath_core.support.owners import (
+    FOLDER,
+    FOLDER_VARIABLE,
+    MARK,
+    has_ended,
+    leftovers,
+)
 from neuronpath_core.support.typed import listed
+
+if TYPE_CHECKING:
+    import psutil
 
 # helpers of Ray's, and the kernel of a notebook; an editor that shows such a file is neither
 HELPERS = re.compile(r"(^|[/\s])ray(::|/)|raylet|gcs_server|ipykernel")
@@ -36,11 +46,10 @@ def tidy(root: Path, results: Path | None = None) -> str | None:
     Returns:
         one line about it; ``None`` if there was nothing.
     """
-    removed, ended = [], 0
+    # first, for they may write what is removed next
+    removed, ended = [], _end_processes()
     for folder in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
         for path in leftovers(folder):
-            if path.is_dir():
-                ended += _end_processes(path)
             removed += _remove(path)
     for folder in _folders(root, results):
         for path in leftovers(folder):
@@ -86,26 +95,30 @@ def _remove(path: Path) -> list[Path]:
     return [] if path.exists() else [path]
 
 
-def _is_told(pid: int, folder: Path) -> bool:
-    """Whether the environment of a process names the folder; read as it is, since a process that
-    changes its title leaves a gap where readers stop."""
+def _told(process: psutil.Process) -> str:
+    """What a process is called by, and the folder that its environment names; read as it is, since
+    a process that changes its title leaves a gap where readers stop."""
+    words = process.cmdline()
     with suppress(OSError):
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        return f"{FOLDER_VARIABLE}={folder}".encode() in environment
-    return False
+        words += [os.fsdecode(each) for each in Path(f"/proc/{process.pid}/environ").read_bytes()
+                  .split(b"\0") if each.startswith(f"{FOLDER_VARIABLE}=".encode())]
+    return "\n".join(words)
 
 
-def _end_processes(folder: Path) -> int:
-    """End the helpers that worked in a folder whose owner has ended."""
+def _end_processes() -> int:
+    """End the helpers that work in the folder of a process that has ended, whether the folder is
+    still there or went with it: who is interrupted while Ray starts removes it before Ray's agents
+    have noticed."""
     import psutil
 
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            words = process.cmdline()
-            if not HELPERS.search(" ".join(words)) or process.uids().real != os.getuid():
+            told = _told(process)
+            if not HELPERS.search(told) or process.uids().real != os.getuid():
                 continue
-            if _is_told(process.pid, folder) or any(f"{folder}/" in f"{word}/" for word in words):
+            owners = {re.search(MARK, each[0])[0] for each in FOLDER.finditer(told)}
+            if any(map(has_ended, owners)):
                 found.append(process)
     for process in found:
         with suppress(psutil.Error):

@@ -74,10 +74,13 @@ def test_locks_that_nobody_holds_go(place):
 
 
 @needs_proc
-def test_helpers_in_a_folder_of_an_ended_process_end_and_editors_stay(place):
+@pytest.mark.parametrize("is_there", [True, False])
+def test_helpers_in_a_folder_of_an_ended_process_end_and_editors_stay(place, is_there):
+    """Also where the folder went with its process, which Ray's agents outlive by some seconds."""
     root, temporary = place
     folder = temporary / f"np-{mark_of()}-b2"
-    folder.mkdir()
+    if is_there:
+        folder.mkdir()
     sleep = "import time; time.sleep(300)"
     helper = subprocess.Popen([sys.executable, "-c", sleep, "/x/ray/agent.py",
                                f"--session-dir={folder}/session_1"])

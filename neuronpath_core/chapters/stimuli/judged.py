@@ -26,7 +26,7 @@ from neuronpath_core.study.study import Study
 from neuronpath_core.target import TargetModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
+    from jaxtyping import Bool, Float, Int64
 
 TRAINED = 480  # training images among which the nearest is looked for
 REPLICAS, ARCHITECTURES = "other seeds", "other architectures"
@@ -56,13 +56,16 @@ def judges_of(study: Study, model: str, models: Sequence[str]) -> Judges:
                   tuple(study.target(name) for name in models if name != model))
 
 
-def share(judges: Sequence[TargetModel], images: Tensor,
-          classes: Int64[Tensor, "image"]) -> Float[np.ndarray, "image"]:
+def hits(judges: Sequence[TargetModel], images: Tensor,
+         classes: Int64[Tensor, "image"]) -> Bool[np.ndarray, "judge image"]:
+    """Which models recognise which image."""
+    found = [recognised(judge, images, classes).numpy() for judge in judges]
+    return np.reshape(found, (len(judges), len(images))).astype(bool)
+
+
+def share(judged: Bool[np.ndarray, "judge image"]) -> Float[np.ndarray, "image"]:
     """The share of some models that recognise each image; NaN without any."""
-    if not judges:
-        return np.full(len(images), np.nan)
-    return torch.stack([recognised(judge, images, classes) for judge in judges]).double().mean(
-        0).numpy()
+    return judged.mean(0) if len(judged) else np.full(judged.shape[1], np.nan)
 
 
 def class_rows(target: TargetModel, judges: Judges, images: Tensor,
@@ -70,11 +73,11 @@ def class_rows(target: TargetModel, judges: Judges, images: Tensor,
     """A row an image: ``class``; ``own``, whether its model recognises it; ``transfer``, the share
     of the others that do, of ``replicas`` and ``architectures`` too; ``high``, the share of its
     variance that is finer than four pixels."""
+    others, again = hits(judges.all, images, classes), len(judges.replicas)
     return pd.DataFrame({
-        "class": classes.numpy(), "own": share([target], images, classes),
-        "transfer": share(judges.all, images, classes),
-        "replicas": share(judges.replicas, images, classes),
-        "architectures": share(judges.architectures, images, classes),
+        "class": classes.numpy(), "own": share(hits([target], images, classes)),
+        "transfer": share(others), "replicas": share(others[:again]),
+        "architectures": share(others[again:]),
         "high": high_share(images.double()).cpu().numpy()})
 
 
@@ -98,10 +101,10 @@ def exchanged_rows(target: TargetModel, judges: Judges, images: Tensor) -> pd.Da
     :func:`class_rows`."""
     count = len(images)
     high = high_share(images.double()).cpu().numpy()
-    found = {name: others_taken([named(judge, images).numpy() for judge in part], count)
-             for name, part in (("own", [target]), ("transfer", judges.all),
-                                ("replicas", judges.replicas),
-                                ("architectures", judges.architectures))}
+    others, again = [named(judge, images).numpy() for judge in judges.all], len(judges.replicas)
+    found = {name: others_taken(part, count) for name, part in (
+        ("own", [named(target, images).numpy()]), ("transfer", others),
+        ("replicas", others[:again]), ("architectures", others[again:]))}
     return pd.DataFrame({"class": np.arange(count), **found,
                          "high": (high.sum() - high) / (count - 1)})
 
