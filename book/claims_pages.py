@@ -31,7 +31,7 @@ from docutils.nodes import make_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbformat import NotebookNode
 
-from book import chapters
+from book import chapters, strips
 from book.paper_numbers import said_by_paper
 from neuronpath_core.stats.claims import BY, FINDINGS, MIME, Claim, Comparison, from_json
 from neuronpath_core.stats.grades import (
@@ -96,6 +96,14 @@ class Evidence:
     @property
     def short(self) -> str:
         return short(self.rows, self.unit)
+
+    @property
+    def lines(self) -> list[strips.Line]:
+        return strips.lines(self.rows, self.unit)
+
+    @property
+    def measured_in(self) -> str:
+        return strips.heading(self.rows, self.unit)
 
     @property
     def told(self) -> str:
@@ -373,14 +381,15 @@ class Card:
 
     Args:
         key, title: of the card.
-        plain: what it says in sentences.
-        numbers: that stand in these.
+        plain: what it says in a sentence or two.
+        numbers: that stand in what it says.
         found: the evidence.
         beside: other evidence, each graded for itself.
         caveat: what a grade cannot say, in a few words; empty for none.
         replaced: what is left of it where removed neurons are set to other values than zero.
         others: numbers that stand in that line.
         paper: what the paper has for it, in the unit of the effect.
+        more: what else is to be known of it, in sentences.
     """
 
     key: str
@@ -393,6 +402,7 @@ class Card:
     replaced: str = ""
     others: tuple[Shown, ...] = ()
     paper: str = ""
+    more: str = ""
 
     @property
     def related(self) -> str:
@@ -422,15 +432,16 @@ def cards(path: Path, claims: dict[str, Evidence]) -> list[Card]:
                           f"where removed neurons are set to other values, or that it was not "
                           f"measured")
         plain, numbers = in_sentences(entry["plain"], claims, where)
+        more, further = in_sentences(entry.get("more", ""), claims, where)
         replaced, others = in_sentences(entry["replaced"], claims, where)
         if "paper" not in entry:
             raise Refused(f"{where} has no line 'paper'; accepted: a metric of Table 1, a "
                           f"figure of the paper, or {{}} for what the paper does not ask")
         found = _named(claims, entry["claims"], where)
-        made.append(Card(entry["key"], entry["title"], plain, tuple(numbers), found,
+        made.append(Card(entry["key"], entry["title"], plain, (*numbers, *further), found,
                          tuple(_named(claims, [name], where) for name in entry.get("beside", ())),
                          entry.get("caveat", ""), replaced, tuple(others),
-                         said_by_paper(entry["paper"], found.unit)))
+                         said_by_paper(entry["paper"], found.unit), more))
     return made
 
 
@@ -504,7 +515,7 @@ def blocks(claims: dict[str, Evidence], told: list[Card],
               "groups": {title: rows for title, rows in groups.items() if rows}, "by": BY,
               "small": small_sizes(), "most": f"{100 * MOST:.0f}", "few": f"{100 * FEW:.0f}",
               "many": MANY,
-              "corrected": corrected(claims),
+              "corrected": corrected(claims), "legend": strips.legend(),
               "csv": f"../_static/{CSV_NAME}", "claims_csv": f"../_static/{CLAIMS_NAME}",
               "comparisons": sum(len(found.rows) for found in claims.values())}
     shown = {"rows": [each for card in told

@@ -37,6 +37,8 @@ MANY = 4
 NAMED, SIDE_BY_SIDE = 3, 6
 # the words under which comparisons may agree in some places and not in others
 PLACED = ("Yes", "Partly", "Mixed")
+# of which comparisons a word's size is that of
+SIZED = {"Yes": "agrees", "Partly": "agrees", "No": "contradicts"}
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,16 @@ def _size(rows: Sequence[Comparison], unit: Unit) -> str:
     """The unit's adjective where the median of these effects is below its ``small`` on every data
     set; where it is on some of them, these are named.  One median over all would give a data set
     the size of another that has more comparisons."""
-    if unit.small is None:
-        return ""
-    data = _by_data(rows)
-    small = [name for name, own in data.items()
-             if median(abs(row.value) for row in own) < unit.small]
-    if len(small) in (0, len(data)):
+    small, of = _small(rows, unit), len(_by_data(rows))
+    if len(small) in (0, of):
         return unit.adjective if small else ""
-    return f"{unit.adjective} on {_listed(small, len(data))}"
+    return f"{unit.adjective} on {_listed(small, of)}"
+
+
+def _small(rows: Sequence[Comparison], unit: Unit) -> list[str]:
+    """The data sets on which the median of these effects is below the unit's ``small``."""
+    return [name for name, own in _by_data(rows).items()
+            if unit.small is not None and median(abs(row.value) for row in own) < unit.small]
 
 
 def _listed(names: Sequence[str], of: int) -> str:
@@ -156,14 +160,15 @@ def _listed(names: Sequence[str], of: int) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _places(rows: Sequence[Comparison], unit: Unit) -> dict[str, list[Comparison]]:
+def by_place(rows: Sequence[Comparison], unit: Unit) -> dict[str, list[Comparison]]:
     """The comparisons by place where one size for all would not be that of each: comparisons agree
     in some places alone (:func:`where`), if the grade is one of ``PLACED``, or the effect is small
     on some data sets alone; else empty."""
-    found = grade(rows, unit)
-    if levels := _levels(rows) if found.word in PLACED else {}:
+    word = grade(rows, unit).word
+    if levels := _levels(rows) if word in PLACED else {}:
         return levels
-    is_split = any(each.startswith(f"{unit.adjective} on ") for each in found.qualifiers)
+    decided = [row for row in rows if row.verdict == SIZED.get(word)]
+    is_split = 0 < len(_small(decided, unit)) < len(_by_data(decided))
     return {f"on {name}": own for name, own in _by_data(rows).items()} if is_split else {}
 
 
@@ -174,7 +179,7 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
     Where comparisons agree in some places alone (:func:`where`), or the effect is small on some
     data sets alone, so for each place by itself, if these are no more than ``SIDE_BY_SIDE``.
     """
-    places = _places(rows, unit)
+    places = by_place(rows, unit)
     if 0 < len(places) <= SIDE_BY_SIDE:
         return "; ".join(f"{place}: {_effect(own, unit)}" for place, own in places.items())
     return _effect(rows, unit)
@@ -183,7 +188,7 @@ def effect(rows: Sequence[Comparison], unit: Unit) -> str:
 def short(rows: Sequence[Comparison], unit: Unit) -> str:
     """:func:`effect` for a table's row: of more than ``NAMED`` places, of the first one where
     comparisons agree and of the one where the median is least."""
-    places = _places(rows, unit)
+    places = by_place(rows, unit)
     if len(places) <= NAMED:
         return effect(rows, unit)
     medians = {place: median(row.value for row in own) for place, own in places.items()}

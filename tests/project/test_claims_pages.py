@@ -45,7 +45,7 @@ CLAIMS = [claim("removal", [(0.031, "agrees", "now"), (0.002, "agrees", "now"),
 CARDS = """\
 - {key: one, title: "Does it?", claims: ["11:removal"], plain: "Of {claim}`11:removal n`.",
    replaced: "{claim}`11:removal range` points.", beside: ["11:score", "11:removal @ later"],
-   paper: {figure: 3}}
+   more: "In {claim}`11:removal agree`.", paper: {figure: 3}}
 - {key: two, title: "Does it score?", claims: ["11:score"], plain: "Yes.", replaced: not measured.,
    paper: {metric: joint_attribution_score}}
 """
@@ -109,8 +109,8 @@ def test_a_page_is_filled_in(tmp_path):
             for row in html.select(".np-rows tbody tr:not(.np-replaced)")]
     assert [row[:2] for row in rows] == [["Mixed , agrees now only", "Does it? Finding 2"],
                                          ["Yes , of 1 comparison", "Does it score? asked by this book"]]
-    assert rows[0][2] == ("now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; "
-                          "later: \u221220.0\u00a0% of the probability [\u221221.0, \u221219.0] 2 of 3 agree, 1 contradict; "
+    assert rows[0][2] == ("% of the probability: median, range now +1.7 +0.2 to +3.1 "
+                          "later \u221220.0 [\u221221.0, \u221219.0] 2 of 3 agree, 1 contradict; "
                           "n = 48 images "
                           "Paper: drawn in its Figure 3, without numbers")
     assert rows[1][2].endswith("Paper: median score +0.534, range +0.009 to +1.009")
@@ -122,13 +122,21 @@ def test_a_page_is_filled_in(tmp_path):
     assert [row.get_text(strip=True) for row in html.select(".np-rows summary")] == [
         "Yes on 0 of 1 data set; other values than zero", "Yes on 1 of 1 data set"]
     card = html.find(id="card-one")
-    assert card.find(class_="np-effect").get_text() == (
-        "now: median +1.7\u00a0% of the probability, range +0.2 to +3.1; later: "
-        "\u221220.0\u00a0% of the probability [\u221221.0, \u221219.0]")
-    assert "Of n = 48 images." in card.get_text() and len(card.select("li")) == 2
-    assert card.details.summary.get_text() == "2 related claims: 1 Yes, 1 No"
-    assert not html.find(id="card-two").details
-    assert "A claim <on> removal, later: \u221220.0" in card.select("li")[1].get_text()
+    assert card.find(class_="np-effect").get_text(" ", strip=True) == (
+        "% of the probability: median, range now +1.7 +0.2 to +3.1 "
+        "later \u221220.0 [\u221221.0, \u221219.0]")
+    marks = [[mark["class"][1] for mark in line.select(".np-mark")]
+             for line in card.select(".np-strip li")]
+    assert marks == [["np-for", "np-for"], ["np-against"]]
+    assert len(html.select(".np-legend svg")) == 2 * 3  # over the rows and over the cards
+    assert "Of n = 48 images." in card.get_text() and len(card.select(".np-related li")) == 2
+    assert [each.summary.get_text() for each in card.select("details")] == [
+        "More", "2 related claims: 1 Yes, 1 No"]
+    assert "In 2 of 3." in card.details.get_text()
+    assert "Yes on 0 of 1 data set: digits" in card.details.get_text()
+    assert [each.summary.get_text() for each in html.find(id="card-two").select("details")] == [
+        "More"]
+    assert "A claim <on> removal, later: \u221220.0" in card.select(".np-related li")[1].get_text()
     assert len(html.select(".np-all tr[data-word]")) == 3
     assert {link["href"] for link in html.select(".np-all th a")} == {
         "../notebooks/11_controls.html#own-path-others"}
@@ -171,7 +179,8 @@ def test_what_a_page_shows_of_claims_is_told(tmp_path):
     first = names.index("11:removal")
     assert names[first:] == [
         "11:removal", "11:removal range", "11:score",  # rows
-        "11:removal", "11:removal n", "11:score", "11:removal @ later", "11:score",  # cards
+        "11:removal", "11:removal n", "11:removal agree", "11:score", "11:removal @ later",
+        "11:score",  # cards
         "11:removal", "11:score", "11:single: knowledge"]  # table
     assert {each.heading for each in shown[first:]} == {"The rows"}
     text = (tmp_path / "book" / "index.md").read_text()
