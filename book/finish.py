@@ -14,6 +14,7 @@ from book.nodes import classes, has_class, is_inside, tags
 
 SITE = "Neuron Paths"
 DESCRIPTION = 200  # characters of a page's description
+NO_MODE = 'dataset.mode = localStorage.getItem("mode") || ""'
 NOT_A_PAGE = ("_static", "_sources", "_images")
 
 
@@ -47,13 +48,20 @@ def finish(html: Path, where: Mapping[str, str]) -> None:
         if name == "search":
             first = page.find("script", src=re.compile("searchtools"))
             first.insert_before(page.new_tag("script", src=excerpts.SCRIPT))
-        text = str(page)
+        text = first_mode(str(page))
         for place, drawing in places.items():
             text = text.replace(place, drawing)
         path.write_text(text, encoding="utf-8")
     assets.trim_static(html)
     assets.put_inks(html)
     excerpts.write(html, texts)
+
+
+def first_mode(page: str) -> str:
+    """Give a reader who has chosen no theme the system's: the theme's script would say an error of
+    the empty word that it sets.  Its option ``default_mode`` would be written to ``data-theme``
+    too, where ``auto`` has no colours as long as no script has run."""
+    return page.replace(NO_MODE, NO_MODE.replace('""', '"auto"'))
 
 
 def number_chapters(page: BeautifulSoup, own: str) -> None:

@@ -103,13 +103,16 @@ class Visit:
 
 
 @contextmanager
-def visit(browser, address: str, theme: str = "light", width: int = 1280) -> Iterator[Visit]:
-    """A page opened with a theme, on a screen of a width in pixels; nothing outside is reached."""
+def visit(browser, address: str, theme: str | None = "light",
+          width: int = 1280) -> Iterator[Visit]:
+    """A page opened with a theme, on a screen of a width in pixels; nothing outside is reached.
+    Without a theme it is somebody's first visit."""
     context = browser.new_context(viewport={"width": width, "height": 900}, offline=False)
     context.route("**/*", lambda route: route.abort() if route.request.url.startswith("http")
                   else route.continue_())
-    context.add_init_script(f"localStorage.setItem('mode', '{theme}');"
-                            f"localStorage.setItem('theme', '{theme}');")
+    if theme is not None:
+        context.add_init_script(f"localStorage.setItem('mode', '{theme}');"
+                                f"localStorage.setItem('theme', '{theme}');")
     seen = Visit(context.new_page())
     seen.page.on("request", lambda request: seen.requests.append(request.url))
     seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))

@@ -139,6 +139,16 @@ def test_every_page_is_light_quiet_and_for_everybody(chromium, html, whole):
     assert not said(problems), said(problems)
 
 
+def test_a_first_visit_is_quiet_and_follows_the_system(chromium, html):
+    """Nothing is stored yet: the other visits choose a theme before they begin."""
+    for name in ("book/index.html", "notebooks/11_controls.html"):
+        with look.visit(chromium, (html / name).as_uri(), None) as seen:
+            shown = seen.page.evaluate("[document.documentElement.dataset.mode,"
+                                       " document.documentElement.dataset.theme]")
+            assert shown == ["auto", "light"]
+            assert seen.errors == []
+
+
 def test_weight_of_what_all_pages_share(html):
     static = html / "_static"
     assert look_at_static(static) == []
