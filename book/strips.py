@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from markupsafe import Markup
-
 from neuronpath_core.stats.claims import Comparison
 from neuronpath_core.stats.grades import SIDE_BY_SIDE, by_place
 from neuronpath_core.stats.units import Unit
@@ -33,7 +31,7 @@ class Line:
     """
 
     place: str
-    picture: Markup
+    picture: str
     size: str
     extent: str
 
@@ -78,7 +76,7 @@ def _line(place: str, rows: Sequence[Comparison], unit: Unit, least: float, most
     return Line(place, _picture(rows, least, most), unit.number(median(values)), extent)
 
 
-def _picture(rows: Sequence[Comparison], least: float, most: float) -> Markup:
+def _picture(rows: Sequence[Comparison], least: float, most: float) -> str:
     def at(value: float) -> float:
         share = (value - least) / (most - least) if most > least else 0.5
         return round(EDGE + share * (WIDTH - 2 * EDGE), 1)
@@ -95,26 +93,26 @@ def _picture(rows: Sequence[Comparison], least: float, most: float) -> Markup:
     drawn += [mark(row.verdict, at(row.value)) for row in rows]
     if len(rows) > 1:
         drawn.append(upright("np-median", median(row.value for row in rows), MIDDLE - 1))
-    return Markup(f'<svg class="np-marks np-whole" viewBox="0 0 {WIDTH} {HEIGHT}" '
-                  f'aria-hidden="true">{"".join(drawn)}</svg>')
+    return (f'<svg class="np-marks np-whole" viewBox="0 0 {WIDTH} {HEIGHT}" '
+            f'aria-hidden="true">{"".join(drawn)}</svg>')
 
 
-def mark(verdict: str, x: float) -> Markup:
+def mark(verdict: str, x: float) -> str:
     """A comparison that agrees is a disc, one that contradicts a cross, any other a ring."""
     if verdict == "contradicts":
         left, right = x - RADIUS, x + RADIUS
         top, bottom = MIDDLE - RADIUS, MIDDLE + RADIUS
-        return Markup(f'<path class="np-mark np-against" d="M{left:g} {top:g}L{right:g} {bottom:g}'
-                      f'M{left:g} {bottom:g}L{right:g} {top:g}"/>')
+        return (f'<path class="np-mark np-against" d="M{left:g} {top:g}L{right:g} {bottom:g}'
+                f'M{left:g} {bottom:g}L{right:g} {top:g}"/>')
     kind = "np-for" if verdict == "agrees" else "np-open"
-    return Markup(f'<circle class="np-mark {kind}" cx="{x:g}" cy="{MIDDLE:g}" r="{RADIUS}"/>')
+    return f'<circle class="np-mark {kind}" cx="{x:g}" cy="{MIDDLE:g}" r="{RADIUS}"/>'
 
 
-def legend() -> list[tuple[Markup, str]]:
+def legend() -> list[tuple[str, str]]:
     """What each kind of mark means, with the mark."""
     said = {"agrees": "agrees with the claim", "contradicts": "contradicts it",
             "not shown": "shows neither"}
     size = 2 * EDGE
-    return [(Markup(f'<svg class="np-marks" viewBox="0 0 {size} {HEIGHT}" width="{size}" '
-                    f'height="{HEIGHT}" aria-hidden="true">{mark(verdict, EDGE)}</svg>'), words)
+    return [(f'<svg class="np-marks" viewBox="0 0 {size} {HEIGHT}" width="{size}" '
+             f'height="{HEIGHT}" aria-hidden="true">{mark(verdict, EDGE)}</svg>', words)
             for verdict, words in said.items()]
