@@ -66,3 +66,9 @@ def test_conditions_under_which_it_holds_have_lines_of_their_own():
     rows = [row(0.3, condition="now"), row(0.2, condition="now"),
             row(-0.3, "contradicts", condition="later")]
     assert [line.place for line in strips.lines(rows, UNITS["cosine"])] == ["now", "later"]
+
+
+def test_the_scale_holds_zero_where_all_effects_are_above_it():
+    (line,) = strips.lines([row(0.2), row(0.4)], UNITS["cosine"])
+    marks, _, zero = places(line)
+    assert zero == [0.0] and marks == pytest.approx([0.5, 1.0], abs=0.01)
