@@ -10,6 +10,7 @@ the backward kernels that torch has serve as forward-mode ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,12 @@ def written_out(block: nn.Module, tokens: slice) -> PlainBlock | None:
     return PlainBlock(block, tokens) if is_plain(block) else None
 
 
+def _within(parts: Sequence[nn.Module]) -> list[tuple[nn.Module, ...]]:
+    """What each of the parts has inside: as long as that is the same, so are the block's parts; to
+    walk through the block again takes three times as long, before every run of it."""
+    return [tuple(part._modules.values()) for part in parts]
+
+
 class PlainBlock:
     """A block as functions of the residual stream; the module's parameters are used, not copied.
 
@@ -41,12 +48,14 @@ class PlainBlock:
 
     def __init__(self, block: Block, tokens: slice):
         self.block, self.tokens, self.parts = block, tokens, list(block.modules())
+        self.within = _within(self.parts)
         self.heads = attention_heads(block.attn)
         self.n_heads, self.width, self.scale = self.heads
 
     def is_of(self, block: nn.Module) -> bool:
         """Whether this was made of this block, with the parts and heads that it has now."""
-        return self.parts == list(block.modules()) and self.heads == attention_heads(block.attn)
+        return (self.block is block and self.within == _within(self.parts)
+                and self.heads == attention_heads(block.attn))
 
     # --- the parts ---
 

@@ -409,3 +409,37 @@ def test_a_replaced_part_is_respected(part, used):
     setattr(target.model.blocks[1].get_submodule(parent), name, Louder().eval())
     found = through(target, images, labels)
     assert_as_the_module(target, images, labels, found)
+
+
+def _swap(block):
+    block.norm1, block.norm2 = block.norm2, block.norm1
+
+
+def _add_below(block):
+    block.mlp.act.extra = nn.Identity()
+
+
+def _remove(block):
+    block.attn.norm = None
+
+
+def _replace_below(block):
+    block.mlp.drop1 = nn.Dropout(0.5)
+
+
+def _other_heads(block):
+    block.attn.num_heads, block.attn.head_dim = 1, block.attn.num_heads * block.attn.head_dim
+
+
+@pytest.mark.parametrize("change", [_swap, _add_below, _remove, _replace_below, _other_heads])
+def test_a_form_is_of_a_block_only_as_long_as_it_has_the_parts_that_it_had(change):
+    block = npc.TargetModel(helpers.small_vit()).model.blocks[0]
+    form = blocks.PlainBlock(block, slice(0, 1))
+    assert form.is_of(block)
+    change(block)
+    assert not form.is_of(block)
+
+
+def test_a_form_is_of_no_other_block():
+    first, second = npc.TargetModel(helpers.small_vit()).model.blocks[:2]
+    assert not blocks.PlainBlock(first, slice(0, 1)).is_of(second)
