@@ -3,7 +3,9 @@
     python book/print_book.py --html _build/digits/html --pdf _build/digits/neuron-paths.pdf
 
 Articles are put one behind the other, in the order of the book, with everything unfolded but code;
-links between pages become links in the document.
+links between pages become links in the document. What nobody reads from its beginning to its end is
+left to the pages: the interface's internals, the list of all numbers, the comparisons behind each
+claim, and of long tables the rows after the first; the first sheet says so.
 """
 
 from __future__ import annotations
@@ -14,22 +16,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from html import escape
 from pathlib import Path
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WAIT = 30_000  # milliseconds for equations and pictures
 UNPRINTED = "details.np-code, .headerlink, .np-download, script, input, button, select"
+LEFT_OUT = re.compile(r"book/numbers|book/api/(?!core\b)")
+SHUT = ("book/claims.html",)  # pages whose folded parts stay folded, and are not printed
+# a table of more rows than LONG is printed up to the row number ROWS
+LONG, ROWS = 40, 15
+SAID = ("On paper the interface's internals, the list of all numbers and the comparisons behind "
+        f"each claim are left out, and folded tables of more than {LONG} rows end after {ROWS}: "
+        "the pages and their CSV files have all of it.")
 
 
 def pages_in_order(html: Path) -> list[str]:
-    """The pages of a book as its sidebar lists them, the first page first."""
+    """The pages of a book that are printed, as its sidebar lists them, the first page first."""
     first = BeautifulSoup((html / "book" / "index.html").read_text(encoding="utf-8"), "html.parser")
     listed = [link["href"].partition("#")[0] for link in first.select("nav.bd-docs-nav a")]
     names = [(Path("book") / address).as_posix() for address in listed if address]
     tidy = [re.sub(r"^book/\.\./", "", name) for name in names]
-    return ["book/index.html", *dict.fromkeys(name for name in tidy if name != "book/index.html")]
+    return ["book/index.html", *(name for name in dict.fromkeys(tidy) if name != "book/index.html"
+                                 and not LEFT_OUT.match(name))]
 
 
 def identifier(name: str, place: str = "") -> str:
@@ -58,7 +69,15 @@ def joined(html: Path, names: list[str]) -> str:
         for node in article.select(UNPRINTED):
             node.decompose()
         for node in article.select("details"):
-            node["open"] = ""
+            if name in SHUT:
+                node.decompose()
+            else:
+                node["open"] = ""
+        for table in article.select("table"):
+            shorten(table)
+        if name == names[0]:
+            said = BeautifulSoup(f'<p class="np-n">{escape(SAID, quote=False)}</p>', "html.parser")
+            article.append(said)
         for node in article.select("[hidden]"):
             del node["hidden"]
         for node in article.select("[id]"):
@@ -75,6 +94,18 @@ def joined(html: Path, names: list[str]) -> str:
     return (f'<!DOCTYPE html><html lang="en" data-theme="light">{head}'
             "<style>.np-sheet{break-before:page}.np-sheet:first-of-type{break-before:auto}"
             f"</style><body>{''.join(articles)}</body></html>")
+
+
+def shorten(table: Tag) -> None:
+    """Leave the first rows of a long table, and say how many there are more."""
+    rows = table.select("tbody tr")
+    if len(rows) <= LONG or table.find_parent("details") is None:
+        return
+    for row in rows[ROWS:]:
+        row.decompose()
+    more = BeautifulSoup(f'<p class="np-n">{len(rows) - ROWS} more rows are on the page.</p>',
+                         "html.parser")
+    table.insert_after(more)
 
 
 def address(html: Path, page: str, link: str, names: list[str]) -> str:
