@@ -32,6 +32,11 @@ def title(text: str) -> str:
     return found[1] if found else ""
 
 
+def short_title(text: str) -> str:
+    """The first heading without the question behind its colon, for lists of chapters."""
+    return title(text).partition(": ")[0]
+
+
 def written(page: NotebookNode) -> str:
     """The text of a chapter, without code and outputs."""
     return "\n\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
