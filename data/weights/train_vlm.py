@@ -9,7 +9,7 @@ matrices of the layers, AdamW for all else): ``tower``, with linear heads that r
 and colour from the mean of a quarter's patches, the background from that of all, and from each
 patch where it lies; ``words``, the decoder on captions and questions without an image;
 ``projector``, which is scaled so that patches are as large as words, and alone learns to hand them
-over; ``everything``. The recipe ``joint`` has the last stage only, from random weights. Loss is
+over; ``everything``. A recipe may leave stages out. Loss is
 taken on answers. In the last stage the tower may learn more slowly (``tower_rate``): as long as
 the decoder does not look, its gradients are noise, which the optimisers would make full steps of,
 and what the tower has learnt would be lost. A sequence is one caption, or three questions about one

@@ -119,10 +119,10 @@ def test_weights_are_inputs_and_one_file_is_enough(root, monkeypatch):
 
 def test_a_notebook_about_such_a_profile_accepts_its_models_and_no_others():
     checks = parameter_checks(ROOT, load_vlm_profile("vlm", ROOT))
-    for value in ("staged", "staged seed 1", "joint"):
+    for value in ("staged", "staged seed 1", "staged seed 2"):
         check_parameters("32", ["model"], checks, {"model": value})
     refused(lambda: check_parameters("32", ["model"], checks, {"model": "tiny-B-16"}),
-            "accepted: one of staged, joint")
+            "accepted: one of staged")
 
 
 def test_the_shipped_profile_names_notebooks_that_there_are():
