@@ -315,8 +315,10 @@ def collect(notebooks: Mapping[str, NotebookNode]) -> dict[str, Evidence]:
             raise Refused(f"{stem}.ipynb emits claims {len(outputs)} times; accepted: once")
         sections = _sections(nb) if outputs else {}
         for claim in from_json(outputs[0]) if outputs else ():
-            whole = ("", chapters.short_title(chapters.written(nb)))
-            anchor, heading = sections.get(claim.table, whole)
+            text = chapters.written(nb)
+            anchor, heading = sections.get(claim.table, ("", chapters.title(text)))
+            if heading == chapters.title(text):
+                heading = chapters.short_title(text)
             chapter = stem.partition("_")[0]
             place = (f"../notebooks/{stem}.html" + (f"#{anchor}" if anchor else ""),
                      f"Chapter {int(chapter)}: {heading}")

@@ -13,8 +13,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.style import (
-    MARKERS,
     SMALL,
     WIDTH,
     block_ticks,
@@ -110,7 +110,7 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
                                 figsize=(WIDTH, 1 + 0.14 * len(names) * (len(kinds) + 1)),
                                 squeeze=False,
                                 sharex=True, sharey=True)
-    palette = sns.color_palette("colorblind", len(kinds))
+    look_of = looks(kinds)
     for axis, title in zip(axes[0], panels, strict=True):
         for number, kind in enumerate(kinds):
             own = table[(table[panel] == title) & (table[colour] == kind)]
@@ -119,8 +119,8 @@ def correlation_dots(table: pd.DataFrame, panel: str, rows: str, colour: str) ->
             if "permuted_low" in table:
                 axis.barh(positions, own["permuted_high"] - own["permuted_low"],
                           left=own["permuted_low"], height=0.7 / len(kinds), color="0.85", zorder=1)
-            axis.errorbar(own["value"], positions, xerr=spans(own), fmt=marker(number),
-                          markersize=3.5, capsize=1.5, linewidth=1, color=palette[number],
+            axis.errorbar(own["value"], positions, xerr=spans(own), linestyle="none",
+                          markersize=3.5, capsize=1.5, elinewidth=1, **look_of[kind].drawn,
                           label=kind,
                           zorder=2)
         axis.axvline(0, color="0.25", linewidth=0.8)
@@ -198,8 +198,7 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
                                 sharey="row")
     for row, data in zip(axes, sets, strict=True):
         for axis, scope in zip(row, scopes, strict=True):
-            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKERS, kinds,
-                                          strict=False):
+            for kind, (colour, mark, _) in looks(kinds).items():
                 own = shares[(shares["data"] == data) & (shares["scope"] == scope)
                              & (shares["kind"] == kind)]
                 for _, rows in own.groupby("model", sort=False):
@@ -211,8 +210,7 @@ def replica_shares(shares: pd.DataFrame) -> Figure:
         row[0].set_ylabel("share of\nknowledge neurons")
     # a colour says the kind and a line its scope, which no line of the panels says by itself
     keys = [Line2D([], [], color=colour, linewidth=3, marker=mark, markersize=7, label=kind)
-            for colour, mark, kind in zip(sns.color_palette("colorblind"), MARKERS, kinds,
-                                          strict=False)]
+            for kind, (colour, mark, _) in looks(kinds).items()]
     keys += [Line2D([], [], color="0.3", linewidth=1, linestyle=style, label=label) for style,
              label in (("-", "own scope"), ("--", "the other's scope"))]
     legend_above(figure, keys, [key.get_label() for key in keys])

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.style import (
     WIDTH,
     beside,
     block_ticks,
     legend_outside,
-    marker,
     spans,
     styled,
     whiskers,
@@ -26,13 +25,12 @@ from neuronpath_core.figures.style import (
 def _rows(axis: Axes, table: pd.DataFrame, names: Sequence[str], kinds: Sequence[str],
           place: str, kind: str) -> None:
     """Values with intervals, a row a ``place`` and a marker a ``kind``; a line marks zero."""
-    colours = sns.color_palette("colorblind", len(kinds))
-    for number, each in enumerate(kinds):
+    for number, (each, look) in enumerate(looks(kinds).items()):
         own = table[table[kind] == each]
         heights = np.array([names.index(name) for name in own[place]], dtype=float)
         axis.errorbar(own["value"], heights + beside(number, len(kinds)),
-                      xerr=spans(own), fmt=marker(number), markersize=4,
-                      color=colours[number], elinewidth=1, capsize=2, label=each)
+                      xerr=spans(own), linestyle="none", markersize=4,
+                      **look.drawn, elinewidth=1, capsize=2, label=each)
     axis.axvline(0, color="0.25", linewidth=0.8)
     axis.set_yticks(np.arange(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
@@ -89,10 +87,10 @@ def half_curves(summary: pd.DataFrame) -> Figure:
     models, halves = (list(dict.fromkeys(summary[name])) for name in ("model", "half"))
     figure, axes = plt.subplots(1, len(models), figsize=(WIDTH, 3.3), squeeze=False, sharey=True)
     for axis, model in zip(axes[0], models, strict=True):
-        for number, half in enumerate(halves):
+        for number, (half, look) in enumerate(looks(halves).items()):
             rows = summary[(summary["model"] == model) & (summary["half"] == half)]
             whiskers(axis, rows["block"] + 0.2 * (number - (len(halves) - 1) / 2), rows,
-                     fmt=f"{marker(number)}-", markersize=4, linewidth=1,
+                     fmt="-", **look.drawn, markersize=4, linewidth=1,
                      ecolor=None, label=half)
         axis.axhline(0, color="0.25", linewidth=0.8)
         axis.set(title=model, xlabel="block", xticks=block_ticks(int(summary["block"].max())))

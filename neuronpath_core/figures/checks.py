@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import cell_looks, looks
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
@@ -90,23 +91,22 @@ def factorial_map(means: pd.DataFrame, title: str) -> Figure:
 
 @styled
 def score_dots(table: pd.DataFrame, xlabel: str) -> Figure:
-    """What the paths of each score (rows) do: a mark per model, coloured by model and shaped by
-    data set, and a line at the mean over all of them, with its number.
+    """What the paths of each score (rows) do: a mark per model, filled by data set, and
+    a line at the mean over all of them, with its number.
 
     ``table``: ``data, model, score`` (as it is to be called), ``value``; rows are ordered by mean.
     """
     means = table.groupby("score", sort=False)["value"].mean().sort_values(ascending=False)
     scores, cells = list(means.index), list(dict.fromkeys(zip(table["data"], table["model"],
                                                               strict=True)))
-    models, parts = (list(dict.fromkeys(table[name])) for name in ("model", "data"))
-    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
+    look_of = cell_looks(cells)
     figure, axis = plt.subplots(figsize=(WIDTH, 1.5 + 0.36 * len(scores)))
     for number, (data, model) in enumerate(cells):
         rows = table[(table["data"] == data) & (table["model"] == model)]
         axis.plot(rows["value"], [scores.index(score) + beside(number, len(cells), 0.5)
                                   for score in rows["score"]], linestyle="none",
-                  marker=marker(parts.index(data)), markersize=4.5, alpha=0.8,
-                  color=colours[model], label=f"{model}, {data}")
+                  **look_of[data, model].drawn, markersize=4.5, alpha=0.8,
+                  label=f"{model}, {data}")
     for height, value in enumerate(means):
         axis.plot([value, value], [height - 0.36, height + 0.36], color="0.25", linewidth=2,
                   label="mean" if height == 0 else None)
@@ -145,12 +145,12 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
     cells = [(data, measure) for data in parts for measure in measures]
     for axis, (data, measure) in zip(axes.flat, cells, strict=True):
         own, controls = parts[data], rows_of[data]
-        models = list(dict.fromkeys(own["model"]))
-        for number, model in enumerate(models):
+        models = looks(own["model"])
+        for number, (model, look) in enumerate(models.items()):
             rows = own[(own["model"] == model) & (own["measure"] == measure)]
             places = np.array([controls.index(control) for control in rows["control"]])
             axis.errorbar(rows["value"], places + beside(number, len(models)), xerr=spans(rows),
-                          fmt=marker(number), markersize=3.5, elinewidth=1,
+                          linestyle="none", **look.drawn, markersize=3.5, elinewidth=1,
                           capsize=2, label=model)
         axis.axvline(0, color="0.25", linewidth=0.8)
         axis.set_title(f"{data}, {measure}")
@@ -166,7 +166,7 @@ def lead_forest(table: pd.DataFrame, xlabel: str = "own path's lead") -> Figure:
 @styled
 def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
     """What each defect does to chosen numbers, in per cent of the corrected value's size: a panel
-    per number, a colour per data set and model.
+    per number, a mark per model, filled by data set.
 
     Positive is published above corrected, whatever the sign of the corrected value.  With 95 %
     intervals; an axis that reaches far beyond 100 % is logarithmic there, and says so. ``table``:
@@ -174,19 +174,19 @@ def defect_effects(table: pd.DataFrame, numbers: dict[str, str]) -> Figure:
     """
     own = table[table["number"].isin(numbers)]
     defects = list(dict.fromkeys(own["defect"]))
-    models = list(dict.fromkeys(zip(own["data"], own["model"], strict=True)))
+    models = cell_looks(zip(own["data"], own["model"], strict=True))
     figure, axes = plt.subplots(1, len(numbers),
                                 figsize=(WIDTH, 1.7 + 0.36 * len(defects)),
                                 squeeze=False, sharey=True)
     for axis, (number, title) in zip(axes[0], numbers.items(), strict=True):
-        for offset, (data, model) in enumerate(models):
+        for offset, ((data, model), look) in enumerate(models.items()):
             rows = own[(own["number"] == number) & (own["data"] == data) & (own["model"] == model)]
             size = rows["corrected"].abs().where(rows["corrected"] != 0)  # no share of nothing
             heights = np.array([defects.index(defect) for defect in rows["defect"]]) + beside(
                     offset, len(models))
             errors = spans(rows) / size.to_numpy()
             axis.errorbar(100 * rows["value"] / size, heights, xerr=100 * errors,
-                          fmt=marker(offset), markersize=3, elinewidth=1,
+                          linestyle="none", **look.drawn, markersize=3, elinewidth=1,
                           capsize=2, label=f"{model}, {data}")
         axis.axvline(0, color="0.25", linewidth=0.8)
         xlabel = "published − corrected,\n% of corrected"

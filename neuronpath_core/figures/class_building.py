@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
@@ -35,7 +35,7 @@ def class_curves(table: pd.DataFrame, labels: Mapping[str, str],
     """
     data, panels = list(dict.fromkeys(table["data"])), list(labels)
     lines = [line for line in dict.fromkeys(table["line"]) if line not in chance]
-    colours = dict(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True))
+    colours = {line: look.colour for line, look in looks(lines).items()}
     figure, axes = plt.subplots(len(data), len(panels), squeeze=False,
                                 figsize=(WIDTH, 1.0 + HEIGHT * len(data)), sharex="row")
     shown: dict[str, object] = {}

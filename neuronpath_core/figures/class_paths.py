@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
@@ -31,14 +32,14 @@ def class_violins(table: pd.DataFrame, label: int, class_name: str,
     The dashed line connects each block's commonest neuron.
     """
     models = list(dict.fromkeys(table["model"]))
-    rows = -(-len(models) // 2)
+    rows, look_of = -(-len(models) // 2), looks(models)
     figure, axes = plt.subplots(rows, min(2, len(models)),
                                 figsize=(WIDTH, 2.1 * rows), squeeze=False)
-    for index, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
+    for axis, model in zip(axes.flat, models, strict=False):
         own = table[(table["model"] == model) & (table["label"] == label)]
         sns.violinplot(own, x="block", y="neuron", ax=axis, inner=None, cut=0, density_norm="width",
                        gridsize=60, linewidth=0.6, width=0.9,
-                       color=sns.color_palette("colorblind")[index % 10], saturation=0.7)
+                       color=look_of[model].colour, saturation=0.7)
         commonest = own.groupby("block")["neuron"].agg(lambda each: np.bincount(each).argmax())
         axis.plot(np.arange(len(commonest)), commonest.to_numpy(), linestyle="--", marker="o",
                   markersize=2.5, color="0.15", linewidth=1)
@@ -57,15 +58,15 @@ def concentration_curves(table: pd.DataFrame) -> Figure:
     """Share of a class's images that pass through each block's commonest neuron, beside shuffled
     labels and the 97.5 % quantile of their shuffles."""
     models = list(dict.fromkeys(table["model"]))
+    look_of = looks(["class labels", "shuffled labels"])
     figure, axes = plt.subplots(1, len(models), figsize=(WIDTH, 2.9), sharey=True,
                                 squeeze=False)
     for axis, model in zip(axes[0], models, strict=True):
         rows = table[table["model"] == model]
-        axis.plot(rows["block"], rows["share"], marker="o", markersize=3, label="class labels")
-        shuffled, = axis.plot(rows["block"], rows["shuffled"], marker="s", markersize=3,
-                              label="shuffled labels")
+        for column, name in (("share", "class labels"), ("shuffled", "shuffled labels")):
+            axis.plot(rows["block"], rows[column], **look_of[name].drawn, markersize=3, label=name)
         axis.plot(rows["block"], rows["shuffled_high"], linestyle="--", linewidth=1,
-                  color=shuffled.get_color(), label="97.5 % of the shuffles")
+                  color=look_of["shuffled labels"].colour, label="97.5 % of the shuffles")
         axis.axhline(rows["uniform"].iloc[0], color="0.4", linestyle=":", linewidth=1, label="1/n")
         axis.set(title=model, xlabel="block", ylim=(0, 1),
                  xticks=block_ticks(int(rows["block"].max())))

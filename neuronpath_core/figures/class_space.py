@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuronpath_core.figures.colours import Look, looks
 from neuronpath_core.figures.panels import model_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
@@ -32,14 +32,14 @@ def _depth_axis(axis: Axes) -> None:
     axis.tick_params(labelsize=LEAST)
 
 
-def _line(axis: Axes, rows: pd.DataFrame, number: int, colour: object, label: str,
+def _line(axis: Axes, rows: pd.DataFrame, number: int, look: Look, label: str,
           style: object = "-", marked: bool = True) -> None:
     """A curve over the depth with its interval as a band, and a mark every few blocks."""
     every = max(1, len(rows) // 6)
-    axis.plot(rows["depth"], rows["value"], color=colour, linestyle=style, linewidth=1.4,
-              marker=marker(number) if marked else None, markersize=4.5, label=label,
+    axis.plot(rows["depth"], rows["value"], color=look.colour, linestyle=style, linewidth=1.4,
+              marker=look.mark if marked else None, markersize=4.5, label=label,
               markevery=(number % every, every))
-    axis.fill_between(rows["depth"], rows["low"], rows["high"], color=colour, alpha=0.18,
+    axis.fill_between(rows["depth"], rows["low"], rows["high"], color=look.colour, alpha=0.18,
                       linewidth=0)
 
 
@@ -54,7 +54,7 @@ def identifiability_curves(table: pd.DataFrame) -> Figure:
     parts = dict(list(table.groupby("data", sort=False)))
     figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.6), squeeze=False, sharey=True)
     models = list(dict.fromkeys(table["model"]))
-    colours = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
+    look_of = looks(models)
     for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
         for number, model in enumerate(models):
             rows = own[own["model"] == model]
@@ -64,10 +64,10 @@ def identifiability_curves(table: pd.DataFrame) -> Figure:
                 axis.plot(random["depth"], random["value"], color=GREY, linewidth=0.9,
                           linestyle=":", label="random weights" if not number else None)
             if "class token" in kinds:
-                _line(axis, kinds["class token"], number, colours[model], f"{model}, class token",
+                _line(axis, kinds["class token"], number, look_of[model], f"{model}, class token",
                       DASHED, marked=False)
             if "image tokens" in kinds:
-                _line(axis, kinds["image tokens"], number, colours[model], f"{model}, image tokens")
+                _line(axis, kinds["image tokens"], number, look_of[model], f"{model}, image tokens")
         axis.axhline(own["chance"].iloc[0], color="0.15", linewidth=0.9, label="random order")
         axis.set(title=data, ylim=(0.4, 1.03))
         _depth_axis(axis)
@@ -117,20 +117,21 @@ def where_it_is_known(gaps: pd.DataFrame, regions: pd.DataFrame) -> Figure:
     lines = 1 + bool(groups)
     figure, axes = plt.subplots(lines, columns, figsize=(WIDTH, 2.6 * lines + 0.7), squeeze=False)
     models = list(dict.fromkeys(gaps["model"]))
-    colours = sns.color_palette("colorblind", 8)
+    look_of = looks(models)
     for axis, (data, own) in zip(axes[0], parts.items(), strict=False):
         for number, model in enumerate(models):
             rows = own[own["model"] == model].sort_values("depth")
             axis.plot(rows["depth"], rows["dealt"], color=GREY, linewidth=1, linestyle=":",
                       label=None if number else "mask of another image")
-            _line(axis, rows, number, colours[number], model)
+            _line(axis, rows, number, look_of[model], model)
         axis.axhline(0, color="0.15", linewidth=0.9)
         axis.set_title(data, fontsize=SMALL)
         _depth_axis(axis)
     axes[0, 0].set_ylabel("identifiability on the object\nminus elsewhere", fontsize=SMALL)
     for axis, (name, own) in zip(axes[-1] if groups else [], groups.items(), strict=False):
         for number, (region, rows) in enumerate(own.groupby("region", sort=False)):
-            _line(axis, rows.sort_values("depth"), number, REGION_COLOURS[number % 3], region)
+            _line(axis, rows.sort_values("depth"), number,
+                  Look(REGION_COLOURS[number % 3], marker(number)), region)
         axis.axhline(0.5, color="0.15", linewidth=0.9)
         axis.set_title(f"shapes: the {name} alone", fontsize=SMALL)
         axis.set_ylim(min(0.4, axis.get_ylim()[0]), 1.03)

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from neuronpath_core.figures.colours import cell_looks, looks
 from neuronpath_core.figures.style import (
     WIDTH,
     beside,
     block_ticks,
     legend_outside,
-    marker,
     spans,
     styled,
 )
@@ -69,10 +68,11 @@ def integrand_curves(table: pd.DataFrame) -> Figure:
     """How far the integrand of a path neuron varies, against its block: median over images, with
     the middle half; ``table`` as of ``integrands.integrand_curvature``."""
     figure, axis = plt.subplots(figsize=(WIDTH, 3.6))
-    for number, ((model, rows), colour) in enumerate(zip(
-            table.groupby("model", sort=False), sns.color_palette("colorblind"), strict=False)):
+    look_of = looks(table["model"])
+    for model, rows in table.groupby("model", sort=False):
+        colour, mark, _ = look_of[model]
         quartiles = rows.groupby("block")["curvature"].quantile([0.25, 0.5, 0.75]).unstack()
-        axis.plot(quartiles.index, quartiles[0.5], marker=marker(number),
+        axis.plot(quartiles.index, quartiles[0.5], marker=mark,
                   markersize=4, label=model, color=colour)
         axis.fill_between(quartiles.index, quartiles[0.25], quartiles[0.75], color=colour,
                           alpha=0.15, linewidth=0)
@@ -106,17 +106,15 @@ def benchmark_ratios(table: pd.DataFrame) -> Figure:
 def _dots(axis: Axes, rows: pd.DataFrame, ways: Sequence[str]) -> None:
     """Values with intervals, a row a way, a marker and a colour a model; the models of a second
     data set are open."""
-    models, data = (list(dict.fromkeys(rows[name])) for name in ("model", "profile"))
+    data = list(dict.fromkeys(rows["profile"]))
     named = list(dict.fromkeys(zip(rows["profile"], rows["model"], strict=True)))
-    colours = sns.color_palette("colorblind", len(models))
+    look_of = cell_looks(named)
     for number, (profile, model) in enumerate(named):
         own = rows[(rows["profile"] == profile) & (rows["model"] == model)]
-        colour = colours[models.index(model)]
         places = np.array([ways.index(way) for way in own["way"]], dtype=float)
         axis.errorbar(own["value"], places + beside(number, len(named)),
-                      xerr=spans(own), fmt=marker(models.index(model)),
-                      color=colour, markersize=5, elinewidth=1,
-                      markerfacecolor="none" if data.index(profile) else colour,
+                      xerr=spans(own), linestyle="none",
+                      **look_of[profile, model].drawn, markersize=5, elinewidth=1,
                       label=f"{profile}, {model}" if len(data) > 1 else model)
     axis.set_yticks(np.arange(len(ways)), ways)
     axis.set_ylim(len(ways) - 0.5, -0.5)

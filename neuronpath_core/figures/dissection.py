@@ -5,11 +5,11 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuronpath_core.figures.colours import BROWN, SKY, VERMILION, looks
 from neuronpath_core.figures.panels import marks_in_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
@@ -25,7 +25,8 @@ GREY = "0.5"
 DASHES = ((0, (4, 2)), (0, (6, 1, 1, 1)), (0, (2, 1)), (0, (8, 3)))  # of models
 # of kinds, in the order in which they are drawn; told apart by marks too.  All that a panel has
 # besides is one curve, so that the legend stays as short as a telephone needs it
-KIND_COLOURS = {"colour": "#d55e00", "fill": "#0072b2", "outline": "#009e73", "class": "#0072b2"}
+# none that a model has
+KIND_COLOURS = {"colour": VERMILION, "fill": SKY, "outline": BROWN, "class": SKY}
 KIND_WORDS = {"colour": "colours", "fill": "fills", "outline": "outlines", "class": "classes"}
 REST, REST_COLOUR = "all else", "0.2"
 
@@ -61,7 +62,7 @@ def kinds_by_depth(kinds: pd.DataFrame, detectors: pd.DataFrame) -> Figure:
         _kinds(axis, own[own["model"] == model], handles)
         axis.set_title(f"{data}: {model}", fontsize=SMALL)
     named = list(dict.fromkeys(detectors["model"]))
-    colours = dict(zip(named, sns.color_palette("dark", 10)[3:3 + len(named)], strict=False))
+    colours = {model: look.colour for model, look in looks(named).items()}
     for name, axis in zip(sets, right, strict=False):
         _detectors(axis, detectors[detectors["data"] == name], colours, handles)
         axis.set_title(f"{name}: detectors", fontsize=SMALL)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 
+from neuronpath_core.figures.colours import EDITS
 from neuronpath_core.figures.style import LEAST, SMALL, WIDTH, styled
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def explanation_figure(explanation: Explanation) -> Figure:
 
 
 def _bars(axis: Axes, explanation: Explanation) -> None:
-    palette, chosen = sns.color_palette("colorblind"), explanation.shown_classes()
-    states = {"as it is": (explanation.probabilities, "0.55"),
-              "path removed": (explanation.removed, palette[3]),
-              "path doubled": (explanation.doubled, palette[0])}
+    chosen, (as_is, removed, doubled) = explanation.shown_classes(), EDITS
+    states = {"as it is": (explanation.probabilities, as_is),
+              "path removed": (explanation.removed, removed),
+              "path doubled": (explanation.doubled, doubled)}
     for place, (name, (values, colour)) in enumerate(states.items()):
         axis.barh(np.arange(len(chosen)) + 0.27 * (place - 1), values[chosen], height=0.24,
                   color=colour, label=name)

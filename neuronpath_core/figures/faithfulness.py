@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import cell_looks, looks
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
     beside,
     legend_outside,
-    marker,
     spans,
     styled,
     whiskers,
@@ -39,7 +38,7 @@ def faithfulness_curves(curves: pd.DataFrame, paths: pd.DataFrame) -> Figure:
     """
     cells = list(curves[["data", "model"]].drop_duplicates().itertuples(index=False, name=None))
     rankings, named = (list(dict.fromkeys(table["ranking"])) for table in (curves, paths))
-    colours = sns.color_palette("colorblind", len(rankings) + len(named))
+    look_of = list(looks([*rankings, *named]).values())
     across, down = min(2, len(cells)), -(-len(cells) // 2)
     figure, axes = plt.subplots(down, across, figsize=(WIDTH, 1.3 + 2.3 * down), sharex=True,
                                 squeeze=False)
@@ -52,16 +51,17 @@ def faithfulness_curves(curves: pd.DataFrame, paths: pd.DataFrame) -> Figure:
                     own = own.sort_values("share")
                     kind = place + number * len(rankings)
                     if number:  # a path is one point
-                        whiskers(axis, own["share"], own, fmt=marker(kind), color=colours[kind],
+                        whiskers(axis, own["share"], own, fmt=look_of[kind].mark,
+                                 color=look_of[kind].colour,
                                  markerfacecolor=face, markersize=7, ecolor=None, zorder=4,
                                  label=f"{name}, {word}")
                         continue
-                    axis.plot(own["share"], own["value"], line, marker=marker(kind), markersize=3.5,
-                              linewidth=1.2, color=colours[kind], markerfacecolor=face,
-                              label=f"{name}, {word}")
+                    axis.plot(own["share"], own["value"], line, marker=look_of[kind].mark,
+                              markersize=3.5, linewidth=1.2, color=look_of[kind].colour,
+                              markerfacecolor=face, label=f"{name}, {word}")
                     below, above = spans(own)
                     axis.fill_between(own["share"], own["value"] - below, own["value"] + above,
-                                      color=colours[kind], alpha=0.12, linewidth=0)
+                                      color=look_of[kind].colour, alpha=0.12, linewidth=0)
         for height in (0, 1):
             axis.axhline(height, color="0.25", linewidth=0.8)
         axis.set_ylim(*LIMITS)
@@ -93,7 +93,7 @@ def faithfulness_dots(places: pd.DataFrame) -> Figure:
     words = {"keep": "kept alone, all others", "remove": "removed, its own neurons"}
     conditions, paths = (list(dict.fromkeys(places[name])) for name in ("condition", "path"))
     cells = list(dict.fromkeys(zip(places["data"], places["model"], strict=True)))
-    colours = sns.color_palette("colorblind", len(cells))
+    look_of = cell_looks(cells)
     figure, axes = plt.subplots(len(conditions), 2, figsize=(WIDTH, 1.1 + 1.9 * len(conditions)),
                                 sharex=True, sharey=True, squeeze=False)
     for row, condition in zip(axes, conditions, strict=True):
@@ -102,8 +102,9 @@ def faithfulness_dots(places: pd.DataFrame) -> Figure:
                 own = places[(places["condition"] == condition) & (places["side"] == side)
                              & (places["data"] == data) & (places["model"] == model)]
                 heights = [paths.index(path) + beside(number, len(cells)) for path in own["path"]]
-                axis.errorbar(own["value"], heights, xerr=spans(own), fmt=marker(number),
-                              color=colours[number], markersize=4.5, elinewidth=1, capsize=0,
+                axis.errorbar(own["value"], heights, xerr=spans(own), linestyle="none",
+                              **look_of[data, model].drawn, markersize=4.5, elinewidth=1,
+                              capsize=0,
                               label=f"{model}, {data}")
             for share in (0, 1):
                 axis.axvline(share, color="0.25", linewidth=0.8)

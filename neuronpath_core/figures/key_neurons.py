@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.panels import model_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
@@ -97,11 +98,12 @@ def best_blocks(table: pd.DataFrame) -> Figure:
     """
     figure, panels = _panels(table)
     for axis, own in panels:
-        for number, (model, rows) in enumerate(own.groupby("model", sort=False)):
+        look_of = looks(own["model"])
+        for model, rows in own.groupby("model", sort=False):
             counts = rows.sort_values("block")["classes"].to_numpy()
             depth = np.arange(len(counts) + 1) / len(counts)
             axis.plot(depth, np.concatenate([[0], counts.cumsum() / counts.sum()]), label=model,
-                      marker=marker(number), markersize=4.5, linewidth=1.4,
+                      **look_of[model].drawn, markersize=4.5, linewidth=1.4,
                       markevery=max(1, len(counts) // 6))
         axis.plot([0, 1], [0, 1], color=LEVEL, linewidth=0.9, linestyle=DASHED,
                   label="drawn uniformly")

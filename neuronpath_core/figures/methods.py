@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from neuronpath_core.figures.colours import VERMILION, looks
 from neuronpath_core.figures.style import (
     LEAST,
     MARKERS,
@@ -30,7 +30,7 @@ NO_PASS = 0.2
 SIDES = ((8, 0, "left"), (-8, 0, "right"), (0, 11, "center"), (0, -11, "center"), (8, 11, "left"),
          (8, -11, "left"), (-8, 11, "right"), (-8, -11, "right"), (8, 22, "left"),
          (8, -22, "left"))
-FADED, RECOMMENDED = "0.55", "#d55e00"
+FADED, RECOMMENDED = "0.55", VERMILION
 # the line from a name to a mark that it does not stand beside, in points from the mark
 LEADER = {"arrowstyle": "-", "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4}
 ENDS = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, 0.5)}
@@ -56,7 +56,7 @@ def method_front(table: pd.DataFrame, joined: Sequence[str], line: str, marked: 
     alone = [method for method in methods if method not in joined]
     alone = [*(method for method in compared if method in alone),
              *(method for method in alone if method not in compared)]
-    bright = dict(zip(compared, sns.color_palette("colorblind", len(compared)), strict=True))
+    bright = {name: look.colour for name, look in looks(compared).items()}
     rest = conditions[1:]
     figure = plt.figure(figsize=(WIDTH, 5.4 + 2.2 * bool(rest)))
     grid = figure.add_gridspec(2, len(rest), height_ratios=(2, 1)) if rest else \

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuronpath_core.figures.colours import BLUE, GREEN, VERMILION, looks
 from neuronpath_core.figures.panels import ruled
 from neuronpath_core.figures.style import (
     LEAST,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 GREY = "0.5"
-COLOURS = {"visual": "#d55e00", "text": "#0072b2", "multi-modal": "#009e73", "unknown": "0.35"}
+COLOURS = {"visual": VERMILION, "text": BLUE, "multi-modal": GREEN, "unknown": "0.35"}
 LINES = {"trained": "-", "labels dealt": ":", "before training": (0, (4, 2))}
 
 
@@ -64,14 +65,13 @@ def sure_and_layers(sure: pd.DataFrame, profiles: pd.DataFrame,
 def _rows(axis: Axes, sure: pd.DataFrame, types: list[str], paper: Mapping[str, Sequence[float]]
           ) -> dict[str, Line2D]:
     models = list(dict.fromkeys(sure["model"]))
-    palette = sns.color_palette("colorblind", len(models))
     handles: dict[str, Line2D] = {}
-    for number, (model, colour) in enumerate(zip(models, palette, strict=True)):
+    for number, (model, look) in enumerate(looks(models, COLOURS.values()).items()):
         own = sure[sure["model"] == model].set_index("type").loc[types].reset_index()
         heights = np.arange(len(types)) + beside(number, len(models), 0.72)
         handles[model] = axis.errorbar(
-            100 * own["value"], heights, xerr=100 * spans(own), fmt=marker(number), markersize=4,
-            elinewidth=1, capsize=2, color=colour)
+            100 * own["value"], heights, xerr=100 * spans(own), fmt=look.mark, markersize=4,
+            elinewidth=1, capsize=2, color=look.colour)
         handles["the same with dealt labels"] = axis.plot(
             100 * own["dealt"], heights, linestyle="none", marker="|", markersize=7, color=GREY)[0]
     for (name, shares), style in zip(paper.items(), ("4", "3"), strict=False):

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuronpath_core.figures.style import SMALL, WIDTH, beside, legend_outside, marker, spans
+from neuronpath_core.figures.colours import looks
+from neuronpath_core.figures.style import SMALL, WIDTH, beside, legend_outside, spans
 
 
 def model_rows(table: pd.DataFrame, of: str, *, room: float,
@@ -53,11 +54,11 @@ def marks_in_rows(axis: Axes, table: pd.DataFrame, of: str, names: Sequence[str]
         room: share of a row that its marks take.
         size, line, cap: of a mark, of its interval and of the interval's ends, in points.
     """
-    for number, name in enumerate(names):
+    for number, (name, look) in enumerate(looks(names).items()):
         own = table[table[of] == name]
         heights = [rows.index(each) + beside(number, len(names), room) for each in own[row]]
-        axis.errorbar(own["value"], heights, xerr=spans(own), fmt=marker(number), markersize=size,
-                      elinewidth=line, capsize=cap, label=name)
+        axis.errorbar(own["value"], heights, xerr=spans(own), linestyle="none", **look.drawn,
+                      markersize=size, elinewidth=line, capsize=cap, label=name)
 
 
 def quarters(axis: Axes) -> None:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from neuronpath_core.figures.colours import VERMILION, looks
 from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
@@ -19,7 +20,6 @@ from neuronpath_core.figures.style import (
     block_ticks,
     legend_outside,
     marker,
-    method_colours,
     spans,
     styled,
     whiskers,
@@ -33,10 +33,11 @@ def knowledge_blocks(shares: pd.DataFrame) -> Figure:
     """Fig. 2: share of the knowledge neurons in each block, one panel per model, with 95 %
     intervals; the largest share is written out."""
     models = list(dict.fromkeys(shares["model"]))
+    look_of = looks(models)
     figure, axes = plt.subplots(1, len(models), figsize=(WIDTH, 2.9), sharey=True, squeeze=False)
-    for index, (axis, model) in enumerate(zip(axes[0], models, strict=True)):
+    for axis, model in zip(axes[0], models, strict=True):
         rows = shares[shares["model"] == model]
-        axis.bar(rows["block"], rows["value"], color=sns.color_palette("colorblind")[index])
+        axis.bar(rows["block"], rows["value"], color=look_of[model].colour)
         whiskers(axis, rows["block"], rows)
         largest = rows.loc[rows["value"].idxmax()]
         axis.annotate(f"{100 * largest['value']:.0f} % in block {largest['block']:.0f}",
@@ -105,7 +106,7 @@ def digits_and_path(examples: ImageSet, neurons: Sequence[int], units: int, imag
     path.scatter(np.repeat(blocks, units), np.tile(np.arange(units), len(blocks)), s=1.5,
                  color="0.7", label="neurons")
     path.plot(blocks, neurons, "o-", markersize=5, linewidth=1.4,
-              color=method_colours()[method_labels()["neuron_path"]], label="its path")
+              color=VERMILION, label="its path")
     path.set(xticks=block_ticks(len(blocks)), ylim=(-2, units + 1))
     path.set_title("its path: one neuron in every block", fontsize=SMALL)
     path.set_xlabel("block", fontsize=SMALL)
@@ -161,12 +162,12 @@ def deviation_dots(summary: pd.DataFrame, statistic: str = "median") -> Figure:
 def _method_dots(axis: Axes, rows: pd.DataFrame) -> None:
     """A row per model, from the top, with one marker and interval per method, side by side."""
     models, methods = (list(dict.fromkeys(rows[name])) for name in ("model", "method"))
-    colours = method_colours()
+    look_of = looks(map(method_labels().get, methods))
     for place, method in enumerate(methods):
         own, label = rows[rows["method"] == method], method_labels()[method]
         at = np.array([models.index(model) for model in own["model"]])
         axis.errorbar(own["value"], at + beside(place, len(methods), 0.6),
-                      xerr=spans(own), fmt=marker(place), color=colours[label],
+                      xerr=spans(own), fmt=look_of[label].mark, color=look_of[label].colour,
                       markersize=4.5, elinewidth=1, capsize=2, label=label)
     axis.axvline(0, color="0.25", linewidth=0.8)
     axis.set_yticks(np.arange(len(models)), models)
@@ -195,12 +196,13 @@ def deviation_boxes(table: pd.DataFrame, operation: str) -> Figure:
     whiskers 5-95 %, the diamond is the mean.  The axis is linear within ±1 % and logarithmic
     beyond, so that neither the boxes nor the whiskers are lost.
     """
-    models, colours = list(dict.fromkeys(table["model"])), method_colours()
+    models = list(dict.fromkeys(table["model"]))
     data = table.assign(method=table["method"].map(method_labels()),
                         deviation=table[f"{operation}_probability"])
     figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.85 * len(models)))
     sns.boxplot(data, x="deviation", y="model", hue="method", orient="h",
-                palette={name: colours[name] for name in data["method"].unique()}, ax=axis,
+                palette={name: look.colour for name, look in looks(data["method"]).items()},
+                ax=axis,
                 whis=(5, 95), showfliers=False, showmeans=True, linewidth=0.9,
                 meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "0.2",
                            "markersize": 4})

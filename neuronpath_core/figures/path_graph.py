@@ -19,6 +19,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from neuronpath_core.circuits.edges import edge_table
+from neuronpath_core.figures.colours import BLUE, VERMILION, looks
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
@@ -26,7 +27,6 @@ from neuronpath_core.figures.style import (
     beside,
     block_ticks,
     legend_above,
-    marker,
     spans,
     styled,
 )
@@ -109,8 +109,7 @@ def _neurons(table: pd.DataFrame) -> dict[int, int]:
 
 
 def _colours() -> list[tuple]:
-    palette = sns.color_palette("colorblind")
-    return [palette[0], palette[3]]
+    return [BLUE, VERMILION]
 
 
 def _arcs(axis: Axes, table: pd.DataFrame, largest: float, blocks: int) -> None:
@@ -165,14 +164,14 @@ def edge_shares(truth: pd.DataFrame, shares: pd.DataFrame, leads: pd.DataFrame) 
 def _share_rows(axis: Axes, table: pd.DataFrame, names: list[str], series: list[str]) -> None:
     """Values in per cent with intervals, a row a name; a series has its colour and shape in all
     panels."""
-    palette = sns.color_palette("colorblind", len(series))
+    look_of = looks(series)
     shown = [each for each in series if (table["series"] == each).any()]
     for each in shown:
-        own, number = table[table["series"] == each], series.index(each)
+        own = table[table["series"] == each]
         # those of a row share its height, whichever others are in the panel
         places = [names.index(name) + beside(*_place(table, name, each)) for name in own["name"]]
-        axis.errorbar(100 * own["value"], places, xerr=100 * spans(own), fmt=marker(number),
-                      color=palette[number], markersize=4, elinewidth=1, capsize=2, label=each)
+        axis.errorbar(100 * own["value"], places, xerr=100 * spans(own), linestyle="none",
+                      **look_of[each].drawn, markersize=4, elinewidth=1, capsize=2, label=each)
     axis.axvline(0, color="0.25", linewidth=0.8)
     axis.set_yticks(np.arange(len(names)), [textwrap.fill(name, 22) for name in names],
                     fontsize=SMALL)

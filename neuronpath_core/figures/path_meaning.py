@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.panels import marks_in_rows, quarters
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
     legend_outside,
-    marker,
     styled,
 )
 
@@ -64,15 +64,16 @@ def writing_by_depth(table: pd.DataFrame) -> Figure:
     """
     parts = dict(list(table.groupby("data", sort=False)))
     models = list(dict.fromkeys(table["model"]))
+    look_of = looks(models)
     figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.0), squeeze=False, sharey=True)
     for axis, (data, own) in zip(axes[0], parts.items(), strict=True):
         for number, model in enumerate(models):
             rows = own[own["model"] == model].sort_values("depth")
             every = max(1, len(rows) // 6)
-            axis.plot(rows["depth"], rows["value"], color=f"C{number}", linewidth=1.4,
-                      marker=marker(number), markersize=4.5, label=model,
+            axis.plot(rows["depth"], rows["value"], color=look_of[model].colour, linewidth=1.4,
+                      marker=look_of[model].mark, markersize=4.5, label=model,
                       markevery=(number % every, every))
-            axis.fill_between(rows["depth"], rows["low"], rows["high"], color=f"C{number}",
+            axis.fill_between(rows["depth"], rows["low"], rows["high"], color=look_of[model].colour,
                               alpha=0.15, linewidth=0)
         axis.axhline(0, color="0.15", linewidth=0.9)
         axis.set(title=data, xlabel="depth, share of the blocks", xlim=(-0.02, 1.03))

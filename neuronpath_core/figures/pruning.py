@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import cell_looks, looks
 from neuronpath_core.figures.style import (
     SMALL,
     WIDTH,
@@ -31,18 +32,17 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
     ``summary``: ``model, kept, top, share, value, low, high``.
     """
     models, shares = list(dict.fromkeys(summary["model"])), sorted(summary["share"].unique())
+    look_of = looks(summary["kept"])
     figure, axes = plt.subplots(len(models), len(shares),
                                 figsize=(WIDTH, 0.6 + 2.1 * len(models)), sharey="row", sharex=True,
                                 squeeze=False)
     for row, model in zip(axes, models, strict=True):
         is_last = model == models[-1]
         for axis, share in zip(row, shares, strict=True):
-            for offset, (kept,
-                         own) in enumerate(summary[(summary["model"] == model)
-                                                   & (summary["share"] == share)].groupby(
-                    "kept", sort=False)):
+            shown = summary[(summary["model"] == model) & (summary["share"] == share)]
+            for offset, (kept, own) in enumerate(shown.groupby("kept", sort=False)):
                 positions = np.arange(len(own)) + 0.1 * (offset - 1)
-                whiskers(axis, positions, own, fmt=f"{marker(offset)}-", markersize=4,
+                whiskers(axis, positions, own, fmt="-", **look_of[kept].drawn, markersize=4,
                          linewidth=1, label=kept, ecolor=None)
                 axis.set_xticks(np.arange(len(own)), [str(top) for top in own["top"]])
             axis.axhline(baselines[model], color="0.25", linestyle=":", linewidth=1,
@@ -58,13 +58,13 @@ def pruning_curves(summary: pd.DataFrame, baselines: dict[str, float], measure: 
 @styled
 def pruning_criteria(summary: pd.DataFrame, whole: pd.DataFrame, measure: str) -> Figure:
     """``measure`` of every criterion (rows): a row of panels per kind of mask and tokens, a column
-    per number of kept neurons, a colour and a shape per data set and model.
+    per number of kept neurons, a mark per model, filled by data set.
 
     ``summary``: ``data, model, mask, tokens, kept, top, value, low, high``; ``whole``: the same of
     the unedited models, in the first row of every panel. Of each kind of mask the criteria that it
     has.
     """
-    own = list(dict.fromkeys(zip(summary["data"], summary["model"], strict=True)))
+    own = cell_looks(zip(summary["data"], summary["model"], strict=True))
     kinds = list(dict.fromkeys(zip(summary["mask"], summary["tokens"], strict=True)))
     tops, first = list(dict.fromkeys(summary["top"])), "whole model"
     names = {kind: [first, *dict.fromkeys(rows["kept"])]
@@ -76,12 +76,12 @@ def pruning_criteria(summary: pd.DataFrame, whole: pd.DataFrame, measure: str) -
         kept = names[mask, tokens]
         mine = summary[(summary["mask"] == mask) & (summary["tokens"] == tokens)]
         for axis, top in zip(row, tops, strict=True):
-            for number, (data, model) in enumerate(own):
+            for number, ((data, model), look) in enumerate(own.items()):
                 shown = pd.concat([whole.assign(kept=first), mine[mine["top"] == top]])
                 rows = shown[(shown["data"] == data) & (shown["model"] == model)]
                 places = np.array([kept.index(name) for name in rows["kept"]])
                 axis.errorbar(rows["value"], places + beside(number, len(own)), xerr=spans(rows),
-                              fmt=marker(number), markersize=3.5, elinewidth=0.8,
+                              linestyle="none", **look.drawn, markersize=3.5, elinewidth=0.8,
                               capsize=0, label=f"{model}, {data}")
             axis.set_title(f"{mask}, {tokens},\n{top} kept", fontsize=SMALL)
             axis.set_xlim(-0.03, 1.03)

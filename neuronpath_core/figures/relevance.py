@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import GREY, Look, looks
 from neuronpath_core.figures.panels import crossed, marks_in_rows, ruled
 from neuronpath_core.figures.style import (
     LEAST,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # orange to purple through white, told apart by all kinds of colour vision
 SIGNED = "PuOr_r"
 DASHES = ("-", "--", "-.", ":")
+RANDOM = "random order"  # grey, as all that is drawn at random
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,13 @@ def removal_lines(table: pd.DataFrame) -> Figure:
     ``table``: ``data, test, order`` (in words), ``removed, accuracy, chance``.
     """
     orders = list(dict.fromkeys(table["order"]))
+    look_of = looks(order for order in orders if order != RANDOM) | {
+        RANDOM: Look(GREY, "P")}
     figure, panels = crossed(table, "test", 1.9, "share of patches removed", "accuracy")
     for axis, own in panels:
         for number, order in enumerate(orders):
             line = own[own["order"] == order]
-            axis.plot(line["removed"], line["accuracy"], marker=marker(number), markersize=4,
+            axis.plot(line["removed"], line["accuracy"], **look_of[order].drawn, markersize=4,
                       linestyle=DASHES[number % len(DASHES)], linewidth=1.3, label=order)
     return figure
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import cell_looks
 from neuronpath_core.figures.style import (
     LEAST,
     SMALL,
     WIDTH,
     beside,
     legend_outside,
-    marker,
     spans,
     styled,
 )
@@ -39,7 +38,7 @@ def replacement_dots(table: pd.DataFrame, xlabel: str, own: str = "",
     """
     kinds, paths = (list(dict.fromkeys(table[name])) for name in ("kind", "path"))
     cells = list(dict.fromkeys(zip(table["data"], table["model"], strict=True)))
-    colours = sns.color_palette("colorblind", len(cells))
+    look_of = cell_looks(cells)
     figure, axes = plt.subplots(1, len(kinds), figsize=(WIDTH, 2.3 + 0.42 * len(paths)),
                                 sharex=True, sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
@@ -47,8 +46,9 @@ def replacement_dots(table: pd.DataFrame, xlabel: str, own: str = "",
             rows = table[(table["kind"] == kind) & (table["data"] == data)
                          & (table["model"] == model)]
             heights = [paths.index(path) + beside(number, len(cells)) for path in rows["path"]]
-            axis.errorbar(rows["value"], heights, xerr=spans(rows), fmt=marker(number),
-                          color=colours[number], markersize=3.5, elinewidth=1, capsize=0,
+            axis.errorbar(rows["value"], heights, xerr=spans(rows), linestyle="none",
+                          **look_of[data, model].drawn, markersize=3.5, elinewidth=1,
+                          capsize=0,
                           label=f"{model}, {data}")
         if own in paths:
             axis.axhspan(paths.index(own) - 0.5, paths.index(own) + 0.5, color="0.9", zorder=0)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuronpath_core import interventions
+from neuronpath_core.figures.colours import EDITS
 from neuronpath_core.figures.style import LEAST, NARROW, SMALL, WIDTH, block_ticks, styled
 from neuronpath_core.images.image_set import ImageSet
 from neuronpath_core.target import TargetModel
@@ -112,7 +113,7 @@ def _line(axis: Axes, path: np.ndarray, n_neurons: int) -> None:
 
 def _bars(axis: Axes, values: list[float]) -> None:
     axis.barh(np.arange(len(values)), values, height=0.6,
-              color=sns.color_palette("colorblind")[:len(values)])
+              color=EDITS)
     for place, value in enumerate(values):
         axis.annotate(f"{value:.3f}", (1, place), (3, 0), textcoords="offset points", va="center",
                       fontsize=SMALL, annotation_clip=False)

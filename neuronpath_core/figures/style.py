@@ -1,4 +1,4 @@
-"""What all figures share: one look, one colour a method, and values with their intervals."""
+"""What all figures share: one look, and values with their intervals; colours are in ``colours``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from matplotlib.text import Text
 
 from neuronpath_core.figures.names import AS_WRITTEN, name_all, write_out
 from neuronpath_core.figures.svg import svg_text
-from neuronpath_core.stats.labels import method_labels
 from neuronpath_core.stats.report import typeset
 
 DPI = 150
@@ -142,12 +141,6 @@ def legend_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
         legend.remove()
     legend.set_in_layout(False)
     legend.set_gid(LEGEND)
-
-
-def method_colours() -> dict[str, tuple]:
-    """A colour for each method's title, the same in all figures."""
-    return dict(zip(method_labels().values(), sns.color_palette("colorblind", len(method_labels())),
-                    strict=True))
 
 
 def marker(number: int) -> str:

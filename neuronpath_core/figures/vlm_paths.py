@@ -8,10 +8,10 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import looks
 from neuronpath_core.figures.panels import marks_in_rows, ruled
 from neuronpath_core.figures.style import (
     LEAST,
@@ -41,16 +41,16 @@ def spared(table: pd.DataFrame, whole: pd.DataFrame, profile: pd.DataFrame) -> F
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
     rules = [rule for rule in dict.fromkeys(table["rule"]) if rule in SHOWN]
-    colours = sns.color_palette("colorblind", len(rules))
+    look_of = looks(rules)
     shares = sorted(table["share"].unique())
     width = min(np.diff(shares)) if len(shares) > 1 else 0.01
     for number, rule in enumerate(rules):
         rows = table[table["rule"] == rule].sort_values("share")
         places = rows["share"] + width * beside(number, len(rules), 0.5)
-        left.plot(100 * places, 100 * rows["value"], marker=marker(number), markersize=4,
-                  linewidth=1.1, color=colours[number], label=rule)
+        left.plot(100 * places, 100 * rows["value"], **look_of[rule].drawn, markersize=4,
+                  linewidth=1.1, label=rule)
         whiskers(left, 100 * places, 100 * rows[["value", "low", "high"]],
-                 ecolor=colours[number], elinewidth=0.8)
+                 ecolor=look_of[rule].colour, elinewidth=0.8)
     left.axhline(100 * whole["value"].iloc[0], color="0.3", linewidth=1, linestyle="--",
                  label="whole model")
     left.set_xlabel("neurons taken away, % of the decoder's", fontsize=SMALL)

@@ -217,9 +217,11 @@ def test_score_dots_orders_scores_by_their_mean_and_writes_it():
         line = marks[f"{model}, {data}"]
         assert line.get_xdata().tolist() == rows["value"].tolist()
         assert [names[round(height)] for height in line.get_ydata()] == rows["score"].tolist()
-    assert {(line.get_marker(), line.get_color()) for line in marks.values()} == {
-        (marker, colour) for marker in ("o", "s")
-        for colour in {line.get_color() for line in marks.values()}}
+    looks = {(line.get_marker(), line.get_color()) for line in marks.values()}
+    assert len(looks) == table["model"].nunique()
+    assert len({(*look, fill) for look in looks for fill in ("full", "none")}
+               & {(line.get_marker(), line.get_color(), line.get_fillstyle())
+                  for line in marks.values()}) == len(marks)
 
 
 def test_decoy_curves():
@@ -331,4 +333,5 @@ def test_replacement_dots_has_a_panel_per_replacement_and_shades_the_own_row():
                                        own[["low", "high"]], rtol=0, atol=1e-12)
         band, = axis.patches
         assert (band.get_y(), band.get_y() + band.get_height()) == (0.5, 1.5)
-    assert len({container.lines[0].get_marker() for container in axes[0].containers}) == 4
+    assert len({(container.lines[0].get_marker(), container.lines[0].get_fillstyle())
+                for container in axes[0].containers}) == 4

@@ -258,6 +258,12 @@ def stored() -> dict:
     return pages.collect(chapters.read(ROOT))
 
 
+def test_places_name_a_chapter_without_the_question_behind_its_colon(stored):
+    named = {title for each in stored.values() for _, title in each.places}
+    assert {"Chapter 2: Table 1", "Chapter 31: On photographs", "Chapter 10: Score or search?"} <= named
+    assert not any(title.count(": ") > 1 for title in named)
+
+
 def test_ten_cards_of_which_eight_are_the_papers(stored):
     cards = pages.cards(ROOT / "book" / "cards.yml", stored)
     assert len(cards) == len({card.key for card in cards}) == 10

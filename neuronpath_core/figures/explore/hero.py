@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuronpath_core.figures.colours import EDITS, VERMILION
 from neuronpath_core.figures.style import NARROW, WIDTH, styled
 
 if TYPE_CHECKING:
@@ -145,10 +146,9 @@ def _blocks(axis: Axes, story: Story, last: bool) -> None:
     cells[:, :, [0, -1], 3] = 0
     axis.imshow(cells.reshape(neurons, -1, 4), aspect="auto", interpolation="none",
                 extent=(0.5, blocks + 0.5, neurons - 0.5, -0.5))
-    colour = sns.color_palette("colorblind")[3]
     places = np.arange(1, blocks + 1)
     axis.plot(places, story.neurons, color="white", linewidth=4, solid_capstyle="round")
-    axis.plot(places, story.neurons, color=colour, linewidth=2, marker="o", markersize=6,
+    axis.plot(places, story.neurons, color=VERMILION, linewidth=2, marker="o", markersize=6,
               markeredgecolor="white", markeredgewidth=0.8)
     axis.grid(False)
     sns.despine(ax=axis, left=True, bottom=True)
@@ -162,9 +162,8 @@ def _blocks(axis: Axes, story: Story, last: bool) -> None:
 
 def _probabilities(axis: Axes, story: Story) -> None:
     bars = {"untouched": story.clean, "path removed": story.removed, "path doubled": story.doubled}
-    palette = sns.color_palette("colorblind")
     axis.barh(range(3), list(bars.values()), height=0.42,
-              color=["0.55", palette[3], palette[0]])
+              color=EDITS)
     for place, (name, value) in enumerate(bars.items()):
         axis.text(0, place - 0.29, f"{name} {100 * value:.1f} %", fontsize=TEXT, va="bottom")
     axis.set(xlim=(0, 1), ylim=(2.4, -0.75), yticks=[])
