@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 
 from neuronpath_core import figures
 from neuronpath_core.explanations.page import BARS
@@ -15,8 +16,13 @@ from neuronpath_core.figures import colours
 from neuronpath_core.stats.labels import method_labels
 from tests import figure_tables as small
 from tests.figure_tables import panels
+from tests.figures.test_figures import CALLS
 
 MODELS = ("tiny-B-16", "tiny-B-32", "tiny-L-32", "tiny-MAE-B-16")
+
+# of which a model or a method is seen to be in the legend
+OF_MODELS = ("score_dots", "lead_forest", "defect_effects", "pruning_curves", "pruning_criteria",
+             "deviation_dots", "half_curves", "site_dots", "replacement_dots", "search_speed")
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +111,23 @@ def _of(table, models):
     """A table with the rows of its first model for each of these."""
     first = table[table["model"] == table["model"].iloc[0]]
     return pd.concat([first.assign(model=model) for model in models], ignore_index=True)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_figure_gives_a_model_or_a_method_another_look(name):
+    figure, seen = CALLS[name](), 0
+    shown = [pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(),
+                                                          strict=True)]
+    shown += [pair for legend in figure.legends for pair in
+              zip(legend.legend_handles, [text.get_text() for text in legend.texts], strict=True)]
+    for handle, label in shown:
+        line = handle.lines[0] if hasattr(handle, "lines") else handle
+        if not isinstance(line, Line2D) or (known := colours._known(colours._parted(label)[0])) is None:
+            continue
+        assert to_hex(line.get_color()) == known[0], label
+        assert line.get_marker() in (known[1], "None", None), label
+        seen += 1
+    assert seen or name not in OF_MODELS
 
 
 def _scores():
