@@ -31,8 +31,7 @@ def written_out(block: nn.Module, tokens: slice) -> PlainBlock | None:
 
 
 def _within(parts: Sequence[nn.Module]) -> list[tuple[nn.Module, ...]]:
-    """What each of the parts has inside: as long as that is the same, so are the block's parts; to
-    walk through the block again takes three times as long, before every run of it."""
+    """What each part has inside: a third of the time of a walk through all, before every run."""
     return [tuple(part._modules.values()) for part in parts]
 
 
@@ -60,8 +59,7 @@ class PlainBlock:
     # --- the parts ---
 
     def _heads(self, value: Tensor, start: int, stop: int, bias: bool = True) -> tuple[Tensor, ...]:
-        """Projections number start..stop-1 of query, key, value, each
-        ``(copy, head, token, head width)``."""
+        """Numbers start..stop-1 of query, key, value, each ``(copy, head, token, head width)``."""
         linear, rows = self.block.attn.qkv, slice(start * self.width, stop * self.width)
         out = F.linear(value, linear.weight[rows], linear.bias[rows] if bias
                        and linear.bias is not None else None)
@@ -80,8 +78,7 @@ class PlainBlock:
         return self.block.ls1(out)
 
     def _held(self, held: Tensor, copies: int) -> Tensor:
-        """What the FFN writes where its activations are held; held once an image, it serves all
-        copies of the image."""
+        """What the FFN writes where its activations are held, once for all copies of an image."""
         return self.block.ls2(self.block.mlp.fc2(held)).repeat_interleave(copies // len(held), 0)
 
     def _ffn(self, stream: Tensor, held: Tensor | None) -> Tensor:
@@ -100,8 +97,7 @@ class PlainBlock:
         return scale(ffn.fc2(value)), scale(F.linear(moved, ffn.fc2.weight))
 
     def _gates(self, value: Tensor, bias: bool = True) -> tuple[Tensor, Tensor]:
-        """Of a gated FFN what enters the activation function, and what its output is multiplied by.
-        """
+        """Of a gated FFN what enters the activation function, and what multiplies its output."""
         ffn = self.block.mlp
         if type(ffn) is SwiGLU:
             return tuple(F.linear(value, part.weight, part.bias if bias else None)
@@ -162,8 +158,7 @@ class PlainBlock:
         self, stream: Float[Tensor, "copy token embed"], tangent: Float[Tensor, "copy token embed"],
         held: Tensor, only: slice | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The stream after the block and its derivative along ``tangent``, the scope's neurons
-        clamped."""
+        """The stream after the block and its derivative along ``tangent``, neurons clamped."""
         normed, moved = _norm_tangent(self.block.norm1, stream, tangent)
         query, key, value = self._query_key_value(normed, only)
         d_query, d_key, d_value = self._query_key_value(moved, only, bias=False)
@@ -192,8 +187,7 @@ class PlainBlock:
     # --- only the class token moves ---
 
     def keys_values(self, stream: Float[Tensor, "batch token embed"]) -> tuple[Tensor, Tensor]:
-        """Clean keys and values of every token but the first, ``(batch, head, token, head width)``.
-        """
+        """Clean keys and values of all tokens but the first: ``(batch, head, token, width)``."""
         key, value = self._heads(self.block.norm1(stream[:, 1:]), 1, 3)
         return self.block.attn.k_norm(key).contiguous(), value.contiguous()
 
